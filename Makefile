@@ -1,0 +1,39 @@
+# make demo    the main job on real data, from nothing
+# make test    the tests
+# make check   lint, types, direction of imports
+PYTHON ?= python3
+PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEV = .venv-dev/bin/
+
+.PHONY: demo test test-slow check docs clean
+
+demo: .venv/ready
+	.venv/bin/nmdeploy demo -o build/demo
+
+test: .venv-dev/ready
+	$(DEV)python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: .venv-dev/ready
+	$(DEV)python -m pytest -n 2 --dist loadfile -m slow
+
+check: .venv-dev/ready
+	$(DEV)ruff check .
+	$(DEV)ruff format --check .
+	$(DEV)mypy
+	$(DEV)python -m pytest -q tests/test_imports.py
+
+docs: .venv-dev/ready
+	$(DEV)mkdocs build --strict --site-dir build/site
+
+clean:
+	rm -rf build .venv .venv-dev
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) --editable .
+	touch $@
+
+.venv-dev/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	$(DEV)python $(PIP) --editable ".[train,importers,docs,dev]"
+	touch $@

@@ -1,0 +1,31 @@
+"""Backends that run a quantized network, one file each.
+
+A backend module has ``NAMES``, the names under which the command line knows it, and
+``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. A third party registers a module under the entry
+point group ``nmdeploy.backends``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from nmdeploy.errors import BadOption
+
+
+@cache
+def backends() -> dict[str, ModuleType]:
+    """Backend modules by name."""
+    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    modules = own + [entry.load() for entry in entry_points(group=__name__)]
+    return {name: module for module in modules for name in getattr(module, "NAMES", ())}
+
+
+def backend(name: str) -> ModuleType:
+    """The backend of that name; `BadOption` names those that exist."""
+    if name not in backends():
+        raise BadOption(f"backend {name!r} does not exist: choose one of {', '.join(sorted(backends()))}")
+    return backends()[name]

@@ -1,0 +1,103 @@
+"""Lava: the independent executor. A worker on Python 3.10 builds Processes from the model file and runs them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy import __version__
+from nmdeploy.backends.lava_worker import LavaJob, run_jobs
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.neurons.base import IntArray, QuantizedNeuron
+from nmdeploy.recording import Layer, Recording
+
+NAMES = ("lava",)
+START_SECONDS, STEP_SECONDS, JOB_SECONDS = 300.0, 0.05, 5.0
+
+
+def run(
+    network: QuantizedNetwork,
+    inputs: IntArray,
+    *,
+    lengths: IntArray | None = None,
+    trace: str = "none",
+    on_progress: Callable[[int], None] | None = None,
+) -> Recording:
+    """Run in Lava; parameters as for the reference. Counts only spikes: Lava reports nothing else."""
+    done = (lambda _jobs, _all: on_progress(len(inputs))) if on_progress else None
+    return run_many([(network, inputs)], lengths=[lengths], trace=trace, on_progress=done)[0]
+
+
+def run_many(
+    jobs: Iterable[tuple[QuantizedNetwork, IntArray]],
+    *,
+    lengths: Iterable[IntArray | None] | None = None,
+    trace: str = "states",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Recording]:
+    """Run several networks in one worker, which starts once.
+
+    Raises
+    ------
+    LavaUnavailable, LavaFailed
+        The second also where the worker exceeds its time limit, which grows with the number of steps.
+    """
+    jobs = list(jobs)
+    valid = [None] * len(jobs) if lengths is None else list(lengths)
+    with tempfile.TemporaryDirectory(prefix="nmdeploy-models-") as folder:
+        described = [_job(Path(folder) / f"{i}.nir", *job, trace) for i, job in enumerate(jobs)]
+        steps = sum(inputs.shape[0] * (inputs.shape[1] + len(network.nodes)) for network, inputs in jobs)
+        limit = START_SECONDS + steps * STEP_SECONDS + JOB_SECONDS * len(jobs)
+        results = run_jobs(described, timeout=limit, on_progress=on_progress)
+    return [
+        _recording(network, result, _lengths(length, inputs), trace)
+        for (network, inputs), result, length in zip(jobs, results, valid, strict=True)
+    ]
+
+
+def _job(path: Path, network: QuantizedNetwork, inputs: IntArray, trace: str) -> LavaJob:
+    from nmdeploy.nir_io import write
+
+    write(network, path)
+    return LavaJob(path, inputs, "states" if trace == "states" else "spikes")
+
+
+def _lengths(lengths: IntArray | None, inputs: IntArray) -> IntArray:
+    return np.full(len(inputs), inputs.shape[1], np.int64) if lengths is None else lengths
+
+
+def _recording(
+    network: QuantizedNetwork, arrays: Mapping[str, npt.NDArray[Any]], lengths: IntArray, trace: str
+) -> Recording:
+    populations = network.populations
+    first = next(iter(arrays.values()))
+    valid = np.arange(first.shape[1]) < lengths[:, None]
+    output = populations[network.output]
+    values = arrays[f"{network.output}|{'spikes' if output.spiking else output.recorded[0]}"]
+    return Recording(
+        output=_kept(values, valid).astype(bool if output.spiking else np.int64),
+        spiking=output.spiking,
+        layers={name: _layer(name, neuron, arrays, valid, trace) for name, neuron in populations.items()},
+        lengths=lengths,
+        latency=network.latency,
+        backend=NAMES[0],
+        version=f"lava-nc 0.10.0, nmdeploy {__version__}",
+    )
+
+
+def _layer(
+    name: str, neuron: QuantizedNeuron, arrays: Mapping[str, npt.NDArray[Any]], valid: npt.NDArray[Any], trace: str
+) -> Layer:
+    spikes = _kept(arrays[f"{name}|spikes"], valid).astype(bool) if neuron.spiking else None
+    counts = {} if spikes is None else {"spikes": spikes.sum((1, 2), dtype=np.int64)}
+    states = {s: _kept(arrays[f"{name}|{s}"], valid).astype(np.int64) for s in neuron.recorded} if trace == "states" else {}
+    return Layer(spikes=spikes if trace != "none" else None, states=states, counts=counts)
+
+
+def _kept(values: npt.NDArray[Any], valid: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values * valid.reshape(*valid.shape, *[1] * (values.ndim - 2))

@@ -1,0 +1,127 @@
+"""The reference: plain NumPy integers, vectorized over samples, small enough to read.
+
+It also goes by the name ``embedded``: the backend that runs anywhere without a chip or Lava.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy import __version__
+from nmdeploy.execute import run_steps
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.neurons.base import IntArray
+from nmdeploy.recording import Layer, Recording
+
+NAMES = ("embedded", "reference")
+BATCH = 64
+
+
+class _Observer:
+    """Collects traces and counts of one batch while it runs."""
+
+    def __init__(self, network: QuantizedNetwork, lengths: IntArray, steps: int, trace: str) -> None:
+        self.populations = network.populations
+        self.synapses = network.synapses
+        self.target = {e.source: e.target for e in network.edges if e.source in self.synapses}
+        self.fan_out = {name: synapse.fan_out for name, synapse in self.synapses.items()}
+        self.trace = trace
+        self.output = network.output
+        self.valid = np.arange(steps)[:, None] < lengths
+        self.outputs: dict[str, list[Any]] = {}
+        self.states: dict[str, dict[str, list[Any]]] = {name: {} for name in self.populations}
+        self.counts = {name: self._zeros(name, len(lengths)) for name in self.populations}
+
+    def _zeros(self, name: str, samples: int) -> dict[str, IntArray]:
+        metrics = ("spikes", "input_events", "synaptic_operations", "dense_synaptic_operations", "neuron_updates")
+        names = (*metrics, "neuron_updates_active", *self.populations[name].flags)
+        return {metric: np.zeros(samples, np.int64) for metric in names}
+
+    def arrive(self, name: str, s: npt.NDArray[Any], step: int) -> None:
+        valid, counts = self.valid[step], self.counts[self.target[name]]
+        events = s != 0
+        synapse = self.synapses[name]
+        counts["input_events"] += events.sum(1) * valid
+        bias = np.count_nonzero(getattr(synapse, "bias", None)) if getattr(synapse, "bias", None) is not None else 0
+        counts["synaptic_operations"] += (events @ self.fan_out[name] + bias) * valid
+        counts["dense_synaptic_operations"] += synapse.shape[0] * synapse.shape[1] * valid
+
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], step: int) -> tuple[Any, npt.NDArray[Any]]:
+        neuron, valid, counts = self.populations[name], self.valid[step], self.counts[name]
+        state, output, flags = neuron.advance(state, a, step)
+        fired = output if neuron.spiking else np.zeros_like(output, bool)
+        counts["spikes"] += fired.sum(1) * valid
+        counts["neuron_updates"] += neuron.size * valid
+        counts["neuron_updates_active"] += ((a != 0) | fired).sum(1) * valid
+        for metric, flag in zip(neuron.flags, flags, strict=True):
+            counts[metric] += flag.reshape(len(valid), -1).sum(1) * valid
+        kept = output * valid[:, None] if not neuron.spiking else output & valid[:, None]
+        if name == self.output or self.trace != "none":
+            self.outputs.setdefault(name, []).append(kept)
+        if self.trace == "states":
+            for key, value in neuron.recorded_states(state).items():
+                mask = valid.reshape(-1, *[1] * (value.ndim - 1))
+                self.states[name].setdefault(key, []).append(value * mask)
+        return state, output
+
+
+def run(
+    network: QuantizedNetwork,
+    inputs: IntArray,
+    *,
+    lengths: IntArray | None = None,
+    trace: str = "none",
+    on_progress: Callable[[int], None] | None = None,
+    dtype: Any = np.int64,
+) -> Recording:
+    """Run a quantized network on input codes.
+
+    Parameters
+    ----------
+    inputs : (samples, steps, channels) int
+    lengths : (samples,) int, optional
+        Valid steps of each sample.
+    trace : {"none", "spikes", "states"}
+    on_progress : callable
+        Called with the number of samples done.
+    dtype : int64, or object for unbounded integers
+    """
+    samples, steps = inputs.shape[:2]
+    lengths = np.full(samples, steps, np.int64) if lengths is None else lengths
+    observers = []
+    for first in range(0, samples, BATCH):
+        part = slice(first, min(first + BATCH, samples))
+        observer = _Observer(network, lengths[part], steps, trace)
+        start = {name: neuron.start(part.stop - first, dtype) for name, neuron in network.populations.items()}
+        run_steps(network, inputs[part].astype(dtype), start, observer.advance, observer.arrive)
+        observers.append(observer)
+        if on_progress:
+            on_progress(part.stop)
+    layers = {name: _layer(name, observers, network) for name in network.populations}
+    return Recording(
+        output=_stacked([o.outputs[network.output] for o in observers]),
+        spiking=network.populations[network.output].spiking,
+        layers=layers,
+        lengths=lengths,
+        latency=network.latency,
+        backend=NAMES[0],
+        version=__version__,
+    )
+
+
+def _layer(name: str, observers: list[_Observer], network: QuantizedNetwork) -> Layer:
+    first = observers[0]
+    spikes = first.trace != "none" and network.populations[name].spiking
+    return Layer(
+        spikes=_stacked([o.outputs[name] for o in observers]) if spikes else None,
+        states={key: _stacked([o.states[name][key] for o in observers]) for key in first.states[name]},
+        counts={m: np.concatenate([o.counts[name][m] for o in observers]) for m in first.counts[name]},
+    )
+
+
+def _stacked(batches: list[list[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate([np.stack(batch, 1) for batch in batches])

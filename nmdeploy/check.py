@@ -1,0 +1,111 @@
+"""Whether a file can be deployed: each node by itself, what is lost, or why not. Nothing is converted or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.errors import BadOption, NmdeployError
+from nmdeploy.importers import importer_for, load
+from nmdeploy.network import Network
+from nmdeploy.neurons.base import FloatArray, Formats
+from nmdeploy.profile import HardwareProfile, load_profile
+from nmdeploy.quantize.post_training import population_bounds, quantize_population
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One node: whether it is deployable, what is lost (or empty), and why not (or None)."""
+
+    node: str
+    kind: str
+    deployable: bool
+    lost: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """All nodes of a file, for a profile."""
+
+    file: str
+    profile: str
+    nodes: tuple[Finding, ...]
+
+    @property
+    def deployable(self) -> bool:
+        """Whether every node is."""
+        return all(node.deployable for node in self.nodes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `nmdeploy check --json` prints it."""
+        nodes = [asdict(node) for node in self.nodes]
+        return {"file": self.file, "profile": self.profile, "deployable": self.deployable, "nodes": nodes}
+
+
+def check_file(path: str, profile: str, dt: float | None = None) -> Check:
+    """Check every node of a checkpoint or NIR graph against a profile."""
+    target = load_profile(profile)
+    problems = getattr(importer_for(path), "problems", None)
+    rejected = problems(Path(path), dt=dt) if problems else []
+    if rejected:
+        findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
+    else:
+        findings = list(check_network(load(path, dt=dt), target))
+    return Check(path, target.name, tuple(findings))
+
+
+def check_network(network: Network, profile: HardwareProfile) -> Iterator[Finding]:
+    """Each population and its synapses, quantized by themselves."""
+    formats = profile.formats()
+    for name, neuron in network.populations.items():
+        try:
+            yield from _check_population(network, name, formats, profile)
+        except NmdeployError as error:
+            yield Finding(name, neuron.kind, False, problem=str(error))
+
+
+def _check_population(
+    network: Network, name: str, formats: Formats, profile: HardwareProfile
+) -> Iterator[Finding]:
+    lost = []
+    try:
+        extremes = population_bounds(network, name)
+    except BadOption:
+        extremes = _unit_extremes(network, name)
+        lost.append("its scales need calibration data (--data)")
+    quantized, synapses, notes = quantize_population(network, name, formats, extremes)
+    for source, synapse in synapses.items():
+        error = weight_error(network.synapses[source], synapse, quantized.gain)
+        yield Finding(source, synapse.kind, True, f"weights rounded, relative error {error:.2g}" if error else "")
+    runs = profile.runs(quantized.kind)
+    problem = None if runs else f"profile {profile.name!r} does not run neurons of kind {quantized.kind!r}"
+    yield Finding(name, quantized.kind, runs, "; ".join([*lost, *notes]), problem)
+
+
+def _unit_extremes(network: Network, name: str) -> dict[str, FloatArray]:
+    neuron = network.populations[name]
+    return {key: np.ones_like(value) for key, value in neuron.observe(neuron.start(1)).items()}
+
+
+def weight_error(synapse: Synapse, quantized: QuantizedSynapse, gain: FloatArray) -> float:
+    """``norm(W_q / gain - W) / norm(W)``: what rounding changed, relative."""
+    unit = np.eye(synapse.shape[1])
+    exact = synapse.apply(unit)
+    rounded = quantized.dequantize(unit) / gain
+    scale = float(np.linalg.norm(exact))
+    return float(np.linalg.norm(rounded - exact)) / scale if scale else 0.0
+
+
+def render(check: Check) -> str:
+    """A table for the terminal."""
+    lines = [f"{check.file} on {check.profile}: " + ("deployable" if check.deployable else "NOT deployable")]
+    for node in check.nodes:
+        verdict = "yes" if node.deployable else "no "
+        lines.append(f"  {verdict}  {node.node} ({node.kind})  {node.problem or node.lost}".rstrip())
+    return "\n".join(lines)

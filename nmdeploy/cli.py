@@ -1,0 +1,244 @@
+"""The command line: options in, calls of `nmdeploy.pipeline`, text out. Heavy modules are imported inside the commands."""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import sys
+from typing import Any
+
+import click
+
+from nmdeploy import __version__
+from nmdeploy.errors import NmdeployError
+
+FILE = click.Path(dir_okay=True, path_type=str)
+
+
+class _OneLineErrors(click.Group):
+    """Turns every error that a user can mend into one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            return super().invoke(ctx)
+        except NmdeployError as error:
+            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(141)
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nmdeploy")
+def main() -> None:
+    """Deploy trained spiking state-space networks: quantize, export, verify bit for bit, report.
+
+    \b
+    Typical use:
+      nmdeploy export net.safetensors --profile loihi2 --data calibration.npz -o model.nir
+      nmdeploy verify model.nir --data test.npz
+      nmdeploy report model.nir --data test.npz -o report.md
+
+    Shell completion: eval "$(_NMDEPLOY_COMPLETE=bash_source nmdeploy)"   (or zsh_source, fish_source)
+    """
+
+
+def _complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from nmdeploy.profile import profile_names
+
+    return [name for name in profile_names() if name.startswith(incomplete)]
+
+
+def _complete_backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from nmdeploy.backends import backends
+
+    return [name for name in backends() if name.startswith(incomplete)]
+
+
+profile_option = functools.partial(
+    click.option, "--profile", shell_complete=_complete_profiles, help="Hardware profile: a name or a .toml file."
+)
+data_option = functools.partial(
+    click.option, "--data", type=FILE, help=".npz with inputs (samples, steps, channels), optionally labels and lengths."
+)
+dt_option = click.option("--dt", type=float, default=None, help="Seconds a step, where the file holds none.")
+checkpoint_option = click.option(
+    "--checkpoint", type=FILE, default=None, help="The float network the model came from, for float figures."
+)
+
+
+@main.command()
+@click.argument("file", type=FILE)
+@profile_option(default="loihi2", show_default=True)
+@dt_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
+    """Say of each node of FILE whether it can be deployed, what is lost, or why not. Converts nothing."""
+    from nmdeploy.check import check_file, render
+
+    result = check_file(file, profile, dt=dt)
+    click.echo(json.dumps(result.to_json(), indent=2) if as_json else render(result))
+    if not result.deployable:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("checkpoint", type=FILE)
+@profile_option(default="loihi2", show_default=True)
+@click.option("-o", "--output", type=FILE, required=True, help="The model file to write (.nir).")
+@data_option(default=None)
+@click.option("--weight-bits", type=int, default=None, help="Width of the weights.  [default: the profile's]")
+@click.option("--state-bits", type=int, default=None, help="Width of the states.  [default: the profile's]")
+@click.option("--coefficient-bits", type=int, default=None, help="Width of state-space coefficients.")
+@click.option("--coefficient-frac", type=int, default=None, help="Fraction bits of the transition coefficients.")
+@click.option("--rounding", type=click.Choice(["per-product", "per-sum"]), default=None, help="State-space rounding.")
+@dt_option
+def export(checkpoint: str, profile: str, output: str, data: str | None, dt: float | None, **formats: Any) -> None:
+    """Quantize CHECKPOINT (or a NIR graph) to the profile's integers and write a NIR file."""
+    from nmdeploy import pipeline
+
+    formats["state_rounding"] = formats.pop("rounding")
+    target = pipeline.load_profile(profile)
+    options = pipeline.Options(**formats)
+    target.formats(**vars(options))
+    network = pipeline.load(checkpoint, dt=dt)
+    calibration = None if data is None else pipeline.load_data(data, network.input)
+    quantized = pipeline.quantize(network, target, calibration, options)
+    mapped = pipeline.require_fit(quantized, target)
+    for note in (*quantized.notes, *pipeline.write(quantized, output)):
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{output}: {len(quantized.populations)} populations on {len(mapped.cores)} cores of {target.name}")
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@click.option("--backend", default="embedded", show_default=True, shell_complete=_complete_backends, help="Executor.")
+@click.option("--trace", type=click.Choice(["none", "spikes", "states"]), default="none", show_default=True)
+@click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
+def simulate(model: str, data: str, backend: str, trace: str, output: str) -> None:
+    """Run MODEL on samples and record outputs, event counts and, where asked, spikes and states."""
+    from nmdeploy import pipeline
+    from nmdeploy.backends import backend as find_backend
+    from nmdeploy.recording_io import write_recording
+    from nmdeploy.terminal import progress, recording_lines
+
+    find_backend(backend)
+    network = pipeline.read(model)
+    samples = pipeline.load_data(data, network.input)
+    with progress("simulate", samples.samples) as advance:
+        recording = pipeline.run(network, samples, backend, trace, on_progress=advance)
+    write_recording(recording, output)
+    for line in recording_lines(network, recording, samples):
+        click.echo(line)
+    click.echo(f"recording: {output}")
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@click.option("--against", default="lava", show_default=True, shell_complete=_complete_backends, help="Backends, with commas.")
+@checkpoint_option
+@dt_option
+@click.option("--samples", type=int, default=None, help="Compare this many samples value by value.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(
+    model: str, data: str, against: str, checkpoint: str | None, dt: float | None, samples: int | None, as_json: bool
+) -> None:
+    """Compare every spike and state of MODEL with an independent executor; exit code 1 where one differs."""
+    from nmdeploy import pipeline
+    from nmdeploy.backends import backend as find_backend
+    from nmdeploy.reports.verification import verification_json, verification_lines
+    from nmdeploy.terminal import progress
+
+    pipeline.check_samples(samples)
+    names = [name.strip() for name in against.split(",") if name.strip()]
+    for name in names:
+        find_backend(name)
+    network = pipeline.read(model)
+    part = pipeline.load_data(data, network.input)
+    floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
+    with progress("verify", part.samples) as advance:
+        result = pipeline.verify(network, part, names, floats, samples, on_progress=advance)
+    if as_json:
+        click.echo(json.dumps(verification_json(result), indent=2))
+    else:
+        for line in verification_lines(result):
+            click.echo(line)
+    if not result.equal:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@checkpoint_option
+@dt_option
+@profile_option(default=None)
+@click.option("-o", "--output", type=FILE, default=None, help="Report file: .json, .csv or .md.  [default: terminal]")
+def report(
+    model: str, data: str, checkpoint: str | None, dt: float | None, profile: str | None, output: str | None
+) -> None:
+    """Metrics, energy and utilization of MODEL per layer, on samples."""
+    from nmdeploy import pipeline
+    from nmdeploy.reports import emit, writer_for
+    from nmdeploy.terminal import progress
+
+    if output is not None:
+        writer_for(output)
+    network = pipeline.read(model)
+    samples = pipeline.load_data(data, network.input)
+    floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
+    with progress("report", samples.samples) as advance:
+        result = pipeline.report(network, samples, profile, floats, on_progress=advance)
+    emit(result, output)
+    if output is not None:
+        click.echo(f"report: {output}")
+
+
+@main.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file: str, as_json: bool) -> None:
+    """Say what FILE (a model, a checkpoint or a recording) holds."""
+    from nmdeploy.inspect_file import describe_file, render
+
+    described = describe_file(file)
+    click.echo(json.dumps(described, indent=2) if as_json else render(described))
+
+
+@main.command()
+@click.argument("name", required=False, shell_complete=_complete_profiles)
+def profiles(name: str | None) -> None:
+    """List the hardware profiles, or print every figure of one with its source."""
+    from nmdeploy.profile import load_profile, profile_names
+
+    for line in [load_profile(n).summary() for n in profile_names()] if name is None else load_profile(name).lines():
+        click.echo(line)
+
+
+@main.command()
+@click.option("-o", "--output", type=FILE, default="build/demo", show_default=True, help="Folder for the results.")
+@click.option("--samples", type=int, default=20, show_default=True, help="Samples to verify against Lava, all states.")
+def demo(output: str, samples: int) -> None:
+    """Run the whole chain on handwritten digits: quantize, export, simulate, verify, report."""
+    from nmdeploy.demo import run_demo
+
+    if not run_demo(output, samples, say=click.echo):
+        sys.exit(1)
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is installed here, and what each missing part would be needed for."""
+    from nmdeploy.doctor import findings
+
+    for line in findings():
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The exceptions of nmdeploy, one small tree.
+
+    NmdeployError                 every error that a user can cause and mend; the command line exits with 2
+      BadFile                     a file is missing, damaged, or not of the kind that was asked for
+      BadData                     input data that the model cannot take
+      BadOption                   a value outside of what an option allows
+      UnsupportedParameter        a node holds a value that has no deployed meaning
+      DoesNotFit                  the network exceeds a limit of the hardware profile
+      OverflowPossible            a register could leave the width that the arithmetic proves
+      LavaUnavailable             Lava cannot be run here
+      LavaFailed                  Lava ran and failed
+
+Each message names the object, the number, the limit and the remedy, in one line.
+"""
+
+from __future__ import annotations
+
+
+class NmdeployError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class BadFile(NmdeployError):
+    """A file is missing, damaged, or not of the kind that was asked for."""
+
+
+class BadData(NmdeployError):
+    """Input data that the model cannot take."""
+
+
+class BadOption(NmdeployError):
+    """A value outside of what an option allows."""
+
+
+class UnsupportedParameter(NmdeployError):
+    """A node holds a value that has no deployed meaning."""
+
+
+class DoesNotFit(NmdeployError):
+    """The network exceeds a limit of the hardware profile."""
+
+
+class OverflowPossible(NmdeployError):
+    """A register could leave the width that the arithmetic proves."""
+
+
+class LavaUnavailable(NmdeployError):
+    """Lava cannot be run here."""
+
+
+class LavaFailed(NmdeployError):
+    """Lava ran and failed.
+
+    Attributes
+    ----------
+    traceback : str
+        The worker's whole traceback.
+    """
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback

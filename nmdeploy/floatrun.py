@@ -1,0 +1,114 @@
+"""The float network in NumPy: what training computed, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.execute import run_steps
+from nmdeploy.network import Network
+from nmdeploy.neurons.base import FloatArray
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class FloatRun:
+    """Outputs, extremes and traces of a float run.
+
+    Parameters
+    ----------
+    output : (samples, steps, channels)
+    spikes : mapping of population to (samples, steps, H) bool, of those that spike
+    membranes : mapping of population to (samples, steps, H), where traced
+    extremes : mapping of population to the largest magnitude of each observed quantity
+    """
+
+    output: npt.NDArray[Any]
+    spikes: dict[str, npt.NDArray[np.bool_]]
+    membranes: dict[str, FloatArray]
+    extremes: dict[str, dict[str, FloatArray]]
+
+
+@dataclass
+class _Batch:
+    network: Network
+    trace: bool
+    observe: bool
+    outputs: dict[str, list[Any]] = field(default_factory=dict)
+    membranes: dict[str, list[Any]] = field(default_factory=dict)
+    extremes: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
+
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], step: int) -> tuple[Any, npt.NDArray[Any]]:
+        neuron = self.network.populations[name]
+        state, output = neuron.step(state, a)
+        self.outputs.setdefault(name, []).append(output)
+        if self.trace:
+            self.membranes.setdefault(name, []).append(neuron.membrane(state))
+        if self.observe:
+            merge(self.extremes.setdefault(name, {}), neuron.observe(state))
+        return state, output
+
+
+def merge(extremes: dict[str, FloatArray], new: dict[str, FloatArray]) -> None:
+    """Keep the larger of each magnitude, in place."""
+    for key, value in new.items():
+        extremes[key] = np.maximum(extremes[key], value) if key in extremes else value
+
+
+def run_float(
+    network: Network,
+    inputs: npt.ArrayLike,
+    *,
+    trace: bool = False,
+    observe: bool = False,
+    dtype: Any = np.float64,
+    on_progress: Callable[[int], None] | None = None,
+) -> FloatRun:
+    """Run the float network on real inputs.
+
+    Parameters
+    ----------
+    inputs : (samples, steps, channels)
+        Values, not codes: ``network.input.format.dequantize(codes)``.
+    trace : bool
+        Keep every population's membrane.
+    observe : bool
+        Collect the extremes that fix the integer scales.
+    dtype : float64 or float32
+    on_progress : callable
+        Called with the number of samples done.
+    """
+    values = np.asarray(inputs, dtype)
+    batches = []
+    for first in range(0, len(values), BATCH):
+        part = values[first : first + BATCH]
+        batch = _Batch(network, trace, observe)
+        start = {name: neuron.start(len(part), dtype) for name, neuron in network.populations.items()}
+        run_steps(network, part, start, batch.advance)
+        batches.append(batch)
+        if on_progress:
+            on_progress(min(first + BATCH, len(values)))
+    return _join(network, batches)
+
+
+def _join(network: Network, batches: list[_Batch]) -> FloatRun:
+    def stacked(name: str, what: str) -> npt.NDArray[Any]:
+        return np.concatenate([np.stack(getattr(batch, what)[name], 1) for batch in batches])
+
+    extremes: dict[str, dict[str, FloatArray]] = {}
+    for batch in batches:
+        for name, new in batch.extremes.items():
+            merge(extremes.setdefault(name, {}), new)
+    spiking = [name for name, neuron in network.populations.items() if neuron.spiking]
+    traced = list(network.populations) if batches[0].trace else []
+    return FloatRun(
+        output=stacked(network.output, "outputs"),
+        spikes={name: stacked(name, "outputs").astype(bool) for name in spiking},
+        membranes={name: stacked(name, "membranes") for name in traced},
+        extremes=extremes,
+    )

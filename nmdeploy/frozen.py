@@ -1,0 +1,40 @@
+"""Frozen dataclasses that hold arrays: read-only arrays, and equality by value."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, arrays compared by shape, type and content."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return (
+            isinstance(a, np.ndarray)
+            and isinstance(b, np.ndarray)
+            and a.dtype == b.dtype
+            and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        )
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    return type(a) is type(b) and bool(a == b)
+
+
+class Frozen:
+    """Mixin of the frozen dataclasses (declare them with ``eq=False``): equality by value, arrays included."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))  # type: ignore[arg-type]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _freeze(self, name: str, value: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> None:
+        """Store `value` as a read-only array of `dtype`, broadcast to `shape`."""
+        array = np.array(value, dtype=dtype)
+        array = np.array(np.broadcast_to(array, shape)) if shape is not None else array
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)

@@ -1,0 +1,52 @@
+"""Importers, one file a source.
+
+An importer module has ``SUFFIXES`` and ``load(path, *, dt=None) -> Network``, and may have ``problems(path, *, dt=None)``,
+which lists (node, kind, problem or None) of a file whose nodes cannot all be imported, else nothing. A third party registers a module under the
+entry point group ``nmdeploy.importers``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from nmdeploy.errors import BadFile, BadOption
+from nmdeploy.network import Network
+
+
+def importers() -> dict[str, ModuleType]:
+    """Importer modules by the suffix of the files they read."""
+    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    modules = own + [entry.load() for entry in entry_points(group=__name__)]
+    return {suffix: module for module in modules for suffix in getattr(module, "SUFFIXES", ())}
+
+
+def importer_for(path: str | Path) -> ModuleType:
+    """The importer of a file, by its suffix; `BadFile` for a missing file, a folder, or another suffix."""
+    known = importers()
+    source = Path(path)
+    if not source.exists():
+        raise BadFile(f"{path}: there is no such file: check the path")
+    if source.is_dir():
+        raise BadFile(f"{path}: is a folder: give one of {', '.join(sorted(known))}")
+    if source.suffix not in known:
+        raise BadFile(f"{path}: files of type {source.suffix!r} cannot be read: give one of {', '.join(sorted(known))}")
+    return known[source.suffix]
+
+
+def load(path: str | Path, *, dt: float | None = None) -> Network:
+    """Read a float network from a checkpoint or a NIR graph.
+
+    Parameters
+    ----------
+    path : path of the file; its suffix chooses the importer
+    dt : float, optional
+        Seconds a step, for files that hold none.
+    """
+    if dt is not None and not 0 < dt < float("inf"):
+        raise BadOption(f"--dt {dt}: give a positive number of seconds a step")
+    network: Network = importer_for(path).load(Path(path), dt=dt)
+    return network

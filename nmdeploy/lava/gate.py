@@ -1,0 +1,60 @@
+"""Gate: keeps the spikes of one sample out of the next, on edges that carry a delay."""
+# mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+
+class Gate(AbstractProcess):
+    """Forwards its input within the same time step while it is open, and zeros while it is closed.
+
+    With t the step within the sample (0 in the first), ``s_out = s_in if 0 <= t < interval - delay else 0``: what a
+    sender emits so late that it would arrive in the next sample, or before the first one, is held back.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the port ``s_in`` and of the port ``s_out``.
+    interval : int
+        Steps of a sample.
+    start : int
+        Lava time step of the sender's first real step.
+    delay : int
+        Steps by which the edge delays, beyond alignment.
+    name : str, optional
+        Name of the Process.
+    """
+
+    def __init__(
+        self, *, shape: tuple[int, ...], interval: int, start: int, delay: int, name: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(shape=shape, interval=interval, start=start, delay=delay, name=name, **kwargs)
+        self.s_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+
+
+@implements(proc=Gate, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_accurate_loihi")
+class PyGateModel(PyLoihiProcessModel):
+    """Integer ProcessModel of `Gate`."""
+
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def run_spk(self) -> None:
+        """Receive, then forward or hold back."""
+        s = self.s_in.recv()
+        elapsed = self.time_step - self.proc_params["start"]
+        interval = self.proc_params["interval"]
+        is_open = elapsed >= 0 and elapsed % interval < interval - self.proc_params["delay"]
+        self.s_out.send(s if is_open else np.zeros_like(s))

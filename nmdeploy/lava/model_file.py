@@ -1,0 +1,58 @@
+"""Reader of the integers in an nmdeploy model file (h5py is imported only here, and only when a file is read)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+DATASET = "node/metadata/nmdeploy"
+FORMAT = "nmdeploy-model"
+VERSION = 1
+NODE_KINDS = ("input", "dense", "lif", "state_space", "integrator")
+
+
+def read_model(path: str | Path) -> dict[str, Any]:
+    """Read the JSON description of a quantized network.
+
+    Parameters
+    ----------
+    path : str or Path
+        HDF5 file with the JSON string at ``node/metadata/nmdeploy``.
+
+    Returns
+    -------
+    dict
+        Keys ``nodes`` (by name), ``edges`` ([source, target, delay]), ``output`` and others.
+
+    Raises
+    ------
+    ValueError
+        The file is no model file, its version is unknown, or it holds a node that has no Lava Process.
+    """
+    model = _read_json(Path(path))
+    if model.get("format") != FORMAT or model.get("version") != VERSION:
+        found = f"{model.get('format')!r} version {model.get('version')!r}"
+        raise ValueError(f"{path}: holds {found}; this reader knows {FORMAT!r} version {VERSION}")
+    missing = [key for key in ("nodes", "edges", "output") if key not in model]
+    if missing:
+        raise ValueError(f"{path}: the model has no {missing[0]!r}")
+    for name, node in model["nodes"].items():
+        if node.get("kind") not in NODE_KINDS:
+            known = ", ".join(NODE_KINDS)
+            raise ValueError(f"{path}: node {name!r}: kind {node.get('kind')!r} has no Lava Process; known are {known}")
+    return model
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    import h5py
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            text = file[DATASET][()]
+        model = json.loads(text)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: holds no JSON at {DATASET}: {error}") from error
+    if not isinstance(model, dict):
+        raise ValueError(f"{path}: the JSON at {DATASET} is no object")
+    return model

@@ -1,0 +1,95 @@
+"""Intel's Dense and DelayDense, filled with the integers of a model."""
+# mypy: disable-error-code="import-not-found,import-untyped"
+
+from typing import Any
+
+import numpy as np
+from lava.proc.dense.process import DelayDense, Dense
+from lava.utils.weightutils import SignMode
+from numpy.typing import NDArray
+
+from nmdeploy.lava.gate import Gate
+
+# Any number above 0 makes Dense multiply by its input; with 0 it takes every input for a single spike.
+GRADED = 24
+LONGEST_DELAY = 63
+
+
+def make_synapse(name: str, node: dict[str, Any], sources: list[dict[str, Any]]) -> Dense:
+    """Dense with the weights of `node`, for the sum of what `sources` send.
+
+    Raises
+    ------
+    ValueError
+        A weight lies outside of what its sign mode and bits can hold.
+    """
+    weights = np.array(node["weight"], np.int64)
+    if weights.ndim != 2 or not weights.size:
+        raise ValueError(f"synapse {name!r}: its weights have shape {list(weights.shape)}; a matrix is needed")
+    binary = len(sources) == 1 and _is_binary(sources[0])
+    return _dense(name, node, weights, node["weight_exp"], 0 if binary else GRADED)
+
+
+def make_bias(name: str, node: dict[str, Any]) -> Dense:
+    """Dense from one unit that sends 1 in every step, with the bias codes of `node`, which are of mixed sign."""
+    codes = np.array(node["bias"], np.int64).reshape(-1, 1)
+    return _dense(name, {**node, "sign_mode": "mixed"}, codes, node["bias_exp"], 0)
+
+
+def make_delay(name: str, size: int, steps: int) -> DelayDense:
+    """Identity that delays by `steps` steps, 1 or more.
+
+    Raises
+    ------
+    ValueError
+        Loihi delays by at most 63 steps, to which the connection itself adds one.
+    """
+    if steps > LONGEST_DELAY + 1:
+        raise ValueError(f"{name}: needs {steps} steps; a connection delays by {LONGEST_DELAY + 1} at most")
+    return DelayDense(
+        weights=np.eye(size, dtype=np.int32),
+        delays=steps - 1,
+        weight_exp=0,
+        num_weight_bits=8,
+        sign_mode=SignMode.EXCITATORY,
+        num_message_bits=GRADED,
+        name=name,
+    )
+
+
+def make_gate(name: str, size: int, interval: int, start: int, delay: int) -> Gate:
+    """Gate for an edge with a delay."""
+    return Gate(shape=(size,), interval=interval, start=start, delay=delay, name=name)
+
+
+def _is_binary(source: dict[str, Any]) -> bool:
+    if source["kind"] != "input":
+        return bool(source["kind"] != "integrator")
+    return source["format"]["bits"] == 1 and not source["format"]["signed"]
+
+
+def _dense(name: str, node: dict[str, Any], codes: NDArray[np.int64], exponent: int, message_bits: int) -> Dense:
+    bits = node["bits"]
+    unit = {
+        "mixed": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 9 - bits),
+        "excitatory": (0, 2**bits - 1, 8 - bits),
+        "inhibitory": (-(2**bits - 1), 0, 8 - bits),
+    }
+    if node["sign_mode"] not in unit:
+        raise ValueError(f"synapse {name!r}: sign_mode {node['sign_mode']!r}; known are {', '.join(unit)}")
+    low, high, shift = unit[node["sign_mode"]]
+    if shift < 0 or bits < 1:
+        raise ValueError(f"synapse {name!r}: weights of {bits} bits; Loihi holds 1 to 8")
+    if codes.min() < low or codes.max() > high:
+        raise ValueError(
+            f"synapse {name!r}: codes {codes.min()} to {codes.max()}; "
+            f"{node['sign_mode']} weights of {bits} bits are {low} to {high}"
+        )
+    return Dense(
+        weights=(codes << shift).astype(np.int32),
+        weight_exp=int(exponent) - shift,
+        num_weight_bits=8,
+        sign_mode=SignMode[node["sign_mode"].upper()],
+        num_message_bits=message_bits,
+        name=name,
+    )

@@ -1,0 +1,48 @@
+"""Recording of every step into .npy files, by the ProcessModel itself.
+
+A Lava Monitor moves each value through a channel of its own (24 us a value); ProcessModels run in forked processes, so a
+memory-mapped file is the fast way out of them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Trace:
+    """Records named arrays of every step, one .npy file (rows, *shape) of int64 for each name.
+
+    Parameters
+    ----------
+    prefix : str
+        The file of the array `name` is ``<prefix>.<name>.npy``.
+    names : tuple of str
+        The arrays to keep; others that the ProcessModel offers are ignored.
+    start : int
+        Lava time step of row 0. Earlier steps, and those after the last row, are not recorded.
+    rows : int
+        Number of steps to record.
+    """
+
+    def __init__(self, prefix: str, names: tuple[str, ...], start: int, rows: int) -> None:
+        self.prefix = prefix
+        self.names = names
+        self.start = start
+        self.rows = rows
+        self._files: dict[str, NDArray[np.int64]] = {}
+
+    def path(self, name: str) -> Path:
+        """File of the array `name`."""
+        return Path(f"{self.prefix}.{name}.npy")
+
+    def write(self, time_step: int, **values: NDArray[np.generic]) -> None:
+        """Store the arrays of one step."""
+        row = time_step - self.start
+        if not 0 <= row < self.rows:
+            return
+        for name in self.names:
+            if name not in self._files:
+                shape = (self.rows, *values[name].shape)
+                self._files[name] = np.lib.format.open_memmap(self.path(name), "w+", np.dtype(np.int64), shape)
+            self._files[name][row] = values[name]

@@ -1,0 +1,162 @@
+"""Worker that runs models in Lava: ``python -m nmdeploy.lava.worker JOBFILE``.
+
+JOBFILE is JSON: ``{"jobs": [{"model": path, "inputs": path.npy, "trace": "spikes" | "states", "output": path.npz}]}``.
+Standard output carries one JSON object a line: ``{"ready": true}``, then ``{"job": i, "jobs": n, "seconds": s}`` after each
+job, or ``{"error": message, "traceback": text}``. Each job is one Lava run over all of its samples; the .npz holds
+``<population>|<register>`` arrays (samples, steps, ...), aligned: entry t is the population's step t.
+"""
+# mypy: disable-error-code="import-not-found,import-untyped"
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
+from lava.magma.runtime.runtime import Runtime
+from lava.proc.io.source import RingBuffer
+
+from nmdeploy.lava.network import LavaNetwork, build
+
+POLL_SECONDS = 0.001
+
+
+class ProcessModelError(RuntimeError):
+    """A ProcessModel raised; the message is its traceback."""
+
+
+def run(process: AbstractProcess, steps: int) -> None:
+    """Run the network of `process` for `steps` steps and stop it.
+
+    Lava waits without end for the output of a ProcessModel that raised, so the wait is done here.
+
+    Raises
+    ------
+    ProcessModelError
+        A ProcessModel raised. Lava cannot be stopped then: end the program.
+    """
+    process.create_runtime(run_cfg=LavaNetwork.run_config())
+    runtime = process.runtime
+    process.run(RunSteps(steps, blocking=False))
+    response = runtime.service_to_runtime[0]
+    while not response.probe():
+        _raise_failure(runtime)
+        time.sleep(POLL_SECONDS)
+    while not enum_equal(response.peek(), MGMT_RESPONSE.DONE):
+        # The traceback follows the response through another channel.
+        _raise_failure(runtime)
+        time.sleep(POLL_SECONDS)
+    try:
+        process.wait()
+    finally:
+        process.stop()
+
+
+def _raise_failure(runtime: Runtime) -> None:
+    for actor in runtime._messaging_infrastructure.actors:
+        if actor.exception is not None:
+            raise ProcessModelError(actor.exception[1])
+        if actor.exitcode:
+            raise ProcessModelError(f"a process of the network died with exit code {actor.exitcode}")
+
+
+def run_job(job: dict[str, Any]) -> None:
+    """Run one job of the job file and write its .npz.
+
+    Raises
+    ------
+    ValueError
+        The inputs do not fit the model, or the model cannot be run in Lava.
+    """
+    inputs = np.load(job["inputs"])
+    if inputs.ndim < 3 or inputs.dtype.kind not in "iub" or 0 in inputs.shape:
+        raise ValueError(f"{job['inputs']}: {inputs.dtype}{list(inputs.shape)}; integers (samples, steps, channels) needed")
+    samples, steps = inputs.shape[:2]
+    with tempfile.TemporaryDirectory(dir=Path(job["output"]).parent) as folder:
+        network = build(job["model"], steps=steps, samples=samples, record=job["trace"], folder=folder)
+        data = inputs.reshape(samples * steps, -1).T
+        if len(data) != network.channels:
+            raise ValueError(f"{job['inputs']}: {len(data)} channels; {job['model']} takes {network.channels}")
+        if np.abs(data.astype(np.int64)).max() >= 2**31:
+            raise ValueError(f"{job['inputs']}: holds numbers of 2**31 or more; Lava's ports are 32 bits wide")
+        network.connect_input(RingBuffer(data=data.astype(np.int32)).s_out)
+        run(network.processes[network.output], samples * steps + max(network.depth.values()))
+        arrays = {
+            f"{population}|{name}": np.load(trace.path(name)).reshape(samples, steps, *_shape(trace.path(name)))
+            for population, trace in network.traces.items()
+            for name in trace.names
+        }
+    np.savez(job["output"], **arrays)
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    return tuple(np.load(path, mmap_mode="r").shape[1:])
+
+
+def remember_models() -> None:
+    """Search for the ProcessModels of a Process class only once.
+
+    Lava compiles every file of the Process's folder anew for each Process: three quarters of the start-up of a network.
+    """
+    search = ProcGroupDiGraphs._find_proc_models
+    known: dict[type, list[type]] = {}
+
+    def find(proc: AbstractProcess) -> list[type]:
+        if type(proc) not in known:
+            known[type(proc)] = search(proc)
+        return list(known[type(proc)])
+
+    ProcGroupDiGraphs._find_proc_models = staticmethod(find)
+
+
+def follow_parent(folder: Path) -> None:
+    """End this process group, and remove `folder`, when whoever holds the other end of standard input is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        shutil.rmtree(folder, ignore_errors=True)
+        os.killpg(0, signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(arguments: list[str]) -> None:
+    """Run the jobs of the file that `arguments` name; with ``--follow-parent``, end when standard input does."""
+    reports = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    job_file = Path(arguments[-1])
+    if "--follow-parent" in arguments:
+        follow_parent(job_file.parent)
+    _report(reports, ready=True)
+    jobs = json.loads(job_file.read_text())["jobs"]
+    remember_models()
+    try:
+        for index, job in enumerate(jobs):
+            start = time.perf_counter()
+            run_job(job)
+            _report(reports, job=index, jobs=len(jobs), seconds=round(time.perf_counter() - start, 4))
+    except Exception as error:
+        _report(reports, error=f"{type(error).__name__}: {error}".strip(), traceback=traceback.format_exc())
+        # Lava's destructors wait for ProcessModels that will never answer.
+        os._exit(1)
+
+
+def _report(stream: TextIO, **message: Any) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

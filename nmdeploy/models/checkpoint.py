@@ -1,0 +1,105 @@
+"""Writes checkpoints: the raw trained parameters, with all that deploying them needs in the header."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import torch
+
+from nmdeploy.errors import BadData, BadFile, BadOption
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.importers.checkpoint_content import Config, check_tensors, digest, parse_config
+from nmdeploy.models.spiking_state_space import SpikingStateSpace
+
+
+def save(
+    module: SpikingStateSpace,
+    path: str | Path,
+    *,
+    input_format: FixedPoint,
+    dt: float = 0.001,
+    readout: str = "last",
+) -> None:
+    """Write a trained model, atomically.
+
+    A ``.safetensors`` file holds the state_dict's tensors and, in its header, ``nmdeploy`` (the configuration as JSON)
+    and ``sha256`` (over configuration and tensors). A ``.pt`` file holds the same as ``{"config", "sha256",
+    "state_dict"}`` and loads with ``weights_only=True``.
+
+    Parameters
+    ----------
+    module : SpikingStateSpace
+    path : str or Path
+        Ends in ``.safetensors`` or ``.pt``.
+    input_format : FixedPoint
+        Format of the input codes; the model was trained on ``code * 2**-frac``.
+    dt : float
+        Seconds a step.
+    readout : str
+        Readout rule of the deployed network; ``"last"`` reads the integrator after the last step.
+
+    Raises
+    ------
+    BadOption
+        For another suffix, or an option out of range.
+    BadData
+        For a tensor with NaN or infinite values.
+    BadFile
+        If the place cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", ".pt"):
+        raise BadOption(f"{path}: suffix {path.suffix!r} is no checkpoint: give .safetensors or .pt")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise BadData(f"{path}: tensor {name!r} holds NaN or infinite values: training diverged, lower its rate")
+    config = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
+    text = config.to_json()
+    try:
+        check_tensors(str(path), parse_config(str(path), text), arrays)
+    except BadFile as error:
+        raise BadOption(str(error)) from error
+    encode = _pt if path.suffix == ".pt" else _safetensors
+    _write(path, encode(text, digest(text, arrays), state))
+
+
+def _pt(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"config": config, "sha256": sha256, "state_dict": state}, buffer)
+    return buffer.getvalue()
+
+
+def _safetensors(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    return safetensors.numpy.save(arrays, {"nmdeploy": config, "sha256": sha256})
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a temporary file beside `path`, then rename it: readers never see a part of it."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be written ({error.strerror}): give an existing folder") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be written ({error.strerror}): give a free place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

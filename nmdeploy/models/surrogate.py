@@ -1,0 +1,57 @@
+"""Heaviside spikes with a surrogate gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HEIGHT = 0.15
+LENGTH = 0.5
+GAIN = 0.5
+WIDTH = LENGTH
+
+
+def normal_density(x: Tensor, mean: float, std: float) -> Tensor:
+    """Density of the normal distribution, ``exp(-((x - mean) / std)**2 / 2) / (std sqrt(2 pi))``; any shape."""
+    return torch.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+
+
+def multi_gaussian(x: Tensor) -> Tensor:
+    """The surrogate of the Heaviside function's derivative.
+
+    ``G(x) = g [(1 + h) phi(x; 0, s) - h phi(x; l, 6 s) - h phi(x; -l, 6 s)]`` with h = 0.15, l = g = 0.5, s = l, and
+    phi(x; mean, std) the normal density.
+
+    Parameters
+    ----------
+    x : Tensor of any shape
+        Membrane minus threshold.
+
+    References
+    ----------
+    Yin, Corradi, Bohte, Accurate and efficient time-domain classification with adaptive spiking recurrent neural
+    networks, Nature Machine Intelligence 3, 2021.
+    """
+    sides = normal_density(x, LENGTH, 6 * WIDTH) + normal_density(x, -LENGTH, 6 * WIDTH)
+    return GAIN * ((1 + HEIGHT) * normal_density(x, 0.0, WIDTH) - HEIGHT * sides)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x > 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradients[0] * multi_gaussian(x)
+
+
+def spike(x: Tensor) -> Tensor:
+    """``H(x)``: 1 where x > 0, else 0 (so ``H(0) = 0``); its gradient is `multi_gaussian`. Any shape."""
+    spikes: Tensor = _Spike.apply(x)  # type: ignore[no-untyped-call]
+    return spikes

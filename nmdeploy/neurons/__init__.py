@@ -1,0 +1,1 @@
+"""Neuron families, one file each."""

@@ -1,0 +1,231 @@
+"""What every neuron family provides: a float population, and the integer population that a chip would hold.
+
+A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, `quantize`)
+and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three functions: `integrate`, `fire`,
+`reset`). `nmdeploy.neurons.families` finds it; the tests run over whatever is found.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.frozen import Frozen
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+Registers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
+FloatState: TypeAlias = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Formats:
+    """The number formats that a quantization asks for; defaults come from the hardware profile.
+
+    ``weight_exp_min`` and ``weight_exp_max`` are the exponents by which the chip shifts a weight as it holds it (9 bits).
+    """
+
+    weight_bits: int = 8
+    state_bits: int = 24
+    coefficient_bits: int = 16
+    coefficient_frac: int = 12
+    state_rounding: str = "per-product"
+    sign_modes: tuple[str, ...] = ("mixed",)
+    weight_exp_min: int = -8
+    weight_exp_max: int = 7
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What a population is driven by: everything that fixes its scales.
+
+    Parameters
+    ----------
+    gain : (H,) array
+        Factor that the quantizer multiplied each neuron's incoming weights by.
+    frac : int
+        Most fraction bits that the incoming synapses offer without a shift.
+    a_max : (H,) array
+        Largest possible magnitude of the (gained) synaptic sum, from the weights alone.
+    extremes : mapping of str to array
+        Largest magnitude that each quantity of `Neuron.observe` took on the calibration data, or its static bound.
+    frac_max : int
+        Most fraction bits that the chip's weight exponent allows.
+    """
+
+    gain: FloatArray
+    frac: int
+    a_max: FloatArray
+    extremes: Mapping[str, FloatArray]
+    frac_max: int
+
+
+class QuantizedNeuron(Frozen, ABC):
+    """A population of integer neurons.
+
+    ``blocks`` names the registers that advance together (shape (H, N)), ``registers`` the neuron registers (shape
+    (H,)), ``per_state`` whether block registers are recorded with their state axis, ``flags`` what is counted when it overflows, in the order in which `integrate` and `reset` return it.
+    """
+
+    kind: ClassVar[str]
+    blocks: ClassVar[tuple[str, ...]]
+    registers: ClassVar[tuple[str, ...]]
+    recorded: ClassVar[tuple[str, ...]]
+    flags: ClassVar[tuple[str, ...]]
+    spiking: ClassVar[bool] = True
+    per_state: ClassVar[bool] = False
+    state_bits: int
+    frac_in: int
+    gain: FloatArray
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of neurons H."""
+
+    @property
+    def states(self) -> int:
+        """Number of state blocks N a neuron."""
+        return 1
+
+    @property
+    @abstractmethod
+    def block_params(self) -> NamedTuple:
+        """Parameters of `integrate` and `reset`, each broadcastable to (H, N)."""
+
+    @property
+    @abstractmethod
+    def neuron_params(self) -> NamedTuple:
+        """Parameters of `fire`, each broadcastable to (H,)."""
+
+    @abstractmethod
+    def integrate(self, block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+        """Advance one block: ``-> (block', parts of y, overflow flags)``."""
+
+    @abstractmethod
+    def fire(self, y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
+        """Neuron registers and output: ``-> (s, reset condition, z')``; y holds the sums over the blocks."""
+
+    @abstractmethod
+    def reset(self, block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+        """The reset action on one block: ``-> (block', overflow flags)``."""
+
+    @abstractmethod
+    def prove(self, name: str, a_max: IntArray) -> None:
+        """Raise `OverflowPossible` unless no intermediate value can leave its width, given ``abs(a) <= a_max``."""
+
+    @abstractmethod
+    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+        """A recorded integer state in the units of the float network."""
+
+    @property
+    @abstractmethod
+    def footprint_bits(self) -> int:
+        """Memory for parameters and states, in bits."""
+
+    @property
+    def real_states(self) -> int:
+        """Real state variables a neuron."""
+        return len(self.blocks) * self.states
+
+    def start(self, samples: int, dtype: Any = np.int64) -> Registers:
+        """Registers at rest for `samples` samples."""
+        block = np.zeros((samples, self.size, self.states), dtype)
+        register = np.zeros((samples, self.size), dtype)
+        return tuple(block for _ in self.blocks), tuple(register for _ in self.registers)
+
+    def advance(self, registers: Registers, a: Any, step: int) -> tuple[Registers, Any, list[Any]]:
+        """One step of the whole population: ``-> (registers', output, overflow flags)``.
+
+        Parameters
+        ----------
+        registers : as `start` returns them
+        a : (samples, H) integers, the synaptic sum
+        step : the population's own step, from its first real input
+        """
+        block, z = registers
+        block, parts, risen = self.integrate(block, a[..., None], tuple(r[..., None] for r in z), self.block_params)
+        y = tuple(part.sum(-1) for part in parts)
+        s, condition, z = self.fire(y, a, z, self.neuron_params, step)
+        wide = tuple(r[..., None] for r in z)
+        block, fallen = self.reset(block, s[..., None], condition[..., None], wide, self.block_params)
+        return (block, z), s, [*risen, *fallen]
+
+    def recorded_states(self, registers: Registers) -> dict[str, Any]:
+        """The values that a recording stores, by name: (samples, H) or (samples, H, N)."""
+        block, z = registers
+        everything = dict(zip(self.blocks, block, strict=True)) | dict(zip(self.registers, z, strict=True))
+        flat = () if self.per_state else self.blocks
+        return {name: everything[name][..., 0] if name in flat else everything[name] for name in self.recorded}
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as JSON values; `families.from_json` inverts it."""
+        return {"kind": self.kind} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> QuantizedNeuron:
+        """The population that `to_json` described."""
+        names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: value for name, value in values.items() if name in names})
+
+
+class Neuron(Frozen, ABC):
+    """A population of float neurons.
+
+    The float step is ``step(state, a) -> (state', output)``; `observe` names the magnitudes that fix the integer scales.
+    """
+
+    kind: ClassVar[str]
+    spiking: ClassVar[bool] = True
+    row_gain: ClassVar[bool] = False
+    membrane_name: ClassVar[str] = "v"
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of neurons H."""
+
+    @abstractmethod
+    def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
+        """States at rest, real dtype `dtype`."""
+
+    @abstractmethod
+    def step(self, state: FloatState, a: npt.NDArray[Any]) -> tuple[FloatState, npt.NDArray[Any]]:
+        """One step: ``-> (state', output)``."""
+
+    @abstractmethod
+    def observe(self, state: FloatState) -> dict[str, FloatArray]:
+        """Magnitudes over the samples that bound the integer registers, by name."""
+
+    @abstractmethod
+    def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
+        """Static bounds of the same magnitudes, given ``abs(a) <= a_max``, for export without calibration data."""
+
+    @abstractmethod
+    def membrane(self, state: FloatState) -> FloatArray:
+        """(samples, H) what the recorded integer state `membrane_name` stands for."""
+
+    @abstractmethod
+    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        """The integer population, and a line for everything that had to be changed on the way."""
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def power_below(limit: float, magnitude: float, default: int = 0) -> int:
+    """The largest integer e with ``magnitude * 2**e <= limit``; `default` for magnitude 0.
+
+    >>> power_below(127, 1.0), power_below(127, 127.0), power_below(127, 128.0)
+    (6, 0, -1)
+    """
+    if magnitude <= 0:
+        return default
+    e = int(np.floor(np.log2(limit / magnitude)))
+    return e - 1 if np.ldexp(magnitude, e) > limit else e

@@ -1,0 +1,162 @@
+"""Non-spiking (leaky) integrator: the readout.
+
+Float, per neuron: ``v <- beta * v + a + bias``, output v. Integers: docs/arithmetic.md, ``integrator``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
+from nmdeploy.neurons.base import Drive, FloatArray, FloatState, Formats, IntArray, Neuron, QuantizedNeuron, power_below
+from nmdeploy.neurons.ops import rz, saturate
+
+
+class BlockParams(NamedTuple):
+    """Parameters of `integrate`."""
+
+    dv: Any
+    bias: Any
+    limit: Any
+
+
+class NeuronParams(NamedTuple):
+    """Parameters of `fire`: none."""
+
+
+def integrate(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+    """Leak and add."""
+    (v,) = block
+    v, clipped = saturate(rz(v * (4096 - p.dv), 12) + a + p.bias, p.limit)
+    return (v,), (v,), (clipped,)
+
+
+def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
+    """The output is the membrane itself."""
+    return y[0], y[0] != y[0], ()
+
+
+def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+    """Never."""
+    return block, ()
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedIntegrator(QuantizedNeuron):
+    """Integer readout population; `dv` in 1/4096 (0: no leak), `bias` in units of v, `state_bits` the width of v."""
+
+    dv: IntArray
+    bias: IntArray
+    state_bits: int = 24
+    frac_in: int = 0
+    gain: FloatArray = None  # type: ignore[assignment]
+
+    kind: ClassVar[str] = "integrator"
+    spiking: ClassVar[bool] = False
+    blocks: ClassVar[tuple[str, ...]] = ("v",)
+    registers: ClassVar[tuple[str, ...]] = ()
+    recorded: ClassVar[tuple[str, ...]] = ("v",)
+    flags: ClassVar[tuple[str, ...]] = ("v_saturations",)
+
+    def __post_init__(self) -> None:
+        shape = (max(np.size(self.dv), np.size(self.bias)),)
+        self._freeze("dv", self.dv, np.int64, shape)
+        self._freeze("bias", self.bias, np.int64, shape)
+        self._freeze("gain", 1.0 if self.gain is None else self.gain, np.float64, shape)
+        if self.dv.min() < 0 or self.dv.max() > 4096:
+            raise BadOption(f"integrator: dv = {int(self.dv.max())} is outside of 0 to 4096")
+        if not 2 <= self.state_bits <= 32:
+            raise BadOption(f"integrator: {self.state_bits} state bits: choose 2 to 32")
+
+    @property
+    def size(self) -> int:
+        return self.dv.size
+
+    @property
+    def block_params(self) -> BlockParams:
+        return BlockParams(self.dv[:, None], self.bias[:, None], (1 << (self.state_bits - 1)) - 1)
+
+    @property
+    def neuron_params(self) -> NeuronParams:
+        return NeuronParams()
+
+    integrate = staticmethod(integrate)  # type: ignore[assignment]
+    fire = staticmethod(fire)  # type: ignore[assignment]
+    reset = staticmethod(reset)  # type: ignore[assignment]
+
+    def prove(self, name: str, a_max: IntArray) -> None:
+        worst = int((a_max + np.abs(self.bias)).max(initial=0))
+        if worst >= 1 << 31:
+            raise OverflowPossible(f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent")
+
+    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+        return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.gain
+
+    @property
+    def footprint_bits(self) -> int:
+        return self.size * (2 * self.state_bits + 13)
+
+
+@dataclass(frozen=True, eq=False)
+class Integrator(Neuron):
+    """Float readout population; `beta` is the factor kept each step (1: no leak)."""
+
+    beta: FloatArray
+    bias: FloatArray = 0.0  # type: ignore[assignment]
+
+    kind: ClassVar[str] = "integrator"
+    spiking: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        shape = (max(np.size(self.beta), np.size(self.bias)),)
+        self._freeze("beta", self.beta, np.float64, shape)
+        self._freeze("bias", self.bias, np.float64, shape)
+
+    @property
+    def size(self) -> int:
+        return self.beta.size
+
+    def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
+        return {"v": np.zeros((samples, self.size), dtype)}
+
+    def step(self, state: FloatState, a: npt.NDArray[Any]) -> tuple[FloatState, npt.NDArray[Any]]:
+        kind = a.dtype.type
+        v = self.beta.astype(kind) * state["v"] + a + self.bias.astype(kind)
+        return {"v": v}, v
+
+    def observe(self, state: FloatState) -> dict[str, FloatArray]:
+        return {"v": np.abs(state["v"]).max(0)}
+
+    def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
+        if (self.beta >= 1).any():
+            raise BadOption(f"node {name!r}: an integrator without leak has no static bound: give calibration data (--data)")
+        return {"v": (a_max + np.abs(self.bias)) / (1 - self.beta)}
+
+    def membrane(self, state: FloatState) -> FloatArray:
+        return state["v"]
+
+    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        if (self.beta < 0).any() or (self.beta > 1).any():
+            raise UnsupportedParameter(f"node {name!r}: beta = {float(self.beta.min()):g}: an integrator takes 0 to 1")
+        peak = max(float(np.max(drive.extremes["v"] * drive.gain)), float(np.abs(self.bias * drive.gain).max()))
+        frac_in = min(
+            drive.frac,
+            power_below((1 << (formats.state_bits - 2)) - 1, peak, default=drive.frac),
+            power_below((1 << 31) - 1, float(drive.a_max.max(initial=0)), default=drive.frac),
+            drive.frac_max,
+        )
+        return (
+            QuantizedIntegrator(
+                dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
+                bias=np.rint(np.ldexp(self.bias * drive.gain, frac_in)).astype(np.int64),
+                state_bits=formats.state_bits,
+                frac_in=frac_in,
+                gain=drive.gain,
+            ),
+            [],
+        )

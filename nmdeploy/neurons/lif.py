@@ -1,0 +1,281 @@
+"""Leaky integrate-and-fire with a synaptic current (CubaLIF); Loihi's fixed-point rule.
+
+Float, per neuron, with synaptic sum a:
+
+    u <- alpha * u + a
+    v <- beta * v + u + bias
+    s  = H(v - v_threshold), strict
+    v <- 0 where s
+
+``alpha = 0`` is a LIF without synaptic filter, ``alpha = 0, beta = 1`` an IF neuron. Integers: docs/arithmetic.md, ``lif``.
+
+Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.proc.lif``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
+from nmdeploy.neurons.base import Drive, FloatArray, FloatState, Formats, IntArray, Neuron, QuantizedNeuron, power_below
+from nmdeploy.neurons.ops import rz, saturate, select, wrap24
+
+V_LIMIT = (1 << 23) - 1
+VTH_MAX = (1 << 17) - 1
+BIAS_MANT_MAX = (1 << 12) - 1
+
+
+class BlockParams(NamedTuple):
+    """Parameters of `integrate`."""
+
+    du: Any
+    dv: Any
+    bias: Any
+
+
+class NeuronParams(NamedTuple):
+    """Parameters of `fire`."""
+
+    vth: Any
+    refractory_steps: Any
+
+
+def integrate(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+    """Current and membrane of one neuron; a held membrane keeps its value."""
+    u, v = block
+    (counter,) = z
+    u, wrapped = wrap24(rz(u * (4095 - p.du), 12) + (a << 6))
+    moved, clipped = saturate(rz(v * (4096 - p.dv), 12) + u + p.bias, V_LIMIT)
+    held = counter != 0
+    v = select(held, v, moved)
+    return (u, v), (v,), (wrapped, clipped & ~held)
+
+
+def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
+    """Spike where the membrane exceeds the threshold; start or count down the refractory period."""
+    (v,) = y
+    (counter,) = z
+    s = (v > (p.vth << 6)) & (counter == 0)
+    return s, s, (select(s, p.refractory_steps, counter - (counter != 0)),)
+
+
+def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+    """The membrane of a neuron that spiked starts again at zero."""
+    u, v = block
+    return (u, select(condition, 0, v)), ()
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLIF(QuantizedNeuron):
+    """Integer LIF population, rule ``loihi``.
+
+    Parameters
+    ----------
+    du, dv : (H,) int, 0 to 4095
+        Decays of current and membrane, in 1/4096.
+    vth : (H,) int, 0 to 131071
+        Threshold in units of 64 of the membrane.
+    bias_mant, bias_exp : (H,) int
+        Bias of the membrane ``bias_mant << bias_exp``.
+    refractory_steps : int
+        Silent steps after a spike (mode ``hold``).
+    frac_in : int
+        Fraction bits of the synaptic sum; the membrane has six more.
+    gain : (H,) float
+        Units of the exported network in one unit of the float network it came from.
+    """
+
+    du: IntArray
+    dv: IntArray
+    vth: IntArray
+    bias_mant: IntArray
+    bias_exp: IntArray
+    refractory_steps: int = 0
+    frac_in: int = 0
+    gain: FloatArray = None  # type: ignore[assignment]
+
+    kind: ClassVar[str] = "lif"
+    blocks: ClassVar[tuple[str, ...]] = ("u", "v")
+    registers: ClassVar[tuple[str, ...]] = ("refractory",)
+    recorded: ClassVar[tuple[str, ...]] = ("u", "v")
+    flags: ClassVar[tuple[str, ...]] = ("u_wraps", "v_saturations")
+    state_bits: ClassVar[int] = 24  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        shape = (max(np.size(getattr(self, name)) for name in ("du", "dv", "vth", "bias_mant", "bias_exp")),)
+        limits = {"du": (0, 4095), "dv": (0, 4095), "vth": (0, VTH_MAX), "bias_exp": (0, 7), "bias_mant": (-4096, 4095)}
+        for name, (low, high) in limits.items():
+            self._freeze(name, getattr(self, name), np.int64, shape)
+            value = getattr(self, name)
+            if value.min() < low or value.max() > high:
+                worst = int(value.min() if value.min() < low else value.max())
+                raise BadOption(f"lif: {name} = {worst} is outside of {low} to {high}: rescale the population")
+        if self.refractory_steps < 0:
+            raise BadOption(f"lif: refractory_steps = {self.refractory_steps}: give 0 or more silent steps")
+        self._freeze("gain", 1.0 if self.gain is None else self.gain, np.float64, shape)
+
+    @property
+    def size(self) -> int:
+        return self.du.size
+
+    @property
+    def block_params(self) -> BlockParams:
+        return BlockParams(self.du[:, None], self.dv[:, None], (self.bias_mant << self.bias_exp)[:, None])
+
+    @property
+    def neuron_params(self) -> NeuronParams:
+        return NeuronParams(self.vth, self.refractory_steps)
+
+    integrate = staticmethod(integrate)  # type: ignore[assignment]
+    fire = staticmethod(fire)  # type: ignore[assignment]
+    reset = staticmethod(reset)  # type: ignore[assignment]
+
+    def prove(self, name: str, a_max: IntArray) -> None:
+        """The one correction of `wrap24` bounds u by 2**23 while ``abs(a << 6) <= 2**24``; beyond, u grows to the fixed
+        point of ``u = u * (4095 - du) / 4096 + (a << 6) - 2**24``, which must stay within 32 bits too."""
+        drive = a_max.astype(object) << 6
+        beyond = (drive - (1 << 24)) * 4096 // (1 + self.du.astype(object)) + 1
+        u = np.maximum(beyond, 1 << 23)
+        worst = int(np.max(np.maximum(u + drive, u + (1 << 24) + (1 << 20))))
+        if worst >= 1 << 31:
+            raise OverflowPossible(
+                f"node {name!r}: the synaptic sum can reach {int(a_max.max())}, which drives the current u to {worst}, "
+                f"limit 2**31: lower the weight exponent or the fan-in, or raise du"
+            )
+
+    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+        return np.ldexp(np.asarray(values, np.float64), -(self.frac_in + 6)) / self.gain
+
+    @property
+    def footprint_bits(self) -> int:
+        return self.size * (2 * 24 + 2 * 12 + 17 + 13 + 3)
+
+
+@dataclass(frozen=True, eq=False)
+class LIF(Neuron):
+    """Float current-based LIF population.
+
+    Parameters
+    ----------
+    alpha, beta : (H,) float
+        Factors that current and membrane keep each step, 0 to 1.
+    v_threshold : (H,) float
+    bias : (H,) float
+        Constant input of the membrane.
+    v_reset : (H,) float
+        Value after a spike; only 0 is deployable by rule ``loihi``.
+    refractory_steps : int
+        Silent steps after a spike, the membrane held.
+    """
+
+    alpha: FloatArray
+    beta: FloatArray
+    v_threshold: FloatArray
+    bias: FloatArray = 0.0  # type: ignore[assignment]
+    v_reset: FloatArray = 0.0  # type: ignore[assignment]
+    refractory_steps: int = 0
+
+    kind: ClassVar[str] = "lif"
+
+    def __post_init__(self) -> None:
+        names = ("alpha", "beta", "v_threshold", "bias", "v_reset")
+        shape = (max(np.size(getattr(self, name)) for name in names),)
+        for name in names:
+            self._freeze(name, getattr(self, name), np.float64, shape)
+
+    @property
+    def size(self) -> int:
+        return self.alpha.size
+
+    def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
+        zero = np.zeros((samples, self.size), dtype)
+        return {"u": zero, "v": zero, "y": zero, "refractory": np.zeros((samples, self.size), np.int64)}
+
+    def step(self, state: FloatState, a: npt.NDArray[Any]) -> tuple[FloatState, npt.NDArray[Any]]:
+        kind = a.dtype.type
+        held = state["refractory"] > 0
+        u = self.alpha.astype(kind) * state["u"] + a
+        y = np.where(held, state["v"], self.beta.astype(kind) * state["v"] + u + self.bias.astype(kind))
+        s = (y > self.v_threshold.astype(kind)) & ~held
+        v = np.where(s, self.v_reset.astype(kind), y)
+        counter = np.where(s, self.refractory_steps, np.maximum(state["refractory"] - 1, 0))
+        return {"u": u, "v": v, "y": y, "refractory": counter}, s
+
+    def observe(self, state: FloatState) -> dict[str, FloatArray]:
+        return {"u": np.abs(state["u"]).max(0), "y": np.abs(state["y"]).max(0)}
+
+    def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
+        if (self.alpha >= 1).any() or (self.beta >= 1).any():
+            raise BadOption(
+                f"node {name!r}: a neuron without leak has no static bound on its membrane: "
+                "give calibration data (--data)"
+            )
+        u = a_max / (1 - self.alpha)
+        drift = (u + np.abs(self.bias)) / (1 - self.beta)
+        return {"u": u, "y": np.maximum(drift, np.abs(self.v_threshold))}
+
+    def membrane(self, state: FloatState) -> FloatArray:
+        return state["v"]
+
+    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        self._require_deployable(name, formats)
+        peak = max(float(np.max(m * drive.gain)) for m in (drive.extremes["u"], drive.extremes["y"], self.v_threshold))
+        bias = self.bias * drive.gain
+        frac_v = min(
+            power_below(1 << 22, peak),
+            power_below(64 * VTH_MAX, float(np.max(self.v_threshold * drive.gain))),
+            power_below(BIAS_MANT_MAX << 7, float(np.abs(bias).max()), default=30),
+            power_below(1 << 24, float(drive.a_max.max(initial=0)), default=30),
+            drive.frac_max + 6,
+        )
+        frac_in = frac_v - 6
+        mant, exp = _mantissas(np.ldexp(bias, frac_in + 6))
+        notes: list[str] = []
+        vth = np.rint(np.ldexp(self.v_threshold * drive.gain, frac_in)).astype(np.int64)
+        return (
+            QuantizedLIF(
+                du=np.clip(np.rint(4096 * (1 - self.alpha)) - 1, 0, 4095).astype(np.int64),
+                dv=_decay(name, self.beta, notes),
+                vth=vth,
+                bias_mant=mant,
+                bias_exp=exp,
+                refractory_steps=self.refractory_steps,
+                frac_in=frac_in,
+                gain=drive.gain,
+            ),
+            notes,
+        )
+
+    def _require_deployable(self, name: str, formats: Formats) -> None:
+        if formats.state_bits != 24:
+            raise DoesNotFit(f"node {name!r}: rule 'loihi' has 24-bit states, not {formats.state_bits}: use --state-bits 24")
+        for field, low, high in (("alpha", 0, 1), ("beta", 0, 1), ("v_reset", 0, 0)):
+            value = getattr(self, field)
+            if (value < low).any() or (value > high).any():
+                worst = float(value[(value < low) | (value > high)][0])
+                raise UnsupportedParameter(
+                    f"node {name!r}: {field} = {worst:g}: rule 'loihi' takes {low} to {high}: retrain with such a value"
+                )
+        if (self.v_threshold < 0).any():
+            raise UnsupportedParameter(f"node {name!r}: v_threshold = {self.v_threshold.min():g} is negative: retrain it >= 0")
+
+
+def _decay(name: str, beta: FloatArray, notes: list[str]) -> IntArray:
+    exact = 4096 * (1 - beta)
+    code = np.clip(np.rint(exact), 0, 4095).astype(np.int64)
+    lost = int(((code == 0) & (exact > 0)).sum() + (exact > 4095).sum())
+    if lost:
+        notes.append(f"node {name!r}: the decay of {lost} membranes rounds to the end of its 12-bit range")
+    return code
+
+
+def _mantissas(values: FloatArray) -> tuple[IntArray, IntArray]:
+    """Bias mantissas (13 bits signed) and exponents (0 to 7) nearest to `values`."""
+    exp = np.array([max(0, -power_below(BIAS_MANT_MAX, abs(v))) for v in np.atleast_1d(values)], np.int64)
+    mant = np.rint(np.ldexp(values, -exp)).astype(np.int64)
+    return np.clip(mant, -BIAS_MANT_MAX, BIAS_MANT_MAX), exp

@@ -1,0 +1,50 @@
+"""The operations that a neuron's integer step is made of.
+
+Each works alike on Python integers, on NumPy arrays (64-bit or ``object``), and on scalars in compiled code, and has no
+branch. ``docs/arithmetic.md`` states the same rules in words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def rz(x: Any, k: Any) -> Any:
+    """``sign(x) * (abs(x) >> k)``: divide by ``2**k``, round towards zero.
+
+    >>> int(rz(-5, 1)), int(rz(5, 1))
+    (-2, 2)
+    """
+    return np.sign(x) * (np.abs(x) >> k)
+
+
+def select(condition: Any, yes: Any, no: Any) -> Any:
+    """`yes` where `condition` holds, else `no`."""
+    return np.where(condition, yes, no)
+
+
+def saturate(x: Any, limit: Any) -> tuple[Any, Any]:
+    """Clip into ``[-limit, limit]``; also says where it clipped."""
+    clipped = np.minimum(np.maximum(x, -limit), limit)
+    return clipped, clipped != x
+
+
+def wrap24(x: Any) -> tuple[Any, Any]:
+    """One correction by ``2**24`` into ``(-2**23, 2**23]``; also says where it corrected.
+
+    >>> int(wrap24(2**23)[0]), int(wrap24(2**23 + 1)[0]), int(wrap24(-(2**23))[0])
+    (8388608, -8388607, 8388608)
+    """
+    high, low = x > (1 << 23), x <= -(1 << 23)
+    return select(high, x - (1 << 24), select(low, x + (1 << 24), x)), high | low
+
+
+def shift(x: Any, exponent: int) -> Any:
+    """``x * 2**exponent``; a negative exponent floors.
+
+    >>> shift(-3, -1), shift(-3, 1)
+    (-2, -6)
+    """
+    return x << exponent if exponent >= 0 else x >> -exponent

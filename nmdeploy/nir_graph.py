@@ -1,0 +1,285 @@
+"""From integers to NIR's primitives: what another reader gets to see of a quantized network.
+
+Every value is the dequantized one: an integer times a power of two, exact in float32 or float64. Time constants and
+resistances, which NIR wants and which are no dyadic numbers, are float64 values that follow from the integers by one
+fixed rule, so that a reader of ours can compute and compare them.
+
+A graph is plain data, laid out as NIR's HDF5 file is: `nodes` maps names to fields (``type`` and arrays), `edges` are
+pairs of names. In the discrete reading of NIR (Euler with dt, see ``nmdeploy.importers.nir``) a loop is delayed by one
+step, so a recurrence of delay 1 needs no ``Delay`` node.
+
+Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import UnsupportedParameter
+from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.neurons.base import FloatArray
+
+Fields = dict[str, Any]
+
+NO_LEAK = 2.0**40
+"""Time constant, in steps, that stands for "no leak" where NIR wants a finite one; below the resolution of float32."""
+
+
+@dataclass
+class Primitives:
+    """NIR nodes and edges under construction.
+
+    `enters` and `leaves` tell where the edges of a network's node start and end: a state-space population is entered
+    through its input coefficients and left through its threshold.
+    """
+
+    dt: float
+    nodes: dict[str, Fields] = field(default_factory=dict)
+    edges: dict[tuple[str, str], None] = field(default_factory=dict)
+    enters: dict[str, list[str]] = field(default_factory=dict)
+    leaves: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, kind: str, **fields: Any) -> str:
+        """Add one primitive; its name must be new and hold no ``/``."""
+        if not name or name == "." or "/" in name or "\0" in name:
+            raise UnsupportedParameter(f"node {name!r}: a NIR file takes no empty name, '/' or '.' as a name: rename the node")
+        if name in self.nodes:
+            raise UnsupportedParameter(f"node {name!r}: the NIR file needs this name for two nodes: rename the node")
+        self.nodes[name] = {"type": kind, **fields}
+        return name
+
+    def connect(self, source: str, target: str) -> None:
+        """Add one edge between primitives."""
+        if (source, target) in self.edges:
+            raise UnsupportedParameter(f"edge {source!r} -> {target!r} occurs twice: NIR has no double edges: merge them")
+        self.edges[source, target] = None
+
+    def free(self, name: str) -> str:
+        """`name`, or the first of ``name_2``, ``name_3`` ... that no node has yet."""
+        taken = (f"{name}_{i}" for i in range(2, len(self.nodes) + 3))
+        return name if name not in self.nodes else next(other for other in taken if other not in self.nodes)
+
+
+def exact(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The values as float32 where that is exact, else as float64.
+
+    >>> exact([0.5, 3.0]).dtype, exact([2.0**-30 + 1]).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    wide = np.asarray(values, np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = wide.astype(np.float32)
+    return narrow if np.array_equal(narrow.astype(np.float64), wide) else wide
+
+
+def primitives(q: QuantizedNetwork) -> Primitives:
+    """The NIR graph of a quantized network."""
+    graph = Primitives(q.dt)
+    for name, node in q.nodes.items():
+        if isinstance(node, Input):
+            _add_input(graph, name, node)
+    for name, neuron in q.populations.items():
+        add = getattr(neuron, "nir_primitives", None) or NEURONS.get(neuron.kind)
+        if add is None:
+            raise UnsupportedParameter(f"node {name!r}: family {neuron.kind!r} has no NIR form: give it `nir_primitives`")
+        left = add(graph, name, neuron, _bias_goes_into_synapse(q, name))
+        _add_synapses(graph, q, name, left)
+    _add_output(graph, q.output, q.populations[q.output].size)
+    return graph
+
+
+def _bias_goes_into_synapse(q: QuantizedNetwork, name: str) -> bool:
+    return any(q.nodes[e.source].kind == "dense" for e in q.sources[name][:1])
+
+
+def _add_input(graph: Primitives, name: str, node: Input) -> None:
+    graph.leaves[name] = graph.add(name, "Input", shape=np.array(node.shape, np.int64))
+    if len(node.shape) != 1:
+        ends = {"start_dim": np.int64(0), "end_dim": np.int64(-1)}
+        flat = graph.add(f"{name}.flat", "Flatten", input_type=np.array(node.shape, np.int64), **ends)
+        graph.connect(name, flat)
+        graph.leaves[name] = flat
+
+
+def _add_output(graph: Primitives, output: str, size: int) -> None:
+    end = graph.add(graph.free("output"), "Output", shape=np.array([size], np.int64))
+    graph.connect(graph.leaves[output], end)
+
+
+def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: FloatArray | None) -> None:
+    """The synapses into one population, each as a node of its own; the first one takes over the bias `left`."""
+    for edge in q.sources[name]:
+        synapse, targets = q.nodes[edge.source], [e.target for e in q.edges if e.source == edge.source]
+        add = getattr(synapse, "nir_primitives", None) or SYNAPSES.get(synapse.kind)
+        if add is None:
+            raise UnsupportedParameter(f"node {edge.source!r}: {synapse.kind!r} has no NIR form: give it `nir_primitives`")
+        node = edge.source if name == targets[0] else f"{edge.source}.{name}"
+        add(graph, node, synapse, _input_frac(q, edge.source), q.nodes[name].frac_in, left)
+        left = None
+        for target in graph.enters[name]:
+            graph.connect(node, target)
+        for incoming in q.sources[edge.source]:
+            graph.connect(_delayed(graph, q, incoming, node), node)
+
+
+def _input_frac(q: QuantizedNetwork, synapse: str) -> int:
+    """Fraction bits of what arrives at a synapse."""
+    fracs = {_output_frac(q.nodes[e.source]) for e in q.sources[synapse]}
+    if len(fracs) > 1:
+        raise UnsupportedParameter(
+            f"node {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each a synapse of its own"
+        )
+    return fracs.pop() if fracs else 0
+
+
+def _output_frac(node: Any) -> int:
+    if isinstance(node, Input):
+        return node.format.frac
+    return 0 if node.spiking else int(node.frac_in)
+
+
+def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) -> str:
+    """Where an edge into a synapse starts: its source, or a Delay node behind it.
+
+    A loop without a ``Delay`` node has one step of delay, so the edge that closes it needs none for its first step.
+    """
+    source = graph.leaves.get(edge.source, edge.source)
+    if edge.delay == 0 or (edge.delay == 1 and edge.source in reachable(q, edge.target)):
+        return source
+    seconds = np.full(q.nodes[edge.source].size, edge.delay * q.dt)
+    delay = graph.add(f"{edge.source}.{target}.delay{edge.delay}", "Delay", delay=seconds)
+    graph.connect(source, delay)
+    return delay
+
+
+def reachable(q: QuantizedNetwork, start: str) -> set[str]:
+    """Nodes that a spike in `start` reaches within its step."""
+    found, front = {start}, [start]
+    while front:
+        name = front.pop()
+        new = [e.target for e in q.edges if e.source == name and e.delay == 0 and e.target not in found]
+        found.update(new)
+        front += new
+    return found
+
+
+def _add_dense(graph: Primitives, name: str, s: Any, frac_source: int, frac_in: int, bias: FloatArray | None) -> None:
+    """``Linear``, or ``Affine`` with a bias: the codes times what one of them adds to the target's sum."""
+    weight = exact(np.ldexp(s.weight.astype(np.float64), s.weight_exp + frac_source - frac_in))
+    total = np.zeros(s.shape[0]) if bias is None else bias
+    if s.bias is not None:
+        total = total + np.ldexp(s.bias.astype(np.float64), s.bias_exp - frac_in)
+    if s.bias is None and not total.any():
+        graph.add(name, "Linear", weight=weight)
+    else:
+        graph.add(name, "Affine", weight=weight, bias=exact(total))
+
+
+def _leaks(decay: npt.NDArray[np.int64]) -> FloatArray:
+    """Time constants in steps of decays in 1/4096."""
+    return np.where(decay > 0, 4096.0 / np.maximum(decay, 1), NO_LEAK)
+
+
+def _add_lif(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+    """``IF`` without filter and leak, else ``CubaLIF``; returns the bias that the synapse is to carry.
+
+    A LIF without synaptic filter is a ``CubaLIF`` with tau_syn = dt: Norse's reader ignores the ``r`` of ``LIF``, which
+    would have to scale the weights off their exact values.
+    """
+    bias = np.ldexp((n.bias_mant << n.bias_exp).astype(np.float64), -(n.frac_in + 6))
+    threshold = np.ldexp(n.vth.astype(np.float64), -n.frac_in)
+    tau_mem, tau_syn, zero = _leaks(n.dv), 4096.0 / (n.du + 1), np.zeros(n.size)
+    plain = bool((n.du == 4095).all())
+    moved = into_synapse and plain
+    kept = zero if moved else bias
+    if plain and not n.dv.any() and not kept.any():
+        graph.add(name, "IF", r=np.full(n.size, 1 / graph.dt), v_threshold=threshold, v_reset=zero)
+    else:
+        graph.add(
+            name,
+            "CubaLIF",
+            tau_syn=tau_syn * graph.dt,
+            tau_mem=tau_mem * graph.dt,
+            r=tau_mem,
+            v_leak=kept * tau_mem,
+            v_threshold=threshold,
+            v_reset=zero,
+            w_in=tau_syn,
+        )
+    graph.enters[name], graph.leaves[name] = [name], name
+    return bias if moved and bias.any() else None
+
+
+def _add_integrator(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+    """``I`` without leak, else ``LI``; returns the bias that the synapse is to carry."""
+    bias = np.ldexp(n.bias.astype(np.float64), -n.frac_in)
+    kept = np.zeros(n.size) if into_synapse else bias
+    tau = _leaks(n.dv)
+    if not n.dv.any() and not kept.any():
+        graph.add(name, "I", r=np.full(n.size, 1 / graph.dt))
+    else:
+        graph.add(name, "LI", tau=tau * graph.dt, r=tau, v_leak=kept * tau)
+    graph.enters[name], graph.leaves[name] = [name], name
+    return bias if into_synapse and bias.any() else None
+
+
+def _add_state_space(graph: Primitives, name: str, n: Any, into_synapse: bool) -> None:
+    """N pairs of integrators ``I`` (r = 1/dt), coupled by ``Scale`` nodes; a ``Threshold`` that takes their sum.
+
+    With ``v <- v + x`` each step, ``Scale(A - 1)`` on the loop gives ``x <- A x + B a``; reset and refractory period have
+    no primitive. Coefficients of a state that are all zero are left out.
+    """
+    graph.enters[name], graph.leaves[name] = [], name
+    bias, vth = (np.ldexp(v.astype(np.float64), -n.frac_y) for v in (n.bias, n.vth))
+    graph.add(name, "Threshold", threshold=exact(vth - bias))
+    for state in range(n.states):
+        _add_state(graph, name, n, state)
+    if n.d.any():
+        _scale(graph, name, "in", "out", np.ldexp(n.d.astype(np.float64), n.frac_in - n.frac_d - n.frac_y))
+
+
+def _add_state(graph: Primitives, name: str, n: Any, state: int) -> None:
+    """One complex state: two integrators and up to eight coefficients, or one and three where it is real."""
+    a_re, a_im, b_re, b_im, c_re, c_im = (
+        getattr(n, key)[:, state].astype(np.float64) for key in ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")
+    )
+    frac_x = n.frac_x[:, state]
+    enter, leave = n.frac_in - n.frac_b - frac_x, frac_x - n.frac_c - n.frac_y
+    re, im = f"re{state}", f"im{state}"
+    one = 2.0**n.frac_a
+    is_complex = bool(a_im.any() or b_im.any() or c_im.any())
+    for part in (re, im)[: 1 + is_complex]:
+        graph.add(f"{name}.{part}", "I", r=np.full(n.size, 1 / graph.dt))
+        _scale(graph, name, part, part, np.ldexp(a_re - one, -n.frac_a))
+    couplings: Mapping[tuple[str, str], FloatArray] = {
+        (im, re): np.ldexp(-a_im, -n.frac_a),
+        (re, im): np.ldexp(a_im, -n.frac_a),
+        ("in", re): np.ldexp(b_re, enter),
+        ("in", im): np.ldexp(b_im, enter),
+        (re, "out"): np.ldexp(c_re, leave),
+        (im, "out"): np.ldexp(-c_im, leave),
+    }
+    needed = {("in", "re0"), ("re0", "out")}
+    for (source, target), values in couplings.items():
+        if values.any() or (source, target) in needed:
+            _scale(graph, name, source, target, values)
+
+
+def _scale(graph: Primitives, name: str, source: str, target: str, values: FloatArray) -> None:
+    node = graph.add(f"{name}.{source}_{target}", "Scale", scale=exact(values))
+    if source == "in":
+        graph.enters[name].append(node)
+    else:
+        graph.connect(f"{name}.{source}", node)
+    graph.connect(node, name if target == "out" else f"{name}.{target}")
+
+
+AddNeuron = Callable[[Primitives, str, Any, bool], "FloatArray | None"]
+AddSynapse = Callable[[Primitives, str, Any, int, int, "FloatArray | None"], None]
+NEURONS: dict[str, AddNeuron] = {"lif": _add_lif, "integrator": _add_integrator, "state_space": _add_state_space}
+SYNAPSES: dict[str, AddSynapse] = {"dense": _add_dense}

@@ -1,0 +1,192 @@
+"""The chain: load, quantize, write and read, run, verify, report. The command line calls these functions and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nmdeploy.backends import backend as find_backend
+from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable
+from nmdeploy.floatrun import FloatRun, run_float
+from nmdeploy.importers import load
+from nmdeploy.mapping import MappedNetwork, map_network
+from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.nir_io import model_sha256, read, write
+from nmdeploy.profile import HardwareProfile, load_profile
+from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.recording import Recording
+from nmdeploy.reports import Report, build_report
+from nmdeploy.samples import Data, load_data
+from nmdeploy.verify import Verification, accuracy, agree, compare, overflows
+
+Progress = Callable[[int], None]
+
+__all__ = [
+    "Data",
+    "FloatRun",
+    "Verification",
+    "load",
+    "load_data",
+    "load_profile",
+    "map_network",
+    "quantize",
+    "read",
+    "report",
+    "run",
+    "verify",
+    "write",
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may override of a profile's formats; None leaves the profile's."""
+
+    weight_bits: int | None = None
+    state_bits: int | None = None
+    coefficient_bits: int | None = None
+    coefficient_frac: int | None = None
+    state_rounding: str | None = None
+
+
+def quantize(
+    network: Network,
+    profile: str | HardwareProfile = "loihi2",
+    data: Data | None = None,
+    options: Options = Options(),  # noqa: B008  (frozen, so sharing it is safe)
+) -> QuantizedNetwork:
+    """Integers for a float network, in the profile's formats.
+
+    Parameters
+    ----------
+    network : Network
+    profile : name, path or HardwareProfile
+    data : Data, optional
+        Calibration samples; without them scales are static worst-case bounds.
+    options : Options
+        Overrides of the profile's formats.
+    """
+    target = load_profile(profile) if isinstance(profile, str) else profile
+    formats = target.formats(**vars(options))
+    extremes = None if data is None else calibrate(network, network.input.format.dequantize(data.codes))
+    return quantize_network(network, formats, extremes=extremes, profile=target.name)
+
+
+def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
+    """Map onto the profile's cores; `DoesNotFit` names the first limit that is exceeded, and by how much."""
+    mapped = map_network(network, profile)
+    if not mapped.fits:
+        more = f" ({len(mapped.problems) - 1} more)" if len(mapped.problems) > 1 else ""
+        raise DoesNotFit(f"profile {profile.name!r}: {mapped.problems[0]}{more}")
+    return mapped
+
+
+def run(
+    network: QuantizedNetwork,
+    data: Data,
+    backend: str = "embedded",
+    trace: str = "none",
+    on_progress: Progress | None = None,
+) -> Recording:
+    """Run a quantized network on samples.
+
+    Parameters
+    ----------
+    backend : name of a backend
+    trace : {"none", "spikes", "states"}
+    on_progress : callable
+        Called with the number of samples done.
+    """
+    recording = find_backend(backend).run(
+        network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress
+    )
+    return replace(recording, backend=backend, model_sha256=model_sha256(network))
+
+
+def verify(
+    network: QuantizedNetwork,
+    data: Data,
+    against: Sequence[str] = ("lava",),
+    floats: Network | None = None,
+    samples: int | None = None,
+    require: bool = True,
+    on_progress: Progress | None = None,
+) -> Verification:
+    """Compare the reference with other backends, and the integer network with the float one.
+
+    Parameters
+    ----------
+    against : names of backends
+    floats : Network, optional
+        The float network, for float accuracy, spike agreement and signal-to-noise ratios.
+    samples : int, optional
+        How many samples are compared value by value; accuracies are over all.
+    require : bool
+        If Lava cannot run: raise `LavaUnavailable` (True), or say so in the result (False).
+    """
+    part = data.first(samples)
+    expected = run(network, part, "reference", "states")
+    comparisons, missing = [], None
+    for name in against:
+        try:
+            comparisons.append(compare(expected, run(network, part, name, "states")))
+        except LavaUnavailable as error:
+            if require:
+                raise
+            missing = str(error)
+    whole = run(network, data, on_progress=on_progress)
+    return Verification(
+        comparisons=tuple(comparisons),
+        accuracy={
+            "float": None if floats is None else _float_accuracy(floats, data),
+            "quantized": accuracy(whole.output, network.readout, whole.lengths, data.labels),
+        },
+        overflows=overflows(whole, network),
+        agreement=None if floats is None else agree(floats, _float_run(floats, part), network, expected),
+        not_verified=missing,
+    )
+
+
+def _float_run(network: Network, data: Data, trace: bool = True) -> FloatRun:
+    return run_float(network, network.input.format.dequantize(data.codes), trace=trace)
+
+
+def _float_accuracy(network: Network, data: Data) -> float | None:
+    return accuracy(_float_run(network, data, trace=False).output, network.readout, data.lengths, data.labels)
+
+
+def report(
+    network: QuantizedNetwork,
+    data: Data,
+    profile: str | HardwareProfile | None = None,
+    floats: Network | None = None,
+    verification: Verification | None = None,
+    on_progress: Progress | None = None,
+) -> Report:
+    """Per-layer metrics, energy and utilization of a run on samples.
+
+    Parameters
+    ----------
+    profile : name, path or HardwareProfile, optional
+        The target; the one that the model was quantized for if left out.
+    floats : Network, optional
+        The float network, for its accuracy.
+    verification : Verification, optional
+        A result to include.
+    """
+    chosen = network.profile if profile is None else profile
+    target = load_profile(chosen) if isinstance(chosen, str) else chosen
+    recording = run(network, data, on_progress=on_progress)
+    figures: dict[str, Any] = {
+        "float": None if floats is None else _float_accuracy(floats, data),
+        "quantized": accuracy(recording.output, network.readout, recording.lengths, data.labels),
+    }
+    return build_report(network, recording, target, map_network(network, target), figures, verification)
+
+
+def check_samples(samples: int | None) -> None:
+    """`BadOption` for a number of samples below 1."""
+    if samples is not None and samples < 1:
+        raise BadOption(f"--samples {samples}: give 1 or more")
+

@@ -1,0 +1,134 @@
+"""Post-training quantization: scales from calibration data, integers from scales.
+
+Each population gets a gain (a factor on its incoming weights and, inversely, on what reads the state; the network's
+function does not change), then the fraction bits of its synaptic sum, and from these the exponents of its synapses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import BadOption, DoesNotFit
+from nmdeploy.floatrun import run_float
+from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+from nmdeploy.synapses.dense import QuantizedDense, chip_exponent
+
+Extremes = Mapping[str, Mapping[str, FloatArray]]
+
+
+def calibrate(network: Network, inputs: npt.ArrayLike) -> Extremes:
+    """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values."""
+    return run_float(network, inputs, observe=True).extremes
+
+
+def static_extremes(network: Network) -> Extremes:
+    """Bounds of the same magnitudes from the weights alone, for any input that the format allows."""
+    return {name: population_bounds(network, name) for name in network.populations}
+
+
+def population_bounds(network: Network, name: str) -> Mapping[str, FloatArray]:
+    """The static bounds of one population; `BadOption` where it has none."""
+    return network.populations[name].bounds(name, _a_max(network, name))
+
+
+def quantize_network(
+    network: Network, formats: Formats, *, extremes: Extremes | None = None, profile: str = "loihi2"
+) -> QuantizedNetwork:
+    """Integers for every node.
+
+    Parameters
+    ----------
+    network : Network
+    formats : Formats
+        Widths and rounding rules, from the profile and the user.
+    extremes : as `calibrate` returns them, optional
+        Without them static bounds are used, which cost resolution.
+    profile : str
+        Name of the hardware profile, stored with the network.
+    """
+    notes: list[str] = []
+    if extremes is None:
+        extremes = static_extremes(network)
+        notes.append("no calibration data: scales are static worst-case bounds")
+    nodes: dict[str, Any] = {network.input_name: network.input}
+    for name in network.populations:
+        quantized, synapses, said = quantize_population(network, name, formats, extremes[name])
+        nodes |= synapses | {name: quantized}
+        notes += said
+    ordered = {name: nodes[name] for name in network.nodes}
+    return QuantizedNetwork(
+        ordered, network.edges, network.dt, network.output, network.readout, profile=profile, notes=tuple(notes)
+    )
+
+
+def quantize_population(
+    network: Network, name: str, formats: Formats, extremes: Mapping[str, FloatArray]
+) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
+    """Integers for one population and its incoming synapses, and a line for what had to be changed."""
+    neuron = network.populations[name]
+    incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
+    fracs = {s: _source_frac(network, s) for s in incoming}
+    gain = _gain(neuron, list(incoming.values()), formats)
+    offered = {s: synapse.frac(gain, formats) + fracs[s] for s, synapse in incoming.items()}
+    shift_max = formats.weight_exp_max + chip_exponent("mixed", formats.weight_bits)
+    drive = Drive(
+        gain=gain,
+        frac=max(offered.values(), default=0),
+        a_max=_a_max(network, name) * gain,
+        extremes=extremes,
+        frac_max=min(offered.values(), default=0) + shift_max,
+    )
+    quantized, notes = neuron.quantize(name, drive, formats)
+    synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], formats) for s in incoming}
+    for source, synapse in synapses.items():
+        _check_exponents(source, synapse, formats)
+    return quantized, synapses, list(notes)
+
+
+def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArray:
+    """The factor that makes the largest weight (of each row, where the neuron allows) fill its code range."""
+    rows = np.max([synapse.row_magnitudes() for synapse in incoming], axis=0) if incoming else np.ones(neuron.size)
+    peak = rows if neuron.row_gain else np.full(neuron.size, rows.max(initial=0.0))
+    peak = np.where(peak > 0, peak, 1.0)
+    top = (1 << (formats.weight_bits - 1)) - 1 or 1
+    return np.asarray(top / np.exp2(np.ceil(np.log2(top))) / peak)
+
+
+def _source_frac(network: Network, synapse: str) -> int:
+    """Fraction bits of what arrives at a synapse: an input's format, or 0 for spikes."""
+    fracs = {
+        network.input.format.frac if e.source == network.input_name else 0 for e in network.sources[synapse]
+    }
+    if len(fracs) > 1:
+        raise BadOption(f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own")
+    return fracs.pop() if fracs else 0
+
+
+def _a_max(network: Network, population: str) -> FloatArray:
+    total = np.zeros(network.populations[population].size)
+    largest = float(np.abs(network.input.format.dequantize([network.input.format.min, network.input.format.max])).max())
+    for edge in network.sources[population]:
+        sources = [e.source for e in network.sources[edge.source]]
+        s_max = sum(largest if source == network.input_name else 1.0 for source in sources)
+        total = total + network.synapses[edge.source].a_max(s_max)
+    return np.asarray(total)
+
+
+def _check_exponents(name: str, synapse: QuantizedSynapse, formats: Formats) -> None:
+    if not isinstance(synapse, QuantizedDense):
+        return
+    low, high = formats.weight_exp_min, formats.weight_exp_max
+    pairs = [(synapse.weight_exp, synapse.sign_mode)] + [(synapse.bias_exp, "mixed")] * (synapse.bias is not None)
+    for exponent, mode in pairs:
+        held = exponent - chip_exponent(mode, synapse.bits)
+        if not low <= held <= high:
+            raise DoesNotFit(
+                f"synapse {name!r}: weight exponent {held} is outside of {low} to {high}: "
+                "its weights are too far from those of the other synapses of its target; rescale them"
+            )

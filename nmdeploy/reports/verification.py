@@ -1,0 +1,52 @@
+"""A verification as JSON and as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from nmdeploy.verify import Comparison, Verification
+
+
+def verification_json(verification: Verification) -> dict[str, Any]:
+    """As ``nmdeploy verify --json`` prints it; docs/formats.md has its JSON Schema."""
+    agreement = verification.agreement
+    return {
+        "equal": verification.equal,
+        "status": verification.status,
+        "comparisons": [asdict(comparison) for comparison in verification.comparisons],
+        "accuracy": dict(verification.accuracy),
+        "overflows": {name: dict(counts) for name, counts in verification.overflows.items()},
+        "agreement": None if agreement is None else {name: asdict(value) for name, value in agreement.items()},
+    }
+
+
+def verification_lines(verification: Verification) -> Iterator[str]:
+    """Lines for the terminal and the Markdown report."""
+    yield verification.status
+    for comparison in verification.comparisons:
+        yield from _comparison(comparison)
+    for name, share in verification.accuracy.items():
+        yield f"accuracy {name}: " + ("not available" if share is None else f"{share:.4f}")
+    for layer, agreement in (verification.agreement or {}).items():
+        spikes, snr = agreement.spike_agreement, agreement.membrane_snr_db
+        parts = [] if spikes is None else [f"spikes agree {spikes:.4f}"]
+        parts += [] if snr is None else [f"membrane {snr:.1f} dB"]
+        yield f"float against quantized, {layer}: {', '.join(parts) or 'identical'}"
+    found = {f"{n}.{k}": v for n, counts in verification.overflows.items() for k, v in counts.items() if v}
+    yield "overflows: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "none")
+
+
+def _comparison(c: Comparison) -> Iterator[str]:
+    yield (
+        f"{c.reference} against {c.candidate}: {c.samples} samples, {c.steps} steps, "
+        f"{c.values_compared} values compared, {c.mismatches} mismatches"
+    )
+    d = c.first_divergence
+    if d is not None:
+        state = "" if d.state is None else f", state {d.state}"
+        yield (
+            f"first divergence: sample {d.sample}, step {d.step}, layer {d.layer}, {d.kind} of neuron {d.neuron}{state}: "
+            f"expected {d.expected}, got {d.actual}"
+        )

@@ -1,0 +1,1 @@
+"""Synapse families, one file each."""

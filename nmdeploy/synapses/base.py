@@ -1,0 +1,112 @@
+"""What every synapse family provides: float weights, and the integer weights that a chip would hold."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.frozen import Frozen
+from nmdeploy.neurons.base import FloatArray, Formats, IntArray
+
+
+class QuantizedSynapse(Frozen, ABC):
+    """Integer synapses from one source to one population."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+
+    @abstractmethod
+    def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
+
+    @abstractmethod
+    def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
+        """Synaptic sums as real numbers in the exported network's units, for real s."""
+
+    @abstractmethod
+    def a_max(self, s_max: int) -> IntArray:
+        """Largest possible ``abs(a)`` of each output, given ``abs(s) <= s_max``; intermediate sums included."""
+
+    @property
+    @abstractmethod
+    def fan_out(self) -> IntArray:
+        """(inputs,) number of synapses that an event of each input meets."""
+
+    @property
+    @abstractmethod
+    def footprint_bits(self) -> int:
+        """Memory for the synapses, in bits."""
+
+    @property
+    @abstractmethod
+    def synapses(self) -> int:
+        """Number of synapses that exist (weight not zero), bias synapses included."""
+
+    def inputs_met(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+        """(inputs,) whether an event of each input meets an output of `first` to `last` (exclusive).
+
+        Mapping gives each of them an input axon. This default is an upper bound: it looks at all outputs.
+        """
+        return np.asarray(self.fan_out > 0)
+
+    def footprint_between(self, first: int, last: int) -> int:
+        """Memory in bits of the synapses of outputs `first` to `last`: by default their share of `footprint_bits`."""
+        outputs = max(self.shape[0], 1)
+        return self.footprint_bits * last // outputs - self.footprint_bits * first // outputs
+
+    @property
+    def bias_synapses(self) -> int:
+        """Number of synapses from a unit that sends 1 every step."""
+        bias = getattr(self, "bias", None)
+        return 0 if bias is None else int(np.count_nonzero(bias))
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as JSON values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {"kind": self.kind} | {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> QuantizedSynapse:
+        """The synapses that `to_json` described."""
+        names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: value for name, value in values.items() if name in names})
+
+
+class Synapse(Frozen, ABC):
+    """Float synapses from one source to one population."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+
+    @abstractmethod
+    def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
+
+    @abstractmethod
+    def a_max(self, s_max: float) -> FloatArray:
+        """Largest possible ``abs(a)`` of each output, given ``abs(s) <= s_max``."""
+
+    @abstractmethod
+    def row_magnitudes(self) -> FloatArray:
+        """(outputs,) the largest weight magnitude of each row, 0 for an empty one."""
+
+    @abstractmethod
+    def frac(self, gain: FloatArray, formats: Formats) -> int:
+        """Fraction bits at which the weights times `gain` fill their width."""
+
+    @abstractmethod
+    def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, formats: Formats) -> QuantizedSynapse:
+        """Integer synapses whose sums have `frac_in` fraction bits, for a source with `source_frac`."""

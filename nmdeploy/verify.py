@@ -1,0 +1,171 @@
+"""Comparison of runs, value by value, and of the integer network with the float one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.floatrun import FloatRun
+from nmdeploy.network import Network, QuantizedNetwork, readout_values
+from nmdeploy.neurons.base import IntArray, Neuron
+from nmdeploy.recording import Recording
+
+NOT_VERIFIED = "NOT VERIFIED AGAINST LAVA"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first value that differs: by sample, then step, then layer from the input on."""
+
+    sample: int
+    layer: str
+    kind: str
+    neuron: int
+    state: int | None
+    step: int
+    expected: int
+    actual: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One backend's run against another's."""
+
+    reference: str
+    candidate: str
+    samples: int
+    steps: int
+    values_compared: int
+    mismatches: int
+    first_divergence: Divergence | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Float against integer, one layer.
+
+    ``spike_agreement`` is the share of (sample, step, neuron) with the same spike, ``membrane_snr_db`` is
+    ``10 log10(sum(y**2) / sum((y - y_q)**2))`` of the float membrane y and the dequantized integer one.
+    """
+
+    spike_agreement: float | None
+    membrane_snr_db: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verification found.
+
+    ``equal`` is true where at least one comparison was made and none found a difference; ``status`` says it in words,
+    and ``NOT VERIFIED AGAINST LAVA: reason`` where Lava could not run.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    accuracy: Mapping[str, float | None]
+    overflows: Mapping[str, Mapping[str, int]]
+    agreement: Mapping[str, Agreement] | None = None
+    not_verified: str | None = None
+    status: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.not_verified is not None:
+            status = f"{NOT_VERIFIED}: {self.not_verified}"
+        else:
+            status = "equal" if self.equal else "different"
+        object.__setattr__(self, "status", status)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every comparison made found every value equal, and one was made."""
+        return bool(self.comparisons) and all(c.mismatches == 0 for c in self.comparisons)
+
+
+def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
+    """Everything a recording traced: (layer, kind, (samples, steps, neurons[, states])), sources first."""
+    for name, layer in recording.layers.items():
+        if layer.spikes is not None:
+            yield name, "spikes", layer.spikes
+        for state, array in layer.states.items():
+            yield name, state, array
+
+
+def compare(reference: Recording, candidate: Recording) -> Comparison:
+    """Every spike and every state of two recordings of the same network and inputs, each against its counterpart.
+
+    Raises
+    ------
+    ValueError
+        Where the two did not trace the same things: a comparison must not pass by leaving something out.
+    """
+    expected = {(name, kind): array for name, kind, array in values(reference)}
+    actual = {(name, kind): array for name, kind, array in values(candidate)}
+    if set(expected) != set(actual) or not expected:
+        raise ValueError(f"recordings traced different things: {sorted(set(expected) ^ set(actual)) or 'nothing'}")
+    compared = mismatches = 0
+    earliest: tuple[tuple[int, ...], Divergence] | None = None
+    for index, ((name, kind), array) in enumerate(expected.items()):
+        other = actual[name, kind]
+        if array.shape != other.shape:
+            raise ValueError(f"{name} {kind}: shapes {array.shape} and {other.shape} differ")
+        differs = array.astype(np.int64) != other.astype(np.int64)
+        compared += differs.size
+        found = int(np.count_nonzero(differs))
+        mismatches += found
+        if found:
+            where = np.unravel_index(int(np.argmax(differs)), differs.shape)
+            at = tuple(int(i) for i in where)
+            here = Divergence(
+                at[0], name, kind, at[2], at[3] if len(at) > 3 else None, at[1], int(array[at]), int(other[at])
+            )
+            key = (at[0], at[1], index)
+            earliest = min(earliest, (key, here), key=lambda item: item[0]) if earliest else (key, here)
+    return Comparison(
+        reference=reference.backend,
+        candidate=candidate.backend,
+        samples=reference.samples,
+        steps=reference.steps,
+        values_compared=compared,
+        mismatches=mismatches,
+        first_divergence=earliest[1] if earliest else None,
+    )
+
+
+def predictions(output: npt.NDArray[Any], rule: str, lengths: IntArray) -> IntArray:
+    """The class of each sample: the largest readout, ties to the lowest index."""
+    return np.asarray(np.argmax(readout_values(output, rule, lengths), 1), np.int64)
+
+
+def accuracy(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> float | None:
+    """Share of the samples whose class is their label; None without labels."""
+    return None if labels is None else float(np.mean(predictions(output, rule, lengths) == labels))
+
+
+def overflows(recording: Recording, network: QuantizedNetwork) -> dict[str, dict[str, int]]:
+    """Overflows by layer and kind, summed over the samples."""
+    return {
+        name: {flag: recording.total(name, flag) for flag in neuron.flags} for name, neuron in network.populations.items()
+    }
+
+
+def agree(network: Network, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
+    """Agreement of the float and the integer run, by layer; both must have been traced."""
+    return {name: _agree(name, neuron, floats, quantized, recording) for name, neuron in network.populations.items()}
+
+
+def _agree(
+    name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording
+) -> Agreement:
+    layer, population = recording.layers[name], quantized.populations[name]
+    valid = (np.arange(recording.steps) < recording.lengths[:, None])[..., None]
+    same = None
+    if layer.spikes is not None:
+        equal = (floats.spikes[name] == layer.spikes) | ~valid
+        same = 1.0 - float(np.count_nonzero(~equal)) / float(valid.sum() * population.size)
+    y = np.where(valid, floats.membranes[name], 0.0)
+    integer = np.where(valid, population.real(neuron.membrane_name, layer.states[neuron.membrane_name]), 0.0)
+    power, error = float(np.sum(y**2)), float(np.sum((y - integer) ** 2))
+    return Agreement(same, 10 * float(np.log10(power / error)) if error > 0 and power > 0 else None)

@@ -1,0 +1,52 @@
+"""Our Processes against Intel's, recordings against Monitors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lava_models as m
+import numpy as np
+import pytest
+
+from nmdeploy.backends.lava_worker import run_python, workspace
+
+
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder, rng = tmp_path_factory.mktemp("checks"), np.random.default_rng(5)
+    nodes = {
+        "input": m.input_node(5, bits=3),
+        **{"s0": m.dense(rng, 5, 6, bias=True), "l0": m.lif(rng, 6), "r": m.dense(rng, 6, 6, exp=0)},
+        **{"s1": m.dense(rng, 6, 5), "l1": m.lif(rng, 5, refractory=2)},
+        **{"s2": m.dense(rng, 5, 6), "x": m.state_space(rng, 6, 3)},
+        **{"s3": m.dense(rng, 6, 3), "out": m.integrator(rng, 3)},
+    }
+    chain = ["input", "s0", "l0", "s1", "l1", "s2", "x", "s3", "out"]
+    edges = [[a, b, 0] for a, b in zip(chain, chain[1:], strict=False)]
+    m.write(folder / "monitored.nir", m.model(nodes, [*edges, ["l0", "r", 1], ["r", "l0", 0]], "out"))
+    np.save(folder / "monitored.npy", rng.integers(0, 8, (40, 5)))
+    found: dict[str, Any] = {}
+    with workspace() as home:
+        script = str(Path(__file__).parent / "lava_checks.py")
+        run_python([script, str(folder)], home, timeout=60, on_message=lambda line: found.update({line.get("check", ""): line}))
+    return found
+
+
+def test_recordings_equal_monitors(checks: dict[str, Any]) -> None:
+    assert checks["monitors"]["different"] == []
+    assert checks["monitors"]["compared"] == 3 + 3 + 4 + 1
+
+
+def test_one_state_equals_intel_rf(checks: dict[str, Any]) -> None:
+    assert checks["intel_rf"]["different"] == []
+    assert checks["intel_rf"]["largest"].count(2**23 - 1) == 4, "two of the five oscillators grow until they saturate"
+
+
+def test_refractory_lif_equals_intel_lif(checks: dict[str, Any]) -> None:
+    assert checks["intel_lif"] == {"check": "intel_lif", "different": [], "saturated": True, "spiked": True}
+
+
+def test_exception_in_process_model_is_reported(checks: dict[str, Any]) -> None:
+    assert "ZeroDivisionError: third step" in checks["raising"]["traceback"]
+    assert checks["raising"]["seconds"] < 5

@@ -1,0 +1,146 @@
+"""Refusals, failures and time limits: one clear line, and no process left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lava_models as m
+import numpy as np
+import pytest
+
+from nmdeploy.backends import lava_python, lava_worker
+from nmdeploy.backends.lava_worker import LavaJob, available, run_jobs
+from nmdeploy.errors import LavaFailed, LavaUnavailable
+
+
+def chain(node: dict[str, Any], **synapse: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    nodes = {"input": m.input_node(4), "s": {**m.dense(rng, 4, 4), **synapse}, "n": node}
+    return m.model(nodes, [["input", "s", 0], ["s", "n", 0]], "n")
+
+
+def feedback(delay: int) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    nodes = {"input": m.input_node(4), "s": m.dense(rng, 4, 4), "n": m.lif(rng, 4), "t": m.dense(rng, 4, 4)}
+    nodes |= {"k": m.lif(rng, 4), "back": m.dense(rng, 4, 4)}
+    edges = [["input", "s", 0], ["s", "n", 0], ["n", "t", 0], ["t", "k", 0], ["k", "back", delay], ["back", "n", 0]]
+    return m.model(nodes, edges, "k")
+
+
+def refusals() -> dict[str, tuple[dict[str, Any], str]]:
+    rng = np.random.default_rng(1)
+    space, good = m.state_space(rng, 4, 2), chain(m.lif(rng, 4))
+    return {
+        "wide": (chain({**space, "state_bits": 40}), "n: state_bits is 40"),
+        "rounding": (chain({**space, "rounding": "floor"}), "rounding is 'floor'"),
+        "align": (feedback(1), "edge k -> back: feedback with delay 1 cannot be aligned; it needs 2 or more"),
+        "loop": (feedback(0), "closes a loop without delay"),
+        "version": ({**good, "version": 2}, "'nmdeploy-model' version 2"),
+        "kind": (chain({"kind": "conv"}), "node 'n': kind 'conv' has no Lava Process"),
+        "codes": (chain(m.lif(rng, 4), sign_mode="excitatory"), "excitatory weights of 8 bits are 0 to 255"),
+        "output": ({**good, "output": "s"}, "the output 's' is no population"),
+    }
+
+
+@pytest.mark.parametrize("name", refusals())
+def test_refuses(name: str, tmp_path: Path) -> None:
+    model, message = refusals()[name]
+    job = LavaJob(m.write(tmp_path / "model.nir", model), np.ones((1, 3, 4), int))
+    with pytest.raises(LavaFailed) as caught:
+        run_jobs([job], timeout=60)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" in caught.value.traceback
+
+
+@pytest.fixture
+def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Short, as the default is: sockets live there."""
+    with tempfile.TemporaryDirectory(prefix="nm-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+@pytest.fixture
+def long_job(tmp_path: Path) -> LavaJob:
+    model = m.write(tmp_path / "model.nir", chain(m.lif(np.random.default_rng(1), 4)))
+    return LavaJob(model, np.ones((1, 1_000_000, 4), int))
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Processes that work in `folder`, which may be gone already."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "cwd").startswith(str(folder)):
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: Any, seconds: float = 15) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc to look for processes")
+def test_time_limit_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
+    with pytest.raises(LavaFailed, match="did not finish within 5 s"):
+        run_jobs([long_job], timeout=5)
+    assert processes_in(temp) == []
+    assert list(temp.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc to look for processes")
+def test_killed_parent_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
+    program = (
+        "import sys, numpy; from nmdeploy.backends.lava_worker import *\n"
+        "run_jobs([LavaJob(sys.argv[1], numpy.ones((1, 1_000_000, 4), int))], timeout=100)"
+    )
+    environment = {**os.environ, "TMPDIR": str(temp), "PYTHONPATH": str(Path(lava_worker.__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, "-c", program, str(long_job.model)], env=environment)
+    try:
+        assert wait_for(lambda: len(processes_in(temp)) > 4), "Lava's processes never appeared"
+    finally:
+        parent.kill()
+        parent.wait()
+    assert wait_for(lambda: not processes_in(temp))
+    assert wait_for(lambda: not list(temp.iterdir()))
+
+
+def test_no_jobs() -> None:
+    assert run_jobs([], timeout=1) == []
+
+
+def test_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMDEPLOY_LAVA_PYTHON", sys.executable if sys.version_info[:2] != (3, 10) else "/bin/false")
+    reason = available()
+    assert reason is not None
+    assert "NMDEPLOY_LAVA_PYTHON" in reason
+    with pytest.raises(LavaUnavailable):
+        run_jobs([LavaJob(Path("model.nir"), np.ones((1, 1, 1), int))], timeout=1)
+
+
+def test_environment_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lava_worker, "commands", lambda: [["sh", "-c", "echo no such package >&2; exit 2"]])
+    with pytest.raises(LavaUnavailable, match=r"uv python install 3.10.*no such package"):
+        run_jobs([LavaJob(Path("model.nir"), np.ones((1, 1, 1), int))], timeout=10)
+
+
+@pytest.mark.skipif(lava_python._uv() is None, reason="needs uv")
+def test_uv_commands_name_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NMDEPLOY_LAVA_PYTHON", raising=False)
+    monkeypatch.setattr(sys, "version_info", (3, 12, 0))
+    offline, online = lava_python.commands()
+    assert [argument for argument in offline if argument not in online] == ["--offline"]
+    assert {"lava-nc==0.10.0", "--no-project"} <= set(online)
