@@ -83,7 +83,7 @@ def _check_population(
     for source, synapse in synapses.items():
         error = weight_error(network.synapses[source], synapse, quantized.gain)
         yield Finding(source, synapse.kind, True, f"weights rounded, relative error {error:.2g}" if error else "")
-    runs = profile.runs(quantized.kind)
+    runs = quantized.kind in profile.neurons
     problem = None if runs else f"profile {profile.name!r} does not run neurons of kind {quantized.kind!r}"
     yield Finding(name, quantized.kind, runs, "; ".join([*lost, *notes]), problem)
 

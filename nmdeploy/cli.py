@@ -214,9 +214,10 @@ def inspect(file: str, as_json: bool) -> None:
 @click.argument("name", required=False, shell_complete=_complete_profiles)
 def profiles(name: str | None) -> None:
     """List the hardware profiles, or print every figure of one with its source."""
-    from nmdeploy.profile import load_profile, profile_names
+    from nmdeploy.profile import load_profile
+    from nmdeploy.profile_text import details, listing
 
-    for line in [load_profile(n).summary() for n in profile_names()] if name is None else load_profile(name).lines():
+    for line in listing() if name is None else details(load_profile(name)):
         click.echo(line)
 
 

@@ -1,7 +1,7 @@
 """The side of nmdeploy that starts Lava in a Python 3.10 of its own and reads what it recorded.
 
-lava-nc 0.10.0 needs Python 3.10 and numpy 1. The worker is `nmdeploy.lava.worker`, copied into a temporary folder so that
-nothing else of nmdeploy's environment reaches it.
+lava-nc 0.10.0 needs Python 3.10 and numpy 1. The worker is `nmdeploy.lava.worker`, copied into a temporary folder so
+that nothing else of nmdeploy's environment reaches it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,25 +27,28 @@ from nmdeploy.backends.lava_python import commands
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 
 GRACE_SECONDS = 1.5
+POLL_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class LavaJob:
+class LavaJob(TypedDict):
     """One model to run in Lava.
 
     Attributes
     ----------
-    model : Path
-        Model file.
-    inputs : ndarray of int, shape (samples, steps, channels)
-        Input of every sample.
+    model : str
+        Path of the model file.
+    inputs : str
+        Path of a .npy file, integers (samples, steps, channels).
     trace : {'spikes', 'states'}
         Record the spikes of every population (of integrators, v), or all registers too.
+    output : str
+        Path of the .npz file to write.
     """
 
-    model: Path
-    inputs: NDArray[np.integer[Any]]
-    trace: Literal["spikes", "states"] = "spikes"
+    model: str
+    inputs: str
+    trace: Literal["spikes", "states"]
+    output: str
 
 
 def available() -> str | None:
@@ -59,7 +61,7 @@ def available() -> str | None:
 
 
 def run_jobs(
-    jobs: Sequence[LavaJob], *, timeout: float, on_progress: Callable[[int, int], None] | None = None
+    jobs: Sequence[LavaJob], *, timeout: float, on_progress: Callable[[int], None] | None = None
 ) -> list[dict[str, NDArray[np.int64]]]:
     """Run models in Lava, one after the other in one worker.
 
@@ -70,12 +72,13 @@ def run_jobs(
     timeout : float
         Seconds for all jobs together, start-up included.
     on_progress : callable, optional
-        Called with (jobs done, number of jobs) after each job.
+        Called with the number of jobs done after each job.
 
     Returns
     -------
     list of dict
-        For each job, ``<population>|<register>`` arrays (samples, steps, ...), aligned: entry t is the population's step t.
+        For each job, ``<population>|<register>`` arrays (samples, steps, ...), aligned: entry t is
+        the population's step t.
 
     Raises
     ------
@@ -87,19 +90,18 @@ def run_jobs(
     if not jobs:
         return []
     with workspace() as folder:
-        entries = [_write_job(folder, index, job) for index, job in enumerate(jobs)]
         job_file = folder / "jobs.json"
-        job_file.write_text(json.dumps({"jobs": entries}))
+        job_file.write_text(json.dumps({"jobs": [_absolute(job) for job in jobs]}))
 
         def on_message(message: dict[str, Any]) -> None:
             if "error" in message:
                 raise LavaFailed(f"Lava failed: {message['error'].splitlines()[-1]}", message["traceback"])
             if "job" in message and on_progress is not None:
-                on_progress(message["job"] + 1, message["jobs"])
+                on_progress(message["job"] + 1)
 
         arguments = ["-m", "nmdeploy.lava.worker", "--follow-parent", str(job_file)]
         run_python(arguments, folder, timeout=timeout, on_message=on_message)
-        return [_read_output(Path(entry["output"])) for entry in entries]
+    return [_read_output(Path(job["output"])) for job in jobs]
 
 
 def run_python(
@@ -156,7 +158,8 @@ def _run(
             code = process.wait(max(0.0, deadline - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
             raise LavaFailed(
-                f"Lava did not finish within {timeout:g} s; allow more time, or run fewer samples or steps", _text(errors)
+                f"Lava did not finish within {timeout:g} s; allow more time, or run fewer samples or steps",
+                _text(errors),
             ) from None
         return started, code, _text(errors)
 
@@ -167,7 +170,7 @@ def _text(file: Any) -> str:
 
 
 def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[str, Any]]:
-    """JSON objects on standard output, until it closes.
+    """JSON objects on standard output, until it closes or the program ends.
 
     Raises
     ------
@@ -183,14 +186,18 @@ def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[
 
     threading.Thread(target=read, daemon=True).start()
     while True:
+        # Lava's orphans may hold the pipe open after a failure: the program's end counts, not the pipe's.
+        ended = process.poll() is not None
         try:
-            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            line = lines.get(timeout=POLL_SECONDS)
         except queue.Empty:
-            raise TimeoutError from None
+            line = None if ended else ""
         if line is None:
             return
         if line.startswith("{"):
             yield json.loads(line)
+        if time.monotonic() > deadline:
+            raise TimeoutError
 
 
 @contextmanager
@@ -258,11 +265,10 @@ def workspace() -> Iterator[Path]:
         yield folder
 
 
-def _write_job(folder: Path, index: int, job: LavaJob) -> dict[str, str]:
-    inputs = folder / f"inputs{index}.npy"
-    np.save(inputs, job.inputs)
-    output = folder / f"output{index}.npz"
-    return {"model": str(Path(job.model).resolve()), "inputs": str(inputs), "trace": job.trace, "output": str(output)}
+def _absolute(job: LavaJob) -> dict[str, str]:
+    """Job as the worker reads it, which works in another folder."""
+    paths = {key: str(Path(path).resolve()) for key, path in job.items() if key != "trace"}
+    return {**paths, "trace": job["trace"]}
 
 
 def _read_output(path: Path) -> dict[str, NDArray[np.int64]]:

@@ -100,7 +100,9 @@ class PyIntegratorModel(PyLoihiProcessModel):
         a = self.a_in.recv().astype(np.int64)
         if resets_now(self.time_step, self.proc_params):
             self.v[:] = 0
-        self.v[:] = sat(rz(self.v.astype(np.int64) * (4096 - self.dv), 12) + a + self.bias, self.proc_params["state_bits"])
+        self.v[:] = sat(
+            rz(self.v.astype(np.int64) * (4096 - self.dv), 12) + a + self.bias, self.proc_params["state_bits"]
+        )
         self.s_out.send(self.v)
         if self.proc_params["trace"] is not None:
             self.proc_params["trace"].write(self.time_step, v=self.v)

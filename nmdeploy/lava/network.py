@@ -19,7 +19,6 @@ from nmdeploy.lava.topology import Connection, connections, depths, inserted_del
 from nmdeploy.lava.trace import Trace
 
 
-
 @dataclass(frozen=True)
 class LavaNetwork:
     """Connected Lava Processes of a model, without its input.
@@ -125,7 +124,7 @@ def _traces(
 ) -> dict[str, Trace]:
     if record is None:
         return {}
-    kept = {
+    kept: dict[str, dict[str, tuple[str, ...]]] = {
         "lif": {"spikes": ("spikes",), "states": ("spikes", "u", "v")},
         "state_space": {"spikes": ("spikes",), "states": ("spikes", "re", "im", "y")},
         "integrator": {"spikes": ("v",), "states": ("v",)},
@@ -144,7 +143,7 @@ def _wire(
     depth: dict[str, int],
     interval: int,
 ) -> list[InPort]:
-    """Add synapses, biases, delays and gates to `processes`, connect all, and return the ports that are left for input."""
+    """Add synapses, biases, delays and gates to `processes` and connect all; returns the ports that expect the input."""
     inputs = []
     ones = RingBuffer(data=np.ones((1, 1), np.int32))
     for synapse in dict.fromkeys(link.synapse for link in links):

@@ -41,7 +41,9 @@ def make_population(name: str, node: dict[str, Any], interval: int, start: int, 
 
 
 def _lif(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
-    arrays = {key: np.array(node[key], np.int32) for key in ("du", "dv", "vth", "bias_mant", "bias_exp")}
+    arrays: dict[str, Any] = {
+        key: np.array(node[key], np.int32) for key in ("du", "dv", "vth", "bias_mant", "bias_exp")
+    }
     shape = arrays["du"].shape
     refractory = int(node.get("refractory_steps", 0))
     if refractory and node.get("refractory_mode", "hold") != "hold":

@@ -123,9 +123,7 @@ class PyRefractoryLifModel(PyLoihiProcessModel):
         v = np.where(held, self.v, v)
         spikes = ~held & (v > self.vth.astype(np.int64) << 6)
         self.v[:] = np.where(spikes, 0, v)
-        self.refractory[:] = np.where(
-            spikes, self.proc_params["refractory_steps"], np.maximum(self.refractory - 1, 0)
-        )
+        self.refractory[:] = np.where(spikes, self.proc_params["refractory_steps"], np.maximum(self.refractory - 1, 0))
         self.s_out.send(spikes)
         if self.proc_params["trace"] is not None:
             self.proc_params["trace"].write(self.time_step, spikes=spikes, u=self.u, v=self.v)

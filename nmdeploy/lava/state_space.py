@@ -102,10 +102,17 @@ class StateSpace(AbstractProcess):
         log_config: LogConfig | None = None,
     ) -> None:
         params: dict[str, Any] = {
-            **{"frac_a": frac_a, "frac_b": frac_b, "frac_c": frac_c, "frac_d": frac_d},
-            **{"rounding": rounding, "state_bits": state_bits, "reset": reset},
-            **{"refractory_steps": refractory_steps, "refractory_mode": refractory_mode},
-            **{"reset_interval": reset_interval, "reset_offset": reset_offset},
+            "frac_a": frac_a,
+            "frac_b": frac_b,
+            "frac_c": frac_c,
+            "frac_d": frac_d,
+            "rounding": rounding,
+            "state_bits": state_bits,
+            "reset": reset,
+            "refractory_steps": refractory_steps,
+            "refractory_mode": refractory_mode,
+            "reset_interval": reset_interval,
+            "reset_offset": reset_offset,
         }
         _check(name, params)
         super().__init__(**params, trace=trace, name=name, log_config=log_config)
@@ -139,9 +146,8 @@ def _check(name: str | None, params: dict[str, Any]) -> None:
 def _integers(name: str | None, key: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int32]:
     array = np.asarray(value)
     if array.shape != shape or array.dtype.kind not in "iu" or np.any(np.abs(array) >= 2**31):
-        raise ValueError(
-            f"{name or 'StateSpace'}: {key} is {array.dtype}{list(array.shape)}; it must be 32-bit integers{list(shape)}"
-        )
+        found = f"{array.dtype} {list(array.shape)}"
+        raise ValueError(f"{name or 'StateSpace'}: {key} is {found}; it must be 32-bit integers {list(shape)}")
     return array.astype(np.int32)
 
 

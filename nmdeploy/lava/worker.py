@@ -1,13 +1,14 @@
 """Worker that runs models in Lava: ``python -m nmdeploy.lava.worker JOBFILE``.
 
 JOBFILE is JSON: ``{"jobs": [{"model": path, "inputs": path.npy, "trace": "spikes" | "states", "output": path.npz}]}``.
-Standard output carries one JSON object a line: ``{"ready": true}``, then ``{"job": i, "jobs": n, "seconds": s}`` after each
-job, or ``{"error": message, "traceback": text}``. Each job is one Lava run over all of its samples; the .npz holds
+Standard output carries one JSON object a line: ``{"ready": true}``, then ``{"job": i, "jobs": n, "seconds": s}`` after
+each job, or ``{"error": message, "traceback": text}``. Each job is one Lava run over all of its samples; the .npz holds
 ``<population>|<register>`` arrays (samples, steps, ...), aligned: entry t is the population's step t.
 """
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -81,7 +82,9 @@ def run_job(job: dict[str, Any]) -> None:
     """
     inputs = np.load(job["inputs"])
     if inputs.ndim < 3 or inputs.dtype.kind not in "iub" or 0 in inputs.shape:
-        raise ValueError(f"{job['inputs']}: {inputs.dtype}{list(inputs.shape)}; integers (samples, steps, channels) needed")
+        raise ValueError(
+            f"{job['inputs']}: {inputs.dtype}{list(inputs.shape)}; integers (samples, steps, channels) needed"
+        )
     samples, steps = inputs.shape[:2]
     with tempfile.TemporaryDirectory(dir=Path(job["output"]).parent) as folder:
         network = build(job["model"], steps=steps, samples=samples, record=job["trace"], folder=folder)
@@ -149,6 +152,8 @@ def main(arguments: list[str]) -> None:
             _report(reports, job=index, jobs=len(jobs), seconds=round(time.perf_counter() - start, 4))
     except Exception as error:
         _report(reports, error=f"{type(error).__name__}: {error}".strip(), traceback=traceback.format_exc())
+        for child in multiprocessing.active_children():
+            child.terminate()
         # Lava's destructors wait for ProcessModels that will never answer.
         os._exit(1)
 

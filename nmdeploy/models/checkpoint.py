@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -78,7 +79,14 @@ def _pt(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
 
 def _safetensors(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    return safetensors.numpy.save(arrays, {"nmdeploy": config, "sha256": sha256})
+    data = safetensors.numpy.save(arrays, {"nmdeploy": config, "sha256": sha256})
+    end = 8 + int.from_bytes(data[:8], "little")
+    # safetensors orders the metadata by chance; the same model must make the same file
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _write(path: Path, data: bytes) -> None:

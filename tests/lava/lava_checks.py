@@ -59,7 +59,11 @@ def intel_rf(folder: Path) -> dict[str, Any]:
     rng, size, exp, bits = np.random.default_rng(3), 6, 6, 12
     source = RingBuffer(data=rng.integers(-2000, 2000, (size, STEPS)).astype(np.int32))
     synapse = Dense(
-        weights=np.eye(size, dtype=int), sign_mode=SignMode.EXCITATORY, weight_exp=0, num_weight_bits=8, num_message_bits=24
+        weights=np.eye(size, dtype=int),
+        sign_mode=SignMode.EXCITATORY,
+        weight_exp=0,
+        num_weight_bits=8,
+        num_message_bits=24,
     )
     source.s_out.connect(synapse.s_in)
     watched = []
@@ -68,9 +72,19 @@ def intel_rf(folder: Path) -> dict[str, Any]:
         cos, sin = (np.full((size, 1), int(var.init)) for var in (rf.cos_decay, rf.sin_decay))
         zero = np.zeros((size, 1), int)
         space = StateSpace(
-            **{"a_re": cos, "a_im": sin, "b_re": zero + 2 ** (exp + 3), "b_im": zero, "c_re": zero, "c_im": zero},
-            **{"d": zero[:, 0], "bias": zero[:, 0], "vth": zero[:, 0]},
-            **{"frac_a": bits, "frac_b": 3, "frac_c": 0, "frac_d": 0},
+            a_re=cos,
+            a_im=sin,
+            b_re=zero + 2 ** (exp + 3),
+            b_im=zero,
+            c_re=zero,
+            c_im=zero,
+            d=zero[:, 0],
+            bias=zero[:, 0],
+            vth=zero[:, 0],
+            frac_a=bits,
+            frac_b=3,
+            frac_c=0,
+            frac_d=0,
             trace=Trace(f"{folder}/rf{index}", ("re", "im"), 1, STEPS),
         )
         for port in (rf.a_real_in, space.a_in):
@@ -98,7 +112,11 @@ def intel_lif(folder: Path) -> dict[str, Any]:
     source = RingBuffer(data=rng.integers(-(2**17), 2**17, (size, STEPS)).astype(np.int32))
     source.data.init[:, :5] //= 2**9
     synapse = Dense(
-        weights=np.eye(size, dtype=int), sign_mode=SignMode.EXCITATORY, weight_exp=0, num_weight_bits=8, num_message_bits=24
+        weights=np.eye(size, dtype=int),
+        sign_mode=SignMode.EXCITATORY,
+        weight_exp=0,
+        num_weight_bits=8,
+        num_message_bits=24,
     )
     source.s_out.connect(synapse.s_in)
     bias = {"bias_mant": rng.integers(-4096, 4096, size), "bias_exp": rng.integers(0, 8, size)}

@@ -10,7 +10,21 @@ import h5py
 import numpy as np
 
 Node = dict[str, Any]
-BITS = {"mixed": lambda b: (-(2 ** (b - 1)), 2 ** (b - 1)), "excitatory": lambda b: (0, 2**b), "inhibitory": lambda b: (1 - 2**b, 1)}
+RANGES = {
+    "mixed": lambda bits: (-(2 ** (bits - 1)), 2 ** (bits - 1)),
+    "excitatory": lambda bits: (0, 2**bits),
+    "inhibitory": lambda bits: (1 - 2**bits, 1),
+}
+
+
+def job(folder: Path, name: str, description: Node, inputs: np.ndarray, trace: str = "states") -> Any:
+    np.save(folder / f"{name}.npy", inputs)
+    return {
+        "model": str(write(folder / f"{name}.nir", description)),
+        "inputs": str(folder / f"{name}.npy"),
+        "trace": trace,
+        "output": str(folder / f"{name}.npz"),
+    }
 
 
 def write(path: Path, model: Node) -> Path:
@@ -29,14 +43,28 @@ def input_node(channels: int, bits: int = 1, signed: bool = False) -> Node:
 
 
 def dense(
-    rng: np.random.Generator, inputs: int, outputs: int, *, bits: int = 8, mode: str = "mixed", exp: int = 2, bias: bool = False
+    rng: np.random.Generator,
+    inputs: int,
+    outputs: int,
+    *,
+    bits: int = 8,
+    mode: str = "mixed",
+    exp: int = 2,
+    bias: bool = False,
 ) -> Node:
-    low, high = BITS[mode](bits)
+    low, high = RANGES[mode](bits)
     weight = rng.integers(low, high, (outputs, inputs))
     codes = rng.integers(low, high, outputs).tolist() if bias else None
     return {
-        **{"kind": "dense", "weight": weight.tolist(), "bits": bits, "frac": 7, "sign_mode": mode, "weight_exp": exp},
-        **{"bias": codes, "bias_frac": 0, "bias_exp": exp + 1},
+        "kind": "dense",
+        "weight": weight.tolist(),
+        "bits": bits,
+        "frac": 7,
+        "sign_mode": mode,
+        "weight_exp": exp,
+        "bias": codes,
+        "bias_frac": 0,
+        "bias_exp": exp + 1,
     }
 
 
@@ -44,8 +72,14 @@ def state_space(rng: np.random.Generator, neurons: int, states: int, **changes: 
     """Decaying oscillators whose output crosses its threshold every few steps."""
     angle, radius = rng.uniform(0.05, 1.5, (neurons, states)), rng.uniform(0.8, 0.99, (neurons, states))
     node: Node = {
-        **{"kind": "state_space", "rounding": "per-product", "state_bits": 24, "coefficient_bits": 16},
-        **{"frac_a": 12, "frac_b": 10, "frac_c": 12, "frac_d": 8},
+        "kind": "state_space",
+        "rounding": "per-product",
+        "state_bits": 24,
+        "coefficient_bits": 16,
+        "frac_a": 12,
+        "frac_b": 10,
+        "frac_c": 12,
+        "frac_d": 8,
         "a_re": np.round(4096 * radius * np.cos(angle)).astype(int).tolist(),
         "a_im": np.round(4096 * radius * np.sin(angle)).astype(int).tolist(),
         "b_re": rng.integers(-2000, 2000, (neurons, states)).tolist(),
@@ -71,7 +105,11 @@ def lif(rng: np.random.Generator, neurons: int, *, uniform: bool = True, refract
         return np.broadcast_to(rng.integers(low, high, size), neurons).tolist()
 
     return {
-        **{"kind": "lif", "rule": "loihi", "du": values(500, 4096), "dv": values(0, 1000), "vth": values(vth // 2, vth)},
+        "kind": "lif",
+        "rule": "loihi",
+        "du": values(500, 4096),
+        "dv": values(0, 1000),
+        "vth": values(vth // 2, vth),
         "bias_mant": rng.integers(-300, 300, neurons).tolist(),
         "bias_exp": rng.integers(0, 5, neurons).tolist(),
         "refractory_steps": refractory,

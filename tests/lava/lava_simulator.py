@@ -79,7 +79,10 @@ class Population:
             if spike and p["reset_action"] == "hard":
                 re[n], im[n] = p["r_re"][h][n], p["r_im"][h][n]
             if spike and p["reset_action"] == "soft":
-                re[n], im[n] = sat(re[n] - p["r_re"][h][n], p["state_bits"]), sat(im[n] - p["r_im"][h][n], p["state_bits"])
+                re[n], im[n] = (
+                    sat(re[n] - p["r_re"][h][n], p["state_bits"]),
+                    sat(im[n] - p["r_im"][h][n], p["state_bits"]),
+                )
         return int(spike)
 
     def _advance(self, h: int, n: int, re: int, im: int, a: int) -> tuple[int, int]:
@@ -140,7 +143,9 @@ def simulate(model: dict[str, Any], sample: list[Vector]) -> dict[str, list[Any]
             else:
                 population = populations[name]
                 sent[name].append(population.step(summed or [0] * population.size))
-                registers = {key: [list(v) if isinstance(v, list) else v for v in r] for key, r in population.registers.items()}
+                registers = {
+                    key: [list(v) if isinstance(v, list) else v for v in r] for key, r in population.registers.items()
+                }
                 if nodes[name]["kind"] != "integrator":
                     registers["spikes"] = sent[name][-1]
                 for key, value in registers.items():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lava_models as m
+import lava_simulator
 import numpy as np
 import pytest
 from lava_simulator import simulate
 
-from nmdeploy.backends.lava_worker import LavaJob, run_jobs
+from nmdeploy.backends.lava_worker import run_jobs
 
+pytestmark = pytest.mark.lava
 SAMPLES, STEPS = 3, 14
 Case = tuple[dict[str, Any], np.ndarray]
 
@@ -24,9 +25,12 @@ def lif_chain(rng: np.random.Generator) -> Case:
     """Intel's LIFReset twice, biases in synapses and neurons, graded readout."""
     nodes = {
         "input": m.input_node(6),
-        **{"s0": m.dense(rng, 6, 9, bias=True), "l0": m.lif(rng, 9)},
-        **{"s1": m.dense(rng, 9, 7, bits=4, exp=5), "l1": m.lif(rng, 7)},
-        **{"s2": m.dense(rng, 7, 3, bits=6, exp=-3), "out": m.integrator(rng, 3)},
+        "s0": m.dense(rng, 6, 9, bias=True),
+        "l0": m.lif(rng, 9),
+        "s1": m.dense(rng, 9, 7, bits=4, exp=5),
+        "l1": m.lif(rng, 7),
+        "s2": m.dense(rng, 7, 3, bits=6, exp=-3),
+        "out": m.integrator(rng, 3),
     }
     chain = ["input", "s0", "l0", "s1", "l1", "s2", "out"]
     return m.model(nodes, [[a, b, 0] for a, b in zip(chain, chain[1:], strict=False)], "out"), spikes(rng, 6)
@@ -36,8 +40,10 @@ def lif_heterogeneous(rng: np.random.Generator) -> Case:
     """RefractoryLIF: parameters for each neuron, refractory period; one-signed weights of few bits."""
     nodes = {
         "input": m.input_node(5, bits=5, signed=True),
-        **{"s0": m.dense(rng, 5, 9, mode="excitatory", bits=5, exp=1), "l0": m.lif(rng, 9, uniform=False, refractory=3)},
-        **{"s1": m.dense(rng, 9, 6, mode="inhibitory", bits=3, exp=-1, bias=True), "l1": m.lif(rng, 6, uniform=False)},
+        "s0": m.dense(rng, 5, 9, mode="excitatory", bits=5, exp=1),
+        "l0": m.lif(rng, 9, uniform=False, refractory=3),
+        "s1": m.dense(rng, 9, 6, mode="inhibitory", bits=3, exp=-1, bias=True),
+        "l1": m.lif(rng, 6, uniform=False),
     }
     nodes["l1"]["bias_mant"] = [abs(b) * 8 for b in nodes["l1"]["bias_mant"]]
     chain = ["input", "s0", "l0", "s1", "l1"]
@@ -49,7 +55,9 @@ def lif_overflow(rng: np.random.Generator) -> Case:
     """u wraps and v saturates, in Intel's LIFReset and in RefractoryLIF alike."""
     nodes = {
         "input": m.input_node(4, bits=8),
-        **{"s0": m.dense(rng, 4, 8, exp=2), "l0": m.lif(rng, 8, vth=131071), "l1": m.lif(rng, 8, vth=131071, uniform=False)},
+        "s0": m.dense(rng, 4, 8, exp=2),
+        "l0": m.lif(rng, 8, vth=131071),
+        "l1": m.lif(rng, 8, vth=131071, uniform=False),
         "s1": m.dense(rng, 4, 8, exp=2),
     }
     for name in ("l0", "l1"):
@@ -64,8 +72,10 @@ def state_space_modes(rng: np.random.Generator, rounding: str, reset: str, mode:
     options = {"rounding": rounding, "reset_action": reset, "refractory_mode": mode, "refractory_steps": steps}
     nodes = {
         "input": m.input_node(5, bits=4),
-        **{"s0": m.dense(rng, 5, 8, exp=1), "x": m.state_space(rng, 8, 3, state_bits=12, **options)},
-        **{"s1": m.dense(rng, 8, 6, exp=3, bias=True), "y": m.state_space(rng, 6, 1, **options)},
+        "s0": m.dense(rng, 5, 8, exp=1),
+        "x": m.state_space(rng, 8, 3, state_bits=12, **options),
+        "s1": m.dense(rng, 8, 6, exp=3, bias=True),
+        "y": m.state_space(rng, 6, 1, **options),
     }
     chain = ["input", "s0", "x", "s1", "y"]
     data = rng.integers(0, 16, (SAMPLES, STEPS, 5))
@@ -76,21 +86,33 @@ def recurrent(rng: np.random.Generator) -> Case:
     """Recurrence within a population (LIF and state space), and a feedback loop over two of them."""
     nodes = {
         "input": m.input_node(6),
-        **{"s0": m.dense(rng, 6, 9, bias=True), "l0": m.lif(rng, 9), "r0": m.dense(rng, 9, 9, exp=1, bias=True)},
-        **{"s1": m.dense(rng, 9, 8), "x": m.state_space(rng, 8, 2, refractory_steps=2, reset="soft")},
-        **{"r1": m.dense(rng, 8, 8, exp=1), "back": m.dense(rng, 8, 9, exp=1)},
+        "s0": m.dense(rng, 6, 9, bias=True),
+        "l0": m.lif(rng, 9),
+        "r0": m.dense(rng, 9, 9, exp=1, bias=True),
+        "s1": m.dense(rng, 9, 8),
+        "x": m.state_space(rng, 8, 2, refractory_steps=2, reset="soft"),
+        "r1": m.dense(rng, 8, 8, exp=1),
+        "back": m.dense(rng, 8, 9, exp=1),
     }
     edges = [["input", "s0", 0], ["s0", "l0", 0], ["l0", "r0", 1], ["r0", "l0", 0], ["l0", "s1", 0], ["s1", "x", 0]]
-    return m.model(nodes, [*edges, ["x", "r1", 3], ["r1", "x", 0], ["x", "back", 2], ["back", "l0", 0]], "x"), spikes(rng, 6)
+    return m.model(nodes, [*edges, ["x", "r1", 3], ["r1", "x", 0], ["x", "back", 2], ["back", "l0", 0]], "x"), spikes(
+        rng, 6
+    )
 
 
 def residual(rng: np.random.Generator) -> Case:
     """Parallel paths of unequal depth summed before and after a synapse, graded values, a delay without a loop."""
     nodes = {
         "input": m.input_node(7, bits=3),
-        **{"s0": m.dense(rng, 7, 7, exp=1), "l0": m.lif(rng, 7), "s1": m.dense(rng, 7, 7), "l1": m.lif(rng, 7)},
-        **{"s2": m.dense(rng, 7, 5, exp=0), "v": m.integrator(rng, 5, bits=16), "skip": m.dense(rng, 7, 5, exp=-1)},
-        **{"s3": m.dense(rng, 5, 4, exp=-4), "out": m.state_space(rng, 4, 2, rounding="per-sum", reset="hard")},
+        "s0": m.dense(rng, 7, 7, exp=1),
+        "l0": m.lif(rng, 7),
+        "s1": m.dense(rng, 7, 7),
+        "l1": m.lif(rng, 7),
+        "s2": m.dense(rng, 7, 5, exp=0),
+        "v": m.integrator(rng, 5, bits=16),
+        "skip": m.dense(rng, 7, 5, exp=-1),
+        "s3": m.dense(rng, 5, 4, exp=-4),
+        "out": m.state_space(rng, 4, 2, rounding="per-sum", reset="hard"),
         "late": m.dense(rng, 7, 4, exp=3),
     }
     edges = [["input", "s0", 0], ["s0", "l0", 0], ["l0", "s1", 0], ["s1", "l1", 0], ["l1", "s2", 0], ["l0", "s2", 0]]
@@ -132,10 +154,10 @@ def cases() -> dict[str, Case]:
 @pytest.fixture(scope="module")
 def recordings(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("models")
-    jobs = [LavaJob(m.write(folder / f"{name}.nir", model), data, "states") for name, (model, data) in cases.items()]
-    progress: list[tuple[int, int]] = []
-    results = run_jobs(jobs, timeout=120, on_progress=lambda done, total: progress.append((done, total)))
-    assert progress == [(done + 1, len(jobs)) for done in range(len(jobs))]
+    jobs = [m.job(folder, name, model, data) for name, (model, data) in cases.items()]
+    progress: list[int] = []
+    results = run_jobs(jobs, timeout=120, on_progress=progress.append)
+    assert progress == [done + 1 for done in range(len(jobs))]
     return dict(zip(cases, results, strict=True))
 
 
@@ -146,7 +168,9 @@ def test_equals_simulator(name: str, cases: dict[str, Case], recordings: dict[st
         expected = simulate(model, sample)
         assert set(expected) == set(recordings[name])
         for key, values in expected.items():
-            np.testing.assert_array_equal(recordings[name][key][index], np.array(values), err_msg=f"{key}, sample {index}")
+            np.testing.assert_array_equal(
+                recordings[name][key][index], np.array(values), err_msg=f"{key}, sample {index}"
+            )
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "single_step"])
@@ -163,5 +187,13 @@ def test_overflows_happen(recordings: dict[str, Any]) -> None:
     assert np.abs(states["x|re"]).max() == np.abs(states["x|im"]).max() == 2**11 - 1
 
 
-def test_output_is_int64(recordings: dict[str, Any], tmp_path: Path) -> None:
+def test_current_wraps(cases: dict[str, Case], recordings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = cases["lif_overflow"]
+    monkeypatch.setattr(lava_simulator, "wrap24", lambda x: x)
+    for population in ("l0", "l1"):
+        unwrapped = np.array(simulate(model, data[0].tolist())[f"{population}|u"])
+        assert (unwrapped != recordings["lif_overflow"][f"{population}|u"][0]).any()
+
+
+def test_output_is_int64(recordings: dict[str, Any]) -> None:
     assert all(array.dtype == np.int64 for result in recordings.values() for array in result.values())

@@ -11,25 +11,32 @@ import pytest
 
 from nmdeploy.backends.lava_worker import run_python, workspace
 
+pytestmark = pytest.mark.lava
+
 
 @pytest.fixture(scope="module")
 def checks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder, rng = tmp_path_factory.mktemp("checks"), np.random.default_rng(5)
     nodes = {
         "input": m.input_node(5, bits=3),
-        **{"s0": m.dense(rng, 5, 6, bias=True), "l0": m.lif(rng, 6), "r": m.dense(rng, 6, 6, exp=0)},
-        **{"s1": m.dense(rng, 6, 5), "l1": m.lif(rng, 5, refractory=2)},
-        **{"s2": m.dense(rng, 5, 6), "x": m.state_space(rng, 6, 3)},
-        **{"s3": m.dense(rng, 6, 3), "out": m.integrator(rng, 3)},
+        "s0": m.dense(rng, 5, 6, bias=True),
+        "l0": m.lif(rng, 6),
+        "r": m.dense(rng, 6, 6, exp=0),
+        "s1": m.dense(rng, 6, 5),
+        "l1": m.lif(rng, 5, refractory=2),
+        "s2": m.dense(rng, 5, 6),
+        "x": m.state_space(rng, 6, 3),
+        "s3": m.dense(rng, 6, 3),
+        "out": m.integrator(rng, 3),
     }
     chain = ["input", "s0", "l0", "s1", "l1", "s2", "x", "s3", "out"]
     edges = [[a, b, 0] for a, b in zip(chain, chain[1:], strict=False)]
     m.write(folder / "monitored.nir", m.model(nodes, [*edges, ["l0", "r", 1], ["r", "l0", 0]], "out"))
     np.save(folder / "monitored.npy", rng.integers(0, 8, (40, 5)))
     found: dict[str, Any] = {}
+    script = str(Path(__file__).parent / "lava_checks.py")
     with workspace() as home:
-        script = str(Path(__file__).parent / "lava_checks.py")
-        run_python([script, str(folder)], home, timeout=60, on_message=lambda line: found.update({line.get("check", ""): line}))
+        run_python([script, str(folder)], home, timeout=60, on_message=lambda m: found.update({m.get("check"): m}))
     return found
 
 

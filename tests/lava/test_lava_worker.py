@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import pytest
 from nmdeploy.backends import lava_python, lava_worker
 from nmdeploy.backends.lava_worker import LavaJob, available, run_jobs
 from nmdeploy.errors import LavaFailed, LavaUnavailable
+
+pytestmark = pytest.mark.lava
+NO_JOB: LavaJob = {"model": "m.nir", "inputs": "m.npy", "trace": "spikes", "output": "m.npz"}
 
 
 def chain(node: dict[str, Any], **synapse: Any) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def refusals() -> dict[str, tuple[dict[str, Any], str]]:
 @pytest.mark.parametrize("name", refusals())
 def test_refuses(name: str, tmp_path: Path) -> None:
     model, message = refusals()[name]
-    job = LavaJob(m.write(tmp_path / "model.nir", model), np.ones((1, 3, 4), int))
+    job = m.job(tmp_path, "model", model, np.ones((1, 3, 4), int))
     with pytest.raises(LavaFailed) as caught:
         run_jobs([job], timeout=60)
     assert message in str(caught.value)
@@ -70,8 +74,7 @@ def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def long_job(tmp_path: Path) -> LavaJob:
-    model = m.write(tmp_path / "model.nir", chain(m.lif(np.random.default_rng(1), 4)))
-    return LavaJob(model, np.ones((1, 1_000_000, 4), int))
+    return m.job(tmp_path, "long", chain(m.lif(np.random.default_rng(1), 4)), np.ones((1, 1_000_000, 4), int))
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -104,11 +107,10 @@ def test_time_limit_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc to look for processes")
 def test_killed_parent_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
     program = (
-        "import sys, numpy; from nmdeploy.backends.lava_worker import *\n"
-        "run_jobs([LavaJob(sys.argv[1], numpy.ones((1, 1_000_000, 4), int))], timeout=100)"
+        "import sys, json; from nmdeploy.backends.lava_worker import *; run_jobs(json.loads(sys.argv[1]), timeout=100)"
     )
     environment = {**os.environ, "TMPDIR": str(temp), "PYTHONPATH": str(Path(lava_worker.__file__).parents[2])}
-    parent = subprocess.Popen([sys.executable, "-c", program, str(long_job.model)], env=environment)
+    parent = subprocess.Popen([sys.executable, "-c", program, json.dumps([long_job])], env=environment)
     try:
         assert wait_for(lambda: len(processes_in(temp)) > 4), "Lava's processes never appeared"
     finally:
@@ -128,13 +130,13 @@ def test_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason is not None
     assert "NMDEPLOY_LAVA_PYTHON" in reason
     with pytest.raises(LavaUnavailable):
-        run_jobs([LavaJob(Path("model.nir"), np.ones((1, 1, 1), int))], timeout=1)
+        run_jobs([NO_JOB], timeout=1)
 
 
 def test_environment_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lava_worker, "commands", lambda: [["sh", "-c", "echo no such package >&2; exit 2"]])
     with pytest.raises(LavaUnavailable, match=r"uv python install 3.10.*no such package"):
-        run_jobs([LavaJob(Path("model.nir"), np.ones((1, 1, 1), int))], timeout=10)
+        run_jobs([NO_JOB], timeout=10)
 
 
 @pytest.mark.skipif(lava_python._uv() is None, reason="needs uv")

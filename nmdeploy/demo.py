@@ -1,0 +1,99 @@
+"""The whole chain on real data: handwritten digits, read as sequences of 64 pixels, a trained checkpoint that ships."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nmdeploy import pipeline
+from nmdeploy.errors import BadFile
+from nmdeploy.files import write_text
+from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.recording_io import write_recording
+from nmdeploy.reports import Report, emit
+from nmdeploy.reports.verification import verification_json, verification_lines
+from nmdeploy.samples import Data
+from nmdeploy.terminal import progress
+from nmdeploy.verify import Verification
+
+DATA = Path(__file__).parent / "data"
+CHECKPOINT, TEST, CALIBRATION = DATA / "digits.safetensors", DATA / "digits.npz", DATA / "digits_calibration.npz"
+PROFILE = "loihi2"
+LOW = pipeline.Options(weight_bits=4, state_bits=16)
+Say = Callable[[str], object]
+
+
+def run_demo(folder: str, samples: int, say: Say = print) -> bool:
+    """Run the chain and leave model, recording, verification and report in `folder`.
+
+    Parameters
+    ----------
+    folder : path, made if it does not exist
+    samples : int
+        Test samples whose every spike and state is compared with Lava.
+    say : callable
+        Takes each line that is to be shown.
+
+    Returns
+    -------
+    bool
+        False where verification found a difference; a Lava that cannot run is said, and is no difference.
+    """
+    pipeline.check_samples(samples)
+    out = _folder(folder)
+    started = time.perf_counter()
+    floats = pipeline.load(CHECKPOINT)
+    calibration, test = (pipeline.load_data(path, floats.input) for path in (CALIBRATION, TEST))
+    model = pipeline.quantize(floats, PROFILE, calibration)
+    for note in (*model.notes, *pipeline.write(model, out / "model.nir")):
+        say(f"note: {note}")
+    say(f"quantized and exported for {PROFILE}; simulating {test.samples} digits, verifying {samples} in Lava ...")
+    with progress("simulate", test.samples) as advance:
+        write_recording(pipeline.run(model, test, trace="spikes", on_progress=advance), out / "recording.h5")
+    result = pipeline.verify(model, test, ("lava",), floats, samples, require=False)
+    write_text(out / "verify.json", json.dumps(verification_json(result), indent=2) + "\n")
+    report = pipeline.report(model, test, verification=result)
+    report = replace(report, accuracy=result.accuracy)
+    for name in ("report.json", "report.md"):
+        emit(report, out / name)
+    emit(report)
+    for line in (*_accuracies(floats, calibration, test, result), *_summary(out, model, report, result)):
+        say(line)
+    say(f"done in {time.perf_counter() - started:.1f} s")
+    return result.equal or result.not_verified is not None
+
+
+def _folder(folder: str) -> Path:
+    out = Path(folder)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadFile(f"{folder}: cannot be made ({error.strerror}): choose another folder with -o") from None
+    return out
+
+
+def _accuracies(floats: Network, calibration: Data, test: Data, result: Verification) -> Iterator[str]:
+    low = pipeline.verify(pipeline.quantize(floats, PROFILE, calibration, LOW), test, (), None).accuracy["quantized"]
+    known = {
+        "float": result.accuracy["float"],
+        "8-bit weights, 24-bit states": result.accuracy["quantized"],
+        "4-bit weights, 16-bit states": low,
+    }
+    yield ""
+    for name, share in known.items():
+        yield f"accuracy, {name}: " + ("not available" if share is None else f"{share:.4f} of {test.samples} digits")
+
+
+def _summary(out: Path, model: QuantizedNetwork, report: Report, result: Verification) -> Iterator[str]:
+    yield f"spike rate of the hidden layers: {1 - (report.total.activation_sparsity or 0):.4f}"
+    yield from verification_lines(result)
+    yield ""
+    yield "What to look at:"
+    yield f"  {out / 'model.nir'}     the integer network as a NIR graph; `nmdeploy inspect` it, or open it with nir.read"
+    yield f"  {out / 'recording.h5'}  outputs, spikes and event counts of every test digit"
+    yield f"  {out / 'verify.json'}   every comparison with Lava, accuracies, overflows"
+    yield f"  {out / 'report.json'}   the report for programs"
+    yield f"  {out / 'report.md'}     the report for people: cost of each layer, utilization, energy and its source"

@@ -1,0 +1,14 @@
+"""The report as JSON."""
+
+from __future__ import annotations
+
+import json
+
+from nmdeploy.reports import Report
+
+SUFFIX = ".json"
+
+
+def render(report: Report) -> str:
+    """The whole report; figures that nobody published are null."""
+    return json.dumps(report.to_json(), indent=2) + "\n"

@@ -1,0 +1,54 @@
+"""The table that the terminal and Markdown show: the same cells, drawn differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nmdeploy.metrics import LayerMetrics
+from nmdeploy.reports import Report
+from nmdeploy.reports.verification import verification_lines
+
+NOT_AVAILABLE = "not available"
+HEADER = ("layer", "neurons", "synapses", "memory/bit", "rate", "syn. ops", "dense ops", "updates", "energy/nJ")
+
+
+def rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """One row a layer, and the total; counts a sample."""
+    for layer in (*report.layers, report.total):
+        yield _cells(layer, report.rates.get(layer.name))
+
+
+def _cells(layer: LayerMetrics, rate: float | None) -> tuple[str, ...]:
+    if rate is None and layer.name == "total" and layer.activation_sparsity is not None:
+        rate = 1.0 - layer.activation_sparsity
+    energy = None if layer.energy_joules is None else layer.energy_joules.total
+    return (
+        layer.name,
+        str(layer.neurons),
+        str(layer.synapses),
+        str(layer.footprint_bits),
+        "-" if rate is None else f"{rate:.4f}",
+        f"{layer.synaptic_operations:.1f}",
+        f"{layer.dense_synaptic_operations:.0f}",
+        f"{layer.neuron_updates:.0f}",
+        NOT_AVAILABLE if energy is None else f"{energy * 1e9:.2f}",
+    )
+
+
+def lines(report: Report) -> Iterator[str]:
+    """What stands below the table."""
+    yield f"energy: {report.total.energy_source}"
+    yield from (
+        f"{row.resource}: {row.used} of {'unpublished' if row.limit is None else row.limit}"
+        for row in report.mapped.utilization()
+    )
+    yield "fits: yes" if report.mapped.fits else "fits: NO"
+    yield from report.mapped.problems
+    if report.verification is not None:
+        yield from (f"verification: {line}" for line in verification_lines(report.verification))
+    else:
+        for name, share in report.accuracy.items():
+            yield f"accuracy {name}: " + (NOT_AVAILABLE if share is None else f"{share:.4f}")
+        found = {f"{n}.{k}": v for n, counts in report.overflows.items() for k, v in counts.items() if v}
+        yield "overflows: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "none")
+    yield from (f"note: {note}" for note in report.notes)
