@@ -70,9 +70,7 @@ def check_network(network: Network, profile: HardwareProfile) -> Iterator[Findin
             yield Finding(name, neuron.kind, False, problem=str(error))
 
 
-def _check_population(
-    network: Network, name: str, formats: Formats, profile: HardwareProfile
-) -> Iterator[Finding]:
+def _check_population(network: Network, name: str, formats: Formats, profile: HardwareProfile) -> Iterator[Finding]:
     lost = []
     try:
         extremes = population_bounds(network, name)

@@ -1,11 +1,18 @@
-"""The command line: options in, calls of `nmdeploy.pipeline`, text out. Heavy modules are imported inside the commands."""
+"""The command line: options in, calls of `nmdeploy.pipeline`, text out.
+
+Heavy modules are imported inside the commands.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import click
@@ -17,18 +24,59 @@ FILE = click.Path(dir_okay=True, path_type=str)
 
 
 class _OneLineErrors(click.Group):
-    """Turns every error that a user can mend into one line on stderr and exit code 2."""
+    """Turns every error that a user can mend into one line on stderr and exit code 2; signals end it tidily."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with _tidy_signals() as stopped:
+            try:
+                sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
+            except click.exceptions.NoArgsIsHelpError as error:
+                error.show()
+                sys.exit(2)
+            except (NmdeployError, click.ClickException, OSError, MemoryError) as error:
+                # h5py may turn the exit that a signal asked for into an error of its own.
+                if not stopped:
+                    click.echo(f"Error: {' '.join(_message(error).split())}", err=True)
+                sys.exit(128 + stopped[0] if stopped else 2)
 
     def invoke(self, ctx: click.Context) -> Any:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             return super().invoke(ctx)
-        except NmdeployError as error:
-            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
-            ctx.exit(2)
         except BrokenPipeError:
-            sys.stderr.close()
-            ctx.exit(141)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(128 + signal.SIGPIPE)
+
+
+@contextmanager
+def _tidy_signals() -> Iterator[list[int]]:
+    """Until the end of the block, let SIGINT, SIGTERM and SIGHUP unwind the stack, so that everything is cleaned up."""
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.append(number)
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if signal.SIGINT in stopped:
+            click.echo("Interrupted.", err=True)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.format_message()} See '{error.ctx.command_path} --help'."
+    if isinstance(error, OSError) and not isinstance(error, click.ClickException):
+        return f"{error.filename or 'output'}: {error.strerror or error}: free space, or mend the permissions"
+    if isinstance(error, MemoryError):
+        return f"out of memory ({str(error) or 'no size given'}): give fewer samples or steps"
+    return error.format_message() if isinstance(error, click.ClickException) else str(error)
 
 
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +110,10 @@ profile_option = functools.partial(
     click.option, "--profile", shell_complete=_complete_profiles, help="Hardware profile: a name or a .toml file."
 )
 data_option = functools.partial(
-    click.option, "--data", type=FILE, help=".npz with inputs (samples, steps, channels), optionally labels and lengths."
+    click.option,
+    "--data",
+    type=FILE,
+    help=".npz with inputs (samples, steps, channels), optionally labels and lengths.",
 )
 dt_option = click.option("--dt", type=float, default=None, help="Seconds a step, where the file holds none.")
 checkpoint_option = click.option(
@@ -99,7 +150,9 @@ def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
 def export(checkpoint: str, profile: str, output: str, data: str | None, dt: float | None, **formats: Any) -> None:
     """Quantize CHECKPOINT (or a NIR graph) to the profile's integers and write a NIR file."""
     from nmdeploy import pipeline
+    from nmdeploy.files import require_writable
 
+    require_writable(output, checkpoint, data)
     formats["state_rounding"] = formats.pop("rounding")
     target = pipeline.load_profile(profile)
     options = pipeline.Options(**formats)
@@ -123,9 +176,11 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
     """Run MODEL on samples and record outputs, event counts and, where asked, spikes and states."""
     from nmdeploy import pipeline
     from nmdeploy.backends import backend as find_backend
+    from nmdeploy.files import require_writable
     from nmdeploy.recording_io import write_recording
     from nmdeploy.terminal import progress, recording_lines
 
+    require_writable(output, model, data)
     find_backend(backend)
     network = pipeline.read(model)
     samples = pipeline.load_data(data, network.input)
@@ -140,7 +195,9 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
 @main.command()
 @click.argument("model", type=FILE)
 @data_option(required=True)
-@click.option("--against", default="lava", show_default=True, shell_complete=_complete_backends, help="Backends, with commas.")
+@click.option(
+    "--against", default="lava", show_default=True, shell_complete=_complete_backends, help="Backends, with commas."
+)
 @checkpoint_option
 @dt_option
 @click.option("--samples", type=int, default=None, help="Compare this many samples value by value.  [default: all]")
@@ -184,11 +241,13 @@ def report(
 ) -> None:
     """Metrics, energy and utilization of MODEL per layer, on samples."""
     from nmdeploy import pipeline
+    from nmdeploy.files import require_writable
     from nmdeploy.reports import emit, writer_for
     from nmdeploy.terminal import progress
 
     if output is not None:
         writer_for(output)
+        require_writable(output, model, data, checkpoint, profile)
     network = pipeline.read(model)
     samples = pipeline.load_data(data, network.input)
     floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)

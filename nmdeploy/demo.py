@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from nmdeploy import pipeline
@@ -17,7 +16,7 @@ from nmdeploy.reports import Report, emit
 from nmdeploy.reports.verification import verification_json, verification_lines
 from nmdeploy.samples import Data
 from nmdeploy.terminal import progress
-from nmdeploy.verify import Verification
+from nmdeploy.verify import Verification, accuracy
 
 DATA = Path(__file__).parent / "data"
 CHECKPOINT, TEST, CALIBRATION = DATA / "digits.safetensors", DATA / "digits.npz", DATA / "digits_calibration.npz"
@@ -52,11 +51,11 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
         say(f"note: {note}")
     say(f"quantized and exported for {PROFILE}; simulating {test.samples} digits, verifying {samples} in Lava ...")
     with progress("simulate", test.samples) as advance:
-        write_recording(pipeline.run(model, test, trace="spikes", on_progress=advance), out / "recording.h5")
-    result = pipeline.verify(model, test, ("lava",), floats, samples, require=False)
+        recording = pipeline.run(model, test, trace="spikes", on_progress=advance)
+    write_recording(recording, out / "recording.h5")
+    result = pipeline.verify(model, test, ("lava",), floats, samples, require=False, recording=recording)
     write_text(out / "verify.json", json.dumps(verification_json(result), indent=2) + "\n")
-    report = pipeline.report(model, test, verification=result)
-    report = replace(report, accuracy=result.accuracy)
+    report = pipeline.report(model, test, verification=result, recording=recording)
     for name in ("report.json", "report.md"):
         emit(report, out / name)
     emit(report)
@@ -76,11 +75,12 @@ def _folder(folder: str) -> Path:
 
 
 def _accuracies(floats: Network, calibration: Data, test: Data, result: Verification) -> Iterator[str]:
-    low = pipeline.verify(pipeline.quantize(floats, PROFILE, calibration, LOW), test, (), None).accuracy["quantized"]
+    low = pipeline.quantize(floats, PROFILE, calibration, LOW)
+    values = pipeline.run(low, test)
     known = {
         "float": result.accuracy["float"],
         "8-bit weights, 24-bit states": result.accuracy["quantized"],
-        "4-bit weights, 16-bit states": low,
+        "4-bit weights, 16-bit states": accuracy(values.output, low.readout, values.lengths, test.labels),
     }
     yield ""
     for name, share in known.items():

@@ -108,7 +108,7 @@ def layer_events(network: QuantizedNetwork, name: str, recording: Recording, map
     sent = count(recording, name, "spikes") if neuron.spiking else updates
     seconds = float(np.mean(recording.lengths)) * network.dt if recording.samples else 0.0
     return Events(
-        synaptic_operations=count(recording, name, "synaptic_operations"),
+        synaptic_operations=sum(count(recording, name, f"{kind}_operations") for kind in ("synaptic", "bias")),
         updates_active=active * each,
         updates_inactive=(updates - active) * each,
         messages=sent * way.messages,

@@ -36,7 +36,9 @@ def run_steps(
     state = dict(start)
     late = max((edge.delay for edge in graph.edges), default=0)
     history: deque[dict[str, Array]] = deque(maxlen=late + 1)
-    zero = {name: np.zeros((inputs.shape[0], node.size), inputs.dtype) for name, node in graph.nodes.items() if _sends(node)}
+    zero = {
+        name: np.zeros((inputs.shape[0], node.size), inputs.dtype) for name, node in graph.nodes.items() if _sends(node)
+    }
     history.extend([zero] * (late + 1))
     for step in range(inputs.shape[1]):
         now: dict[str, Array] = {graph.input_name: inputs[:, step]}
@@ -45,7 +47,7 @@ def run_steps(
         for name in graph.order:
             node = graph.nodes[name]
             if hasattr(node, "apply"):
-                arriving = sum(history[-1 - e.delay][e.source] for e in graph.sources[name])
+                arriving = np.asarray(sum(history[-1 - e.delay][e.source] for e in graph.sources[name]))
                 if on_synapse:
                     on_synapse(name, arriving, step)
                 sums[name] = node.apply(arriving)

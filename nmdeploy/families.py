@@ -6,30 +6,21 @@ subclasses with a ``kind`` of their own, as the files of those folders do.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any, TypeVar
 
 from nmdeploy.errors import BadFile
 from nmdeploy.neurons.base import Neuron, QuantizedNeuron
+from nmdeploy.plugins import modules
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 Base = TypeVar("Base", bound=type)
 
 
-def _modules(package: str) -> list[ModuleType]:
-    folder = importlib.import_module(package)
-    own = [importlib.import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(folder.__path__)]
-    return own + [entry.load() for entry in entry_points(group=package)]
-
-
 def _by_kind(package: str, base: type) -> dict[str, type]:
     found: dict[str, type] = {}
-    for module in _modules(package):
+    for module in modules(package):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, base) and "kind" in vars(value):
                 found[value.kind] = value  # type: ignore[attr-defined]
@@ -65,5 +56,7 @@ def from_json(name: str, values: Mapping[str, Any]) -> QuantizedNeuron | Quantiz
     kind = values.get("kind")
     family = quantized_neurons().get(str(kind)) or quantized_synapses().get(str(kind))
     if family is None:
-        raise BadFile(f"node {name!r}: kind {kind!r} is unknown here: update nmdeploy or install the package that adds it")
+        raise BadFile(
+            f"node {name!r}: kind {kind!r} is unknown here: update nmdeploy or install the package that adds it"
+        )
     return family.from_json(values)

@@ -32,7 +32,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
     network = load(path)
     nodes = {
-        name: f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (node.size,)))}"
+        name: f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (getattr(node, 'size', 0),)))}"
         for name, node in network.nodes.items()
     }
     return {"format": "checkpoint", "dt": network.dt, "readout": network.readout, "nodes": nodes}

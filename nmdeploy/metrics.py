@@ -82,7 +82,7 @@ def layer_metrics(
 
 def _layer(network: QuantizedNetwork, recording: Recording, name: str, energy: LayerEnergy | None) -> LayerMetrics:
     neuron, incoming = network.populations[name], incoming_synapses(network, name)
-    operations = synaptic_operations(network, recording, name)
+    operations = count(recording, name, "synaptic_operations")
     return LayerMetrics(
         name=name,
         neurons=neuron.size,
@@ -153,16 +153,6 @@ def spike_rate(network: QuantizedNetwork, recording: Recording, layer: str) -> f
     return None if sparsity is None else 1.0 - sparsity
 
 
-def synaptic_operations(network: QuantizedNetwork, recording: Recording, layer: str) -> float:
-    """Effective synaptic operations a sample: a synapse with a nonzero weight that an event meets.
-
-    Recordings count the events of bias synapses as well (they cost energy); NeuroBench counts no biases.
-    """
-    biases = sum(synapse.bias_synapses for synapse in incoming_synapses(network, layer))
-    steps = float(np.mean(recording.lengths)) if recording.samples else 0.0
-    return count(recording, layer, "synaptic_operations") - biases * steps
-
-
 def operation_kind(network: QuantizedNetwork, layer: str) -> str:
     """``AC`` where all that arrives is 0 or 1, ``MAC`` where a synapse of the layer gets graded values or sums."""
     graded = any(network.s_max(edge.source) > 1 for edge in network.sources[layer])
@@ -173,7 +163,7 @@ def operations(network: QuantizedNetwork, recording: Recording) -> dict[str, flo
     """NeuroBench's ``synaptic_operations`` of the whole network, a sample."""
     found = {"Effective_MACs": 0.0, "Effective_ACs": 0.0, "Dense": 0.0}
     for name in network.populations:
-        found[f"Effective_{operation_kind(network, name)}s"] += synaptic_operations(network, recording, name)
+        found[f"Effective_{operation_kind(network, name)}s"] += count(recording, name, "synaptic_operations")
         found["Dense"] += count(recording, name, "dense_synaptic_operations")
     return found
 

@@ -124,7 +124,9 @@ class Graph(Frozen):
         while left:
             ready = [n for n in left if all(e.source in done for e in self.sources[n] if e.delay == 0)]
             if not ready:
-                raise UnsupportedParameter(f"nodes {sorted(left)} form a loop without a delay: give its feedback edge one")
+                raise UnsupportedParameter(
+                    f"nodes {sorted(left)} form a loop without a delay: give its feedback edge one"
+                )
             for name in ready:
                 done[name] = left.pop(name)
         return list(done)
@@ -173,7 +175,7 @@ class Graph(Frozen):
             getattr(self, name) == getattr(other, name) for name in ("edges", "dt", "output", "readout")
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def with_size(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
         """Names and nodes of the given type, in topological order."""
@@ -275,14 +277,19 @@ class QuantizedNetwork(Graph):
         return total
 
     def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and isinstance(other, QuantizedNetwork) and self.profile == other.profile and (
-            self.notes == other.notes
+        return (
+            super().__eq__(other)
+            and isinstance(other, QuantizedNetwork)
+            and self.profile == other.profile
+            and (self.notes == other.notes)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
-def readout_values(outputs: npt.NDArray[Any], rule: str, lengths: npt.NDArray[np.int64] | None = None) -> npt.NDArray[Any]:
+def readout_values(
+    outputs: npt.NDArray[Any], rule: str, lengths: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[Any]:
     """One value a class: outputs (samples, steps, channels) over the valid steps of each sample, by the rule.
 
     >>> readout_values(np.array([[[1, 0], [0, 2]]]), "sum").tolist()
@@ -297,4 +304,4 @@ def readout_values(outputs: npt.NDArray[Any], rule: str, lengths: npt.NDArray[np
         lowest = np.iinfo(np.int64).min if outputs.dtype.kind in "iub" else -np.inf
         return np.asarray(np.where(valid, outputs, lowest).max(1))
     total = np.where(valid, outputs, 0).sum(1)
-    return total if rule == "sum" else total / lengths[:, None]
+    return np.asarray(total if rule == "sum" else total / lengths[:, None])

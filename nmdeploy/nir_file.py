@@ -56,7 +56,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     try:
         try:
             _write_through(draft, content)
-            os.replace(draft, path)
+            draft.replace(path)
         finally:
             with suppress(OSError):
                 draft.unlink()
@@ -84,7 +84,7 @@ def with_user_block(content: bytes) -> bytes:
     target = BytesIO()
     with h5py.File(BytesIO(content), "r") as old, h5py.File(target, "w", userblock_size=BLOCK) as new:
         for name in old:
-            old.copy(old[name], new, name)
+            old.copy(name, new, name)
     return target.getvalue()
 
 
@@ -152,7 +152,9 @@ class _Walk:
 
         address = int(h5py.h5o.get_info(group.id).addr)
         if address in self.seen or depth > DEEPEST:
-            raise BadFile(f"{self.path}: {group.name}: groups are nested in a loop or over {DEEPEST} deep: export it again")
+            raise BadFile(
+                f"{self.path}: {group.name}: groups are nested in a loop or over {DEEPEST} deep: export it again"
+            )
         self.seen.add(address)
         found: Tree = {}
         for name in group.id:

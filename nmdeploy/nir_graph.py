@@ -47,7 +47,9 @@ class Primitives:
     def add(self, name: str, kind: str, **fields: Any) -> str:
         """Add one primitive; its name must be new and hold no ``/``."""
         if not name or name == "." or "/" in name or "\0" in name:
-            raise UnsupportedParameter(f"node {name!r}: a NIR file takes no empty name, '/' or '.' as a name: rename the node")
+            raise UnsupportedParameter(
+                f"node {name!r}: a NIR file takes no empty name, '/' or '.' as a name: rename the node"
+            )
         if name in self.nodes:
             raise UnsupportedParameter(f"node {name!r}: the NIR file needs this name for two nodes: rename the node")
         self.nodes[name] = {"type": kind, **fields}
@@ -56,7 +58,9 @@ class Primitives:
     def connect(self, source: str, target: str) -> None:
         """Add one edge between primitives."""
         if (source, target) in self.edges:
-            raise UnsupportedParameter(f"edge {source!r} -> {target!r} occurs twice: NIR has no double edges: merge them")
+            raise UnsupportedParameter(
+                f"edge {source!r} -> {target!r} occurs twice: NIR has no double edges: merge them"
+            )
         self.edges[source, target] = None
 
     def free(self, name: str) -> str:
@@ -84,17 +88,25 @@ def primitives(q: QuantizedNetwork) -> Primitives:
         if isinstance(node, Input):
             _add_input(graph, name, node)
     for name, neuron in q.populations.items():
-        add = getattr(neuron, "nir_primitives", None) or NEURONS.get(neuron.kind)
-        if add is None:
-            raise UnsupportedParameter(f"node {name!r}: family {neuron.kind!r} has no NIR form: give it `nir_primitives`")
-        left = add(graph, name, neuron, _bias_goes_into_synapse(q, name))
+        left = _adder(name, neuron, NEURONS)(graph, name, neuron, _bias_goes_into_synapse(q, name))
         _add_synapses(graph, q, name, left)
     _add_output(graph, q.output, q.populations[q.output].size)
+    if not any(source == graph.leaves[q.input_name] for source, _ in graph.edges):
+        raise UnsupportedParameter(f"node {q.input_name!r}: nothing is connected to it: connect it to a synapse")
     return graph
 
 
+def _adder(name: str, node: Any, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """What adds the primitives of a node's family: the table's function, or the family's own method."""
+    if node.kind in table:
+        return table[node.kind]
+    if not hasattr(node, "nir_primitives"):
+        raise UnsupportedParameter(f"node {name!r}: family {node.kind!r} has no NIR form: give it `nir_primitives`")
+    return lambda graph, name, node, *more: node.nir_primitives(graph, name, *more)
+
+
 def _bias_goes_into_synapse(q: QuantizedNetwork, name: str) -> bool:
-    return any(q.nodes[e.source].kind == "dense" for e in q.sources[name][:1])
+    return any(q.synapses[e.source].kind == "dense" for e in q.sources[name][:1])
 
 
 def _add_input(graph: Primitives, name: str, node: Input) -> None:
@@ -113,13 +125,11 @@ def _add_output(graph: Primitives, output: str, size: int) -> None:
 
 def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: FloatArray | None) -> None:
     """The synapses into one population, each as a node of its own; the first one takes over the bias `left`."""
+    frac_in = q.populations[name].frac_in
     for edge in q.sources[name]:
-        synapse, targets = q.nodes[edge.source], [e.target for e in q.edges if e.source == edge.source]
-        add = getattr(synapse, "nir_primitives", None) or SYNAPSES.get(synapse.kind)
-        if add is None:
-            raise UnsupportedParameter(f"node {edge.source!r}: {synapse.kind!r} has no NIR form: give it `nir_primitives`")
+        synapse, targets = q.synapses[edge.source], [e.target for e in q.edges if e.source == edge.source]
         node = edge.source if name == targets[0] else f"{edge.source}.{name}"
-        add(graph, node, synapse, _input_frac(q, edge.source), q.nodes[name].frac_in, left)
+        _adder(node, synapse, SYNAPSES)(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
         left = None
         for target in graph.enters[name]:
             graph.connect(node, target)
@@ -132,7 +142,7 @@ def _input_frac(q: QuantizedNetwork, synapse: str) -> int:
     fracs = {_output_frac(q.nodes[e.source]) for e in q.sources[synapse]}
     if len(fracs) > 1:
         raise UnsupportedParameter(
-            f"node {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each a synapse of its own"
+            f"node {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own synapse"
         )
     return fracs.pop() if fracs else 0
 
@@ -151,7 +161,8 @@ def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) ->
     source = graph.leaves.get(edge.source, edge.source)
     if edge.delay == 0 or (edge.delay == 1 and edge.source in reachable(q, edge.target)):
         return source
-    seconds = np.full(q.nodes[edge.source].size, edge.delay * q.dt)
+    sender: Any = q.nodes[edge.source]
+    seconds = np.full(sender.size, edge.delay * q.dt)
     delay = graph.add(f"{edge.source}.{target}.delay{edge.delay}", "Delay", delay=seconds)
     graph.connect(source, delay)
     return delay
@@ -231,8 +242,8 @@ def _add_integrator(graph: Primitives, name: str, n: Any, into_synapse: bool) ->
 def _add_state_space(graph: Primitives, name: str, n: Any, into_synapse: bool) -> None:
     """N pairs of integrators ``I`` (r = 1/dt), coupled by ``Scale`` nodes; a ``Threshold`` that takes their sum.
 
-    With ``v <- v + x`` each step, ``Scale(A - 1)`` on the loop gives ``x <- A x + B a``; reset and refractory period have
-    no primitive. Coefficients of a state that are all zero are left out.
+    With ``v <- v + x`` each step, ``Scale(A - 1)`` on the loop gives ``x <- A x + B a``; reset and refractory period
+    have no primitive. Coefficients of a state that are all zero are left out.
     """
     graph.enters[name], graph.leaves[name] = [], name
     bias, vth = (np.ldexp(v.astype(np.float64), -n.frac_y) for v in (n.bias, n.vth))

@@ -66,8 +66,8 @@ def numbers(name: str, fields: Tree) -> Values:
     kind = fields["type"]
     if kind not in NEEDED:
         raise UnsupportedParameter(
-            f"node {name!r}: type {kind!r} is not supported, only {', '.join(SUPPORTED)}: replace the node, or load the "
-            "checkpoint it came from"
+            f"node {name!r}: type {kind!r} is not supported, only {', '.join(SUPPORTED)}: replace the node, or load "
+            "the checkpoint it came from"
         )
     defaults, unused = DEFAULTS.get(kind, {}), UNUSED.get(kind, ())
     for field in sorted(fields.keys() - {"type", "metadata", *NEEDED[kind], *defaults, *unused}):
@@ -124,7 +124,9 @@ def _euler(name: str, key: str, p: Values, dt: float) -> FloatArray:
     """``dt / tau``, refused outside of (0, 1]."""
     tau = p[key]
     if (tau <= 0).any():
-        raise UnsupportedParameter(f"node {name!r}: {key} = {tau.min():g}: a time constant is over 0 s: export it again")
+        raise UnsupportedParameter(
+            f"node {name!r}: {key} = {tau.min():g}: a time constant is over 0 s: export it again"
+        )
     if (dt > tau * (1 + ROUNDING)).any():
         raise UnsupportedParameter(
             f"node {name!r}: {key} = {tau.min():g} s is shorter than dt = {dt:g} s, where Euler's step overshoots: "
@@ -139,8 +141,8 @@ def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, gain: Float
     other = (v_reset != 0) & (v_reset != v_leak)
     if other.any():
         raise UnsupportedParameter(
-            f"node {name!r}: v_reset = {v_reset[other][0]:g} with v_leak = {v_leak[other][0]:g}: rule 'loihi' starts at "
-            "and resets to 0, where only v_reset = 0 or v_reset = v_leak can be moved: retrain with one of these"
+            f"node {name!r}: v_reset = {v_reset[other][0]:g} with v_leak = {v_leak[other][0]:g}: rule 'loihi' starts "
+            "and resets at 0, to which only v_reset = 0 or v_reset = v_leak can be moved: retrain with one of these"
         )
     lif = LIF(alpha=alpha, beta=1 - leak, v_threshold=p["v_threshold"] - v_reset, bias=leak * (v_leak - v_reset))
     return Population(lif, gain)
@@ -194,7 +196,9 @@ def _scale(name: str, values: Values) -> Weights:
 def one_to_one(name: str, scale: FloatArray) -> Weights:
     """Synapses from each channel to the one of the same number."""
     if scale.size > DIAGONAL_MAX:
-        raise UnsupportedParameter(f"node {name!r}: {scale.size} one-to-one synapses: {DIAGONAL_MAX} are supported: split it")
+        raise UnsupportedParameter(
+            f"node {name!r}: {scale.size} one-to-one synapses: {DIAGONAL_MAX} are supported: split it"
+        )
     return np.diag(scale.ravel()), None
 
 

@@ -20,7 +20,7 @@ SNNTORCH_DT = 1e-4
 def reader_notes(q: QuantizedNetwork, graph: Primitives) -> list[str]:
     """One line for each thing that the primitives cannot say, or that a known reader refuses."""
     notes = [
-        "other readers compute in floating point: rounding, saturation and wrap of the integers are only in the metadata",
+        "other readers compute in floating point: how the integers round, clip and wrap is only in the metadata",
         f"NIR holds no time step: tell other readers dt = {q.dt:g} s",
     ]
     for name, neuron in q.populations.items():
@@ -33,6 +33,8 @@ def reader_notes(q: QuantizedNetwork, graph: Primitives) -> list[str]:
         notes.append(f"{BOTH}: neither knows {', '.join(refused)} nodes")
     elif "CubaLIF" in kinds and not np.isclose(q.dt, SNNTORCH_DT):
         notes.append(f"snnTorch 1.0.0 refuses the file: it reads every file at dt = {SNNTORCH_DT:g} s")
+    elif any(edge.delay for edge in q.edges):
+        notes.append("snnTorch 1.0.0 misreads recurrence: it sends a population's input through the recurrent weights")
     return notes
 
 

@@ -92,13 +92,17 @@ def check_wires(graph: Topology) -> None:
         if before in SYNAPSES and after in SYNAPSES:
             raise UnsupportedParameter(f"{where} without a neuron in between: multiply their weights into one node")
         if before in SILENT and after != "Output":
-            raise UnsupportedParameter(f"{where}: a population without spikes can only be the output: give it a threshold")
+            raise UnsupportedParameter(
+                f"{where}: a population without spikes can only be the output: give it a threshold"
+            )
         if (before in SYNAPSES or after == "Output") and any(types[name] == "Delay" for name in wire.via):
             raise UnsupportedParameter(f"{where} through a Delay: put the Delay before a synapse")
     for name in graph.of("Input", *SYNAPSES, *POPULATIONS):
         fed, feeds = types[name] == "Input" or graph.into(name), types[name] in POPULATIONS or graph.out_of(name)
         if not (fed and feeds):
-            raise UnsupportedParameter(f"node {name!r} ({types[name]}) is not connected on both sides: connect or remove it")
+            raise UnsupportedParameter(
+                f"node {name!r} ({types[name]}) is not connected on both sides: connect or remove it"
+            )
 
 
 def flat_graph(path: object, tree: Tree) -> tuple[Nodes, Edges]:
@@ -144,7 +148,9 @@ def _port(name: str, graph: Tree, kind: str, nodes: Nodes) -> str:
     """The one ``Input`` or ``Output`` of a subgraph, made a passing node."""
     found = [key for key, fields in graph["nodes"].items() if fields["type"] == kind]
     if len(found) != 1:
-        raise UnsupportedParameter(f"node {name!r}: a subgraph with {len(found)} {kind} nodes: exactly one is supported")
+        raise UnsupportedParameter(
+            f"node {name!r}: a subgraph with {len(found)} {kind} nodes: exactly one is supported"
+        )
     port = f"{name}.{found[0]}"
     nodes[port] = nodes[port] | {"type": PORT}
     return port
@@ -175,7 +181,9 @@ def _follow(types: Mapping[str, str], onward: Mapping[str, list[str]], wire: Wir
     if types[wire.target] not in PASSING:
         yield wire
     elif wire.target in wire.via or len(wire.via) >= LONGEST:
-        raise UnsupportedParameter(f"node {wire.target!r}: in a loop, or behind {LONGEST} others, without a neuron: remove it")
+        raise UnsupportedParameter(
+            f"node {wire.target!r}: in a loop, or behind {LONGEST} others, without a neuron: remove it"
+        )
     else:
         for target in onward[wire.target]:
             yield from _follow(types, onward, Wire(wire.source, target, (*wire.via, wire.target)))
@@ -215,8 +223,8 @@ def feedback(links: Mapping[tuple[str, str], bool], entry: str) -> set[tuple[str
             if source in _reached(onward, target) and distance[target] <= distance[source]:
                 if source != target and distance[target] == distance[source]:
                     raise UnsupportedParameter(
-                        f"nodes {source!r} and {target!r} form a loop equally far from the input: which of its edges is "
-                        "late is not defined: put a Delay node of one dt on the feedback edge"
+                        f"nodes {source!r} and {target!r} form a loop equally far from the input: which of its edges "
+                        "is late is not defined: put a Delay node of one dt on the feedback edge"
                     )
                 found.add((source, target))
     return found

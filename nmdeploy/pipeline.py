@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable
 from nmdeploy.floatrun import FloatRun, run_float
 from nmdeploy.importers import load
 from nmdeploy.mapping import MappedNetwork, map_network
+from nmdeploy.metrics import overflows
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.nir_io import model_sha256, read, write
 from nmdeploy.profile import HardwareProfile, load_profile
@@ -18,7 +18,7 @@ from nmdeploy.quantize.post_training import calibrate, quantize_network
 from nmdeploy.recording import Recording
 from nmdeploy.reports import Report, build_report
 from nmdeploy.samples import Data, load_data
-from nmdeploy.verify import Verification, accuracy, agree, compare, overflows
+from nmdeploy.verify import Verification, accuracy, agree, compare
 
 Progress = Callable[[int], None]
 
@@ -98,7 +98,7 @@ def run(
     on_progress : callable
         Called with the number of samples done.
     """
-    recording = find_backend(backend).run(
+    recording: Recording = find_backend(backend).run(
         network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress
     )
     return replace(recording, backend=backend, model_sha256=model_sha256(network))
@@ -111,6 +111,7 @@ def verify(
     floats: Network | None = None,
     samples: int | None = None,
     require: bool = True,
+    recording: Recording | None = None,
     on_progress: Progress | None = None,
 ) -> Verification:
     """Compare the reference with other backends, and the integer network with the float one.
@@ -124,6 +125,8 @@ def verify(
         How many samples are compared value by value; accuracies are over all.
     require : bool
         If Lava cannot run: raise `LavaUnavailable` (True), or say so in the result (False).
+    recording : Recording, optional
+        A run of the network on all of `data`, if there is one already.
     """
     part = data.first(samples)
     expected = run(network, part, "reference", "states")
@@ -135,14 +138,11 @@ def verify(
             if require:
                 raise
             missing = str(error)
-    whole = run(network, data, on_progress=on_progress)
+    whole = recording or run(network, data, on_progress=on_progress)
     return Verification(
         comparisons=tuple(comparisons),
-        accuracy={
-            "float": None if floats is None else _float_accuracy(floats, data),
-            "quantized": accuracy(whole.output, network.readout, whole.lengths, data.labels),
-        },
-        overflows=overflows(whole, network),
+        accuracy=_accuracies(network, data, whole, floats),
+        overflows=overflows(network, whole),
         agreement=None if floats is None else agree(floats, _float_run(floats, part), network, expected),
         not_verified=missing,
     )
@@ -152,8 +152,14 @@ def _float_run(network: Network, data: Data, trace: bool = True) -> FloatRun:
     return run_float(network, network.input.format.dequantize(data.codes), trace=trace)
 
 
-def _float_accuracy(network: Network, data: Data) -> float | None:
-    return accuracy(_float_run(network, data, trace=False).output, network.readout, data.lengths, data.labels)
+def _accuracies(
+    network: QuantizedNetwork, data: Data, recording: Recording, floats: Network | None
+) -> dict[str, float | None]:
+    values = None if floats is None else _float_run(floats, data, trace=False).output
+    return {
+        "float": None if values is None else accuracy(values, network.readout, data.lengths, data.labels),
+        "quantized": accuracy(recording.output, network.readout, recording.lengths, data.labels),
+    }
 
 
 def report(
@@ -162,6 +168,7 @@ def report(
     profile: str | HardwareProfile | None = None,
     floats: Network | None = None,
     verification: Verification | None = None,
+    recording: Recording | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
     """Per-layer metrics, energy and utilization of a run on samples.
@@ -173,20 +180,18 @@ def report(
     floats : Network, optional
         The float network, for its accuracy.
     verification : Verification, optional
-        A result to include.
+        A result to include; its accuracies are taken over.
+    recording : Recording, optional
+        A run of the network on `data`, if there is one already.
     """
     chosen = network.profile if profile is None else profile
     target = load_profile(chosen) if isinstance(chosen, str) else chosen
-    recording = run(network, data, on_progress=on_progress)
-    figures: dict[str, Any] = {
-        "float": None if floats is None else _float_accuracy(floats, data),
-        "quantized": accuracy(recording.output, network.readout, recording.lengths, data.labels),
-    }
-    return build_report(network, recording, target, map_network(network, target), figures, verification)
+    held = recording or run(network, data, on_progress=on_progress)
+    figures = verification.accuracy if verification else _accuracies(network, data, held, floats)
+    return build_report(network, held, target, map_network(network, target), figures, verification)
 
 
 def check_samples(samples: int | None) -> None:
     """`BadOption` for a number of samples below 1."""
     if samples is not None and samples < 1:
         raise BadOption(f"--samples {samples}: give 1 or more")
-

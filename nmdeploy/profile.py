@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nmdeploy.errors import BadOption
+from nmdeploy.plugins import registered
 
 if TYPE_CHECKING:
     from nmdeploy.neurons.base import Formats
@@ -247,10 +248,4 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
 def _paths() -> dict[str, Path]:
     package = Path(__file__).resolve().parent
     own = [path for folder in (package.parent, package) for path in sorted((folder / "hw_profiles").glob("*.toml"))]
-    return {path.stem: path for path in [*_registered(), *own]}
-
-
-def _registered() -> list[Path]:
-    from importlib.metadata import entry_points
-
-    return [Path(entry.load().PATH) for entry in entry_points(group=GROUP)]
+    return {path.stem: path for path in [*(Path(module.PATH) for module in registered(GROUP)), *own]}

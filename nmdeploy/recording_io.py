@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nmdeploy.errors import BadFile
-from nmdeploy.files import replacing
+from nmdeploy.files import write_bytes
 from nmdeploy.recording import Layer, Recording
 
 ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed")
 
 
 def write_recording(recording: Recording, path: str | Path) -> None:
-    """Write a recording as a whole or not at all."""
+    """Write a recording as a whole or not at all.
+
+    The HDF5 file is made in memory: HDF5 does not recover from a disk that is full.
+    """
     import h5py
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    content = BytesIO()
+    with h5py.File(content, "w") as file:
         for name in ATTRIBUTES:
             file.attrs[name] = getattr(recording, name)
         kind = "spikes" if recording.spiking else "readout"
@@ -32,6 +37,7 @@ def write_recording(recording: Recording, path: str | Path) -> None:
                 _array(group, f"states/{state}", values)
             for metric, counts in layer.counts.items():
                 group[f"counts/{metric}"] = counts
+    write_bytes(path, content.getbuffer())
 
 
 def _array(group: Any, name: str, values: Any) -> None:

@@ -144,21 +144,14 @@ def accuracy(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: Int
     return None if labels is None else float(np.mean(predictions(output, rule, lengths) == labels))
 
 
-def overflows(recording: Recording, network: QuantizedNetwork) -> dict[str, dict[str, int]]:
-    """Overflows by layer and kind, summed over the samples."""
-    return {
-        name: {flag: recording.total(name, flag) for flag in neuron.flags} for name, neuron in network.populations.items()
-    }
-
-
-def agree(network: Network, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
+def agree(
+    network: Network, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording
+) -> dict[str, Agreement]:
     """Agreement of the float and the integer run, by layer; both must have been traced."""
     return {name: _agree(name, neuron, floats, quantized, recording) for name, neuron in network.populations.items()}
 
 
-def _agree(
-    name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording
-) -> Agreement:
+def _agree(name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording) -> Agreement:
     layer, population = recording.layers[name], quantized.populations[name]
     valid = (np.arange(recording.steps) < recording.lengths[:, None])[..., None]
     same = None

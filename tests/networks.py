@@ -104,7 +104,9 @@ def random_case(seed: int, make: MakeNeuron, exponents: tuple[int, int], steps: 
     rng = np.random.default_rng(seed)
     layers, channels = int(rng.integers(1, 5)), int(rng.integers(2, 9))
     number = FixedPoint(int(rng.choice([1, 1, 3])), 0, signed=False)
-    inputs = rng.integers(0, number.max + 1, (samples, steps, channels)) * (rng.random((samples, steps, channels)) < 0.4)
+    inputs = rng.integers(0, number.max + 1, (samples, steps, channels)) * (
+        rng.random((samples, steps, channels)) < 0.4
+    )
     nodes: dict[str, Any] = {"input": Input((channels,), number)}
     edges: list[Edge] = []
     outputs = {"input": inputs}
@@ -232,7 +234,9 @@ def coverage(cases: Iterable[Case], recordings: Iterable[Recording]) -> Counter[
 def _mechanisms(neuron: Any) -> set[str]:
     found = {f"refractory {neuron.refractory_steps}"}
     if neuron.kind == "lif":
-        found |= {f"du {d}" for d in (0, 1, 4095) if d in neuron.du} | {f"dv {d}" for d in (0, 1, 4095) if d in neuron.dv}
+        found |= {f"du {d}" for d in (0, 1, 4095) if d in neuron.du} | {
+            f"dv {d}" for d in (0, 1, 4095) if d in neuron.dv
+        }
         found |= {"bias"} if neuron.bias_mant.any() else set()
     else:
         found |= {f"reset {neuron.reset_action}", neuron.rounding}

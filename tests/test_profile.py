@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -232,8 +231,12 @@ def test_unreadable(tmp_path: Path) -> None:
 
 def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = changed(tmp_path, 'title = "Intel Loihi"', 'title = "Mine"')
-    entry = SimpleNamespace(load=lambda: SimpleNamespace(PATH=str(path)))
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry] if group == profiles.GROUP else [])
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{profiles.GROUP}]\nmine = mine_profile\n")
+    (tmp_path / "mine_profile.py").write_text(f"PATH = {str(path)!r}\n")
+    monkeypatch.syspath_prepend(tmp_path)
     profiles._paths.cache_clear()
     try:
         assert "mine" in profile_names()

@@ -7,21 +7,17 @@ point group ``nmdeploy.backends``.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
 from types import ModuleType
 
 from nmdeploy.errors import BadOption
+from nmdeploy.plugins import modules
 
 
 @cache
 def backends() -> dict[str, ModuleType]:
     """Backend modules by name."""
-    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
-    modules = own + [entry.load() for entry in entry_points(group=__name__)]
-    return {name: module for module in modules for name in getattr(module, "NAMES", ())}
+    return {name: module for module in modules(__name__) for name in getattr(module, "NAMES", ())}
 
 
 def backend(name: str) -> ModuleType:

@@ -17,8 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,25 +31,23 @@ GRACE_SECONDS = 1.5
 POLL_SECONDS = 0.2
 
 
-class LavaJob(TypedDict):
+@dataclass(frozen=True)
+class LavaJob:
     """One model to run in Lava.
 
     Attributes
     ----------
-    model : str
-        Path of the model file.
-    inputs : str
-        Path of a .npy file, integers (samples, steps, channels).
+    model : Path
+        Model file.
+    inputs : ndarray of int, shape (samples, steps, channels)
+        Input of every sample.
     trace : {'spikes', 'states'}
         Record the spikes of every population (of integrators, v), or all registers too.
-    output : str
-        Path of the .npz file to write.
     """
 
-    model: str
-    inputs: str
-    trace: Literal["spikes", "states"]
-    output: str
+    model: Path
+    inputs: NDArray[np.integer[Any]]
+    trace: Literal["spikes", "states"] = "spikes"
 
 
 def available() -> str | None:
@@ -61,7 +60,7 @@ def available() -> str | None:
 
 
 def run_jobs(
-    jobs: Sequence[LavaJob], *, timeout: float, on_progress: Callable[[int], None] | None = None
+    jobs: Sequence[LavaJob], *, timeout: float, on_progress: Callable[[int, int], None] | None = None
 ) -> list[dict[str, NDArray[np.int64]]]:
     """Run models in Lava, one after the other in one worker.
 
@@ -72,7 +71,7 @@ def run_jobs(
     timeout : float
         Seconds for all jobs together, start-up included.
     on_progress : callable, optional
-        Called with the number of jobs done after each job.
+        Called with (jobs done, number of jobs) after each job.
 
     Returns
     -------
@@ -90,18 +89,19 @@ def run_jobs(
     if not jobs:
         return []
     with workspace() as folder:
+        entries = [_write_job(folder, index, job) for index, job in enumerate(jobs)]
         job_file = folder / "jobs.json"
-        job_file.write_text(json.dumps({"jobs": [_absolute(job) for job in jobs]}))
+        job_file.write_text(json.dumps({"jobs": entries}))
 
         def on_message(message: dict[str, Any]) -> None:
             if "error" in message:
                 raise LavaFailed(f"Lava failed: {message['error'].splitlines()[-1]}", message["traceback"])
             if "job" in message and on_progress is not None:
-                on_progress(message["job"] + 1)
+                on_progress(message["job"] + 1, message["jobs"])
 
         arguments = ["-m", "nmdeploy.lava.worker", "--follow-parent", str(job_file)]
         run_python(arguments, folder, timeout=timeout, on_message=on_message)
-    return [_read_output(Path(job["output"])) for job in jobs]
+        return [_read_output(Path(entry["output"])) for entry in entries]
 
 
 def run_python(
@@ -232,8 +232,8 @@ def _environment(folder: Path) -> Mapping[str, str]:
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    """End every process of the group: first gently, which lets Python's resource tracker clear the shared memory."""
-    until = time.monotonic() + GRACE_SECONDS
+    """End every process of the group: after a failure gently first, so that Python can clear the shared memory."""
+    until = time.monotonic() + (GRACE_SECONDS if process.poll() != 0 else 0)
     alive = _signal_group(process, signal.SIGTERM)
     while alive and time.monotonic() < until:
         time.sleep(0.01)
@@ -265,10 +265,11 @@ def workspace() -> Iterator[Path]:
         yield folder
 
 
-def _absolute(job: LavaJob) -> dict[str, str]:
-    """Job as the worker reads it, which works in another folder."""
-    paths = {key: str(Path(path).resolve()) for key, path in job.items() if key != "trace"}
-    return {**paths, "trace": job["trace"]}
+def _write_job(folder: Path, index: int, job: LavaJob) -> dict[str, str]:
+    inputs = folder / f"inputs{index}.npy"
+    np.save(inputs, job.inputs)
+    output = folder / f"output{index}.npz"
+    return {"model": str(Path(job.model).resolve()), "inputs": str(inputs), "trace": job.trace, "output": str(output)}
 
 
 def _read_output(path: Path) -> dict[str, NDArray[np.int64]]:

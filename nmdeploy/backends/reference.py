@@ -37,8 +37,8 @@ class _Observer:
         self.counts = {name: self._zeros(name, len(lengths)) for name in self.populations}
 
     def _zeros(self, name: str, samples: int) -> dict[str, IntArray]:
-        metrics = ("spikes", "input_events", "synaptic_operations", "dense_synaptic_operations", "neuron_updates")
-        names = (*metrics, "neuron_updates_active", *self.populations[name].flags)
+        metrics = ("spikes", "input_events", "synaptic_operations", "bias_operations", "dense_synaptic_operations")
+        names = (*metrics, "neuron_updates", "neuron_updates_active", *self.populations[name].flags)
         return {metric: np.zeros(samples, np.int64) for metric in names}
 
     def arrive(self, name: str, s: npt.NDArray[Any], step: int) -> None:
@@ -46,8 +46,8 @@ class _Observer:
         events = s != 0
         synapse = self.synapses[name]
         counts["input_events"] += events.sum(1) * valid
-        bias = np.count_nonzero(getattr(synapse, "bias", None)) if getattr(synapse, "bias", None) is not None else 0
-        counts["synaptic_operations"] += (events @ self.fan_out[name] + bias) * valid
+        counts["synaptic_operations"] += (events @ self.fan_out[name]) * valid
+        counts["bias_operations"] += synapse.bias_synapses * valid
         counts["dense_synaptic_operations"] += synapse.shape[0] * synapse.shape[1] * valid
 
     def advance(self, name: str, state: Any, a: npt.NDArray[Any], step: int) -> tuple[Any, npt.NDArray[Any]]:

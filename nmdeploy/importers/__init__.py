@@ -7,21 +7,17 @@ entry point group ``nmdeploy.importers``.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.network import Network
+from nmdeploy.plugins import modules
 
 
 def importers() -> dict[str, ModuleType]:
     """Importer modules by the suffix of the files they read."""
-    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
-    modules = own + [entry.load() for entry in entry_points(group=__name__)]
-    return {suffix: module for module in modules for suffix in getattr(module, "SUFFIXES", ())}
+    return {suffix: module for module in modules(__name__) for suffix in getattr(module, "SUFFIXES", ())}
 
 
 def importer_for(path: str | Path) -> ModuleType:

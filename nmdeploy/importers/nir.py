@@ -15,7 +15,7 @@ Sinabs) mean dt = 1: pass that. A loop has the delay that its Delay nodes state,
 
 The readout is the sum of the output's spikes. Where a synapse feeds the Output directly it is the sum of its values: an
 integrator that forgets within a step is appended. For LI and I, which can only be the output, it is the last membrane.
-Inputs are binary spikes.
+Inputs are binary spikes. Leading axes of length 1, which exports from a sample batch leave in shapes, are dropped.
 
 Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
 """
@@ -78,8 +78,9 @@ def load(path: Path, *, dt: float | None = None) -> Network:
         A node, a field or a value has no deployed meaning; nothing is dropped silently.
     """
     content = load_bytes(path)
-    stored, codes = _of_ours(path) if is_sealed(content) else (None, BINARY)
-    tree = read_tree(path, content)
+    ours = is_sealed(content)
+    stored, codes = _of_ours(path) if ours else (None, BINARY)
+    tree = read_tree(path, content) if ours else nir_io.foreign_tree(path, content)
     try:
         graph = topology(path, tree)
         return _Import(graph, _time_step(path, dt, stored)).network(codes)
@@ -104,7 +105,8 @@ def _of_ours(path: Path) -> tuple[float, FixedPoint]:
     """Time step and input format of a file of ours; refused where its NIR primitives do not say everything."""
     q = nir_io.read(path)
     for name, neuron in q.populations.items():
-        if neuron.kind not in ("lif", "integrator") or getattr(neuron, "refractory_steps", 0):
+        silent: int = getattr(neuron, "refractory_steps", 0)
+        if neuron.kind not in ("lif", "integrator") or silent:
             raise UnsupportedParameter(
                 f"{path}: node {name!r}: NIR's primitives do not say all of this {neuron.kind} population: the file is "
                 "quantized already: use it as it is"
@@ -165,27 +167,31 @@ class _Import:
             self.names.append(self.exit)
             return self.exit
         if len(sources) != 1:
-            raise UnsupportedParameter(f"node {self.exit!r}: {len(sources)} nodes feed the output: exactly one is supported")
+            raise UnsupportedParameter(
+                f"node {self.exit!r}: {len(sources)} nodes feed the output: exactly one is supported"
+            )
         return sources[0]
 
     def _links(self, target: str) -> list[_Link]:
         """Every synapse into a population; a direct connection becomes one-to-one synapses."""
         types, links = self.graph.types, []
         for wire in self.graph.into(target):
-            name, wires = f"{wire.source}.{target}", (wire,)
+            name, wires = f"{wire.source}.{target}", [wire]
             if types[wire.source] in SYNAPSES:
                 weight, bias = WEIGHTS[types[wire.source]](wire.source, self.graph.values[wire.source])
                 name = wire.source if self.graph.out_of(wire.source)[0].target == target else name
-                wires = tuple(self.graph.into(wire.source))
+                wires = self.graph.into(wire.source)
             else:
                 size = max(self._largest(wire.source), self._largest(target))
                 weight, bias = one_to_one(name, np.broadcast_to(1.0, min(size, DIAGONAL_MAX + 1)))
-            links.append(_Link(name, target, weight, bias, wires))
+            links.append(_Link(name, target, weight, bias, tuple(wires)))
         return links
 
     def _largest(self, name: str) -> int:
         values = self.graph.values[name]
-        return math.prod(integers(name, "shape", values)) if name == self.entry else max(v.size for v in values.values())
+        return (
+            math.prod(integers(name, "shape", values)) if name == self.entry else max(v.size for v in values.values())
+        )
 
     def _shape(self, name: str) -> Shape:
         """A population's shape: that of its parameters, or where these are scalars its number of synaptic sums."""
@@ -205,9 +211,9 @@ class _Import:
             for wire in link.wires:
                 arriving, takes = self.graph.passed(wire, self.shapes[wire.source]), link.weight.shape[1]
                 matrix = self.graph.types[wire.target] in ("Affine", "Linear")
-                if math.prod(arriving) != takes or (matrix and len(arriving) != 1):
+                if math.prod(arriving) != takes or (matrix and arriving[-1] != takes):
                     raise UnsupportedParameter(
-                        f"node {link.name!r}: {wire.source!r} sends values of shape {arriving} to weights for ({takes},): "
+                        f"node {link.name!r}: {wire.source!r} sends values of shape {arriving} to weights for {takes}: "
                         "put a Flatten between, or export the file again"
                     )
         expected = integers(self.exit, "shape", self.graph.values[self.exit])
@@ -225,8 +231,8 @@ class _Import:
             whole = 0 <= exact <= DELAY_MAX and abs(exact - round(exact)) <= ROUNDING * max(exact, 1)
             if not whole or (seconds != seconds.flat[0]).any():
                 raise UnsupportedParameter(
-                    f"node {name!r}: delay = {seconds.min():g} to {seconds.max():g} s: takes one whole number of steps of "
-                    f"{self.dt:g} s, 0 to {DELAY_MAX}, for all channels"
+                    f"node {name!r}: delay = {seconds.min():g} to {seconds.max():g} s: takes one whole number of steps "
+                    f"of {self.dt:g} s, 0 to {DELAY_MAX}, for all channels"
                 )
             steps += round(exact)
         return steps
@@ -256,7 +262,9 @@ class _Import:
 
     def network(self, codes: FixedPoint) -> Network:
         """The whole float network, for input codes of that format."""
-        nodes: dict[str, Any] = {self.entry: Input(self.shapes[self.entry], codes)}
+        shape = self.shapes[self.entry]
+        only_batch = math.prod(shape) == shape[-1]
+        nodes: dict[str, Any] = {self.entry: Input(shape[-1:] if only_batch else shape, codes)}
         for name in self.names:
             made = self._population(name)
             bias = np.zeros(made.gain.size)

@@ -143,7 +143,7 @@ def _wire(
     depth: dict[str, int],
     interval: int,
 ) -> list[InPort]:
-    """Add synapses, biases, delays and gates to `processes` and connect all; returns the ports that expect the input."""
+    """Add synapses, biases, delays and gates to `processes` and connect all; returns the ports for the input."""
     inputs = []
     ones = RingBuffer(data=np.ones((1, 1), np.int32))
     for synapse in dict.fromkeys(link.synapse for link in links):

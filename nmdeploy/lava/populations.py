@@ -33,11 +33,14 @@ def make_population(name: str, node: dict[str, Any], interval: int, start: int, 
     Raises
     ------
     ValueError
-        A state is wider than 32 bits, or a mode is unknown.
+        A state is wider than 32 bits, a mode is unknown, or a field is missing.
     """
     timing = {"reset_interval": interval, "reset_offset": start % interval, "name": name}
     makers = {"lif": _lif, "state_space": _state_space, "integrator": _integrator}
-    return makers[node["kind"]](node, timing, trace)
+    try:
+        return makers[node["kind"]](node, timing, trace)
+    except KeyError as error:
+        raise ValueError(f"node {name!r} has no field {error}") from error
 
 
 def _lif(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
@@ -58,13 +61,13 @@ def _lif(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> A
 
 
 def _state_space(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
-    arrays = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d", "bias", "vth")
+    arrays = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d", "bias", "vth", "r_re", "r_im")
     scalars = ("frac_a", "frac_b", "frac_c", "frac_d", "rounding", "state_bits")
+    parameters: dict[str, Any] = {key: np.array(node[key], np.int64) for key in arrays if node.get(key) is not None}
     return StateSpace(
-        **{key: np.array(node[key], np.int64) for key in arrays},
+        **parameters,
         **{key: node[key] for key in scalars},
         reset=node["reset_action"],
-        **{key: np.array(node[key], np.int64) for key in ("r_re", "r_im") if node.get(key) is not None},
         refractory_steps=int(node.get("refractory_steps", 0)),
         refractory_mode=node.get("refractory_mode") or "hold",
         **timing,

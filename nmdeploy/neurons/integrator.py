@@ -37,8 +37,8 @@ def integrate(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
 
 
 def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-    """The output is the membrane itself."""
-    return y[0], y[0] != y[0], ()
+    """The output is the membrane itself; nothing resets it."""
+    return y[0], np.zeros_like(y[0], bool), ()
 
 
 def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
@@ -85,14 +85,16 @@ class QuantizedIntegrator(QuantizedNeuron):
     def neuron_params(self) -> NeuronParams:
         return NeuronParams()
 
-    integrate = staticmethod(integrate)  # type: ignore[assignment]
-    fire = staticmethod(fire)  # type: ignore[assignment]
-    reset = staticmethod(reset)  # type: ignore[assignment]
+    integrate = staticmethod(integrate)
+    fire = staticmethod(fire)
+    reset = staticmethod(reset)
 
     def prove(self, name: str, a_max: IntArray) -> None:
         worst = int((a_max + np.abs(self.bias)).max(initial=0))
         if worst >= 1 << 31:
-            raise OverflowPossible(f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent")
+            raise OverflowPossible(
+                f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent"
+            )
 
     def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.gain
@@ -134,7 +136,9 @@ class Integrator(Neuron):
 
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
         if (self.beta >= 1).any():
-            raise BadOption(f"node {name!r}: an integrator without leak has no static bound: give calibration data (--data)")
+            raise BadOption(
+                f"node {name!r}: an integrator without leak has no static bound: give calibration data (--data)"
+            )
         return {"v": (a_max + np.abs(self.bias)) / (1 - self.beta)}
 
     def membrane(self, state: FloatState) -> FloatArray:

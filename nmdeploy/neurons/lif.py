@@ -131,9 +131,9 @@ class QuantizedLIF(QuantizedNeuron):
     def neuron_params(self) -> NeuronParams:
         return NeuronParams(self.vth, self.refractory_steps)
 
-    integrate = staticmethod(integrate)  # type: ignore[assignment]
-    fire = staticmethod(fire)  # type: ignore[assignment]
-    reset = staticmethod(reset)  # type: ignore[assignment]
+    integrate = staticmethod(integrate)
+    fire = staticmethod(fire)
+    reset = staticmethod(reset)
 
     def prove(self, name: str, a_max: IntArray) -> None:
         """The one correction of `wrap24` bounds u by 2**23 while ``abs(a << 6) <= 2**24``; beyond, u grows to the fixed
@@ -253,7 +253,9 @@ class LIF(Neuron):
 
     def _require_deployable(self, name: str, formats: Formats) -> None:
         if formats.state_bits != 24:
-            raise DoesNotFit(f"node {name!r}: rule 'loihi' has 24-bit states, not {formats.state_bits}: use --state-bits 24")
+            raise DoesNotFit(
+                f"node {name!r}: rule 'loihi' has 24-bit states, not {formats.state_bits}: use --state-bits 24"
+            )
         for field, low, high in (("alpha", 0, 1), ("beta", 0, 1), ("v_reset", 0, 0)):
             value = getattr(self, field)
             if (value < low).any() or (value > high).any():
@@ -262,7 +264,9 @@ class LIF(Neuron):
                     f"node {name!r}: {field} = {worst:g}: rule 'loihi' takes {low} to {high}: retrain with such a value"
                 )
         if (self.v_threshold < 0).any():
-            raise UnsupportedParameter(f"node {name!r}: v_threshold = {self.v_threshold.min():g} is negative: retrain it >= 0")
+            raise UnsupportedParameter(
+                f"node {name!r}: v_threshold = {self.v_threshold.min():g} is negative: retrain it >= 0"
+            )
 
 
 def _decay(name: str, beta: FloatArray, notes: list[str]) -> IntArray:

@@ -47,4 +47,4 @@ def shift(x: Any, exponent: int) -> Any:
     >>> shift(-3, -1), shift(-3, 1)
     (-2, -6)
     """
-    return x << exponent if exponent >= 0 else x >> -exponent
+    return (x << max(exponent, 0)) >> max(-exponent, 0)

@@ -73,7 +73,7 @@ class StateSpace(Neuron):
 
     @property
     def size(self) -> int:
-        return self.a.shape[0]
+        return int(self.a.shape[0])
 
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         x = np.zeros((samples, *self.a.shape), np.result_type(dtype, np.complex64))
@@ -157,14 +157,14 @@ def quantize_state_space(
         frac_x=frac_x,
         frac_y=frac_y,
         gain=drive.gain,
-        a_re=a_codes.real,
-        a_im=a_codes.imag,
-        b_re=b_codes,
-        b_im=0,
+        a_re=_codes(a_codes.real),
+        a_im=_codes(a_codes.imag),
+        b_re=_codes(b_codes),
+        b_im=np.zeros_like(frac_x),
         **_output_codes(c, d, neuron, frac_c, frac_d, frac_y),
         reset_action=neuron.reset_action,
-        r_re=np.rint(r.real),
-        r_im=np.rint(r.imag),
+        r_re=_codes(r.real),
+        r_im=_codes(r.imag),
         refractory_steps=neuron.refractory_steps,
         refractory_mode=neuron.refractory_mode,
     )
@@ -173,15 +173,19 @@ def quantize_state_space(
 
 def _output_codes(
     c: ComplexArray, d: FloatArray, neuron: StateSpace, frac_c: int, frac_d: int, frac_y: IntArray
-) -> dict[str, FloatArray]:
+) -> dict[str, IntArray]:
     scaled = c * np.ldexp(1.0, frac_c + frac_y)[:, None]
     return {
-        "c_re": np.rint(scaled.real),
-        "c_im": np.rint(scaled.imag),
-        "d": np.rint(np.ldexp(d, frac_d + frac_y)),
-        "bias": np.rint(np.ldexp(neuron.bias, frac_y)),
-        "vth": np.rint(np.ldexp(neuron.v_threshold, frac_y)),
+        "c_re": _codes(scaled.real),
+        "c_im": _codes(scaled.imag),
+        "d": _codes(np.ldexp(d, frac_d + frac_y)),
+        "bias": _codes(np.ldexp(neuron.bias, frac_y)),
+        "vth": _codes(np.ldexp(neuron.v_threshold, frac_y)),
     }
+
+
+def _codes(values: FloatArray) -> IntArray:
+    return np.rint(values).astype(np.int64)
 
 
 def _state_scales(drive: Drive, formats: Formats) -> IntArray:
@@ -197,7 +201,9 @@ def _output_scales(c: ComplexArray, d: FloatArray, limit: int, frac_c: int) -> t
     The largest coefficient C of a neuron fills its width, unless its D would then exceed its own even without fraction.
     """
     largest = np.maximum(np.abs(c.real), np.abs(c.imag)).max(1)
-    of_c = np.floor(np.log2(limit / np.where(largest > 0, largest, np.inf), where=largest > 0, out=np.full(len(d), 1e3)))
+    of_c = np.floor(
+        np.log2(limit / np.where(largest > 0, largest, np.inf), where=largest > 0, out=np.full(len(d), 1e3))
+    )
     of_d = np.floor(np.log2(limit / np.abs(d), where=d != 0, out=np.full(len(d), 1e3)))
     frac_y = np.minimum(of_c - frac_c, of_d)
     frac_y = np.where(frac_y > 900, 0, frac_y).astype(np.int64)

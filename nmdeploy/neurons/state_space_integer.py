@@ -199,11 +199,11 @@ class QuantizedStateSpace(QuantizedNeuron):
 
     @property
     def size(self) -> int:
-        return self.a_re.shape[0]
+        return int(self.a_re.shape[0])
 
     @property
     def states(self) -> int:
-        return self.a_re.shape[1]
+        return int(self.a_re.shape[1])
 
     @property
     def limit(self) -> int:
@@ -212,14 +212,8 @@ class QuantizedStateSpace(QuantizedNeuron):
 
     @property
     def block_params(self) -> BlockParams:
-        return BlockParams(
-            *(getattr(self, name) for name in (*PER_STATE, "r_re", "r_im")),
-            hold=self.refractory_mode == "hold",
-            frac_a=self.frac_a,
-            frac_b=self.frac_b,
-            frac_c=self.frac_c,
-            limit=self.limit,
-        )
+        values = {name: getattr(self, name) for name in BlockParams._fields if hasattr(self, name)}
+        return BlockParams(hold=self.refractory_mode == "hold", **values)
 
     @property
     def neuron_params(self) -> NeuronParams:

@@ -102,11 +102,11 @@ def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArr
 
 def _source_frac(network: Network, synapse: str) -> int:
     """Fraction bits of what arrives at a synapse: an input's format, or 0 for spikes."""
-    fracs = {
-        network.input.format.frac if e.source == network.input_name else 0 for e in network.sources[synapse]
-    }
+    fracs = {network.input.format.frac if e.source == network.input_name else 0 for e in network.sources[synapse]}
     if len(fracs) > 1:
-        raise BadOption(f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own")
+        raise BadOption(
+            f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own"
+        )
     return fracs.pop() if fracs else 0
 
 

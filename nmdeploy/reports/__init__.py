@@ -6,11 +6,8 @@ A format module has ``SUFFIX``, the file name's ending that chooses it (None: th
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +18,7 @@ from nmdeploy.files import write_text
 from nmdeploy.mapping import MappedNetwork
 from nmdeploy.metrics import LayerMetrics, layer_metrics, overflows, spike_rate, total_metrics
 from nmdeploy.network import QuantizedNetwork
+from nmdeploy.plugins import modules
 from nmdeploy.profile import HardwareProfile
 from nmdeploy.recording import Recording
 from nmdeploy.reports.verification import verification_json
@@ -107,9 +105,7 @@ def build_report(
 
 def formats() -> dict[str | None, ModuleType]:
     """Format modules by suffix."""
-    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
-    modules = own + [entry.load() for entry in entry_points(group=__name__)]
-    return {module.SUFFIX: module for module in modules if hasattr(module, "SUFFIX")}
+    return {module.SUFFIX: module for module in modules(__name__) if hasattr(module, "SUFFIX")}
 
 
 def writer_for(path: str | Path | None) -> ModuleType:

@@ -10,7 +10,12 @@ SUFFIX = ".md"
 
 def render(report: Report) -> str:
     """Table of layers, then utilization, accuracy, verification and notes as a list."""
-    parts = [f"# {report.profile}: {report.samples} samples", "", f"Model {report.model}. Counts are means a sample.", ""]
+    parts = [
+        f"# {report.profile}: {report.samples} samples",
+        "",
+        f"Model {report.model}. Counts are means a sample.",
+        "",
+    ]
     parts += [_row(HEADER), _row(["---", *["---:"] * (len(HEADER) - 1)]), *(_row(cells) for cells in rows(report)), ""]
     parts += [f"- {line}" for line in lines(report)]
     return "\n".join(parts) + "\n"

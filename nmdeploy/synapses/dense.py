@@ -97,7 +97,7 @@ class QuantizedDense(QuantizedSynapse):
 
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
         a = shift(s @ self.weight.T.astype(s.dtype), self.weight_exp)
-        return a if self.bias is None else a + shift(self.bias.astype(s.dtype), self.bias_exp)
+        return np.asarray(a if self.bias is None else a + shift(self.bias.astype(s.dtype), self.bias_exp))
 
     def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
         a = s @ np.ldexp(self.weight.T.astype(np.float64), -self.frac)
@@ -107,7 +107,7 @@ class QuantizedDense(QuantizedSynapse):
         worst = np.abs(self.weight).sum(1) * s_max << max(self.weight_exp, 0)
         if self.bias is not None:
             worst = worst + (np.abs(self.bias) << max(self.bias_exp, 0))
-        return worst
+        return np.asarray(worst, np.int64)
 
     @property
     def fan_out(self) -> IntArray:
@@ -145,14 +145,14 @@ class Dense(Synapse):
 
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
         a = s @ self.weight.T.astype(s.dtype)
-        return a if self.bias is None else a + self.bias.astype(s.dtype)
+        return np.asarray(a if self.bias is None else a + self.bias.astype(s.dtype))
 
     def a_max(self, s_max: float) -> FloatArray:
         worst = np.abs(self.weight).sum(1) * s_max
-        return worst if self.bias is None else worst + np.abs(self.bias)
+        return np.asarray(worst if self.bias is None else worst + np.abs(self.bias))
 
     def row_magnitudes(self) -> FloatArray:
-        return np.abs(self.weight).max(1, initial=0.0)
+        return np.asarray(np.abs(self.weight).max(1, initial=0.0))
 
     def sign_mode(self, formats: Formats) -> str:
         """Loihi's sign mode: one sign only gains a bit, where the profile has it."""
@@ -172,7 +172,7 @@ class Dense(Synapse):
         bias_frac, bias = _bias_codes(self.bias, gain, frac_in, formats.weight_bits)
         low, high = code_range(mode, formats.weight_bits)
         return QuantizedDense(
-            weight=np.clip(np.rint(np.ldexp(self.weight * gain[:, None], frac)), low, high),
+            weight=np.clip(np.rint(np.ldexp(self.weight * gain[:, None], frac)), low, high).astype(np.int64),
             bits=formats.weight_bits,
             frac=frac,
             sign_mode=mode,
@@ -183,10 +183,10 @@ class Dense(Synapse):
         )
 
 
-def _bias_codes(bias: FloatArray | None, gain: FloatArray, frac_in: int, bits: int) -> tuple[int, FloatArray | None]:
+def _bias_codes(bias: FloatArray | None, gain: FloatArray, frac_in: int, bits: int) -> tuple[int, IntArray | None]:
     """Fraction bits and codes of a bias synapse; never more than the sum has, so that its exponent does not floor."""
     if bias is None or not bias.any():
         return 0, None
     low, high = code_range("mixed", bits)
     frac = min(frac_in, power_below(max(high, 1) + 0.49, float(np.abs(bias * gain).max())))
-    return frac, np.clip(np.rint(np.ldexp(bias * gain, frac)), low, high)
+    return frac, np.clip(np.rint(np.ldexp(bias * gain, frac)), low, high).astype(np.int64)

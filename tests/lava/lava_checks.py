@@ -154,6 +154,18 @@ class PyFailingModel(PyLoihiProcessModel):
             raise ZeroDivisionError("third step")
 
 
+def refused(folder: Path) -> dict[str, Any]:
+    """Messages of `build` for models that Lava cannot run."""
+    messages = {}
+    for path in (folder / "refused").iterdir():
+        try:
+            build(path)
+            messages[path.stem] = "accepted"
+        except ValueError as error:
+            messages[path.stem] = str(error)
+    return messages
+
+
 def raising(folder: Path) -> dict[str, Any]:
     """A ProcessModel that raises is reported at once, with its traceback."""
     start = time.monotonic()
@@ -169,7 +181,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     remember_models()
     # What raises comes last: Lava cannot be stopped after it.
-    for check in (monitors, intel_rf, intel_lif, raising):
+    for check in (monitors, intel_rf, intel_lif, refused, raising):
         print(json.dumps({"check": check.__name__, **check(folder)}), flush=True)
     os._exit(0)
 

@@ -17,16 +17,6 @@ RANGES = {
 }
 
 
-def job(folder: Path, name: str, description: Node, inputs: np.ndarray, trace: str = "states") -> Any:
-    np.save(folder / f"{name}.npy", inputs)
-    return {
-        "model": str(write(folder / f"{name}.nir", description)),
-        "inputs": str(folder / f"{name}.npy"),
-        "trace": trace,
-        "output": str(folder / f"{name}.npz"),
-    }
-
-
 def write(path: Path, model: Node) -> Path:
     with h5py.File(path, "w") as file:
         file["node/metadata/nmdeploy"] = json.dumps(model)
@@ -54,7 +44,7 @@ def dense(
 ) -> Node:
     low, high = RANGES[mode](bits)
     weight = rng.integers(low, high, (outputs, inputs))
-    codes = rng.integers(low, high, outputs).tolist() if bias else None
+    codes = rng.integers(*RANGES["mixed"](bits), outputs).tolist() if bias else None
     return {
         "kind": "dense",
         "weight": weight.tolist(),
@@ -123,3 +113,10 @@ def integrator(rng: np.random.Generator, neurons: int, *, bits: int = 24) -> Nod
         "bias": rng.integers(-20, 20, neurons).tolist(),
         "state_bits": bits,
     }
+
+
+def chain(node: Node, **synapse: Any) -> Node:
+    """One synapse, with its fields changed by `synapse`, and one population."""
+    rng = np.random.default_rng(1)
+    nodes = {"input": input_node(4), "s": {**dense(rng, 4, 4), **synapse}, "n": node}
+    return model(nodes, [["input", "s", 0], ["s", "n", 0]], "n")

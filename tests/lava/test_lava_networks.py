@@ -1,7 +1,8 @@
-"""Whole networks in Lava against the tests' own simulator: every register of every step of every sample, bit for bit."""
+"""Whole networks in Lava against the tests' own simulator: every register, step and sample, bit for bit."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import lava_models as m
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from lava_simulator import simulate
 
-from nmdeploy.backends.lava_worker import run_jobs
+from nmdeploy.backends.lava_worker import LavaJob, run_jobs
 
 pytestmark = pytest.mark.lava
 SAMPLES, STEPS = 3, 14
@@ -33,7 +34,7 @@ def lif_chain(rng: np.random.Generator) -> Case:
         "out": m.integrator(rng, 3),
     }
     chain = ["input", "s0", "l0", "s1", "l1", "s2", "out"]
-    return m.model(nodes, [[a, b, 0] for a, b in zip(chain, chain[1:], strict=False)], "out"), spikes(rng, 6)
+    return m.model(nodes, [[a, b, 0] for a, b in pairwise(chain)], "out"), spikes(rng, 6)
 
 
 def lif_heterogeneous(rng: np.random.Generator) -> Case:
@@ -48,7 +49,7 @@ def lif_heterogeneous(rng: np.random.Generator) -> Case:
     nodes["l1"]["bias_mant"] = [abs(b) * 8 for b in nodes["l1"]["bias_mant"]]
     chain = ["input", "s0", "l0", "s1", "l1"]
     data = rng.integers(-16, 16, (SAMPLES, STEPS, 5))
-    return m.model(nodes, [[a, b, 0] for a, b in zip(chain, chain[1:], strict=False)], "l1"), data
+    return m.model(nodes, [[a, b, 0] for a, b in pairwise(chain)], "l1"), data
 
 
 def lif_overflow(rng: np.random.Generator) -> Case:
@@ -79,7 +80,7 @@ def state_space_modes(rng: np.random.Generator, rounding: str, reset: str, mode:
     }
     chain = ["input", "s0", "x", "s1", "y"]
     data = rng.integers(0, 16, (SAMPLES, STEPS, 5))
-    return m.model(nodes, [[a, b, 0] for a, b in zip(chain, chain[1:], strict=False)], "y"), data
+    return m.model(nodes, [[a, b, 0] for a, b in pairwise(chain)], "y"), data
 
 
 def recurrent(rng: np.random.Generator) -> Case:
@@ -154,10 +155,10 @@ def cases() -> dict[str, Case]:
 @pytest.fixture(scope="module")
 def recordings(cases: dict[str, Case], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("models")
-    jobs = [m.job(folder, name, model, data) for name, (model, data) in cases.items()]
-    progress: list[int] = []
-    results = run_jobs(jobs, timeout=120, on_progress=progress.append)
-    assert progress == [done + 1 for done in range(len(jobs))]
+    jobs = [LavaJob(m.write(folder / f"{name}.nir", model), data, "states") for name, (model, data) in cases.items()]
+    progress: list[tuple[int, int]] = []
+    results = run_jobs(jobs, timeout=120, on_progress=lambda done, total: progress.append((done, total)))
+    assert progress == [(done + 1, len(jobs)) for done in range(len(jobs))]
     return dict(zip(cases, results, strict=True))
 
 

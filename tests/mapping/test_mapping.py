@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -241,7 +242,7 @@ def test_snake() -> None:
     assert tiles[:5] == [(0, 0)] * 4 + [(1, 0)]
     assert tiles[28:36] == [(7, 0)] * 4 + [(7, 1)] * 4
     assert tiles[-1] == (0, 3)
-    steps = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in zip(tiles, tiles[1:], strict=False)]
+    steps = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in pairwise(tiles)]
     assert max(steps) == 1
     assert tile_of(128, chip) == (0, 4)
 

@@ -1,0 +1,69 @@
+"""The reference against Lava on random live networks: every spike and every state. The coverage is printed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from edge_cases import edge_cases
+from networks import Case, coverage, lif_case, state_space_case
+from requires_lava import require_lava
+
+from nmdeploy.backends import lava, reference
+from nmdeploy.verify import compare
+
+LIF_COVERS = (
+    *("u_wraps", "v_saturations", "bias", "bias synapse", "recurrent", "inserted delay"),
+    *(f"refractory {r}" for r in range(6)),
+    *(f"{which} {d}" for which in ("du", "dv") for d in (0, 1, 4095)),
+    *(f"{mode} at its edge" for mode in ("mixed", "excitatory", "inhibitory")),
+)
+STATE_SPACE_COVERS = (
+    *("re_saturations", "im_saturations", "re_reset_saturations", "im_reset_saturations", "recurrent", "inserted delay"),
+    *(f"reset {action}" for action in ("none", "hard", "soft")),
+    *("refractory hold", "refractory mask", "per-product", "per-sum", "bias synapse", "negative weight_exp"),
+)
+
+
+def assert_equal_in_lava(cases: list[Case]) -> Counter[str]:
+    """0 mismatches in all cases; returns what they covered."""
+    require_lava()
+    expected = [reference.run(case.network, case.inputs, trace="states") for case in cases]
+    actual = lava.run_many([(case.network, case.inputs) for case in cases])
+    found = [compare(a, b) for a, b in zip(expected, actual, strict=True)]
+    wrong = {case.name: c.first_divergence for case, c in zip(cases, found, strict=True) if c.mismatches}
+    seen = coverage(cases, expected)
+    print(f"\n{len(cases)} networks, {sum(c.values_compared for c in found)} values compared, {len(wrong)} networks differ")
+    print(", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
+    assert not wrong
+    return seen
+
+
+def assert_covered(seen: Counter[str], wanted: tuple[str, ...], cases: int) -> None:
+    """Every mechanism occurred, and at least 90 % of the networks were alive."""
+    assert not [what for what in wanted if not seen[what]]
+    assert seen["alive"] >= math.ceil(0.9 * cases)
+
+
+def test_edges() -> None:
+    assert_equal_in_lava(edge_cases())
+
+
+@pytest.mark.parametrize(("make", "number"), [(lif_case, 12), (state_space_case, 6)])
+def test_a_sample_of_networks(make: Callable[[int], Case], number: int) -> None:
+    seen = assert_equal_in_lava([make(seed) for seed in range(1000, 1000 + number)])
+    assert seen["alive"] >= 0.9 * number
+
+
+@pytest.mark.slow
+def test_200_lif_networks() -> None:
+    seen = assert_equal_in_lava([lif_case(seed) for seed in range(200)])
+    assert_covered(seen, LIF_COVERS, 200)
+
+
+@pytest.mark.slow
+def test_100_state_space_networks() -> None:
+    seen = assert_equal_in_lava([state_space_case(seed) for seed in range(100)])
+    assert_covered(seen, STATE_SPACE_COVERS, 100)

@@ -1,0 +1,18 @@
+"""Lava tests: skipped with the reason where Lava cannot run, failed where NMDEPLOY_REQUIRE_LAVA=1 demands it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from nmdeploy.backends.lava_worker import available
+
+
+def require_lava() -> None:
+    """Skip or fail unless Lava can run."""
+    reason = available()
+    if reason is not None and os.environ.get("NMDEPLOY_REQUIRE_LAVA") == "1":
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
