@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.errors import BadOption, NmdeployError
+from nmdeploy.errors import BadOption, NmdeployError, UnsupportedParameter
 from nmdeploy.importers import importer_for, load
-from nmdeploy.network import Network
+from nmdeploy.mapping import map_network
+from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, Formats
+from nmdeploy.nir_file import is_sealed, load_bytes
+from nmdeploy.nir_io import read
 from nmdeploy.profile import HardwareProfile, load_profile
 from nmdeploy.quantize.post_training import population_bounds, quantize_population
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
@@ -51,13 +54,33 @@ class Check:
 def check_file(path: str, profile: str, dt: float | None = None) -> Check:
     """Check every node of a checkpoint or NIR graph against a profile."""
     target = load_profile(profile)
-    problems = getattr(importer_for(path), "problems", None)
+    importer = importer_for(path)
+    if is_sealed(load_bytes(path)):
+        return Check(path, target.name, tuple(check_model(read(path), target)))
+    problems = getattr(importer, "problems", None)
     rejected = problems(Path(path), dt=dt) if problems else []
-    if rejected:
-        findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
-    else:
-        findings = list(check_network(load(path, dt=dt), target))
+    findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
+    try:
+        findings = findings or list(check_network(load(path, dt=dt), target))
+    except UnsupportedParameter as error:
+        findings = [Finding("network", "graph", False, problem=str(error).removeprefix(f"{path}: "))]
     return Check(path, target.name, tuple(findings))
+
+
+def check_model(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[Finding]:
+    """Each node of a model that is quantized already: whether the profile runs it, and what of the whole does not fit."""
+    for name, synapse in network.synapses.items():
+        yield Finding(name, synapse.kind, True)
+    for name, neuron in network.populations.items():
+        problem = _not_run(neuron.kind, profile)
+        yield Finding(name, neuron.kind, problem is None, problem=problem)
+    if all(neuron.kind in profile.neurons for neuron in network.populations.values()):
+        for problem in map_network(network, profile).problems:
+            yield Finding("network", "mapping", False, problem=problem)
+
+
+def _not_run(kind: str, profile: HardwareProfile) -> str | None:
+    return None if kind in profile.neurons else f"profile {profile.name!r} does not run neurons of kind {kind!r}"
 
 
 def check_network(network: Network, profile: HardwareProfile) -> Iterator[Finding]:
@@ -81,9 +104,8 @@ def _check_population(network: Network, name: str, formats: Formats, profile: Ha
     for source, synapse in synapses.items():
         error = weight_error(network.synapses[source], synapse, quantized.gain)
         yield Finding(source, synapse.kind, True, f"weights rounded, relative error {error:.2g}" if error else "")
-    runs = quantized.kind in profile.neurons
-    problem = None if runs else f"profile {profile.name!r} does not run neurons of kind {quantized.kind!r}"
-    yield Finding(name, quantized.kind, runs, "; ".join([*lost, *notes]), problem)
+    problem = _not_run(quantized.kind, profile)
+    yield Finding(name, quantized.kind, problem is None, "; ".join([*lost, *notes]), problem)
 
 
 def _unit_extremes(network: Network, name: str) -> dict[str, FloatArray]:
@@ -105,5 +127,6 @@ def render(check: Check) -> str:
     lines = [f"{check.file} on {check.profile}: " + ("deployable" if check.deployable else "NOT deployable")]
     for node in check.nodes:
         verdict = "yes" if node.deployable else "no "
-        lines.append(f"  {verdict}  {node.node} ({node.kind})  {node.problem or node.lost}".rstrip())
+        why = (node.problem or node.lost).removeprefix(f"node {node.node!r}: ")
+        lines.append(f"  {verdict}  {node.node} ({node.kind})  {why}".rstrip())
     return "\n".join(lines)

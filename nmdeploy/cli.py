@@ -13,12 +13,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nmdeploy import __version__
 from nmdeploy.errors import NmdeployError
+
+if TYPE_CHECKING:
+    from nmdeploy.network import Network, QuantizedNetwork
+    from nmdeploy.samples import Data
 
 FILE = click.Path(dir_okay=True, path_type=str)
 
@@ -103,7 +107,8 @@ def _complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: s
 def _complete_backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from nmdeploy.backends import backends
 
-    return [name for name in backends() if name.startswith(incomplete)]
+    given, comma, last = incomplete.rpartition(",")
+    return [f"{given}{comma}{name}" for name in sorted(backends()) if name.startswith(last)]
 
 
 profile_option = functools.partial(
@@ -121,13 +126,22 @@ checkpoint_option = click.option(
 )
 
 
+def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
+    from nmdeploy.pipeline import load_data
+
+    return load_data(path, network.input, classes=network.populations[network.output].size)
+
+
 @main.command()
 @click.argument("file", type=FILE)
 @profile_option(default="loihi2", show_default=True)
 @dt_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
-    """Say of each node of FILE whether it can be deployed, what is lost, or why not. Converts nothing."""
+    """Say what of FILE can be deployed.
+
+    Each node: deployable, what is lost, or why not. Converts nothing; exit code 1 where a node cannot be deployed.
+    """
     from nmdeploy.check import check_file, render
 
     result = check_file(file, profile, dt=dt)
@@ -148,7 +162,10 @@ def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
 @click.option("--rounding", type=click.Choice(["per-product", "per-sum"]), default=None, help="State-space rounding.")
 @dt_option
 def export(checkpoint: str, profile: str, output: str, data: str | None, dt: float | None, **formats: Any) -> None:
-    """Quantize CHECKPOINT (or a NIR graph) to the profile's integers and write a NIR file."""
+    """Quantize a network, write a NIR file.
+
+    CHECKPOINT is a .safetensors or .pt file, or a NIR graph; the integers are those of the profile.
+    """
     from nmdeploy import pipeline
     from nmdeploy.files import require_writable
 
@@ -158,7 +175,7 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     options = pipeline.Options(**formats)
     target.formats(**vars(options))
     network = pipeline.load(checkpoint, dt=dt)
-    calibration = None if data is None else pipeline.load_data(data, network.input)
+    calibration = None if data is None else _load_data(data, network)
     quantized = pipeline.quantize(network, target, calibration, options)
     mapped = pipeline.require_fit(quantized, target)
     for note in (*quantized.notes, *pipeline.write(quantized, output)):
@@ -173,7 +190,10 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
 @click.option("--trace", type=click.Choice(["none", "spikes", "states"]), default="none", show_default=True)
 @click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
 def simulate(model: str, data: str, backend: str, trace: str, output: str) -> None:
-    """Run MODEL on samples and record outputs, event counts and, where asked, spikes and states."""
+    """Run MODEL on samples, write a recording.
+
+    It holds outputs, event counts and, where asked, spikes and states.
+    """
     from nmdeploy import pipeline
     from nmdeploy.backends import backend as find_backend
     from nmdeploy.files import require_writable
@@ -183,7 +203,7 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
     require_writable(output, model, data)
     find_backend(backend)
     network = pipeline.read(model)
-    samples = pipeline.load_data(data, network.input)
+    samples = _load_data(data, network)
     with progress("simulate", samples.samples) as advance:
         recording = pipeline.run(network, samples, backend, trace, on_progress=advance)
     write_recording(recording, output)
@@ -205,7 +225,10 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
 def verify(
     model: str, data: str, against: str, checkpoint: str | None, dt: float | None, samples: int | None, as_json: bool
 ) -> None:
-    """Compare every spike and state of MODEL with an independent executor; exit code 1 where one differs."""
+    """Compare MODEL bit for bit with Lava.
+
+    Every spike and every state at every step, or against other executors; exit code 1 where one differs.
+    """
     from nmdeploy import pipeline
     from nmdeploy.backends import backend as find_backend
     from nmdeploy.reports.verification import verification_json, verification_lines
@@ -216,7 +239,7 @@ def verify(
     for name in names:
         find_backend(name)
     network = pipeline.read(model)
-    part = pipeline.load_data(data, network.input)
+    part = _load_data(data, network)
     floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
     with progress("verify", part.samples) as advance:
         result = pipeline.verify(network, part, names, floats, samples, on_progress=advance)
@@ -239,7 +262,7 @@ def verify(
 def report(
     model: str, data: str, checkpoint: str | None, dt: float | None, profile: str | None, output: str | None
 ) -> None:
-    """Metrics, energy and utilization of MODEL per layer, on samples."""
+    """Metrics, energy and utilization per layer."""
     from nmdeploy import pipeline
     from nmdeploy.files import require_writable
     from nmdeploy.reports import emit, writer_for
@@ -249,7 +272,7 @@ def report(
         writer_for(output)
         require_writable(output, model, data, checkpoint, profile)
     network = pipeline.read(model)
-    samples = pipeline.load_data(data, network.input)
+    samples = _load_data(data, network)
     floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
     with progress("report", samples.samples) as advance:
         result = pipeline.report(network, samples, profile, floats, on_progress=advance)
@@ -262,7 +285,10 @@ def report(
 @click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: str, as_json: bool) -> None:
-    """Say what FILE (a model, a checkpoint or a recording) holds."""
+    """Say what a file holds.
+
+    FILE is a model, another NIR graph, a checkpoint or a recording.
+    """
     from nmdeploy.inspect_file import describe_file, render
 
     described = describe_file(file)
@@ -272,7 +298,10 @@ def inspect(file: str, as_json: bool) -> None:
 @main.command()
 @click.argument("name", required=False, shell_complete=_complete_profiles)
 def profiles(name: str | None) -> None:
-    """List the hardware profiles, or print every figure of one with its source."""
+    """List the hardware profiles, or print one.
+
+    With NAME, every figure with its source.
+    """
     from nmdeploy.profile import load_profile
     from nmdeploy.profile_text import details, listing
 
@@ -284,7 +313,10 @@ def profiles(name: str | None) -> None:
 @click.option("-o", "--output", type=FILE, default="build/demo", show_default=True, help="Folder for the results.")
 @click.option("--samples", type=int, default=20, show_default=True, help="Samples to verify against Lava, all states.")
 def demo(output: str, samples: int) -> None:
-    """Run the whole chain on handwritten digits: quantize, export, simulate, verify, report."""
+    """Run the whole chain on handwritten digits.
+
+    Quantizes, exports, simulates, verifies and reports, and ends by saying what each file is.
+    """
     from nmdeploy.demo import run_demo
 
     if not run_demo(output, samples, say=click.echo):
@@ -293,7 +325,7 @@ def demo(output: str, samples: int) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what is installed here, and what each missing part would be needed for."""
+    """Say what is installed, and what is missing."""
     from nmdeploy.doctor import findings
 
     for line in findings():

@@ -53,7 +53,8 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     with progress("simulate", test.samples) as advance:
         recording = pipeline.run(model, test, trace="spikes", on_progress=advance)
     write_recording(recording, out / "recording.h5")
-    result = pipeline.verify(model, test, ("lava",), floats, samples, require=False, recording=recording)
+    with progress("verify in Lava", samples):
+        result = pipeline.verify(model, test, ("lava",), floats, samples, require=False, recording=recording)
     write_text(out / "verify.json", json.dumps(verification_json(result), indent=2) + "\n")
     report = pipeline.report(model, test, verification=result, recording=recording)
     for name in ("report.json", "report.md"):

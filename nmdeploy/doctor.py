@@ -35,4 +35,4 @@ def lava_line() -> str:
     from nmdeploy.backends.lava_worker import available
 
     reason = available()
-    return "Lava: can run" if reason is None else f"Lava: cannot run: {reason}"
+    return f"Lava: cannot run: {reason}" if reason else "Lava: nothing stands against it (nothing was started or fetched)"

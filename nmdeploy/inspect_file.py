@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,38 @@ DESCRIBE = {".nir": _model, ".safetensors": _checkpoint, ".pt": _checkpoint, ".h
 
 def render(described: dict[str, Any]) -> str:
     """Lines for the terminal."""
-    lines = []
-    for key, value in described.items():
-        if isinstance(value, dict):
-            lines.append(f"{key}:")
-            lines += [f"  {name}: {text}" for name, text in value.items()]
-        else:
-            lines.append(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    return "\n".join(lines)
+    return "\n".join(line for key, value in described.items() for line in _lines(key, value))
+
+
+def _lines(key: str, value: Any) -> Iterator[str]:
+    rows = list(value.values()) if isinstance(value, dict) else []
+    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        yield f"{key}:"
+        yield from (f"  {line}" for line in _table([{"name": name} | row for name, row in value.items()]))
+    elif rows:
+        yield f"{key}:"
+        yield from (f"  {name}: {_cell(item)}" for name, item in value.items())
+    else:
+        yield f"{key}: {_cell(value)}"
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Aligned columns, numbers to the right."""
+    columns = list(rows[0])
+    cells = [columns, *([_cell(row[key]) for key in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numeric = [isinstance(rows[0].get(key), int) for key in columns]
+    for line in cells:
+        aligned = zip(line, widths, numeric, strict=True)
+        yield "  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in aligned).rstrip()
+
+
+def _cell(value: Any) -> str:
+    """A value as a few words: lists of numbers as 64x1, other lists and mappings with commas."""
+    if value is None or value in ([], {}, ""):
+        return "-"
+    if isinstance(value, list):
+        return ("x" if all(isinstance(item, int) for item in value) else ", ").join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    return str(value)

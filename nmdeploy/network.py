@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadFile, BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.frozen import Frozen, same
+from nmdeploy.frozen import Frozen
 from nmdeploy.neurons.base import IntArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
@@ -68,6 +68,7 @@ class Graph(Frozen):
     readout: str
 
     def _check(self, neuron: type, synapse: type) -> None:
+        object.__setattr__(self, "nodes", dict(self.nodes))
         object.__setattr__(self, "edges", tuple(self.edges))
         if self.readout not in READOUTS:
             raise BadOption(f"readout rule {self.readout!r} is unknown: choose one of {READOUTS}")
@@ -167,16 +168,6 @@ class Graph(Frozen):
         """Steps from an input to the output it causes, on the chip."""
         return self.depth[self.output]
 
-    def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
-            return NotImplemented
-        assert isinstance(other, Graph)
-        return same(dict(self.nodes), dict(other.nodes)) and all(
-            getattr(self, name) == getattr(other, name) for name in ("edges", "dt", "output", "readout")
-        )
-
-    __hash__ = None
-
     def with_size(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
         """Names and nodes of the given type, in topological order."""
         return ((name, self.nodes[name]) for name in self.order if isinstance(self.nodes[name], kinds))
@@ -275,16 +266,6 @@ class QuantizedNetwork(Graph):
                 f"node {population!r}: the synaptic sum can reach {int(total.max())}, limit 2**31: lower the weight exponent"
             )
         return total
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            super().__eq__(other)
-            and isinstance(other, QuantizedNetwork)
-            and self.profile == other.profile
-            and (self.notes == other.notes)
-        )
-
-    __hash__ = None
 
 
 def readout_values(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.errors import BadFile
+from nmdeploy.errors import BadFile, NmdeployError
 from nmdeploy.network import Input, QuantizedNetwork
 from nmdeploy.nir_file import Tree, check_seal, is_sealed, load_bytes, read_tree, replace_file, seal, with_user_block
 from nmdeploy.nir_graph import Primitives, primitives
@@ -79,7 +79,7 @@ def read(path: Path) -> QuantizedNetwork:
     try:
         q = network_of(path, header)
         expected, known = primitives(q), model_json(q)
-    except MALFORMED as error:
+    except (NmdeployError, *MALFORMED) as error:
         raise no_network(path, error) from None
     if text != known:
         raise BadFile(f"{path}: its JSON holds more than this version of nmdeploy knows: update nmdeploy")

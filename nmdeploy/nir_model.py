@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy import families
-from nmdeploy.errors import BadFile, UnsupportedParameter
+from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
 from nmdeploy.network import Edge, Input, QuantizedNetwork
 
 FORMAT = "nmdeploy-model"
@@ -96,7 +96,7 @@ def nodes_of(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     """The nodes that a header describes, in its order."""
     try:
         return {name: _node(name, values) for name, values in header["nodes"].items()}
-    except MALFORMED as error:
+    except (NmdeployError, *MALFORMED) as error:
         raise no_network(path, error) from None
 
 
@@ -106,10 +106,9 @@ def _node(name: str, values: Mapping[str, Any]) -> Any:
 
 def network_of(path: Path, header: Mapping[str, Any]) -> QuantizedNetwork:
     """The network that a header describes; `BadFile` where it describes none."""
-    nodes = nodes_of(path, header)
     try:
         return QuantizedNetwork(
-            nodes=nodes,
+            nodes=nodes_of(path, header),
             edges=tuple(Edge(*edge) for edge in header["edges"]),
             dt=float(header["dt"]),
             output=header["output"],
@@ -117,10 +116,12 @@ def network_of(path: Path, header: Mapping[str, Any]) -> QuantizedNetwork:
             profile=header["profile"],
             notes=tuple(header["notes"]),
         )
-    except MALFORMED as error:
+    except (NmdeployError, *MALFORMED) as error:
         raise no_network(path, error) from None
 
 
 def no_network(path: Path, error: Exception) -> BadFile:
-    """The error for JSON that is not laid out as a network's."""
+    """The error for JSON that is not laid out as a network's, or whose network another rule refuses."""
+    if isinstance(error, NmdeployError):
+        return BadFile(f"{path}: {str(error).removeprefix(f'{path}: ')}")
     return BadFile(f"{path}: its JSON describes no network ({type(error).__name__}: {error}): export it again")

@@ -15,7 +15,17 @@ from nmdeploy.errors import BadData, BadFile
 from nmdeploy.network import Input
 from nmdeploy.neurons.base import IntArray
 
-DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +128,7 @@ def _vector(
         raise BadData(f"{path}: {name!r} has shape {values.shape} and type {values.dtype}: give ({samples},) integers")
     if values.min() < low or (high is not None and values.max() > high):
         raise BadData(
-            f"{path}: {name!r} holds {int(values.min())} to {int(values.max())}, limit {low} to {high}: correct the values"
+            f"{path}: {name!r} holds {int(values.min())} to {int(values.max())}, "
+            f"allowed is {low} to {high}: correct the values"
         )
     return values.astype(np.int64)

@@ -20,9 +20,10 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None] | N
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    what = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), what, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
@@ -30,7 +31,8 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None] | N
 
 def recording_lines(network: QuantizedNetwork, recording: Recording, data: Data) -> Iterator[str]:
     """A summary of a recording: size, accuracy where labels were given, spike rates, overflows."""
-    yield f"{recording.samples} samples of {recording.steps} steps on {recording.backend}, latency {recording.latency} steps"
+    size = f"{recording.samples} samples of {recording.steps} steps"
+    yield f"{size} on {recording.backend}, latency {recording.latency} steps"
     share = accuracy(recording.output, network.readout, recording.lengths, data.labels)
     if share is not None:
         yield f"accuracy {share:.4f}"

@@ -61,9 +61,10 @@ def _lif(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> A
 
 
 def _state_space(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
-    arrays = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d", "bias", "vth", "r_re", "r_im")
+    arrays = ["a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d", "bias", "vth"]
+    arrays += [key for key in ("r_re", "r_im") if node.get(key) is not None]
     scalars = ("frac_a", "frac_b", "frac_c", "frac_d", "rounding", "state_bits")
-    parameters: dict[str, Any] = {key: np.array(node[key], np.int64) for key in arrays if node.get(key) is not None}
+    parameters: dict[str, Any] = {key: np.array(node[key], np.int64) for key in arrays}
     return StateSpace(
         **parameters,
         **{key: node[key] for key in scalars},

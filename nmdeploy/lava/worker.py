@@ -17,8 +17,9 @@ import tempfile
 import threading
 import time
 import traceback
+from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
@@ -135,6 +136,16 @@ def follow_parent(folder: Path) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def abandon(code: int) -> NoReturn:
+    """Exit with `code` after a failure: Lava's own destructors wait for ProcessModels that will never answer."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+        child.join()
+    # Waits until the tracker has unlinked the shared memory that they left.
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+    os._exit(code)
+
+
 def main(arguments: list[str]) -> None:
     """Run the jobs of the file that `arguments` name; with ``--follow-parent``, end when standard input does."""
     reports = os.fdopen(os.dup(1), "w", buffering=1)
@@ -152,10 +163,7 @@ def main(arguments: list[str]) -> None:
             _report(reports, job=index, jobs=len(jobs), seconds=round(time.perf_counter() - start, 4))
     except Exception as error:
         _report(reports, error=f"{type(error).__name__}: {error}".strip(), traceback=traceback.format_exc())
-        for child in multiprocessing.active_children():
-            child.terminate()
-        # Lava's destructors wait for ProcessModels that will never answer.
-        os._exit(1)
+        abandon(1)
 
 
 def _report(stream: TextIO, **message: Any) -> None:

@@ -141,7 +141,8 @@ class QuantizedLIF(QuantizedNeuron):
         drive = a_max.astype(object) << 6
         beyond = (drive - (1 << 24)) * 4096 // (1 + self.du.astype(object)) + 1
         u = np.maximum(beyond, 1 << 23)
-        worst = int(np.max(np.maximum(u + drive, u + (1 << 24) + (1 << 20))))
+        before = u * (4095 - self.du.astype(object)) // 4096 + drive
+        worst = int(np.max(np.maximum(before, u + (1 << 24) + (1 << 20))))
         if worst >= 1 << 31:
             raise OverflowPossible(
                 f"node {name!r}: the synaptic sum can reach {int(a_max.max())}, which drives the current u to {worst}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import textwrap
 
 from nmdeploy.reports import Report
 from nmdeploy.reports.table import HEADER, lines, rows
@@ -12,17 +13,24 @@ SUFFIX = None
 
 
 def render(report: Report) -> str:
-    """Table of layers, then utilization, accuracy, verification and notes."""
+    """Table of layers, then utilization, accuracy, verification and notes; no number is ever cut off."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{report.profile}, {report.samples} samples, means a sample", title_justify="left")
+    title = f"{report.profile}, {report.samples} samples, means a sample"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for index, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if index else "left")
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for cells in rows(report):
         table.add_row(*cells)
     out = io.StringIO()
-    width = max(shutil.get_terminal_size((120, 24)).columns, 80)
-    console = Console(file=out, width=width, force_terminal=False)
-    console.print(table)
-    return out.getvalue() + "".join(f"{line}\n" for line in lines(report))
+    width = max(shutil.get_terminal_size((120, 24)).columns, 40)
+    natural = Console(width=10_000).measure(table).maximum
+    Console(file=out, width=max(width, natural), force_terminal=False).print(table)
+    drawn = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return drawn + "".join(f"{_wrapped(line, width)}\n" for line in lines(report))
+
+
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

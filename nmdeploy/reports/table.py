@@ -39,7 +39,7 @@ def lines(report: Report) -> Iterator[str]:
     """What stands below the table."""
     yield f"energy: {report.total.energy_source}"
     yield from (
-        f"{row.resource}: {row.used} of {'unpublished' if row.limit is None else row.limit}"
+        f"{row.resource}: {row.used}" + (" (limit not published)" if row.limit is None else f" of {row.limit}")
         for row in report.mapped.utilization()
     )
     yield "fits: yes" if report.mapped.fits else "fits: NO"

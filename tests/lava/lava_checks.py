@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from lava.proc.rf.process import RF
 from lava.utils.weightutils import SignMode
 
 from nmdeploy.lava import LavaNetwork, RefractoryLIF, StateSpace, Trace, build
-from nmdeploy.lava.worker import ProcessModelError, remember_models, run
+from nmdeploy.lava.worker import ProcessModelError, abandon, remember_models, run
 
 STEPS = 40
 
@@ -183,7 +182,7 @@ def main() -> None:
     # What raises comes last: Lava cannot be stopped after it.
     for check in (monitors, intel_rf, intel_lif, refused, raising):
         print(json.dumps({"check": check.__name__, **check(folder)}), flush=True)
-    os._exit(0)
+    abandon(0)
 
 
 if __name__ == "__main__":

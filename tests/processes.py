@@ -1,0 +1,52 @@
+"""Runs of the command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line that runs nmdeploy in another process."""
+    return [sys.executable, "-m", "nmdeploy", *map(str, arguments)]
+
+
+def environment(changes: Mapping[str, str | None] = os.environ) -> dict[str, str]:
+    """This process's environment with changes; None removes a variable."""
+    return {name: value for name, value in {**os.environ, **changes}.items() if value is not None}
+
+
+def run(
+    *arguments: object,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] = os.environ,
+    before: Callable[[], None] | None = None,
+    timeout: float = 300,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment(env),
+        preexec_fn=before,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def without_python310(folder: Path) -> dict[str, str | None]:
+    """Changes of the environment under which no Python 3.10 is found, and none is fetched."""
+    empty = folder / "empty"
+    empty.mkdir()
+    nowhere = dict.fromkeys(("PATH", "HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR"), str(empty))
+    return {**nowhere, "UV_PYTHON_DOWNLOADS": "never", "NMDEPLOY_LAVA_PYTHON": None}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

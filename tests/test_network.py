@@ -1,0 +1,102 @@
+"""Topology: order, depth, inserted delays, and what is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nmdeploy.errors import BadFile, BadOption, OverflowPossible, UnsupportedParameter
+from nmdeploy.network import Edge, Input, Network, QuantizedNetwork, readout_values
+from nmdeploy.neurons.lif import LIF, QuantizedLIF
+from nmdeploy.synapses.dense import Dense, QuantizedDense
+
+
+def lif() -> LIF:
+    return LIF(np.zeros(3), 0.9, 1.0)
+
+
+def build(edges: list[tuple[Any, ...]], populations: str = "abc", **fields: Any) -> Network:
+    """Populations of three neurons; edges (source, target[, delay]) each through a synapse of its own."""
+    nodes: dict[str, Any] = {"input": Input((3,))} | {name: lif() for name in populations}
+    joined = []
+    for source, target, *delay in edges:
+        nodes[f"{source}{target}"] = Dense(np.eye(3))
+        joined += [Edge(source, f"{source}{target}", *delay), Edge(f"{source}{target}", target)]
+    return Network(nodes, tuple(joined), 1e-3, fields.pop("output", populations[-1]), **fields)
+
+
+def test_depth_latency_and_inserted_delays() -> None:
+    network = build([("input", "a"), ("a", "b"), ("b", "c"), ("input", "c"), ("a", "c"), ("b", "b", 1)])
+    assert [network.depth[name] for name in ("input", "a", "b", "c")] == [0, 1, 2, 3]
+    assert network.latency == 3
+    assert network.inserted_delays == {
+        ("input", "inputa"): 0,
+        ("a", "ab"): 0,
+        ("b", "bc"): 0,
+        ("input", "inputc"): 2,
+        ("a", "ac"): 1,
+        ("b", "bb"): 0,
+    }
+
+
+def test_a_feedback_that_cannot_be_aligned_is_refused_by_name() -> None:
+    edges = [("input", "a"), ("a", "b"), ("b", "a", 1)]
+    with pytest.raises(UnsupportedParameter, match=r"feedback 'b' -> 'ba' cannot be aligned.*at least 2"):
+        _ = build(edges, "ab").inserted_delays
+    assert build([*edges[:2], ("b", "a", 2)], "ab").inserted_delays["b", "ba"] == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: build([("input", "a"), ("a", "a")], "a"), UnsupportedParameter, "loop without a delay"),
+        (lambda: build([("input", "a")], "a", output="z"), BadFile, "output 'z'"),
+        (lambda: build([("input", "a")], "a", readout="best"), BadOption, "'best' is unknown"),
+        (lambda: build([("input", "a", -1)], "a"), BadFile, "delay 0 or more"),
+        (lambda: Network({"a": lif()}, (), 1e-3, "a"), BadFile, "0 inputs"),
+        (lambda: Network({"i": Input((3,)), "a": lif()}, (Edge("i", "x"),), 1e-3, "a"), BadFile, "no node 'x'"),
+        (lambda: Network({"i": Input((3,)), "a": lif()}, (Edge("i", "a"),), 1e-3, "a"), BadFile, "connect populations"),
+        (
+            lambda: Network({"i": Input((2,)), "s": Dense(np.eye(3)), "a": lif()}, (Edge("i", "s"),), 1e-3, "a"),
+            BadFile,
+            "2 values meet 3 places",
+        ),
+    ],
+)
+def test_refusals(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def quantized(weight: int = 1, exponent: int = 0) -> QuantizedNetwork:
+    nodes = {
+        "i": Input((3,)),
+        "s": QuantizedDense(np.full((3, 3), weight), weight_exp=exponent),
+        "n": QuantizedLIF(du=[4095] * 3, dv=0, vth=5, bias_mant=0, bias_exp=0),
+    }
+    return QuantizedNetwork(nodes, (Edge("i", "s"), Edge("s", "n")), 1e-3, "n")
+
+
+def test_overflow_is_proved_impossible_or_refused() -> None:
+    assert quantized(127, 10).a_max("n").tolist() == [3 * 127 << 10] * 3
+    with pytest.raises(OverflowPossible, match="node 'n'"):
+        quantized(127, 17)
+    with pytest.raises(OverflowPossible, match=r"limit 2\*\*31"):
+        quantized(127, 24)
+
+
+def test_equality_is_by_value() -> None:
+    assert quantized() == quantized()
+    assert quantized() != quantized(2)
+    assert build([("input", "a")], "a") == build([("input", "a")], "a")
+    assert build([("input", "a")], "a") != quantized()
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"), [("sum", [[4, 3]]), ("last", [[3, 0]]), ("max", [[3, 3]]), ("mean", [[2.0, 1.5]])]
+)
+def test_readout_rules_over_the_valid_steps(rule: str, wanted: list) -> None:
+    outputs = np.array([[[1, 3], [3, 0], [9, 9]]])
+    assert readout_values(outputs, rule, np.array([2])).tolist() == wanted
