@@ -34,7 +34,7 @@ def reader_notes(q: QuantizedNetwork, graph: Primitives) -> list[str]:
     elif "CubaLIF" in kinds and not np.isclose(q.dt, SNNTORCH_DT):
         notes.append(f"snnTorch 1.0.0 refuses the file: it reads every file at dt = {SNNTORCH_DT:g} s")
     elif any(edge.delay for edge in q.edges):
-        notes.append("snnTorch 1.0.0 misreads recurrence: it sends a population's input through the recurrent weights")
+        notes.append("snnTorch 1.0.0 refuses or misreads recurrence (it sends the input through the recurrent weights)")
     return notes
 
 

@@ -75,7 +75,7 @@ class Verification:
         if self.not_verified is not None:
             status = f"{NOT_VERIFIED}: {self.not_verified}"
         else:
-            status = "equal" if self.equal else "different"
+            status = "equal" if self.equal else "different" if self.comparisons else "nothing compared"
         object.__setattr__(self, "status", status)
 
     @property

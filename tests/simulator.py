@@ -107,11 +107,11 @@ class Population:
 def synaptic_sum(node: dict[str, Any], s: list[int]) -> list[int]:
     """Dense synapses, with their bias."""
     a = [shift(sum(w * x for w, x in zip(row, s, strict=True)), node["weight_exp"]) for row in node["weight"]]
-    bias = node["bias"] or [0] * len(a)
+    bias = node.get("bias") or [0] * len(a)
     return [x + shift(b, node["bias_exp"]) for x, b in zip(a, bias, strict=True)]
 
 
-def simulate(nodes: dict[str, Any], edges: list[tuple[str, str, int]], sample: Any) -> tuple[Record, dict[str, Any]]:
+def simulate(nodes: dict[str, Any], edges: Any, sample: Any) -> tuple[Record, dict[str, Any]]:
     """One sample through the aligned network: ``<population>|<register>`` by step, and overflows by population."""
     order: list[str] = []
     while len(order) < len(nodes):

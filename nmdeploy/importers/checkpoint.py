@@ -105,15 +105,23 @@ def _network(file: str, config: Config, tensors: Tensors) -> Network:
     sources = ["input"]
     for index, width in enumerate(config.widths):
         name, block = f"block{index}", _prefixed(tensors, f"blocks.{index}.")
-        nodes[f"{name}.synapse"] = Dense(block["synapse.weight"])
+        _connect(nodes, edges, sources, name, block["synapse.weight"])
         nodes[name] = _neuron(file, name, config.norm_eps, block)
-        edges += [*(Edge(source, f"{name}.synapse") for source in sources), Edge(f"{name}.synapse", name)]
         # h' = s + h: whatever reads this block also reads all that the block itself read
         sources = [name, *sources] if config.residual and width == config.channels else [name]
-    nodes["readout.synapse"] = Dense(tensors["readout.weight"])
+    _connect(nodes, edges, sources, "readout", tensors["readout.weight"])
     nodes["readout"] = Integrator(beta=np.ones(config.outputs), bias=tensors["readout.bias"])
-    edges += [*(Edge(source, "readout.synapse") for source in sources), Edge("readout.synapse", "readout")]
     return Network(nodes, tuple(edges), float(config.dt), "readout", config.readout)
+
+
+def _connect(nodes: dict[str, Any], edges: list[Edge], sources: list[str], target: str, weight: Any) -> None:
+    """One synapse for spikes; beside spikes, one more for the input, whose codes may have fraction bits."""
+    spikes = [source for source in sources if source != "input"]
+    groups = {"synapse": spikes or sources} | ({"input_synapse": ["input"]} if spikes and "input" in sources else {})
+    for suffix, group in groups.items():
+        synapse = f"{target}.{suffix}"
+        nodes[synapse] = Dense(weight)
+        edges += [*(Edge(source, synapse) for source in group), Edge(synapse, target)]
 
 
 def _prefixed(tensors: Tensors, prefix: str) -> dict[str, npt.NDArray[np.float64]]:

@@ -17,8 +17,8 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 class Gate(AbstractProcess):
     """Forwards its input within the same time step while it is open, and zeros while it is closed.
 
-    With t the step within the sample (0 in the first), ``s_out = s_in if 0 <= t < interval - delay else 0``: what a
-    sender emits so late that it would arrive in the next sample, or before the first one, is held back.
+    ``s_out = s_in if (time_step - start) % interval < interval - delay else 0``: what a sender emits so late in a
+    sample, or so short before the first one, that it would arrive in the next, is held back.
 
     Parameters
     ----------
@@ -56,5 +56,5 @@ class PyGateModel(PyLoihiProcessModel):
         s = self.s_in.recv()
         elapsed = self.time_step - self.proc_params["start"]
         interval = self.proc_params["interval"]
-        is_open = elapsed >= 0 and elapsed % interval < interval - self.proc_params["delay"]
+        is_open = elapsed % interval < interval - self.proc_params["delay"]
         self.s_out.send(s if is_open else np.zeros_like(s))

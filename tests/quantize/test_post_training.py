@@ -1,0 +1,108 @@
+"""Quantization as a whole: scales, refusals, and the shipped digits network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from requires_lava import require_lava
+
+from nmdeploy import demo, pipeline
+from nmdeploy.errors import BadOption, DoesNotFit
+from nmdeploy.floatrun import FloatRun, run_float
+from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.lif import LIF
+from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.samples import Data
+from nmdeploy.synapses.dense import Dense
+from nmdeploy.verify import accuracy
+
+
+def lif_network(scale: float = 1.0, alpha: float = 0.5, beta: float = 0.9) -> Network:
+    weight = np.random.default_rng(0).normal(size=(6, 3)) * scale
+    nodes: dict[str, Any] = {"i": Input((3,)), "s": Dense(weight), "n": LIF(np.full(6, alpha), beta, scale)}
+    return Network(nodes, (Edge("i", "s"), Edge("s", "n")), 1e-3, "n")
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 3.7, 1e6])
+def test_the_unit_of_the_weights_does_not_matter(scale: float) -> None:
+    """Scaling weights and thresholds alike changes a network's numbers, not its integers."""
+    inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
+    one, other = (quantize_network(n, Formats(), extremes=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale)))
+    assert np.array_equal(one.synapses["s"].weight, other.synapses["s"].weight)  # type: ignore[attr-defined]
+    assert np.array_equal(one.populations["n"].vth, other.populations["n"].vth)  # type: ignore[attr-defined]
+
+
+def test_without_data_the_scales_are_static_bounds_and_say_so() -> None:
+    inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
+    bounded = quantize_network(lif_network(), Formats())
+    assert "static worst-case bounds" in bounded.notes[0]
+    measured = quantize_network(lif_network(), Formats(), extremes=calibrate(lif_network(), inputs))
+    assert bounded.populations["n"].frac_in <= measured.populations["n"].frac_in
+
+
+def test_without_data_a_neuron_without_leak_is_refused() -> None:
+    with pytest.raises(BadOption, match="node 'n'.*--data"):
+        quantize_network(lif_network(beta=1.0), Formats())
+
+
+def test_weights_too_far_apart_for_the_exponents_are_refused() -> None:
+    network = lif_network()
+    nodes = dict(network.nodes) | {"far": Dense(np.full((6, 3), 1e-6))}
+    apart = replace(network, nodes=nodes, edges=(*network.edges, Edge("i", "far"), Edge("far", "n")))
+    with pytest.raises(DoesNotFit, match="synapse 'far': weight exponent"):
+        quantize_network(apart, Formats())
+
+
+@pytest.fixture(scope="module")
+def floats() -> Network:
+    return pipeline.load(demo.CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def digits(floats: Network) -> Data:
+    return pipeline.load_data(demo.TEST, floats.input)
+
+
+@pytest.fixture(scope="module")
+def float_run(floats: Network, digits: Data) -> FloatRun:
+    return run_float(floats, floats.input.format.dequantize(digits.codes))
+
+
+def quantized(floats: Network, options: pipeline.Options = pipeline.Options()) -> QuantizedNetwork:  # noqa: B008
+    return pipeline.quantize(floats, demo.PROFILE, pipeline.load_data(demo.CALIBRATION, floats.input), options)
+
+
+def test_digits_in_float(floats: Network, digits: Data, float_run: FloatRun) -> None:
+    share = accuracy(float_run.output, floats.readout, digits.lengths, digits.labels)
+    rate = float(np.mean([spikes.mean() for spikes in float_run.spikes.values()]))
+    print(f"\ndigits: {digits.samples} samples, float {share:.4f}, mean spike rate {rate:.4f}")
+    assert digits.samples == 450 and share is not None and share >= 0.97
+    assert rate <= 0.20
+
+
+@pytest.mark.parametrize("rounding", ["per-product", "per-sum"])
+def test_digits_in_integers(floats: Network, digits: Data, float_run: FloatRun, rounding: str) -> None:
+    exact = accuracy(float_run.output, floats.readout, digits.lengths, digits.labels)
+    for weight_bits, state_bits in ((8, 24), (4, 16)):
+        options = pipeline.Options(weight_bits=weight_bits, state_bits=state_bits, state_rounding=rounding)
+        q = quantized(floats, options)
+        found = pipeline.run(q, digits)
+        share = accuracy(found.output, q.readout, digits.lengths, digits.labels)
+        print(f"\ndigits: {weight_bits}-bit weights, {state_bits}-bit states, {rounding}: {share:.4f}")
+        assert share is not None and exact is not None
+        assert share >= exact - (0.005 if weight_bits == 8 else 0.05)
+
+
+@pytest.mark.slow
+def test_twenty_digits_equal_lava(floats: Network, digits: Data) -> None:
+    require_lava()
+    result = pipeline.verify(quantized(floats), digits.first(20), ["lava"], floats)
+    (comparison,) = result.comparisons
+    print(f"\n{comparison}")
+    assert (comparison.samples, comparison.steps, comparison.mismatches) == (20, 64, 0)
+    hidden = 3 * 64 * (1 + 2 * 8 + 1)  # a spike, 8 complex states and y of each neuron
+    assert comparison.values_compared == 20 * 64 * (hidden + 10)
