@@ -32,7 +32,7 @@ def page() -> str:
 
 
 def _command(command: click.Command, path: str) -> Iterator[str]:
-    context = click.Context(command, info_name=path, **command.context_settings | main.context_settings)
+    context = click.Context(command, info_name=path, **main.context_settings)
     pieces = " ".join(command.collect_usage_pieces(context))
     yield f"## {path}\n"
     yield f"```text\n{path} {pieces}\n```\n"
@@ -41,7 +41,7 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
         yield f"```text\n{paragraph[2:]}\n```\n" if literal else f"{paragraph}\n"
     yield "| option | meaning |\n|---|---|"
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
         if record is not None:
             option, meaning = (text.replace("|", "\\|") for text in record)
             yield f"| `{option}` | {' '.join(meaning.split())} |"

@@ -99,7 +99,9 @@ def test_the_backend_equals_the_reference_in_every_value(site: Path, model: Path
 
 def test_the_backend_records(site: Path, model: Path) -> None:
     arguments = ("--backend", "unbounded", "--trace", "states", "-o", "run.h5")
-    assert "4 samples of 20 steps on unbounded" in nmdeploy(site, "simulate", "model.nir", "--data", "test.npz", *arguments)
+    assert "4 samples of 20 steps on unbounded" in nmdeploy(
+        site, "simulate", "model.nir", "--data", "test.npz", *arguments
+    )
     assert json.loads(nmdeploy(site, "inspect", "run.h5", "--json"))["backend"] == "unbounded"
 
 

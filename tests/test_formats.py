@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import nir
 import numpy as np
 import pytest
 import safetensors
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
 from nmdeploy.demo import CALIBRATION, CHECKPOINT
@@ -59,7 +60,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     names = list(nodes)
     path = tmp_path_factory.mktemp("nir") / "graph.nir"
-    nir.write(path, nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), type_check=False))
+    nir.write(path, nir.NIRGraph(nodes, list(pairwise(names)), type_check=False))
     return path
 
 
@@ -78,7 +79,9 @@ def test_checkpoint_configuration() -> None:
     config = json.loads(metadata["nmdeploy"])
     validate(config, "checkpoint-config")
     told = set(re.findall(r"`(blocks\.i\.[\w.]+|readout\.\w+)`", PAGE))
-    told |= {f"blocks.i.norm{end}" for end in re.findall(r"`(\.\w+)`", PAGE) if end.startswith((".bias", ".running", ".num"))}
+    told |= {
+        f"blocks.i.norm{end}" for end in re.findall(r"`(\.\w+)`", PAGE) if end.startswith((".bias", ".running", ".num"))
+    }
     assert {re.sub(r"blocks\.\d+", "blocks.i", name) for name in names} == told
 
 

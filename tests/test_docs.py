@@ -1,0 +1,166 @@
+"""The documentation: its examples run, its links lead somewhere, the files it names exist."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from requires_lava import require_lava
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+PACKAGE = ROOT / "nmdeploy"
+
+FENCED = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+OURS = re.compile(r"(?:nmdeploy|docs|tests|hw_profiles|examples|\.ci)/[\w./*-]*")
+
+
+def with_examples() -> list[str]:
+    """Modules whose docstrings hold examples; Lava's are tested where Lava is."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[:2] != ("nmdeploy", "lava") and ">>> " in path.read_text("utf-8"):
+            found.append(".".join(parts).removesuffix(".__init__"))
+    return found
+
+
+def test_there_are_examples_to_test() -> None:
+    assert "nmdeploy.fixedpoint" in with_examples()
+
+
+@pytest.mark.parametrize("name", with_examples())
+def test_doctests_of_modules(name: str) -> None:
+    if name.startswith("nmdeploy.models"):
+        pytest.importorskip("torch")
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_examples_of_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks with a title are files, which tests/test_extending.py runs."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for language, rest, text in FENCED.findall(page.read_text("utf-8")):
+        if language not in ("python", "pycon") or "title=" in rest:
+            continue
+        if ">>>" not in text:
+            exec(compile(text, str(page), "exec"), names)
+            continue
+        parsed = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
+        runner = doctest.DocTestRunner()
+        runner.run(parsed, clear_globs=False)
+        names.update(parsed.globs)
+        assert not runner.failures
+
+
+def test_pages_have_examples() -> None:
+    assert ">>> " in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_to_files(page: Path) -> None:
+    prose = FENCED.sub("", page.read_text("utf-8"))
+    for target in LINK.findall(prose):
+        path = target.split("#")[0]
+        if path and not path.startswith(("https://", "mailto:")):
+            assert (page.parent / path).exists(), target
+        assert not path.startswith("http://"), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_that_are_named_exist(page: Path) -> None:
+    prose = FENCED.sub("", page.read_text("utf-8"))
+    for code in CODE.findall(prose):
+        if OURS.fullmatch(code):
+            assert list(ROOT.glob(code.rstrip("/"))), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_modules_that_are_named_exist(page: Path) -> None:
+    from nmdeploy.profile import GROUP
+
+    prose = FENCED.sub("", page.read_text("utf-8"))
+    for code in CODE.findall(prose):
+        match = re.match(r"nmdeploy(?:\.\w+)+", code)
+        if match is None or match[0] == GROUP or match[0].startswith(("nmdeploy.lava", "nmdeploy.models")):
+            continue
+        name, _, attribute = match[0].rpartition(".")
+        if importlib.util.find_spec(match[0]) is None:
+            assert hasattr(importlib.import_module(name), attribute), code
+
+
+def test_the_first_two_commands_of_the_readme() -> None:
+    commands = next(text for language, _, text in FENCED.findall((ROOT / "README.md").read_text("utf-8")))
+    assert commands.splitlines() == ["make demo", "make test"]
+
+
+def test_the_readme_names_only_commands_and_options_that_exist() -> None:
+    import click
+
+    from nmdeploy.cli import main
+
+    for page in PAGES:
+        for language, _, text in FENCED.findall(page.read_text("utf-8")):
+            for line in text.splitlines() if language == "sh" else ():
+                words = line.split("#")[0].split()
+                if words[:1] == ["nmdeploy"]:
+                    command = main.commands[words[1]]
+                    known = {option for p in command.params if isinstance(p, click.Option) for option in p.opts}
+                    assert {word for word in words if word.startswith("-")} <= known, line
+
+
+def test_the_page_of_commands_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("generate_commands", ROOT / "docs" / "generate_commands.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.run(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_no_page_shouts_or_smiles() -> None:
+    """No emoji, no badges."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert not re.search("[\U0001f000-\U0001faff\u2600-\u27bf]", text), page
+        assert "shields.io" not in text and "![" not in text, page
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    arguments = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.html").is_file()
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text("utf-8")
+        assert not re.search(r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//', text), page
+        assert not re.search(r'<link[^>]+(?:stylesheet|preconnect)[^>]+href="(?:https?:)?//', text), page
+    assert not (tmp_path / "generate_commands.py").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.lava
+def test_the_readme_quotes_the_demo(tmp_path: Path) -> None:
+    require_lava()
+    readme = (ROOT / "README.md").read_text("utf-8")
+    quoted = next(text for language, _, text in FENCED.findall(readme) if language == "text")
+    arguments = ["-m", "nmdeploy.cli", "demo", "-o", str(tmp_path)]
+    environment = os.environ | {"COLUMNS": "120"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    printed = set(done.stdout.splitlines())
+    assert [line for line in quoted.splitlines() if line not in printed] == []
