@@ -1,7 +1,7 @@
 """nmdeploy: from a trained spiking state-space network to verified low-bit integers, NIR and Lava.
 
-The verbs of the command line are functions here: `load`, `quantize`, `write`, `read`, `run`, `verify`, `report`.
-They are imported on first use, so that ``import nmdeploy`` costs nothing.
+The verbs of the command line are functions here: `load`, `load_data`, `quantize`, `write`, `read`, `run`, `verify`,
+`report`. They are imported on first use, so that ``import nmdeploy`` costs nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load", "quantize", "read", "report", "run", "verify", "write"]
+__all__ = ["load", "load_data", "quantize", "read", "report", "run", "verify", "write"]
 
 
 def __getattr__(name: str) -> Any:

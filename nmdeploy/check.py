@@ -17,7 +17,7 @@ from nmdeploy.neurons.base import FloatArray, Formats
 from nmdeploy.nir_file import is_sealed, load_bytes
 from nmdeploy.nir_io import read
 from nmdeploy.profile import HardwareProfile, load_profile
-from nmdeploy.quantize.post_training import population_bounds, quantize_population
+from nmdeploy.quantization.post_training import population_bounds, quantize_population
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 

@@ -16,7 +16,7 @@ from nmdeploy.reports import Report, emit
 from nmdeploy.reports.verification import verification_json, verification_lines
 from nmdeploy.samples import Data
 from nmdeploy.terminal import progress
-from nmdeploy.verify import Verification, accuracy
+from nmdeploy.verification import Verification, accuracy
 
 DATA = Path(__file__).parent / "data"
 CHECKPOINT, TEST, CALIBRATION = DATA / "digits.safetensors", DATA / "digits.npz", DATA / "digits_calibration.npz"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nmdeploy.errors import BadFile
+from nmdeploy.hdf5_heap import has_endless_heap
 
 Tree: TypeAlias = dict[str, Any]
 
@@ -127,6 +128,8 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
     if not (content.startswith(HDF5) or is_sealed(content) or HDF5 in content[BLOCK : 1 << 14]):
         kind = "is empty" if not content else f"({len(content)} bytes) is no HDF5 file"
         raise BadFile(f"{path}: {kind}, which a .nir file is: check the path, or copy it again")
+    if has_endless_heap(content):
+        raise BadFile(f"{path}: damaged: its texts have no end: copy or export it again")
     import h5py
 
     try:

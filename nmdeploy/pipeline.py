@@ -14,11 +14,11 @@ from nmdeploy.metrics import overflows
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.nir_io import model_sha256, read, write
 from nmdeploy.profile import HardwareProfile, load_profile
-from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.recording import Recording
 from nmdeploy.reports import Report, build_report
 from nmdeploy.samples import Data, load_data
-from nmdeploy.verify import Verification, accuracy, agree, compare
+from nmdeploy.verification import Verification, accuracy, agree, compare
 
 Progress = Callable[[int], None]
 
@@ -128,6 +128,7 @@ def verify(
     recording : Recording, optional
         A run of the network on all of `data`, if there is one already.
     """
+    _refuse_itself(against)
     part = data.first(samples)
     expected = run(network, part, "reference", "states")
     comparisons, missing = [], None
@@ -146,6 +147,13 @@ def verify(
         agreement=None if floats is None else agree(floats, _float_run(floats, part), network, expected),
         not_verified=missing,
     )
+
+
+def _refuse_itself(against: Sequence[str]) -> None:
+    """A comparison of the reference with itself could not fail."""
+    for name in against:
+        if find_backend(name) is find_backend("reference"):
+            raise BadOption(f"backend {name!r} is the reference itself, nothing would be verified: give --against lava")
 
 
 def _float_run(network: Network, data: Data, trace: bool = True) -> FloatRun:

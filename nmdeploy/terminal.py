@@ -10,7 +10,7 @@ from nmdeploy.metrics import overflows
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Recording
 from nmdeploy.samples import Data
-from nmdeploy.verify import accuracy
+from nmdeploy.verification import accuracy
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
 Rng = np.random.Generator

@@ -112,27 +112,36 @@ def test_a_model_of_a_foreign_graph(cli: Any, graph: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", CHECKPOINT)])
-def test_verify_json(cli: Any, digits_model: Any, checkpoint: tuple[Any, ...]) -> None:
-    arguments = ("--data", digits_model.data, "--against", "reference", "--samples", 2, "--json")
+def test_verify_json(
+    cli: Any, digits_model: Any, checkpoint: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend_named("twin", monkeypatch, 0)
+    arguments = ("--data", digits_model.data, "--against", "twin", "--samples", 2, "--json")
     document = output(cli("verify", digits_model.path, *arguments, *checkpoint))
     validate(document, "verify")
     assert document["comparisons"][0]["samples"] == 2
     assert (document["accuracy"]["float"] is not None) == bool(checkpoint) == (document["agreement"] is not None)
 
 
-def test_verify_json_with_a_difference(cli: Any, lif_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def backend_named(name: str, monkeypatch: pytest.MonkeyPatch, change: int) -> None:
+    """A further backend: the reference, with one value changed."""
     from nmdeploy import backends
     from nmdeploy.backends import reference
 
-    class Wrong:
+    class Twin:
         @staticmethod
         def run(*arguments: Any, **options: Any) -> Any:
             recording = reference.run(*arguments, **options)
-            next(iter(recording.layers.values())).states["v"][1, 2, 0] += 1
+            if change:
+                next(iter(recording.layers.values())).states["v"][1, 2, 0] += change
             return recording
 
-    known = backends.backends() | {"wrong": Wrong}
+    known = backends.backends() | {name: Twin}
     monkeypatch.setattr(backends, "backends", lambda: known)
+
+
+def test_verify_json_with_a_difference(cli: Any, lif_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend_named("wrong", monkeypatch, 1)
     result = cli("verify", lif_model.path, "--data", lif_model.data, "--against", "wrong", "--json")
     document = output(result, code=1)
     validate(document, "verify")
@@ -168,12 +177,13 @@ def test_report_json_where_the_target_does_not_run_the_family(cli: Any, digits_m
     assert "hypothetical: one update per real state" in document["layers"][0]["energy_source"]
 
 
-def test_report_with_a_verification(digits_model: Any) -> None:
+def test_report_with_a_verification(digits_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from nmdeploy import pipeline
 
     model = pipeline.read(digits_model.path)
     data = pipeline.load_data(digits_model.data, model.input).first(2)
-    verification = pipeline.verify(model, data, ("reference",), None)
+    backend_named("twin", monkeypatch, 0)
+    verification = pipeline.verify(model, data, ("twin",), None)
     document = pipeline.report(model, data, verification=verification).to_json()
     validate(json.loads(json.dumps(document)), "report")
     assert document["verification"]["equal"]

@@ -11,14 +11,14 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nmdeploy"
 LAYERS = (
     ("errors", "frozen", "fixedpoint", "plugins", "__init__"),
-    ("plugins", "neurons", "synapses", "profile", "profile_file", "profile_text", "files"),
+    ("plugins", "neurons", "synapses", "profile", "profile_file", "profile_text", "files", "hdf5_heap"),
     ("families",),
     ("network",),
     ("execute", "recording", "recording_io", "samples", "floatrun"),
-    ("quantize", "nir_io", "nir_file", "nir_graph", "nir_model", "nir_nodes", "nir_notes", "nir_topology", "importers", "models"),
+    ("quantization", "nir_io", "nir_file", "nir_graph", "nir_model", "nir_nodes", "nir_notes", "nir_topology", "importers", "models"),
     ("check", "mapping"),
     ("backends",),
-    ("metrics", "energy", "verify", "inspect_file"),
+    ("metrics", "energy", "verification", "inspect_file"),
     ("reports",),
     ("pipeline",),
     ("terminal", "doctor", "demo"),

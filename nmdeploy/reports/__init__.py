@@ -22,7 +22,7 @@ from nmdeploy.plugins import modules
 from nmdeploy.profile import HardwareProfile
 from nmdeploy.recording import Recording
 from nmdeploy.reports.verification import verification_json
-from nmdeploy.verify import Verification
+from nmdeploy.verification import Verification
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from nmdeploy.verify import Comparison, Verification
+from nmdeploy.verification import Comparison, Verification
 
 
 def verification_json(verification: Verification) -> dict[str, Any]:

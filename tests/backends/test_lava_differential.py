@@ -12,7 +12,7 @@ from networks import Case, coverage, lif_case, state_space_case
 from requires_lava import require_lava
 
 from nmdeploy.backends import lava, reference
-from nmdeploy.verify import compare
+from nmdeploy.verification import compare
 
 LIF_COVERS = (
     *("u_wraps", "v_saturations", "bias", "bias synapse", "recurrent", "inserted delay"),

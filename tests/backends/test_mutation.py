@@ -19,7 +19,7 @@ from simulated import simulated
 from nmdeploy.backends import lava, reference
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse
-from nmdeploy.verify import compare
+from nmdeploy.verification import compare
 
 MODULES = (
     "nmdeploy.neurons.ops",

@@ -12,7 +12,7 @@ from simulated import simulated
 
 from nmdeploy.backends.reference import run
 from nmdeploy.recording import Recording
-from nmdeploy.verify import values
+from nmdeploy.verification import values
 
 SEEDS = st.integers(0, 10_000)
 

@@ -17,7 +17,7 @@ from nmdeploy.importers.nir import load
 from nmdeploy.network import Edge, Input, Network
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
 torch = pytest.importorskip("torch")

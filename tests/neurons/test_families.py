@@ -16,7 +16,7 @@ from nmdeploy.neurons.base import Formats, Neuron
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
 SIZE, CHANNELS, STEPS = 12, 4, 60

@@ -15,10 +15,10 @@ from nmdeploy.floatrun import FloatRun, run_float
 from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.quantize.post_training import calibrate, quantize_network
+from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.samples import Data
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.verify import accuracy
+from nmdeploy.verification import accuracy
 
 
 def lif_network(scale: float = 1.0, alpha: float = 0.5, beta: float = 0.9) -> Network:

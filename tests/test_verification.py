@@ -10,7 +10,7 @@ from networks import lif_case
 
 from nmdeploy.backends.reference import run
 from nmdeploy.recording import Recording
-from nmdeploy.verify import NOT_VERIFIED, Verification, accuracy, compare, predictions
+from nmdeploy.verification import NOT_VERIFIED, Verification, accuracy, compare, predictions
 
 
 @pytest.fixture(scope="module")

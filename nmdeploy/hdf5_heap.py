@@ -1,0 +1,40 @@
+"""A check that HDF5 itself lacks: its library never returns from a file whose global heap has an entry of no size.
+
+Texts of variable length lie in global heaps: ``GCOL``, version, the heap's size (8 bytes at 8), then objects with
+a header of 16 bytes (index, references, size) and content padded to 8 bytes; index 0 is the free rest, its size
+includes the header. libhdf5 2.0.0 walks the objects by these sizes, so a free rest of size 0 holds it up for ever.
+
+Source: HDF5 file format specification 3.0, section III.E; found by flipping the bits of a file.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+MARK = b"GCOL\x01\0\0\0"
+HEADER = 16
+
+
+def has_endless_heap(content: bytes | mmap.mmap) -> bool:
+    """Whether libhdf5 would walk a global heap of this file for ever."""
+    start = content.find(MARK)
+    while start >= 0:
+        if _is_endless(content, start):
+            return True
+        start = content.find(MARK, start + 1)
+    return False
+
+
+def _is_endless(content: bytes | mmap.mmap, start: int) -> bool:
+    end = min(start + _number(content, start + 8), len(content))
+    place = start + HEADER
+    while place + HEADER <= end:
+        index, size = content[place : place + 2], _number(content, place + 8)
+        if index == b"\0\0" and size == 0:
+            return True
+        place += size if index == b"\0\0" else HEADER + (size + 7) // 8 * 8
+    return False
+
+
+def _number(content: bytes | mmap.mmap, place: int) -> int:
+    return int.from_bytes(content[place : place + 8], "little")
