@@ -68,7 +68,7 @@ def check_file(path: str, profile: str, dt: float | None = None) -> Check:
 
 
 def check_model(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[Finding]:
-    """Each node of a model that is quantized already: whether the profile runs it, and what of the whole does not fit."""
+    """Each node of a quantized model: whether the profile runs it, and what of the whole does not fit."""
     for name, synapse in network.synapses.items():
         yield Finding(name, synapse.kind, True)
     for name, neuron in network.populations.items():

@@ -235,7 +235,7 @@ def verify(
     from nmdeploy.terminal import progress
 
     pipeline.check_samples(samples)
-    names = [name.strip() for name in against.split(",") if name.strip()]
+    names = [name.strip() for name in against.split(",")]
     for name in names:
         find_backend(name)
     network = pipeline.read(model)

@@ -93,7 +93,7 @@ def _summary(out: Path, model: QuantizedNetwork, report: Report, result: Verific
     yield from verification_lines(result)
     yield ""
     yield "What to look at:"
-    yield f"  {out / 'model.nir'}     the integer network as a NIR graph; `nmdeploy inspect` it, or open it with nir.read"
+    yield f"  {out / 'model.nir'}     the integers as a NIR graph; `nmdeploy inspect` it, or open it with nir.read"
     yield f"  {out / 'recording.h5'}  outputs, spikes and event counts of every test digit"
     yield f"  {out / 'verify.json'}   every comparison with Lava, accuracies, overflows"
     yield f"  {out / 'report.json'}   the report for programs"

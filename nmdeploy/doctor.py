@@ -35,4 +35,6 @@ def lava_line() -> str:
     from nmdeploy.backends.lava_worker import available
 
     reason = available()
-    return f"Lava: cannot run: {reason}" if reason else "Lava: nothing stands against it (nothing was started or fetched)"
+    return (
+        f"Lava: cannot run: {reason}" if reason else "Lava: nothing stands against it (nothing was started or fetched)"
+    )

@@ -90,8 +90,8 @@ class Graph(Frozen):
         into_neuron = isinstance(source, synapse) and isinstance(target, neuron) and edge.delay == 0
         if edge.delay < 0 or not (into_synapse or into_neuron):
             raise BadFile(
-                f"edge {edge.source!r} -> {edge.target!r}: connect populations to synapses (delay 0 or more) and synapses "
-                f"to populations (delay 0)"
+                f"edge {edge.source!r} -> {edge.target!r}: connect populations to synapses (delay 0 or "
+                "more) and synapses to populations (delay 0)"
             )
         sizes = (source.shape[0] if into_neuron else source.size, target.size if into_neuron else target.shape[1])
         if sizes[0] != sizes[1]:
@@ -263,7 +263,8 @@ class QuantizedNetwork(Graph):
             total = total + synapse.a_max(self.s_max(edge.source))
         if total.max(initial=0) >= 1 << 31:
             raise OverflowPossible(
-                f"node {population!r}: the synaptic sum can reach {int(total.max())}, limit 2**31: lower the weight exponent"
+                f"node {population!r}: the synaptic sum can reach {int(total.max())}, limit 2**31: "
+                "lower the weight exponent"
             )
         return total
 

@@ -1,4 +1,4 @@
-"""The chain: load, quantize, write and read, run, verify, report. The command line calls these functions and no others."""
+"""The chain: load, quantize, write and read, run, verify, report. The command line calls these functions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def quantize(
     network: Network,
     profile: str | HardwareProfile = "loihi2",
     data: Data | None = None,
-    options: Options = Options(),  # noqa: B008  (frozen, so sharing it is safe)
+    options: Options = Options(),
 ) -> QuantizedNetwork:
     """Integers for a float network, in the profile's formats.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,20 @@ import numpy as np
 
 from nmdeploy.errors import BadFile
 from nmdeploy.files import write_bytes
+from nmdeploy.hdf5_heap import has_endless_heap
 from nmdeploy.recording import Layer, Recording
 
+DAMAGED = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed")
 
 
@@ -29,14 +42,17 @@ def write_recording(recording: Recording, path: str | Path) -> None:
         kind = "spikes" if recording.spiking else "readout"
         _array(file, f"output/{kind}", recording.output)
         file["lengths"] = recording.lengths
+        layers = file.create_group("layers", track_order=True)
         for name, layer in recording.layers.items():
-            group = file.create_group(f"layers/{name}", track_order=True)
+            group = layers.create_group(name)
             if layer.spikes is not None:
                 _array(group, "spikes", layer.spikes)
+            states = group.create_group("states", track_order=True)
             for state, values in layer.states.items():
-                _array(group, f"states/{state}", values)
+                _array(states, state, values)
+            metrics = group.create_group("counts", track_order=True)
             for metric, counts in layer.counts.items():
-                group[f"counts/{metric}"] = counts
+                metrics[metric] = counts
     write_bytes(path, content.getbuffer())
 
 
@@ -52,6 +68,7 @@ def read_recording(path: str | Path) -> Recording:
     if not Path(path).is_file():
         raise BadFile(f"{path}: there is no such file: check the path")
     try:
+        _check_heaps(path)
         with h5py.File(path, "r") as file:
             kind = "spikes" if "output/spikes" in file else "readout"
             output = file[f"output/{kind}"][()]
@@ -62,8 +79,15 @@ def read_recording(path: str | Path) -> Recording:
                 lengths=file["lengths"][()],
                 **{name: _plain(file.attrs[name]) for name in ATTRIBUTES},
             )
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise BadFile(f"{path}: is damaged or no recording ({str(error)[:80]}): run nmdeploy simulate again") from None
+    except DAMAGED as error:
+        why = " ".join(str(error).split())[:80]
+        raise BadFile(f"{path}: is damaged or no recording ({why}): run nmdeploy simulate again") from None
+
+
+def _check_heaps(path: str | Path) -> None:
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if has_endless_heap(content):
+            raise ValueError("its texts have no end")
 
 
 def _layer(group: Any) -> Layer:

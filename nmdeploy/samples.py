@@ -15,6 +15,7 @@ from nmdeploy.errors import BadData, BadFile
 from nmdeploy.network import Input
 from nmdeploy.neurons.base import IntArray
 
+DIRECTORY_ENTRY = b"PK\x01\x02"
 DAMAGED = (
     OSError,
     ValueError,
@@ -77,16 +78,28 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if path.is_dir():
         raise BadFile(f"{path}: is a folder: give an .npz file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not hasattr(archive, "files"):
                 raise BadFile(f"{path}: is a single array: save it as 'inputs' with numpy.savez")
-            return {name: archive[name] for name in ("inputs", "labels", "lengths") if name in archive.files}
+            with archive:
+                _check_members(archive)
+                return {name: archive[name] for name in ("inputs", "labels", "lengths") if name in archive.files}
     except ValueError as error:
         if "allow_pickle" in str(error) or "Object arrays" in str(error):
             raise BadFile(f"{path}: holds an object array or a pickle, which is never loaded: save numbers") from None
         raise BadFile(f"{path}: is damaged or no .npz file ({_short(error)}): save it again with numpy.savez") from None
     except DAMAGED as error:
         raise BadFile(f"{path}: is damaged or no .npz file ({_short(error)}): save it again with numpy.savez") from None
+
+
+def _check_members(archive: Any) -> None:
+    """Every member's name and checksum, and that none is hidden: a damaged directory must not make arrays vanish."""
+    damaged = archive.zip.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"checksum of {damaged!r} differs")
+    if any(DIRECTORY_ENTRY in info.comment + info.extra for info in archive.zip.infolist()):
+        raise zipfile.BadZipFile("an entry of its directory hides another")
 
 
 def _short(error: Exception) -> str:

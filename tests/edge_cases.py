@@ -19,7 +19,7 @@ PATTERN = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 0])
 
 
 def driven(name: str, neuron: Any, sums: Any, pattern: Any = PATTERN) -> Case:
-    """A population whose synaptic sums are exactly `sums` wherever the pattern has a 1: ``sum = (high << 10) + low``."""
+    """A population whose synaptic sums are exactly `sums` wherever the pattern has a 1."""
     sums = np.asarray(sums, np.int64)
     high, low = sums >> 10, (sums & 1023)[:, None]
     parts = {
@@ -58,7 +58,9 @@ def lif_edges() -> list[Case]:
         driven("bias exponents", shifted, top),
         driven("v at its threshold", level, [1, 1, 2, 1, 0, 1, 1, 2]),
     ]
-    cases += [driven(f"refractory {r}", replace(level, refractory_steps=r), [4, 1, 3, 2, 1, 9, 1, 2]) for r in range(1, 6)]
+    cases += [
+        driven(f"refractory {r}", replace(level, refractory_steps=r), [4, 1, 3, 2, 1, 9, 1, 2]) for r in range(1, 6)
+    ]
     return cases
 
 
@@ -86,7 +88,11 @@ def small_state_space(seed: int) -> Case:
         refractory_mode=("hold", "mask")[seed // 4 % 2],
     )
     weight = draw(-4, 4, (16, 3))
-    nodes = {"input": Input((3,), FixedPoint(2, 0, signed=False)), "s": QuantizedDense(weight, 8, 0, "mixed", -1), "n": neuron}
+    nodes = {
+        "input": Input((3,), FixedPoint(2, 0, signed=False)),
+        "s": QuantizedDense(weight, 8, 0, "mixed", -1),
+        "n": neuron,
+    }
     edges = (Edge("input", "s"), Edge("s", "n"))
     return Case(f"small state space {seed}", QuantizedNetwork(nodes, edges, 1e-3, "n"), draw(0, 3, (1, 60, 3)))
 

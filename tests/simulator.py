@@ -131,7 +131,9 @@ def simulate(nodes: dict[str, Any], edges: Any, sample: Any) -> tuple[Record, di
             else:
                 population = populations[name]
                 sent[name].append(population.step(total or [0] * population.size))
-                kept = {key: [list(v) if isinstance(v, list) else v for v in values] for key, values in population.r.items()}
+                kept = {
+                    key: [list(v) if isinstance(v, list) else v for v in values] for key, values in population.r.items()
+                }
                 kept |= {} if nodes[name]["kind"] == "integrator" else {"spikes": sent[name][-1]}
                 for key, values in kept.items():
                     record.setdefault(f"{name}|{key}", []).append(values)

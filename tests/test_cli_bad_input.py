@@ -55,7 +55,12 @@ READS_MODEL = (
     "inspect FILE",
     "check FILE",
 )
-READS_CHECKPOINT = ("export FILE -o out.nir", "verify MODEL --data DATA --checkpoint FILE", "inspect FILE", "check FILE")
+READS_CHECKPOINT = (
+    "export FILE -o out.nir",
+    "verify MODEL --data DATA --checkpoint FILE",
+    "inspect FILE",
+    "check FILE",
+)
 READS_DATA = (
     "export CHECKPOINT --data FILE -o out.nir",
     "simulate MODEL --data FILE -o out.h5",
@@ -101,12 +106,10 @@ def test_broken_checkpoint(line: str, broken: str, refused: Refused, digits_mode
     refused(*filled(line, digits_model, "bad.safetensors"), words=("bad.safetensors",))
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("broken", ["empty", "one byte", "half", "all but one byte", "flipped at the start", "text"])
 @pytest.mark.parametrize("line", READS_DATA)
 def test_broken_data(line: str, broken: str, refused: Refused, digits_model: Model, tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(BROKEN[broken](digits_model.data.read_bytes()))
-    if broken in ("flipped at the end", "flipped in the middle"):
-        pytest.skip("zip: may fall into a comment or a time stamp; test_samples.py flips every bit")
     refused(*filled(line, digits_model, "bad.npz"), words=("bad.npz",))
 
 
@@ -222,7 +225,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "dt NaN": (("export", CHECKPOINT, "-o", "out.nir", "--dt", "nan"), ("--dt nan",)),
     "backend": (("simulate", "MODEL", "--data", "DATA", "--backend", "fpga", "-o", "out.h5"), ("'fpga'", "reference")),
     "against": (("verify", "MODEL", "--data", "DATA", "--against", "reference,brian"), ("'brian'", "lava")),
-    "against nothing": (("verify", "MODEL", "--data", "DATA", "--against", ","), ("--against", "lava")),
+    "against nothing": (("verify", "MODEL", "--data", "DATA", "--against", ","), ("''", "lava")),
     "no samples": (("verify", "MODEL", "--data", "DATA", "--samples", 0), ("--samples 0", "1 or more")),
     "no demo samples": (("demo", "-o", "out", "--samples", 0), ("--samples 0", "1 or more")),
     "trace": (("simulate", "MODEL", "--data", "DATA", "--trace", "all", "-o", "out.h5"), ("'all'", "states")),
@@ -278,7 +281,7 @@ def limited(text: str, table: str, key: str, value: int) -> str:
     ("table", "key", "value", "words"),
     [
         ("core", "neuron_bits", 100, ("bits a neuron", "(100)", "'block0'", "fewer states")),
-        ("core", "memory_bits", 2000, ("memory bits", "2000")),
+        ("core", "memory_bits", 1000, ("memory bits", "(1000)", "fewer weight bits")),
         ("core", "input_axons", 8, ("input axons", "(8)", "(64)")),
         ("chip", "usable_cores", 2, ("cores", "2")),
     ],
@@ -383,5 +386,3 @@ def test_no_traceback_of_a_bad_extension(tmp_path: Path) -> None:
     outcome = processes.run("simulate", "m.nir", "--data", "d.npz", "-o", "x.h5", env={"PYTHONPATH": str(tmp_path)})
     assert outcome.returncode == 2, outcome.stderr
     assert "extension 'broken'" in outcome.stderr and outcome.stderr.count("\n") == 1, outcome.stderr
-
-

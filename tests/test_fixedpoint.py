@@ -48,7 +48,12 @@ def test_roundings(value: float, frac: int) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"bits": 0}, "0 bits"), ({"bits": 33}, "33 bits"), ({"bits": 8, "rounding": "up"}, "'up'"), ({"bits": 8, "overflow": "x"}, "'x'")],
+    [
+        ({"bits": 0}, "0 bits"),
+        ({"bits": 33}, "33 bits"),
+        ({"bits": 8, "rounding": "up"}, "'up'"),
+        ({"bits": 8, "overflow": "x"}, "'x'"),
+    ],
 )
 def test_refusals(fields: dict, message: str) -> None:
     with pytest.raises(BadOption, match=message):

@@ -112,9 +112,7 @@ def test_a_model_of_a_foreign_graph(cli: Any, graph: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", CHECKPOINT)])
-def test_verify_json(
-    cli: Any, digits_model: Any, checkpoint: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_json(cli: Any, digits_model: Any, checkpoint: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     backend_named("twin", monkeypatch, 0)
     arguments = ("--data", digits_model.data, "--against", "twin", "--samples", 2, "--json")
     document = output(cli("verify", digits_model.path, *arguments, *checkpoint))

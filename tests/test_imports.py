@@ -15,7 +15,18 @@ LAYERS = (
     ("families",),
     ("network",),
     ("execute", "recording", "recording_io", "samples", "floatrun"),
-    ("quantization", "nir_io", "nir_file", "nir_graph", "nir_model", "nir_nodes", "nir_notes", "nir_topology", "importers", "models"),
+    (
+        "quantization",
+        "nir_io",
+        "nir_file",
+        "nir_graph",
+        "nir_model",
+        "nir_nodes",
+        "nir_notes",
+        "nir_topology",
+        "importers",
+        "models",
+    ),
     ("check", "mapping"),
     ("backends",),
     ("metrics", "energy", "verification", "inspect_file"),
@@ -74,7 +85,9 @@ def test_heavy_packages_are_imported_at_the_edges(name: str, path: Path) -> None
     for target, top in imports(path):
         package = target.split(".")[0]
         if package in LAZY:
-            assert any(name == edge or name.startswith(f"{edge}.") for edge in LAZY[package]), f"{name} imports {target}"
+            assert any(name == edge or name.startswith(f"{edge}.") for edge in LAZY[package]), (
+                f"{name} imports {target}"
+            )
             assert not top or name.startswith("models"), f"{name} imports {target} at its top"
 
 

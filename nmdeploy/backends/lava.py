@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nmdeploy import __version__
 from nmdeploy.backends.lava_worker import LavaJob, run_jobs
+from nmdeploy.errors import LavaFailed
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
 from nmdeploy.recording import Layer, Recording
@@ -53,7 +54,10 @@ def run_many(
         described = [_job(Path(folder) / f"{i}.nir", *job, trace) for i, job in enumerate(jobs)]
         steps = sum(inputs.shape[0] * (inputs.shape[1] + len(network.nodes)) for network, inputs in jobs)
         limit = START_SECONDS + steps * STEP_SECONDS + JOB_SECONDS * len(jobs)
-        results = run_jobs(described, timeout=limit, on_progress=on_progress)
+        try:
+            results = run_jobs(described, timeout=limit, on_progress=on_progress)
+        except LavaFailed as error:
+            raise LavaFailed(str(error).replace(f"{folder}/", "model "), error.traceback) from None
     return [
         _recording(network, result, _lengths(length, inputs), trace)
         for (network, inputs), result, length in zip(jobs, results, valid, strict=True)
@@ -95,9 +99,11 @@ def _layer(
 ) -> Layer:
     spikes = _kept(arrays[f"{name}|spikes"], valid).astype(bool) if neuron.spiking else None
     counts = {} if spikes is None else {"spikes": spikes.sum((1, 2), dtype=np.int64)}
-    states = {s: _kept(arrays[f"{name}|{s}"], valid).astype(np.int64) for s in neuron.recorded} if trace == "states" else {}
+    states = (
+        {s: _kept(arrays[f"{name}|{s}"], valid).astype(np.int64) for s in neuron.recorded} if trace == "states" else {}
+    )
     return Layer(spikes=spikes if trace != "none" else None, states=states, counts=counts)
 
 
 def _kept(values: npt.NDArray[Any], valid: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return values * valid.reshape(*valid.shape, *[1] * (values.ndim - 2))
+    return np.asarray(values * valid.reshape(*valid.shape, *[1] * (values.ndim - 2)))

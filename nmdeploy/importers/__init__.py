@@ -1,8 +1,8 @@
 """Importers, one file a source.
 
-An importer module has ``SUFFIXES`` and ``load(path, *, dt=None) -> Network``, and may have ``problems(path, *, dt=None)``,
-which lists (node, kind, problem or None) of a file whose nodes cannot all be imported, else nothing. A third party registers a module under the
-entry point group ``nmdeploy.importers``.
+An importer module has ``SUFFIXES`` and ``load(path, *, dt=None) -> Network``. It may have ``problems(path, *, dt=None)``,
+which lists (node, kind, problem or None) of a file whose nodes cannot all be imported, and nothing else. A third party
+registers a module under the entry point group ``nmdeploy.importers``.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ FloatState: TypeAlias = Mapping[str, npt.NDArray[Any]]
 class Formats:
     """The number formats that a quantization asks for; defaults come from the hardware profile.
 
-    ``weight_exp_min`` and ``weight_exp_max`` are the exponents by which the chip shifts a weight as it holds it (9 bits).
+    ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits).
     """
 
     weight_bits: int = 8
@@ -69,7 +69,8 @@ class QuantizedNeuron(Frozen, ABC):
     """A population of integer neurons.
 
     ``blocks`` names the registers that advance together (shape (H, N)), ``registers`` the neuron registers (shape
-    (H,)), ``per_state`` whether block registers are recorded with their state axis, ``flags`` what is counted when it overflows, in the order in which `integrate` and `reset` return it.
+    (H,)), ``recorded`` those that a recording stores, ``per_state`` whether block registers are recorded with their
+    state axis, ``flags`` what is counted when it overflows, in the order in which `integrate` and `reset` return it.
     """
 
     kind: ClassVar[str]
@@ -177,7 +178,7 @@ class QuantizedNeuron(Frozen, ABC):
 class Neuron(Frozen, ABC):
     """A population of float neurons.
 
-    The float step is ``step(state, a) -> (state', output)``; `observe` names the magnitudes that fix the integer scales.
+    The float step is ``step(state, a) -> (state', output)``; `observe` names the magnitudes that fix the scales.
     """
 
     kind: ClassVar[str]

@@ -7,7 +7,7 @@ Float, per neuron, with synaptic sum a:
     s  = H(v - v_threshold), strict
     v <- 0 where s
 
-``alpha = 0`` is a LIF without synaptic filter, ``alpha = 0, beta = 1`` an IF neuron. Integers: docs/arithmetic.md, ``lif``.
+``alpha = 0`` is a LIF without synaptic filter, ``alpha = 0, beta = 1`` an IF neuron. Integers: docs/arithmetic.md.
 
 Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.proc.lif``.
 """

@@ -17,7 +17,7 @@ from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
-from nmdeploy.synapses.dense import QuantizedDense, chip_exponent
+from nmdeploy.synapses.dense import chip_exponent
 
 Extremes = Mapping[str, Mapping[str, FloatArray]]
 
@@ -121,14 +121,10 @@ def _a_max(network: Network, population: str) -> FloatArray:
 
 
 def _check_exponents(name: str, synapse: QuantizedSynapse, formats: Formats) -> None:
-    if not isinstance(synapse, QuantizedDense):
-        return
     low, high = formats.weight_exp_min, formats.weight_exp_max
-    pairs = [(synapse.weight_exp, synapse.sign_mode)] + [(synapse.bias_exp, "mixed")] * (synapse.bias is not None)
-    for exponent, mode in pairs:
-        held = exponent - chip_exponent(mode, synapse.bits)
-        if not low <= held <= high:
+    for exponent in synapse.chip_exponents:
+        if not low <= exponent <= high:
             raise DoesNotFit(
-                f"synapse {name!r}: weight exponent {held} is outside of {low} to {high}: "
+                f"synapse {name!r}: weight exponent {exponent} is outside of {low} to {high}: "
                 "its weights are too far from those of the other synapses of its target; rescale them"
             )

@@ -47,6 +47,6 @@ def _comparison(c: Comparison) -> Iterator[str]:
     if d is not None:
         state = "" if d.state is None else f", state {d.state}"
         yield (
-            f"first divergence: sample {d.sample}, step {d.step}, layer {d.layer}, {d.kind} of neuron {d.neuron}{state}: "
-            f"expected {d.expected}, got {d.actual}"
+            f"first divergence: sample {d.sample}, step {d.step}, layer {d.layer}, {d.kind} of neuron "
+            f"{d.neuron}{state}: expected {d.expected}, got {d.actual}"
         )

@@ -64,6 +64,11 @@ class QuantizedSynapse(Frozen, ABC):
         return self.footprint_bits * last // outputs - self.footprint_bits * first // outputs
 
     @property
+    def chip_exponents(self) -> tuple[int, ...]:
+        """Exponents of the weights as the chip holds them; the profile limits their range."""
+        return ()
+
+    @property
     def bias_synapses(self) -> int:
         """Number of synapses from a unit that sends 1 every step."""
         bias = getattr(self, "bias", None)

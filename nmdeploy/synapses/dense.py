@@ -110,6 +110,11 @@ class QuantizedDense(QuantizedSynapse):
         return np.asarray(worst, np.int64)
 
     @property
+    def chip_exponents(self) -> tuple[int, ...]:
+        weights = self.weight_exp - chip_exponent(self.sign_mode, self.bits)
+        return (weights,) if self.bias is None else (weights, self.bias_exp - chip_exponent("mixed", self.bits))
+
+    @property
     def fan_out(self) -> IntArray:
         return np.asarray((self.weight != 0).sum(0), np.int64)
 

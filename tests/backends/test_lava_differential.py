@@ -21,7 +21,14 @@ LIF_COVERS = (
     *(f"{mode} at its edge" for mode in ("mixed", "excitatory", "inhibitory")),
 )
 STATE_SPACE_COVERS = (
-    *("re_saturations", "im_saturations", "re_reset_saturations", "im_reset_saturations", "recurrent", "inserted delay"),
+    *(
+        "re_saturations",
+        "im_saturations",
+        "re_reset_saturations",
+        "im_reset_saturations",
+        "recurrent",
+        "inserted delay",
+    ),
     *(f"reset {action}" for action in ("none", "hard", "soft")),
     *("refractory hold", "refractory mask", "per-product", "per-sum", "bias synapse", "negative weight_exp"),
 )
@@ -35,7 +42,8 @@ def assert_equal_in_lava(cases: list[Case]) -> Counter[str]:
     found = [compare(a, b) for a, b in zip(expected, actual, strict=True)]
     wrong = {case.name: c.first_divergence for case, c in zip(cases, found, strict=True) if c.mismatches}
     seen = coverage(cases, expected)
-    print(f"\n{len(cases)} networks, {sum(c.values_compared for c in found)} values compared, {len(wrong)} networks differ")
+    compared = sum(c.values_compared for c in found)
+    print(f"\n{len(cases)} networks, {compared} values compared, {len(wrong)} networks differ")
     print(", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
     assert not wrong
     return seen

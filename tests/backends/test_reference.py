@@ -23,7 +23,9 @@ def assert_equal(case: Case, recording: Recording) -> None:
     found = {f"{name}|{kind}": array for name, kind, array in values(recording)}
     assert set(found) == set(traces)
     for key, array in found.items():
-        np.testing.assert_array_equal(array.astype(np.int64), np.array(traces[key], np.int64), err_msg=f"{case.name} {key}")
+        np.testing.assert_array_equal(
+            array.astype(np.int64), np.array(traces[key], np.int64), err_msg=f"{case.name} {key}"
+        )
     for name, neuron in case.network.populations.items():
         counted = {flag: recording.total(name, flag) for flag in neuron.flags}
         assert counted == {flag: overflows[name][flag] for flag in neuron.flags}, f"{case.name} {name}"

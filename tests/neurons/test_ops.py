@@ -30,7 +30,7 @@ def test_rz(x: int, k: int) -> None:
     assert both(rz, [x], k) == [simulator.rz(x, k)]
 
 
-@pytest.mark.parametrize("k", range(0, 62))
+@pytest.mark.parametrize("k", range(62))
 def test_rz_at_every_edge(k: int) -> None:
     assert both(rz, EDGES, k) == [simulator.rz(x, k) for x in EDGES]
 

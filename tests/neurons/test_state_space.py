@@ -44,16 +44,17 @@ def test_an_unstable_pole_may_stay_unstable() -> None:
 
 
 def test_a_pole_beyond_its_format_is_refused() -> None:
-    with pytest.raises(UnsupportedParameter, match="limit 7.99"):
+    with pytest.raises(UnsupportedParameter, match=r"limit 7\.99"):
         quantize_poles("n", np.array([[9.0 + 0j]]), 12, LIMIT)
 
 
 def population(**fields: object) -> QuantizedStateSpace:
     one = np.ones((1, 1), int)
     base = {
-        **dict(rounding="per-product", state_bits=24, coefficient_bits=16, frac_a=12, frac_b=0, frac_c=15, frac_d=15),
+        **{"rounding": "per-product", "state_bits": 24, "coefficient_bits": 16},
+        **{"frac_a": 12, "frac_b": 0, "frac_c": 15, "frac_d": 15},
         **dict.fromkeys(("a_re", "a_im", "b_re", "b_im", "c_re", "c_im"), one),
-        **dict(d=[0], bias=[0], vth=[0]),
+        **{"d": [0], "bias": [0], "vth": [0]},
     }
     return QuantizedStateSpace(**(base | fields))  # type: ignore[arg-type]
 

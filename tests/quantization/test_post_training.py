@@ -31,7 +31,9 @@ def lif_network(scale: float = 1.0, alpha: float = 0.5, beta: float = 0.9) -> Ne
 def test_the_unit_of_the_weights_does_not_matter(scale: float) -> None:
     """Scaling weights and thresholds alike changes a network's numbers, not its integers."""
     inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
-    one, other = (quantize_network(n, Formats(), extremes=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale)))
+    one, other = (
+        quantize_network(n, Formats(), extremes=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale))
+    )
     assert np.array_equal(one.synapses["s"].weight, other.synapses["s"].weight)  # type: ignore[attr-defined]
     assert np.array_equal(one.populations["n"].vth, other.populations["n"].vth)  # type: ignore[attr-defined]
 
@@ -45,7 +47,7 @@ def test_without_data_the_scales_are_static_bounds_and_say_so() -> None:
 
 
 def test_without_data_a_neuron_without_leak_is_refused() -> None:
-    with pytest.raises(BadOption, match="node 'n'.*--data"):
+    with pytest.raises(BadOption, match=r"node 'n'.*--data"):
         quantize_network(lif_network(beta=1.0), Formats())
 
 

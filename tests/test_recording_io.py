@@ -1,0 +1,101 @@
+"""Recordings on disk: what is read is what was written, by h5py alone too; damage is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from networks import Case, lif_case, state_space_case
+
+from nmdeploy import pipeline
+from nmdeploy.errors import BadFile
+from nmdeploy.frozen import same
+from nmdeploy.recording import TRACES, Recording
+from nmdeploy.recording_io import read_recording, write_recording
+from nmdeploy.samples import Data
+
+CASES = (lif_case(1), state_space_case(2))
+
+
+def recorded(case: Case, trace: str) -> Recording:
+    samples = len(case.inputs)
+    data = Data(case.inputs[:, :20], None, np.full(samples, 15, np.int64))
+    return pipeline.run(case.network, data, trace=trace)
+
+
+@pytest.mark.parametrize("trace", TRACES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_reads_what_was_written(tmp_path: Path, case: Case, trace: str) -> None:
+    recording = recorded(case, trace)
+    write_recording(recording, tmp_path / "r.h5")
+    read = read_recording(tmp_path / "r.h5")
+    assert same(vars(read), vars(recording))
+    assert list(read.layers) == list(recording.layers)
+    assert (read.output.dtype == bool) == recording.spiking
+
+
+def test_layout_for_other_programs(tmp_path: Path) -> None:
+    recording = recorded(CASES[0], "states")
+    write_recording(recording, tmp_path / "r.h5")
+    with h5py.File(tmp_path / "r.h5") as file:
+        assert set(file) == {"output", "layers", "lengths"}
+        assert list(file["output"]) == ["spikes" if recording.spiking else "readout"]
+        assert file["layers/layer0/spikes"].shape == recording.layers["layer0"].spikes.shape  # type: ignore[union-attr]
+        assert set(file["layers/layer0/states"]) == {"u", "v"}
+        assert file["layers/layer0/counts/spikes"].shape == (1,)
+        assert dict(file.attrs) == {
+            "model_sha256": recording.model_sha256,
+            "backend": "embedded",
+            "version": recording.version,
+            "latency": recording.latency,
+            "seed": 0,
+        }
+
+
+def test_replaces_an_existing_file_as_a_whole(tmp_path: Path) -> None:
+    recording = recorded(CASES[0], "none")
+    write_recording(recording, tmp_path / "r.h5")
+    write_recording(replace(recording, seed=7), tmp_path / "r.h5")
+    assert read_recording(tmp_path / "r.h5").seed == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["r.h5"]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(999)])
+def test_no_recording(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.h5").write_bytes(content)
+    with pytest.raises(BadFile, match=r"r\.h5: .* no recording"):
+        read_recording(tmp_path / "r.h5")
+    for path in (tmp_path, tmp_path / "gone.h5"):
+        with pytest.raises(BadFile, match="check the path"):
+            read_recording(path)
+
+
+def test_another_hdf5_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "r.h5", "w") as file:
+        file["layers"] = 3
+        file["output/spikes"] = "text"
+    with pytest.raises(BadFile, match="no recording"):
+        read_recording(tmp_path / "r.h5")
+
+
+def test_damage_is_refused_or_read(tmp_path: Path) -> None:
+    """No seal protects a recording; but no damage may end in anything else than `BadFile`, or never end."""
+    path = tmp_path / "r.h5"
+    write_recording(recorded(CASES[0], "spikes"), path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for bit in [*range(0, 8 * 3000, 97), *rng.integers(0, 8 * len(content), 200)]:
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << int(bit) % 8
+        path.write_bytes(changed)
+        try:
+            read_recording(path)
+        except BadFile as error:
+            assert "\n" not in str(error)
+    for length in range(0, len(content), len(content) // 50):
+        path.write_bytes(content[:length])
+        with pytest.raises(BadFile):
+            read_recording(path)

@@ -1,0 +1,120 @@
+"""Samples from .npz files: what is taken and how, and damage of any bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nmdeploy.errors import BadData, BadFile
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network import Input
+from nmdeploy.samples import Data, load_data
+
+SPIKES = Input((2,))
+GRADED = Input((2,), FixedPoint(bits=5, frac=4, signed=False))
+SIGNED = Input((2,), FixedPoint(bits=4, frac=2))
+
+
+def saved(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def test_integers_are_codes(tmp_path: Path) -> None:
+    for kind in (bool, np.uint8, np.int32, np.uint64, ">i2"):
+        inputs = np.array([[[0, 1], [1, 1]]], kind)
+        codes = load_data(saved(tmp_path / "a.npz", inputs=inputs), SPIKES).codes
+        assert codes.dtype == np.int64
+        assert codes.tolist() == [[[0, 1], [1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("expected", "values", "codes"),
+    [
+        (GRADED, [0.0, 1.9375], [0, 31]),
+        (GRADED, [0.5, 1 / 16], [8, 1]),
+        (GRADED, [0.09375, 0.03125], [2, 0]),  # ties to even
+        (SIGNED, [-2.0, 1.75], [-8, 7]),
+        (SPIKES, [0.0, 1.0], [0, 1]),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_floats_are_quantized(
+    tmp_path: Path, expected: Input, values: list[float], codes: list[int], kind: type
+) -> None:
+    path = saved(tmp_path / "a.npz", inputs=np.array([[values]], kind))
+    assert load_data(path, expected).codes.tolist() == [[codes]]
+
+
+def test_channels_may_have_the_input_shape_or_be_flat(tmp_path: Path) -> None:
+    expected = Input((2, 3))
+    inputs = np.arange(24).reshape(2, 2, 2, 3) % 2
+    whole = load_data(saved(tmp_path / "a.npz", inputs=inputs), expected)
+    flat = load_data(saved(tmp_path / "b.npz", inputs=inputs.reshape(2, 2, 6)), expected)
+    assert whole.codes.shape == (2, 2, 6)
+    assert np.array_equal(whole.codes, flat.codes)
+
+
+def test_labels_and_lengths(tmp_path: Path) -> None:
+    inputs = np.zeros((3, 4, 2), int)
+    plain = load_data(saved(tmp_path / "a.npz", inputs=inputs), SPIKES)
+    assert plain.labels is None
+    assert plain.lengths.tolist() == [4, 4, 4]
+    path = saved(tmp_path / "b.npz", inputs=inputs, labels=[0, 9, 1], lengths=np.array([1, 4, 2], np.uint8))
+    data = load_data(path, SPIKES, classes=10)
+    assert data.labels is not None
+    assert (data.labels.tolist(), data.lengths.tolist()) == ([0, 9, 1], [1, 4, 2])
+    with pytest.raises(BadData, match=r"'labels' holds 0 to 9, allowed is 0 to 8"):
+        load_data(path, SPIKES, classes=9)
+
+
+def test_first(tmp_path: Path) -> None:
+    data = load_data(saved(tmp_path / "a.npz", inputs=np.zeros((3, 4, 2), int), labels=[0, 1, 2]), SPIKES)
+    part = data.first(2)
+    assert part.samples == 2
+    assert part.labels is not None and part.labels.tolist() == [0, 1]
+    assert data.first(None).samples == data.first(99).samples == 3
+
+
+def same(a: Data, b: Data) -> bool:
+    pairs = ((a.codes, b.codes), (a.labels, b.labels), (a.lengths, b.lengths))
+    return all(np.array_equal(x, y) for x, y in pairs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_any_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, save: Any) -> None:
+    """Time stamps and attributes of a zip's members are under no checksum; names and arrays are."""
+    path = tmp_path / "a.npz"
+    rng = np.random.default_rng(0)
+    save(path, inputs=rng.integers(0, 2, (3, 4, 2)), labels=rng.integers(0, 9, 3), lengths=rng.integers(1, 5, 3))
+    content, good = path.read_bytes(), load_data(path, SPIKES, classes=9)
+    for bit in range(0, 8 * len(content), 5):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            assert same(load_data(path, SPIKES, classes=9), good), f"bit {bit}"
+        except (BadFile, BadData) as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+
+
+def test_truncated_anywhere(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", inputs=np.zeros((3, 4, 2), int))
+    content = path.read_bytes()
+    for length in range(0, len(content), 11):
+        path.write_bytes(content[:length])
+        with pytest.raises(BadFile, match=r"damaged or no \.npz file|holds an object array or a pickle"):
+            load_data(path, SPIKES)
+
+
+def test_a_header_that_claims_the_world(tmp_path: Path) -> None:
+    import zipfile
+
+    header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776, 1024, 2), }"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("inputs.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(BadFile, match="damaged"):
+        load_data(tmp_path / "a.npz", SPIKES)

@@ -1,0 +1,68 @@
+"""What a command imports decides how fast it answers: modules are counted here, never seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Model
+
+from nmdeploy.demo import CHECKPOINT
+
+FRAMEWORKS = {"torch", "norse", "snntorch", "nirtorch", "matplotlib", "numba", "sklearn", "scipy", "pandas", "lava"}
+ON_TERMINALS = {"rich", "pygments"}
+EVERYTHING = FRAMEWORKS | ON_TERMINALS | {"numpy", "h5py", "nir", "safetensors", "importlib.metadata"}
+PROGRAM = """
+import json, sys
+from nmdeploy.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    sys.stderr.write(json.dumps(sorted(sys.modules)))
+"""
+
+
+def imported(folder: Path, *arguments: object) -> set[str]:
+    """Modules that a command leaves behind."""
+    outcome = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return set(json.loads(outcome.stderr))
+
+
+@pytest.mark.parametrize(
+    ("line", "without"),
+    [
+        ("--help", EVERYTHING | {"nmdeploy.pipeline", "nmdeploy.profile", "tomllib"}),
+        ("--version", EVERYTHING),
+        ("simulate --help", EVERYTHING),
+        ("profiles", EVERYTHING | {"nmdeploy.pipeline"}),
+        ("profiles loihi2", EVERYTHING | {"nmdeploy.pipeline"}),
+        (
+            "inspect MODEL",
+            FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors", "nmdeploy.pipeline", "importlib.metadata"},
+        ),
+        ("inspect CHECKPOINT", FRAMEWORKS | ON_TERMINALS | {"nir", "nmdeploy.pipeline"}),
+        ("check MODEL", FRAMEWORKS | ON_TERMINALS | {"nir"}),
+        ("check CHECKPOINT", FRAMEWORKS | ON_TERMINALS | {"nir"}),
+        ("export CHECKPOINT --data DATA -o out.nir", FRAMEWORKS | ON_TERMINALS),
+        ("simulate MODEL --data DATA --trace states -o out.h5", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
+        ("verify MODEL --data DATA --against reference", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
+        ("report MODEL --data DATA", FRAMEWORKS | {"nir", "safetensors"}),
+        ("report MODEL --data DATA -o out.json", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
+    ],
+)
+def test_imports_only_what_it_needs(line: str, without: set[str], digits_model: Model, tmp_path: Path) -> None:
+    places = {"MODEL": digits_model.path, "DATA": digits_model.data, "CHECKPOINT": CHECKPOINT}
+    found = imported(tmp_path, *(places.get(word, word) for word in line.split()))
+    assert found & without == set()
+
+
+def test_import_of_the_package_costs_nothing() -> None:
+    program = "import sys, nmdeploy; sys.exit(any(name in sys.modules for name in sys.argv[1:]))"
+    heavy = [*EVERYTHING, "click", "nmdeploy.pipeline"]
+    assert subprocess.run([sys.executable, "-c", program, *heavy], check=False).returncode == 0
