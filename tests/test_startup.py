@@ -51,7 +51,6 @@ def imported(folder: Path, *arguments: object) -> set[str]:
         ("check CHECKPOINT", FRAMEWORKS | ON_TERMINALS | {"nir"}),
         ("export CHECKPOINT --data DATA -o out.nir", FRAMEWORKS | ON_TERMINALS),
         ("simulate MODEL --data DATA --trace states -o out.h5", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
-        ("verify MODEL --data DATA --against reference", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
         ("report MODEL --data DATA", FRAMEWORKS | {"nir", "safetensors"}),
         ("report MODEL --data DATA -o out.json", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
     ],

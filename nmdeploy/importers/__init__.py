@@ -1,6 +1,6 @@
 """Importers, one file a source.
 
-An importer module has ``SUFFIXES`` and ``load(path, *, dt=None) -> Network``. It may have ``problems(path, *, dt=None)``,
+An importer module has ``SUFFIXES`` and ``load(path, *, dt=None) -> Network``. It may have ``problems(path, *, dt)``,
 which lists (node, kind, problem or None) of a file whose nodes cannot all be imported, and nothing else. A third party
 registers a module under the entry point group ``nmdeploy.importers``.
 """

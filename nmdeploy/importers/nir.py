@@ -89,8 +89,11 @@ def load(path: Path, *, dt: float | None = None) -> Network:
 
 
 def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
-    """Every node with its type and what is wrong with its own fields; empty if nothing is."""
-    nodes, _ = flat_graph(path, read_tree(path, load_bytes(path)))
+    """Every node with its type and what is wrong with its own fields; empty if nothing is, or the file is ours."""
+    content = load_bytes(path)
+    if is_sealed(content):
+        return []
+    nodes, _ = flat_graph(path, nir_io.foreign_tree(path, content))
     found: list[tuple[str, str, str | None]] = []
     for name, fields in nodes.items():
         try:

