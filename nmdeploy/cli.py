@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nmdeploy.samples import Data
 
 FILE = click.Path(dir_okay=True, path_type=str)
+AGAIN_SECONDS = 0.05
 
 
 class _OneLineErrors(click.Group):
@@ -51,22 +52,40 @@ class _OneLineErrors(click.Group):
             sys.exit(128 + signal.SIGPIPE)
 
 
+class _Stopped(SystemExit):
+    """Unwinds the stack after a signal."""
+
+
 @contextmanager
 def _tidy_signals() -> Iterator[list[int]]:
-    """Until the end of the block, let SIGINT, SIGTERM and SIGHUP unwind the stack, so that everything is cleaned up."""
+    """Until the end of the block, let SIGINT, SIGTERM and SIGHUP unwind the stack, so that everything is cleaned up.
+
+    Python drops an exception that is raised while an object is deleted or in a callback from C: it is raised again.
+    """
     stopped: list[int] = []
+    report = sys.unraisablehook
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        stopped.append(number)
-        sys.exit(128 + number)
+        if number != signal.SIGALRM:
+            stopped.append(number)
+        raise _Stopped(128 + stopped[0])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    def dropped(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, _Stopped):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        else:
+            report(unraisable)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
+    sys.unraisablehook = dropped
     try:
         yield stopped
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
         if signal.SIGINT in stopped:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import UnsupportedParameter
-from nmdeploy.neurons.base import FloatArray, Neuron
+from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.nir_file import Tree
@@ -106,7 +106,7 @@ def integers(name: str, key: str, values: Values, low: int = 1, high: int = 1 <<
 class Population:
     """A population's neuron without the bias of its synapses, and the factor on its incoming weights."""
 
-    neuron: Neuron
+    neuron: LIF | Integrator
     gain: FloatArray
 
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from nmdeploy.errors import BadFile, UnsupportedParameter
 from nmdeploy.nir_file import Tree
-from nmdeploy.nir_nodes import PASSING, POPULATIONS, PORT, SILENT, SYNAPSES, Values, integers, numbers
+from nmdeploy.nir_nodes import PASSING, POPULATIONS, PORT, ROUNDING, SILENT, SYNAPSES, Values, integers, numbers
 
 Shape = tuple[int, ...]
 Nodes = dict[str, Tree]
 Edges = dict[tuple[str, str], None]
 
+DELAY_MAX = 1 << 16
 LONGEST = 16
 """Most passing nodes in a row."""
 
@@ -66,6 +67,21 @@ class Topology:
                         f"node {name!r}: shape {expected}, where {wire.source!r} sends {shape}: export the file again"
                     )
         return shape
+
+    def steps(self, wire: Wire, dt: float) -> int:
+        """Steps of length `dt` of the Delay nodes on a wire."""
+        steps = 0
+        for name in (name for name in wire.via if self.types[name] == "Delay"):
+            seconds = self.values[name]["delay"]
+            exact = float(seconds.flat[0]) / dt
+            whole = 0 <= exact <= DELAY_MAX and abs(exact - round(exact)) <= ROUNDING * max(exact, 1)
+            if not whole or (seconds != seconds.flat[0]).any():
+                raise UnsupportedParameter(
+                    f"node {name!r}: delay = {seconds.min():g} to {seconds.max():g} s: takes one whole number of steps "
+                    f"of {dt:g} s, 0 to {DELAY_MAX}, for all channels"
+                )
+            steps += round(exact)
+        return steps
 
 
 def topology(path: object, tree: Tree) -> Topology:

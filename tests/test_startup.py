@@ -31,7 +31,7 @@ def imported(folder: Path, *arguments: object) -> set[str]:
         [sys.executable, "-c", PROGRAM, *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
     )
     assert outcome.returncode == 0, outcome.stderr
-    return set(json.loads(outcome.stderr))
+    return set(json.loads(outcome.stderr.splitlines()[-1]))
 
 
 @pytest.mark.parametrize(

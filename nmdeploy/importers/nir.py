@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,14 +35,13 @@ from nmdeploy import nir_io
 from nmdeploy.errors import BadFile, BadOption, NmdeployError, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import BINARY, Edge, Input, Network
-from nmdeploy.neurons.base import FloatArray, Neuron
+from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.nir_file import is_sealed, load_bytes, read_tree
 from nmdeploy.nir_nodes import (
     DIAGONAL_MAX,
     POPULATIONS,
-    ROUNDING,
     SILENT,
     SYNAPSES,
     WEIGHTS,
@@ -54,7 +55,6 @@ from nmdeploy.nir_topology import Shape, Topology, Wire, check_wires, feedback, 
 from nmdeploy.synapses.dense import Dense
 
 SUFFIXES = (".nir",)
-DELAY_MAX = 1 << 16
 
 Path = str | os.PathLike[str]
 
@@ -81,11 +81,9 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     ours = is_sealed(content)
     stored, codes = _of_ours(path) if ours else (None, BINARY)
     tree = read_tree(path, content) if ours else nir_io.foreign_tree(path, content)
-    try:
+    with _naming(path):
         graph = topology(path, tree)
         return _Import(graph, _time_step(path, dt, stored)).network(codes)
-    except NmdeployError as error:
-        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
@@ -93,7 +91,8 @@ def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str
     content = load_bytes(path)
     if is_sealed(content):
         return []
-    nodes, _ = flat_graph(path, nir_io.foreign_tree(path, content))
+    with _naming(path):
+        nodes, _ = flat_graph(path, nir_io.foreign_tree(path, content))
     found: list[tuple[str, str, str | None]] = []
     for name, fields in nodes.items():
         try:
@@ -102,6 +101,15 @@ def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str
         except UnsupportedParameter as error:
             found.append((name, fields["type"], str(error)))
     return found if any(problem for _, _, problem in found) else []
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's name before what is wrong in it."""
+    try:
+        yield
+    except NmdeployError as error:
+        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _of_ours(path: Path) -> tuple[float, FixedPoint]:
@@ -225,23 +233,8 @@ class _Import:
                 f"node {self.exit!r}: shape {expected}, where {self.shapes[self.output]} arrives: export the file again"
             )
 
-    def _delay(self, wire: Wire) -> int:
-        """Steps of the Delay nodes on a wire."""
-        steps = 0
-        for name in (name for name in wire.via if self.graph.types[name] == "Delay"):
-            seconds = self.graph.values[name]["delay"]
-            exact = float(seconds.flat[0]) / self.dt
-            whole = 0 <= exact <= DELAY_MAX and abs(exact - round(exact)) <= ROUNDING * max(exact, 1)
-            if not whole or (seconds != seconds.flat[0]).any():
-                raise UnsupportedParameter(
-                    f"node {name!r}: delay = {seconds.min():g} to {seconds.max():g} s: takes one whole number of steps "
-                    f"of {self.dt:g} s, 0 to {DELAY_MAX}, for all channels"
-                )
-            steps += round(exact)
-        return steps
-
     def _edges(self) -> list[Edge]:
-        delays = {(link.name, wire): self._delay(wire) for link in self.links for wire in link.wires}
+        delays = {(link.name, wire): self.graph.steps(wire, self.dt) for link in self.links for wire in link.wires}
         delayed: dict[tuple[str, str], bool] = {}
         for link in self.links:
             for wire in link.wires:
@@ -276,7 +269,7 @@ class _Import:
                 weight, own = _folded(link, made.gain)
                 bias = bias if own is None or filtered else bias + own
                 _add(nodes, link.name, Dense(weight, own if filtered else None))
-            _add(nodes, name, _biased(made.neuron, bias))
+            _add(nodes, name, replace(made.neuron, bias=made.neuron.bias + bias))
         readout = "last" if self.graph.types[self.output] in SILENT else "sum"
         return Network(nodes, tuple(self._edges()), self.dt, self.output, readout)
 
@@ -291,13 +284,6 @@ def _folded(link: _Link, gain: FloatArray) -> tuple[FloatArray, FloatArray | Non
             f"node {link.name!r}: its weights times the resistances of {link.target!r} are not finite: rescale them"
         )
     return weight, bias
-
-
-def _biased(neuron: Neuron, bias: FloatArray) -> Neuron:
-    if isinstance(neuron, LIF):
-        return LIF(neuron.alpha, neuron.beta, neuron.v_threshold, neuron.bias + bias)
-    assert isinstance(neuron, Integrator)
-    return Integrator(neuron.beta, neuron.bias + bias)
 
 
 def _add(nodes: dict[str, Any], name: str, node: Any) -> None:

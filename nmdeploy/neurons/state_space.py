@@ -27,6 +27,7 @@ from nmdeploy.neurons.base import Drive, FloatArray, FloatState, Formats, IntArr
 from nmdeploy.neurons.state_space_integer import MODES, RESETS, QuantizedStateSpace
 
 ComplexArray = npt.NDArray[np.complex128]
+FREE = 1000  # an exponent that nothing limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,14 +202,16 @@ def _output_scales(c: ComplexArray, d: FloatArray, limit: int, frac_c: int) -> t
     The largest coefficient C of a neuron fills its width, unless its D would then exceed its own even without fraction.
     """
     largest = np.maximum(np.abs(c.real), np.abs(c.imag)).max(1)
-    of_c = np.floor(
-        np.log2(limit / np.where(largest > 0, largest, np.inf), where=largest > 0, out=np.full(len(d), 1e3))
-    )
-    of_d = np.floor(np.log2(limit / np.abs(d), where=d != 0, out=np.full(len(d), 1e3)))
-    frac_y = np.minimum(of_c - frac_c, of_d)
-    frac_y = np.where(frac_y > 900, 0, frac_y).astype(np.int64)
+    frac_y = np.minimum(_exponents(limit, largest) - frac_c, _exponents(limit, np.abs(d)))
+    frac_y = np.where(frac_y > FREE // 2, 0, frac_y)
     frac_d = power_below(limit, float(np.abs(np.ldexp(d, frac_y)).max(initial=0.0)), default=frac_c)
     return frac_y, min(frac_c, frac_d)
+
+
+def _exponents(limit: int, magnitudes: FloatArray) -> IntArray:
+    """The largest e with ``magnitude * 2**e <= limit``, element by element; `FREE` for a magnitude of 0."""
+    exponents = np.floor(np.log2(limit / np.where(magnitudes > 0, magnitudes, 1.0)))
+    return np.where(magnitudes > 0, exponents, FREE).astype(np.int64)
 
 
 def quantize_poles(name: str, a: ComplexArray, frac: int, limit: int) -> tuple[ComplexArray, list[str]]:
