@@ -44,7 +44,7 @@ OUTSIDE = {
         "chip_exponent",
     ),
     *("row_magnitudes", "sign_mode", "_bias_codes", "inputs_met", "footprint_between", "bias_synapses"),
-    *("chip_exponents", "nir_primitives"),
+    *("chip_exponents", "frac_max", "nir_primitives"),
 }
 # Ends of stored formats: the integer step does not use them; tests/neurons/test_lif.py holds them.
 FORMAT_LIMITS = {"VTH_MAX", "BIAS_MANT_MAX"}

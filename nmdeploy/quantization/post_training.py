@@ -17,7 +17,6 @@ from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
-from nmdeploy.synapses.dense import chip_exponent
 
 Extremes = Mapping[str, Mapping[str, FloatArray]]
 
@@ -76,13 +75,13 @@ def quantize_population(
     fracs = {s: _source_frac(network, s) for s in incoming}
     gain = _gain(neuron, list(incoming.values()), formats)
     offered = {s: synapse.frac(gain, formats) + fracs[s] for s, synapse in incoming.items()}
-    shift_max = formats.weight_exp_max + chip_exponent("mixed", formats.weight_bits)
+    most = [synapse.frac_max(gain, formats) + fracs[s] for s, synapse in incoming.items()]
     drive = Drive(
         gain=gain,
         frac=max(offered.values(), default=0),
         a_max=_a_max(network, name) * gain,
         extremes=extremes,
-        frac_max=min(offered.values(), default=0) + shift_max,
+        frac_max=min(most, default=0),
     )
     quantized, notes = neuron.quantize(name, drive, formats)
     synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], formats) for s in incoming}

@@ -112,6 +112,10 @@ class Synapse(Frozen, ABC):
     def frac(self, gain: FloatArray, formats: Formats) -> int:
         """Fraction bits at which the weights times `gain` fill their width."""
 
+    def frac_max(self, gain: FloatArray, formats: Formats) -> int:
+        """Most fraction bits that the sum can have: the weights', and the largest shift that the chip allows."""
+        return self.frac(gain, formats) + formats.weight_exp_max
+
     @abstractmethod
     def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, formats: Formats) -> QuantizedSynapse:
         """Integer synapses whose sums have `frac_in` fraction bits, for a source with `source_frac`."""

@@ -172,6 +172,9 @@ class Dense(Synapse):
         largest = float(np.abs(self.weight * gain[:, None]).max(initial=0.0))
         return power_below(max(high, -low, 1) + 0.49, largest, default=formats.weight_bits)
 
+    def frac_max(self, gain: FloatArray, formats: Formats) -> int:
+        return super().frac_max(gain, formats) + chip_exponent(self.sign_mode(formats), formats.weight_bits)
+
     def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, formats: Formats) -> QuantizedDense:
         mode, frac = self.sign_mode(formats), self.frac(gain, formats)
         bias_frac, bias = _bias_codes(self.bias, gain, frac_in, formats.weight_bits)

@@ -51,6 +51,20 @@ def test_without_data_a_neuron_without_leak_is_refused() -> None:
         quantize_network(lif_network(beta=1.0), Formats())
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0, 0.0])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("threshold", [1e-3, 1.0, 1e4])
+def test_exponents_stay_within_the_chip(sign: float, bits: int, threshold: float) -> None:
+    """Whatever the sign mode and however large the threshold: the scale is lowered before an exponent is exceeded."""
+    weight = np.random.default_rng(3).normal(size=(6, 3))
+    weight = np.abs(weight) * sign if sign else weight
+    nodes: dict[str, Any] = {"i": Input((3,)), "s": Dense(weight), "n": LIF(np.full(6, 0.5), 0.9, threshold)}
+    network = Network(nodes, (Edge("i", "s"), Edge("s", "n")), 1e-3, "n")
+    formats = Formats(weight_bits=bits, sign_modes=("mixed", "excitatory", "inhibitory"))
+    q = quantize_network(network, formats)
+    assert all(-8 <= e <= 7 for e in q.synapses["s"].chip_exponents)
+
+
 def test_weights_too_far_apart_for_the_exponents_are_refused() -> None:
     network = lif_network()
     nodes = dict(network.nodes) | {"far": Dense(np.full((6, 3), 1e-6))}
