@@ -1,4 +1,4 @@
-"""The bytes of a ``.nir`` file: the seal in its user block, its HDF5 tree, and the replacement of a file in one step.
+"""The bytes of a ``.nir`` file: the seal in its user block, and its HDF5 tree.
 
 HDF5 lets a file start with a user block that its readers skip. Ours is 512 bytes: a magic line, the SHA-256 of
 everything behind the block, and zeros; so a changed bit anywhere in a file of ours is found before HDF5 sees it.
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +24,7 @@ MAGIC = b"nmdeploy-model\n"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 DEEPEST = 16
 EXPANSION = 1100
+"""Most bytes of numbers that a byte of the file can hold (gzip), and the price of a text, which is never packed."""
 SPARE = 1 << 20
 HDF5_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, OverflowError)
 
@@ -40,38 +39,6 @@ def load_bytes(path: str | os.PathLike[str]) -> bytes:
         raise BadFile(f"{path}: there is no such file: check the path") from None
     except (OSError, ValueError) as error:
         raise BadFile(f"{path}: cannot be read ({_why(error)}): check the path and its permissions") from None
-
-
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put `content` at `path` in one step: a reader sees the old file or the new one, never a part.
-
-    Raises
-    ------
-    BadFile
-        The folder is missing or not writable, the disk is full, ...; nothing is left behind.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise BadFile(f"{path}: is a folder: give the name of a file in it")
-    draft = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-    try:
-        try:
-            _write_through(draft, content)
-            draft.replace(path)
-        finally:
-            with suppress(OSError):
-                draft.unlink()
-    except (OSError, ValueError) as error:
-        raise BadFile(
-            f"{path}: cannot be written ({_why(error)}): choose a writable folder with {len(content)} bytes to spare"
-        ) from None
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _why(error: Exception) -> str:
@@ -134,7 +101,7 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
 
     try:
         with h5py.File(BytesIO(content), "r") as file:
-            walk = _Walk(str(path), EXPANSION * len(content) + SPARE)
+            walk = _Walk(str(path), content)
             return {"": walk.dataset(file, only)} if only else walk.group(file, 0)
     except BadFile:
         raise
@@ -145,9 +112,10 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
 class _Walk:
     """Reads a tree of bounded size and depth: a damaged file may claim any shape, and link a group into itself."""
 
-    def __init__(self, path: str, budget: int) -> None:
+    def __init__(self, path: str, content: bytes) -> None:
         self.path = path
-        self.budget = budget
+        self.content = content
+        self.budget = EXPANSION * len(content) + SPARE
         self.seen: set[int] = set()
 
     def group(self, group: Any, depth: int) -> Tree:
@@ -190,14 +158,30 @@ class _Walk:
 
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or dataset.is_virtual or dataset.external:
             raise BadFile(f"{self.path}: {dataset.name}: is no plain dataset: export it again")
-        self.budget -= dataset.size * dataset.dtype.itemsize
+        is_text = h5py.check_string_dtype(dataset.dtype) is not None
+        self.budget -= dataset.size * (EXPANSION if is_text else dataset.dtype.itemsize)
         if self.budget < 0:
             raise BadFile(f"{self.path}: {dataset.name}: claims more data than the file can hold: export it again")
-        if h5py.check_string_dtype(dataset.dtype):
+        if is_text:
+            self._check_lengths(dataset)
             return _text(dataset[()])
         if dataset.dtype.kind not in "fiub":
             raise BadFile(f"{self.path}: {dataset.name}: has type {dataset.dtype}: NIR files hold numbers and texts")
         return np.asarray(dataset[()])
+
+    def _check_lengths(self, dataset: Any) -> None:
+        """Texts lie as (length, address, index) of 4, 8 and 4 bytes; HDF5 would allocate any length."""
+        import h5py
+        import numpy as np
+
+        offset = dataset.id.get_offset()
+        if offset is not None and h5py.check_string_dtype(dataset.dtype).length is None:
+            stored = self.content[offset : offset + 16 * dataset.size]
+            lengths = np.frombuffer(stored[: len(stored) // 16 * 16], "<u4")[::4]
+            if lengths.max(initial=0) > len(self.content):
+                raise BadFile(
+                    f"{self.path}: {dataset.name}: a text of {lengths.max()} bytes, over the file's: export again"
+                )
 
 
 def _text(value: Any) -> Any:

@@ -6,7 +6,7 @@ fixed rule, so that a reader of ours can compute and compare them.
 
 A graph is plain data, laid out as NIR's HDF5 file is: `nodes` maps names to fields (``type`` and arrays), `edges` are
 pairs of names. In the discrete reading of NIR (Euler with dt, see ``nmdeploy.importers.nir``) a loop is delayed by one
-step, so a recurrence of delay 1 needs no ``Delay`` node.
+step, so a recurrence of delay 1 needs no ``Delay`` node; all integrators of a state-space population advance together.
 
 Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
 """

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadFile, NmdeployError
+from nmdeploy.files import write_bytes
 from nmdeploy.network import Input, QuantizedNetwork
-from nmdeploy.nir_file import Tree, check_seal, is_sealed, load_bytes, read_tree, replace_file, seal, with_user_block
+from nmdeploy.nir_file import Tree, check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
 from nmdeploy.nir_graph import Primitives, primitives
 from nmdeploy.nir_model import (
     DATASET,
@@ -59,7 +60,7 @@ def write(q: QuantizedNetwork, path: Path) -> list[str]:
         The path cannot be written.
     """
     graph = primitives(q)
-    replace_file(path, seal(with_user_block(_nir_bytes(graph, model_json(q)))))
+    write_bytes(path, seal(with_user_block(_nir_bytes(graph, model_json(q)))))
     return reader_notes(q, graph)
 
 

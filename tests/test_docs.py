@@ -49,7 +49,7 @@ def test_doctests_of_modules(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_examples_of_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks with a title are files, which tests/test_extending.py runs."""
+    """Blocks with a title are files, which tests/test_extending.py and tests/lava/test_lava_docs.py run."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for language, rest, text in FENCED.findall(page.read_text("utf-8")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ class Run:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if os.readlink(entry / "cwd").startswith(str(self.temporary)):
+                if str((entry / "cwd").readlink()).startswith(str(self.temporary)):
                     found.append(entry)
                     self.shared |= {
                         str(link.readlink()) for link in (entry / "fd").iterdir() if "/dev/shm/" in str(link.readlink())
@@ -181,7 +182,5 @@ def wait():
     time.sleep(20)
 cli.main(["wait"])
 """
-    import sys
-
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (outcome.returncode, outcome.stderr) == (128 + signal.SIGTERM, "")

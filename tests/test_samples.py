@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,6 @@ def test_truncated_anywhere(tmp_path: Path) -> None:
 
 
 def test_a_header_that_claims_the_world(tmp_path: Path) -> None:
-    import zipfile
-
     header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776, 1024, 2), }"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("inputs.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)

@@ -7,6 +7,7 @@ and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -223,10 +224,10 @@ def _plain(value: Any) -> Any:
 def power_below(limit: float, magnitude: float, default: int = 0) -> int:
     """The largest integer e with ``magnitude * 2**e <= limit``; `default` for magnitude 0.
 
-    >>> power_below(127, 1.0), power_below(127, 127.0), power_below(127, 128.0)
-    (6, 0, -1)
+    >>> power_below(127, 1.0), power_below(127, 127.0), power_below(127, 128.0), power_below(127, 5e-324)
+    (6, 0, -1, 1080)
     """
     if magnitude <= 0:
         return default
-    e = int(np.floor(np.log2(limit / magnitude)))
-    return e - 1 if np.ldexp(magnitude, e) > limit else e
+    (m, p), (top, q) = math.frexp(magnitude), math.frexp(limit)
+    return q - p if m <= top else q - p - 1

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadOption, DoesNotFit
+from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
+FARTHEST = 2.0**200
 Extremes = Mapping[str, Mapping[str, FloatArray]]
 
 
@@ -33,6 +34,7 @@ def static_extremes(network: Network) -> Extremes:
 
 def population_bounds(network: Network, name: str) -> Mapping[str, FloatArray]:
     """The static bounds of one population; `BadOption` where it has none."""
+    _require_range(network, name)
     return network.populations[name].bounds(name, _a_max(network, name))
 
 
@@ -70,6 +72,7 @@ def quantize_population(
     network: Network, name: str, formats: Formats, extremes: Mapping[str, FloatArray]
 ) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
     """Integers for one population and its incoming synapses, and a line for what had to be changed."""
+    _require_range(network, name)
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
     fracs = {s: _source_frac(network, s) for s in incoming}
@@ -88,6 +91,25 @@ def quantize_population(
     for source, synapse in synapses.items():
         _check_exponents(source, synapse, formats)
     return quantized, synapses, list(notes)
+
+
+def _require_range(network: Network, name: str) -> None:
+    """`UnsupportedParameter` for numbers so far from 1 that the scales would leave float64; every float32 passes."""
+    for source in (edge.source for edge in network.sources[name]):
+        _require_between(f"synapse {source!r}: weight", network.synapses[source].row_magnitudes())
+        bias = getattr(network.synapses[source], "bias", None)
+        _require_between(f"synapse {source!r}: bias", np.zeros(1) if bias is None else np.abs(bias))
+    for key, value in vars(network.populations[name]).items():
+        if isinstance(value, np.ndarray):
+            _require_between(f"node {name!r}: {key}", np.abs(value), 0.0)
+
+
+def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / FARTHEST) -> None:
+    for worst in (magnitudes.max(initial=0.0), magnitudes.min(initial=FARTHEST, where=magnitudes > 0)):
+        if worst and not low <= worst <= FARTHEST:
+            raise UnsupportedParameter(
+                f"{what}: magnitude {worst:g} is outside of {low:g} to {FARTHEST:g}: rescale the network"
+            )
 
 
 def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArray:

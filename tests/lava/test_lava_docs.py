@@ -20,7 +20,7 @@ def test_the_page_is_right(tmp_path: Path) -> None:
     model = pipeline.quantize(network, demo.PROFILE, pipeline.load_data(demo.CALIBRATION, network.input))
     pipeline.write(model, tmp_path / "model.nir")
     np.save(tmp_path / "inputs.npy", data.codes[0])
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```python[^\n]*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     # Lava's processes import the script again: it needs a main guard once it is a file.
     body = "".join(f"    {line}\n" if line else "\n" for line in example.splitlines())
     with workspace() as folder:

@@ -1,0 +1,271 @@
+"""The command line as a user meets it: what each command prints and writes, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import processes
+import pytest
+from conftest import Cli, Model
+
+from nmdeploy import __version__
+from nmdeploy.demo import CALIBRATION, CHECKPOINT
+from nmdeploy.nir_io import read
+from nmdeploy.recording_io import read_recording
+
+CORPUS = os.environ.get("NMDEPLOY_CORPUS")
+needs_corpus = pytest.mark.skipif(CORPUS is None, reason="NMDEPLOY_CORPUS names no corpus")
+COMMANDS = ("check", "demo", "doctor", "export", "inspect", "profiles", "report", "simulate", "verify")
+WRONG_BACKEND = """
+from dataclasses import replace
+from nmdeploy.backends import reference
+NAMES = ("wrong",)
+def run(network, inputs, **options):
+    recording = reference.run(network, inputs, **options)
+    name, layer = next(iter(recording.layers.items()))
+    state, values = next(iter(layer.states.items()))
+    values = values.copy()
+    values[1, 2, 3, 0] += 1
+    return replace(recording, layers={**recording.layers, name: replace(layer, states={**layer.states, state: values})})
+"""
+
+
+def extension(folder: Path, group: str, source: str) -> dict[str, str | None]:
+    """Environment in which a distribution registers one module of its own."""
+    info = folder / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\nmine = mine_extension\n")
+    (folder / "mine_extension.py").write_text(source)
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_help_and_version(cli: Cli) -> None:
+    overview = cli("--help").stdout
+    assert [line.split()[0] for line in overview.split("Commands:")[1].splitlines() if line] == sorted(COMMANDS)
+    assert "..." not in overview.split("Commands:")[1]
+    assert cli("--version").stdout == f"nmdeploy, version {__version__}\n"
+    for command in COMMANDS:
+        assert cli(command, "--help").exit_code == 0
+        assert cli(command, "-h").exit_code == 0
+
+
+def test_as_a_module() -> None:
+    outcome = processes.run("--version")
+    assert (outcome.returncode, outcome.stdout) == (0, f"nmdeploy, version {__version__}\n")
+
+
+def test_the_chain(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
+    model, recording = tmp_path / "model.nir", tmp_path / "recording.h5"
+    export = cli("export", CHECKPOINT, "--data", CALIBRATION, "--weight-bits", 4, "--state-bits", 16, "-o", model)
+    assert export.exit_code == 0
+    assert export.stdout == f"{model}: 4 populations on 4 cores of loihi2\n"
+    assert all(line.startswith("note: ") for line in export.stderr.splitlines())
+    assert {neuron.state_bits for neuron in read(model).populations.values()} >= {16}
+
+    simulate = cli("simulate", model, "--data", digits_model.data, "--trace", "spikes", "-o", recording)
+    assert (simulate.exit_code, simulate.stderr) == (0, "")
+    assert "6 samples of 64 steps on embedded" in simulate.stdout
+    assert "accuracy 1.0000\n" in simulate.stdout
+    assert "block0: spike rate 0." in simulate.stdout
+    assert read_recording(recording).layers["block0"].spikes is not None
+
+    for suffix in ("json", "csv", "md"):
+        report = cli(
+            "report", model, "--data", digits_model.data, "--checkpoint", CHECKPOINT, "-o", tmp_path / f"r.{suffix}"
+        )
+        assert (report.exit_code, report.stdout) == (0, f"report: {tmp_path / f'r.{suffix}'}\n")
+    accuracy = json.loads((tmp_path / "r.json").read_text())["accuracy"]
+    assert set(accuracy) == {"float", "quantized"} and min(accuracy.values()) > 0.9
+    assert {path.name for path in tmp_path.iterdir()} == {"model.nir", "recording.h5", "r.json", "r.csv", "r.md"}
+
+
+def test_inspect(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
+    shown = cli("inspect", digits_model.path).stdout
+    assert "format: nmdeploy-model" in shown and "profile: loihi2" in shown
+    header, first = (line.split() for line in shown.split("layers:\n")[1].splitlines()[:2])
+    assert dict(zip(header, first, strict=True)) | {"name": "block0", "kind": "state_space", "neurons": "64"} == dict(
+        zip(header, first, strict=True)
+    )
+    assert json.loads(cli("inspect", digits_model.path, "--json").stdout)["format"] == "nmdeploy-model"
+    assert "block0: state_space 64" in cli("inspect", CHECKPOINT).stdout
+    cli("simulate", digits_model.path, "--data", digits_model.data, "-o", tmp_path / "r.h5")
+    assert "layers: block0, block1, block2, readout\n" in cli("inspect", tmp_path / "r.h5").stdout
+
+
+def test_check(cli: Cli, digits_model: Model) -> None:
+    for file in (digits_model.path, CHECKPOINT):
+        outcome = cli("check", file)
+        assert outcome.exit_code == 0
+        assert f"{file} on loihi2: deployable\n" in outcome.stdout
+        assert "yes  block1 (state_space)" in outcome.stdout
+        outcome = cli("check", file, "--profile", "loihi1", "--json")
+        assert outcome.exit_code == 1
+        found = json.loads(outcome.stdout)
+        assert not found["deployable"]
+        nodes = {node["node"]: node for node in found["nodes"]}
+        assert "does not run neurons of kind 'state_space'" in nodes["block0"]["problem"]
+        assert nodes["readout"]["deployable"] and nodes["block0.synapse"]["deployable"]
+
+
+def test_check_of_a_model_that_does_not_fit(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
+    loihi2 = Path(__file__).parent.parent / "hw_profiles" / "loihi2.toml"
+    (tmp_path / "tiny.toml").write_text(
+        loihi2.read_text().replace("usable_cores = { value = 120", "usable_cores = { value = 2")
+    )
+    outcome = cli("check", digits_model.path, "--profile", tmp_path / "tiny.toml")
+    assert outcome.exit_code == 1
+    assert "no   network (mapping)  cores (4) exceed max (2)" in outcome.stdout
+
+
+@needs_corpus
+def test_check_and_inspect_of_a_foreign_graph(cli: Cli) -> None:
+    path = Path(str(CORPUS)) / "cnn_sinabs.nir"
+    outcome = cli("check", path, "--json")
+    assert outcome.exit_code == 1
+    nodes = {node["node"]: node for node in json.loads(outcome.stdout)["nodes"]}
+    assert len(nodes) == 15
+    unsupported = {name for name, node in nodes.items() if not node["deployable"]}
+    assert unsupported == {"0", "2", "5", "4", "7"}
+    assert "Conv2d" in nodes["0"]["problem"] and "SumPool2d" in nodes["4"]["problem"]
+    assert "0: type Conv2d" in cli("inspect", path).stdout
+    assert cli("check", Path(str(CORPUS)) / "lif_norse.nir", "--dt", "1e-4").exit_code == 0
+
+
+def test_profiles_and_doctor(cli: Cli) -> None:
+    assert [line.split()[0] for line in cli("profiles").stdout.splitlines()] == ["loihi1", "loihi2"]
+    assert "neuron_bits = 32768 bit  (published, Intel" in cli("profiles", "loihi2").stdout
+    doctor = cli("doctor").stdout
+    assert doctor.startswith(f"nmdeploy {__version__}, Python ")
+    assert "\nnumpy " in doctor and "\nLava: " in doctor
+
+
+def test_verify_finds_a_difference(digits_model: Model, tmp_path: Path) -> None:
+    environment = extension(tmp_path, "nmdeploy.backends", WRONG_BACKEND)
+    verify = ("verify", digits_model.path, "--data", digits_model.data, "--against", "wrong")
+    outcome = processes.run(*verify, env=environment)
+    assert outcome.returncode == 1, outcome.stderr
+    assert "1 mismatches" in outcome.stdout
+    assert (
+        "first divergence: sample 1, step 2, layer block0" in outcome.stdout and "neuron 3, state 0" in outcome.stdout
+    )
+    outcome = processes.run(*verify, "--samples", 2, "--json", env=environment)
+    assert (outcome.returncode, json.loads(outcome.stdout)["comparisons"][0]["mismatches"]) == (1, outcome.returncode)
+
+
+def on_a_terminal(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, what a pipe on stdout and what a terminal on stderr received."""
+    primary, secondary = pty.openpty()
+    process = subprocess.Popen(
+        processes.command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=secondary,
+        text=True,
+        env=processes.environment({"TERM": "xterm"}),
+    )
+    os.close(secondary)
+    shown = b""
+    while True:
+        try:
+            part = os.read(primary, 4096)
+        except OSError:  # the terminal's last writer is gone
+            break
+        if not part:
+            break
+        shown += part
+    output, _ = process.communicate(timeout=60)
+    os.close(primary)
+    return process.returncode, output, shown.decode()
+
+
+def test_progress_only_on_a_terminal(digits_model: Model, tmp_path: Path) -> None:
+    for line in (["simulate", "-o", tmp_path / "r.h5"], ["report"]):
+        arguments = (line[0], digits_model.path, "--data", digits_model.data, *line[1:])
+        code, output, shown = on_a_terminal(*arguments)
+        assert code == 0
+        assert str(line[0]) in shown and "6/6" in shown
+        piped = processes.run(*arguments)
+        assert (piped.stdout, piped.stderr) == (output, "")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_report_fits_a_terminal(columns: int, cli: Cli, digits_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = cli("report", digits_model.path, "--data", digits_model.data).stdout.splitlines()
+    assert max(map(len, lines)) <= max(columns, 80)
+    assert "…" not in "".join(lines)
+    assert any(line.startswith("energy: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("ins", ["inspect"]),
+        ("export x --profile lo", ["loihi1", "loihi2"]),
+        ("profiles loihi1", ["loihi1"]),
+        ("simulate x --backend ref", ["reference"]),
+        ("simulate x --trace s", ["spikes", "states"]),
+        ("verify x --against la", ["lava"]),
+        ("verify x --against lava,emb", ["lava,embedded"]),
+        ("report x --prof", ["--profile"]),
+    ],
+)
+def test_shell_completion(line: str, completions: list[str]) -> None:
+    words = ["nmdeploy", *line.split()]
+    outcome = processes.run(
+        env={"_NMDEPLOY_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    )
+    assert [answer.partition(",")[2] for answer in outcome.stdout.splitlines()] == completions
+    assert outcome.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
+def test_shell_completion_in_bash() -> None:
+    script = processes.run(env={"_NMDEPLOY_COMPLETE": "bash_source"}).stdout
+    assert "complete -o nosort -F _nmdeploy_completion nmdeploy" in script
+    assert subprocess.run(["/bin/bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_a_reader_that_stops_reading(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    outcome = subprocess.run(
+        processes.command("profiles", "loihi2"), stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (outcome.returncode, outcome.stderr) == (141, "")
+
+
+def test_verify_without_python310(digits_model: Model, tmp_path: Path) -> None:
+    env = processes.without_python310(tmp_path)
+    outcome = processes.run("verify", digits_model.path, "--data", digits_model.data, "--against", "lava", env=env)
+    assert outcome.returncode == 2, outcome.stdout
+    assert outcome.stdout == ""
+    assert outcome.stderr.count("\n") == 1
+    assert outcome.stderr.startswith("Error: Lava cannot be started: install Python 3.10")
+    assert "uv python install 3.10" in outcome.stderr and "NMDEPLOY_LAVA_PYTHON" in outcome.stderr
+
+
+@pytest.mark.slow
+def test_demo_without_python310(tmp_path: Path) -> None:
+    outcome = processes.run("demo", "-o", "out", cwd=tmp_path, env=processes.without_python310(tmp_path))
+    assert outcome.returncode == 0, outcome.stderr
+    assert "NOT VERIFIED AGAINST LAVA: Lava cannot be started: install Python 3.10" in outcome.stdout
+    verification = json.loads((tmp_path / "out" / "verify.json").read_text())
+    assert verification["status"].startswith("NOT VERIFIED AGAINST LAVA")
+    assert verification["equal"] is False
+    assert verification["comparisons"] == []
+    assert verification["accuracy"]["float"] > 0.97
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"model.nir", "recording.h5", "verify.json", "report.json", "report.md"}
+    assert [name for name in written if f"{Path('out') / name}  " not in outcome.stdout] == []
+    assert "NOT VERIFIED AGAINST LAVA" in (tmp_path / "out" / "report.md").read_text()
+    assert np.isclose(
+        verification["accuracy"]["quantized"],
+        json.loads((tmp_path / "out" / "report.json").read_text())["accuracy"]["quantized"],
+    )
