@@ -145,6 +145,15 @@ checkpoint_option = click.option(
 )
 
 
+@contextmanager
+def _about(path: str) -> Iterator[None]:
+    """Names the file in errors about its content."""
+    try:
+        yield
+    except NmdeployError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
 def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
     from nmdeploy.pipeline import load_data
 
@@ -195,8 +204,9 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     target.formats(**vars(options))
     network = pipeline.load(checkpoint, dt=dt)
     calibration = None if data is None else _load_data(data, network)
-    quantized = pipeline.quantize(network, target, calibration, options)
-    mapped = pipeline.require_fit(quantized, target)
+    with _about(checkpoint):
+        quantized = pipeline.quantize(network, target, calibration, options)
+        mapped = pipeline.require_fit(quantized, target)
     for note in (*quantized.notes, *pipeline.write(quantized, output)):
         click.echo(f"note: {note}", err=True)
     click.echo(f"{output}: {len(quantized.populations)} populations on {len(mapped.cores)} cores of {target.name}")

@@ -159,7 +159,7 @@ EXTREMES = (5e-324, 1e-310, 1e-40, 1e38, 1.7e308, -1e300, np.nan, np.inf)
 @pytest.mark.parametrize("everywhere", [False, True])
 @pytest.mark.parametrize("value", EXTREMES)
 def test_extreme_numbers_in_a_foreign_nir_file(value: float, everywhere: bool, cli: Cli, tmp_path: Path) -> None:
-    """No warning and no traceback; every single-precision number has an integer network."""
+    """No warning and no traceback."""
     ones = np.ones(3)
     fields: dict[tuple[str, str], Any] = {
         ("affine", "weight"): np.ones((3, 2)),
@@ -390,7 +390,7 @@ def test_demo_folder_that_cannot_be(refused: Refused, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", WRITES[:4], ids=lambda line: " ".join(map(str, (line[0], line[-1]))))
-@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("existing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_full_disk(line: tuple[object, ...], existing: bool, digits_model: Model, tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: HDF5 and Python meet the same failing write."""
     arguments = writing(line, digits_model, "out")

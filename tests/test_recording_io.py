@@ -87,7 +87,7 @@ def test_damage_is_refused_or_read(tmp_path: Path) -> None:
     write_recording(recorded(CASES[0], "spikes"), path)
     content = path.read_bytes()
     rng = np.random.default_rng(0)
-    for bit in [*range(0, 8 * 3000, 97), *rng.integers(0, 8 * len(content), 200)]:
+    for bit in [*range(0, 8 * 3000, 197), *rng.integers(0, 8 * len(content), 100)]:
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << int(bit) % 8
         path.write_bytes(changed)

@@ -92,7 +92,7 @@ def test_any_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, save: Any
     rng = np.random.default_rng(0)
     save(path, inputs=rng.integers(0, 2, (3, 4, 2)), labels=rng.integers(0, 9, 3), lengths=rng.integers(1, 5, 3))
     content, good = path.read_bytes(), load_data(path, SPIKES, classes=9)
-    for bit in range(0, 8 * len(content), 5):
+    for bit in range(0, 8 * len(content), 11):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)

@@ -24,6 +24,8 @@ Extremes = Mapping[str, Mapping[str, FloatArray]]
 
 def calibrate(network: Network, inputs: npt.ArrayLike) -> Extremes:
     """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values."""
+    for name in network.populations:
+        _require_range(network, name)
     return run_float(network, inputs, observe=True).extremes
 
 
