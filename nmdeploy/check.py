@@ -14,8 +14,8 @@ from nmdeploy.importers import importer_for, load
 from nmdeploy.mapping import map_network
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, Formats
-from nmdeploy.nir_file import is_sealed, load_bytes
 from nmdeploy.nir_io import read
+from nmdeploy.nir_io.file import is_sealed, load_bytes
 from nmdeploy.profile import HardwareProfile, load_profile
 from nmdeploy.quantization.post_training import population_bounds, quantize_population
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse

@@ -90,7 +90,7 @@ def _accuracies(floats: Network, calibration: Data, test: Data, result: Verifica
 
 def _summary(out: Path, model: QuantizedNetwork, report: Report, result: Verification) -> Iterator[str]:
     yield f"spike rate of the hidden layers: {1 - (report.total.activation_sparsity or 0):.4f}"
-    yield f"against Lava: {result.status}"
+    yield result.status if result.not_verified else f"against Lava: {result.status}"
     yield ""
     yield "What to look at:"
     yield f"  {out / 'model.nir'}     the integers as a NIR graph; `nmdeploy inspect` it, or open it with nir.read"

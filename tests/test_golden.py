@@ -1,6 +1,6 @@
 """Golden files of every stage, for a small network whose numbers are all written here.
 
-After a change that is meant to change them: ``NMDEPLOY_UPDATE_GOLDEN=1 pytest tests/test_golden.py``, and read the diff.
+After a change that is meant to change them: ``NMDEPLOY_UPDATE_GOLDEN=1 pytest tests/test_golden.py``; read the diff.
 """
 
 from __future__ import annotations

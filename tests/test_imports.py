@@ -18,12 +18,6 @@ LAYERS = (
     (
         "quantization",
         "nir_io",
-        "nir_file",
-        "nir_graph",
-        "nir_model",
-        "nir_nodes",
-        "nir_notes",
-        "nir_topology",
         "importers",
         "models",
     ),
@@ -39,8 +33,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Inside functions only, and only where named: the edges of the program.
 LAZY = {
     "torch": ("models", "importers.torch_pickle"),
-    "nir": ("nir_io", "nir_file", "nir_graph", "nir_model", "nir_nodes", "nir_notes", "nir_topology", "importers.nir"),
-    "h5py": ("nir_io", "nir_file", "nir_topology", "importers.nir", "recording_io", "lava.model_file"),
+    "nir": ("nir_io",),
+    "h5py": ("nir_io", "recording_io", "lava.model_file"),
     "rich": ("terminal", "reports.as_terminal", "inspect_file"),
     "safetensors": ("importers.checkpoint", "importers.checkpoint_content", "models.checkpoint"),
     **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "sklearn", "scipy"), ()),

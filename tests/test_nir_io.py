@@ -25,7 +25,7 @@ from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.nir_graph import NO_LEAK, primitives
+from nmdeploy.nir_io.graph import NO_LEAK, primitives
 from nmdeploy.quantization.post_training import quantize_network
 from nmdeploy.synapses.dense import Dense
 

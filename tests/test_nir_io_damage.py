@@ -17,8 +17,8 @@ from nir_networks import small_network
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile
 from nmdeploy.network import QuantizedNetwork
-from nmdeploy.nir_file import BLOCK, seal
-from nmdeploy.nir_model import digest
+from nmdeploy.nir_io.file import BLOCK, seal
+from nmdeploy.nir_io.model import digest
 
 
 @pytest.fixture(scope="module")

@@ -34,12 +34,7 @@ import numpy as np
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile, BadOption, NmdeployError, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import BINARY, Edge, Input, Network
-from nmdeploy.neurons.base import FloatArray
-from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.lif import LIF
-from nmdeploy.nir_file import is_sealed, load_bytes, read_tree
-from nmdeploy.nir_nodes import (
+from nmdeploy.importers.nir_nodes import (
     DIAGONAL_MAX,
     POPULATIONS,
     SILENT,
@@ -51,7 +46,12 @@ from nmdeploy.nir_nodes import (
     one_to_one,
     population,
 )
-from nmdeploy.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
+from nmdeploy.importers.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
+from nmdeploy.network import BINARY, Edge, Input, Network
+from nmdeploy.neurons.base import FloatArray
+from nmdeploy.neurons.integrator import Integrator
+from nmdeploy.neurons.lif import LIF
+from nmdeploy.nir_io.file import is_sealed, load_bytes, read_tree
 from nmdeploy.synapses.dense import Dense
 
 SUFFIXES = (".nir",)

@@ -125,6 +125,13 @@ def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArr
 
 def _source_frac(network: Network, synapse: str) -> int:
     """Fraction bits of what arrives at a synapse: an input's format, or 0 for spikes."""
+    for edge in network.sources[synapse]:
+        source = network.nodes[edge.source]
+        if isinstance(source, Neuron) and not source.spiking:
+            raise UnsupportedParameter(
+                f"synapse {synapse!r}: its source {edge.source!r} sends values, not spikes; only spikes and the input "
+                "can feed a synapse: make it a spiking population"
+            )
     fracs = {network.input.format.frac if e.source == network.input_name else 0 for e in network.sources[synapse]}
     if len(fracs) > 1:
         raise BadOption(

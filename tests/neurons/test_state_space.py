@@ -51,10 +51,17 @@ def test_a_pole_beyond_its_format_is_refused() -> None:
 def population(**fields: object) -> QuantizedStateSpace:
     one = np.ones((1, 1), int)
     base = {
-        "rounding": "per-product", "state_bits": 24, "coefficient_bits": 16,
-        "frac_a": 12, "frac_b": 0, "frac_c": 15, "frac_d": 15,
+        "rounding": "per-product",
+        "state_bits": 24,
+        "coefficient_bits": 16,
+        "frac_a": 12,
+        "frac_b": 0,
+        "frac_c": 15,
+        "frac_d": 15,
         **dict.fromkeys(("a_re", "a_im", "b_re", "b_im", "c_re", "c_im"), one),
-        "d": [0], "bias": [0], "vth": [0],
+        "d": [0],
+        "bias": [0],
+        "vth": [0],
     }
     return QuantizedStateSpace(**(base | fields))  # type: ignore[arg-type]
 

@@ -10,10 +10,11 @@ import pytest
 from requires_lava import require_lava
 
 from nmdeploy import demo, pipeline
-from nmdeploy.errors import BadOption, DoesNotFit
+from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.floatrun import FloatRun, run_float
 from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.samples import Data
@@ -63,6 +64,16 @@ def test_exponents_stay_within_the_chip(sign: float, bits: int, threshold: float
     formats = Formats(weight_bits=bits, sign_modes=("mixed", "excitatory", "inhibitory"))
     q = quantize_network(network, formats)
     assert all(-8 <= e <= 7 for e in q.synapses["s"].chip_exponents)
+
+
+def test_a_readout_cannot_feed_a_synapse() -> None:
+    network = lif_network()
+    more: dict[str, Any] = {"sum": Dense(np.eye(6)), "v": Integrator(0.5 * np.ones(6)), "on": Dense(np.eye(6))}
+    nodes = dict(network.nodes) | more | {"last": LIF(np.full(6, 0.5), 0.9, 1.0)}
+    edges = [Edge("n", "sum"), Edge("sum", "v"), Edge("v", "on"), Edge("on", "last")]
+    longer = replace(network, nodes=nodes, edges=(*network.edges, *edges), output="last")
+    with pytest.raises(UnsupportedParameter, match="source 'v' sends values"):
+        quantize_network(longer, Formats())
 
 
 def test_weights_too_far_apart_for_the_exponents_are_refused() -> None:

@@ -1,10 +1,10 @@
 """The model file: a quantized network as NIR, with its integers in the metadata.
 
-``nir.read`` reads every file as standard primitives (``nmdeploy.nir_graph``). The graph's metadata holds one JSON text
-under the key ``nmdeploy`` (HDF5: ``node/metadata/nmdeploy``, see ``nmdeploy.nir_model``) with all integers, number
+``nir.read`` reads every file as standard primitives (``nmdeploy.nir_io.graph``). The graph's metadata holds one JSON
+text under the key ``nmdeploy`` (HDF5: ``node/metadata/nmdeploy``, see ``nmdeploy.nir_io.model``) with all integers, number
 formats, rule names, edges and their order; reading takes the network from it, computes the primitives again and
 compares them with the file's. The text holds the SHA-256 of the rest of it, and the file starts with the SHA-256 of all
-bytes that follow (``nmdeploy.nir_file``): any changed bit is refused.
+bytes that follow (``nmdeploy.nir_io.file``): any changed bit is refused.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from nmdeploy.errors import BadFile, NmdeployError
 from nmdeploy.files import write_bytes
 from nmdeploy.network import Input, QuantizedNetwork
-from nmdeploy.nir_file import Tree, check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
-from nmdeploy.nir_graph import Primitives, primitives
-from nmdeploy.nir_model import (
+from nmdeploy.nir_io.file import Tree, check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
+from nmdeploy.nir_io.graph import Primitives, primitives
+from nmdeploy.nir_io.model import (
     DATASET,
     KEY,
     MALFORMED,
@@ -33,7 +33,7 @@ from nmdeploy.nir_model import (
     nodes_of,
     parse,
 )
-from nmdeploy.nir_notes import reader_notes
+from nmdeploy.nir_io.notes import reader_notes
 
 Path = str | os.PathLike[str]
 

@@ -1,6 +1,6 @@
 """The topology of a foreign NIR graph: subgraphs flattened, nodes that only pass values on removed, loops found.
 
-Everything here is about names, shapes and types; ``nmdeploy.nir_nodes`` gives the nodes their meaning.
+Everything here is about names, shapes and types; ``nmdeploy.importers.nir_nodes`` gives the nodes their meaning.
 """
 
 from __future__ import annotations
@@ -13,8 +13,18 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadFile, UnsupportedParameter
-from nmdeploy.nir_file import Tree
-from nmdeploy.nir_nodes import PASSING, POPULATIONS, PORT, ROUNDING, SILENT, SYNAPSES, Values, integers, numbers
+from nmdeploy.importers.nir_nodes import (
+    PASSING,
+    POPULATIONS,
+    PORT,
+    ROUNDING,
+    SILENT,
+    SYNAPSES,
+    Values,
+    integers,
+    numbers,
+)
+from nmdeploy.nir_io.file import Tree
 
 Shape = tuple[int, ...]
 Nodes = dict[str, Tree]

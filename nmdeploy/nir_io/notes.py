@@ -11,7 +11,7 @@ import numpy as np
 
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
-from nmdeploy.nir_graph import NO_LEAK, Fields, Primitives
+from nmdeploy.nir_io.graph import NO_LEAK, Fields, Primitives
 
 BOTH = "Norse 1.1.0 and snnTorch 1.0.0 refuse the file"
 SNNTORCH_DT = 1e-4
