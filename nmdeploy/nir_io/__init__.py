@@ -1,7 +1,7 @@
 """The model file: a quantized network as NIR, with its integers in the metadata.
 
 ``nir.read`` reads every file as standard primitives (``nmdeploy.nir_io.graph``). The graph's metadata holds one JSON
-text under the key ``nmdeploy`` (HDF5: ``node/metadata/nmdeploy``, see ``nmdeploy.nir_io.model``) with all integers, number
+text under the key ``nmdeploy`` (HDF5: ``node/metadata/nmdeploy``, ``nmdeploy.nir_io.model``) with all integers, number
 formats, rule names, edges and their order; reading takes the network from it, computes the primitives again and
 compares them with the file's. The text holds the SHA-256 of the rest of it, and the file starts with the SHA-256 of all
 bytes that follow (``nmdeploy.nir_io.file``): any changed bit is refused.
