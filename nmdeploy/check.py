@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.errors import BadOption, NmdeployError, UnsupportedParameter
+from nmdeploy.errors import BadOption, NmdeployError, OverflowPossible, UnsupportedParameter
 from nmdeploy.importers import importer_for, load
 from nmdeploy.mapping import map_network
 from nmdeploy.network import Network, QuantizedNetwork
@@ -17,8 +17,7 @@ from nmdeploy.neurons.base import FloatArray, Formats
 from nmdeploy.nir_io import read
 from nmdeploy.nir_io.file import is_sealed, load_bytes
 from nmdeploy.profile import HardwareProfile, load_profile
-from nmdeploy.quantization.post_training import population_bounds, quantize_population
-from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+from nmdeploy.quantization.post_training import population_bounds, quantize_population, weight_error
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,33 @@ def _not_run(kind: str, profile: HardwareProfile) -> str | None:
 
 
 def check_network(network: Network, profile: HardwareProfile) -> Iterator[Finding]:
-    """Each population and its synapses, quantized by themselves."""
+    """Each population and its synapses, quantized by themselves; then whether the whole fits the cores."""
     formats = profile.formats()
+    nodes: dict[str, Any] = {network.input_name: network.input}
     for name, neuron in network.populations.items():
         try:
-            yield from _check_population(network, name, formats, profile)
+            yield from _check_population(network, name, formats, profile, nodes)
         except NmdeployError as error:
             yield Finding(name, neuron.kind, False, problem=str(error))
+    if len(nodes) == len(network.nodes) and all(n.kind in profile.neurons for n in network.populations.values()):
+        yield from _check_fit(network, nodes, profile)
 
 
-def _check_population(network: Network, name: str, formats: Formats, profile: HardwareProfile) -> Iterator[Finding]:
+def _check_fit(network: Network, nodes: dict[str, Any], profile: HardwareProfile) -> Iterator[Finding]:
+    try:
+        whole = QuantizedNetwork(nodes, network.edges, network.dt, network.output, network.readout, profile.name)
+    except OverflowPossible:
+        return  # scales without calibration data are not those of an export, which proves its own
+    except UnsupportedParameter as error:
+        yield Finding("network", "alignment", False, problem=str(error))
+        return
+    for problem in map_network(whole, profile).problems:
+        yield Finding("network", "mapping", False, problem=problem)
+
+
+def _check_population(
+    network: Network, name: str, formats: Formats, profile: HardwareProfile, nodes: dict[str, Any]
+) -> Iterator[Finding]:
     lost = []
     try:
         extremes = population_bounds(network, name)
@@ -101,6 +117,7 @@ def _check_population(network: Network, name: str, formats: Formats, profile: Ha
         extremes = _unit_extremes(network, name)
         lost.append("its scales need calibration data (--data)")
     quantized, synapses, notes = quantize_population(network, name, formats, extremes)
+    nodes |= synapses | {name: quantized}
     for source, synapse in synapses.items():
         error = weight_error(network.synapses[source], synapse, quantized.gain)
         yield Finding(source, synapse.kind, True, f"weights rounded, relative error {error:.2g}" if error else "")
@@ -111,15 +128,6 @@ def _check_population(network: Network, name: str, formats: Formats, profile: Ha
 def _unit_extremes(network: Network, name: str) -> dict[str, FloatArray]:
     neuron = network.populations[name]
     return {key: np.ones_like(value) for key, value in neuron.observe(neuron.start(1)).items()}
-
-
-def weight_error(synapse: Synapse, quantized: QuantizedSynapse, gain: FloatArray) -> float:
-    """``norm(W_q / gain - W) / norm(W)``: what rounding changed, relative."""
-    unit = np.eye(synapse.shape[1])
-    exact = synapse.apply(unit)
-    rounded = quantized.dequantize(unit) / gain
-    scale = float(np.linalg.norm(exact))
-    return float(np.linalg.norm(rounded - exact)) / scale if scale else 0.0
 
 
 def render(check: Check) -> str:

@@ -195,8 +195,9 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     CHECKPOINT is a .safetensors or .pt file, or a NIR graph; the integers are those of the profile.
     """
     from nmdeploy import pipeline
-    from nmdeploy.files import require_writable
+    from nmdeploy.files import require_suffix, require_writable
 
+    require_suffix(output, ".nir")
     require_writable(output, checkpoint, data)
     formats["state_rounding"] = formats.pop("rounding")
     target = pipeline.load_profile(profile)
@@ -205,6 +206,7 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     network = pipeline.load(checkpoint, dt=dt)
     calibration = None if data is None else _load_data(data, network)
     with _about(checkpoint):
+        pipeline.require_families(network, target)
         quantized = pipeline.quantize(network, target, calibration, options)
         mapped = pipeline.require_fit(quantized, target)
     for note in (*quantized.notes, *pipeline.write(quantized, output)):
@@ -225,10 +227,11 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
     """
     from nmdeploy import pipeline
     from nmdeploy.backends import backend as find_backend
-    from nmdeploy.files import require_writable
+    from nmdeploy.files import require_suffix, require_writable
     from nmdeploy.recording_io import write_recording
     from nmdeploy.terminal import progress, recording_lines
 
+    require_suffix(output, ".h5")
     require_writable(output, model, data)
     find_backend(backend)
     network = pipeline.read(model)
@@ -270,7 +273,7 @@ def verify(
     network = pipeline.read(model)
     part = _load_data(data, network)
     floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
-    with progress("verify", part.samples) as advance:
+    with progress("verify", pipeline.verify_work(part, names, samples)) as advance:
         result = pipeline.verify(network, part, names, floats, samples, on_progress=advance)
     if as_json:
         click.echo(json.dumps(verification_json(result), indent=2))

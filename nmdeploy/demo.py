@@ -15,6 +15,7 @@ from nmdeploy.recording_io import write_recording
 from nmdeploy.reports import Report, emit
 from nmdeploy.reports.verification import verification_json
 from nmdeploy.samples import Data
+from nmdeploy.synapses.dense import QuantizedDense
 from nmdeploy.terminal import progress
 from nmdeploy.verification import Verification, accuracy
 
@@ -53,14 +54,16 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     with progress("simulate", test.samples) as advance:
         recording = pipeline.run(model, test, trace="spikes", on_progress=advance)
     write_recording(recording, out / "recording.h5")
-    with progress("verify in Lava", samples):
-        result = pipeline.verify(model, test, ("lava",), floats, samples, require=False, recording=recording)
+    with progress("verify in Lava", pipeline.verify_work(test, ("lava",), samples) - test.samples) as advance:
+        result = pipeline.verify(
+            model, test, ("lava",), floats, samples, require=False, recording=recording, on_progress=advance
+        )
     write_text(out / "verify.json", json.dumps(verification_json(result), indent=2) + "\n")
     report = pipeline.report(model, test, verification=result, recording=recording)
     for name in ("report.json", "report.md"):
         emit(report, out / name)
     emit(report)
-    for line in (*_accuracies(floats, calibration, test, result), *_summary(out, model, report, result)):
+    for line in (*_accuracies(floats, model, calibration, test, result), *_summary(out, model, report, result)):
         say(line)
     say(f"done in {time.perf_counter() - started:.1f} s")
     return result.equal or result.not_verified is not None
@@ -75,13 +78,21 @@ def _folder(folder: str) -> Path:
     return out
 
 
-def _accuracies(floats: Network, calibration: Data, test: Data, result: Verification) -> Iterator[str]:
+def _widths(model: QuantizedNetwork) -> str:
+    weights = {synapse.bits for synapse in model.synapses.values() if isinstance(synapse, QuantizedDense)}
+    states = {neuron.state_bits for neuron in model.populations.values()}
+    return f"{'/'.join(map(str, weights))}-bit weights, {'/'.join(map(str, states))}-bit states"
+
+
+def _accuracies(
+    floats: Network, model: QuantizedNetwork, calibration: Data, test: Data, result: Verification
+) -> Iterator[str]:
     low = pipeline.quantize(floats, PROFILE, calibration, LOW)
     values = pipeline.run(low, test)
     known = {
         "float": result.accuracy["float"],
-        "8-bit weights, 24-bit states": result.accuracy["quantized"],
-        "4-bit weights, 16-bit states": accuracy(values.output, low.readout, values.lengths, test.labels),
+        _widths(model): result.accuracy["quantized"],
+        _widths(low): accuracy(values.output, low.readout, values.lengths, test.labels),
     }
     yield ""
     for name, share in known.items():
@@ -89,7 +100,8 @@ def _accuracies(floats: Network, calibration: Data, test: Data, result: Verifica
 
 
 def _summary(out: Path, model: QuantizedNetwork, report: Report, result: Verification) -> Iterator[str]:
-    yield f"spike rate of the hidden layers: {1 - (report.total.activation_sparsity or 0):.4f}"
+    if report.total.activation_sparsity is not None:
+        yield f"spike rate of the hidden layers: {1 - report.total.activation_sparsity:.4f}"
     yield result.status if result.not_verified else f"against Lava: {result.status}"
     yield ""
     yield "What to look at:"

@@ -39,6 +39,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def require_suffix(path: str | os.PathLike[str], suffix: str) -> None:
+    """`BadFile` unless the name ends as other commands expect it."""
+    if Path(path).suffix != suffix and not Path(path).is_dir():
+        raise BadFile(f"{path}: commands know such a file by its ending: give -o a name that ends in {suffix}")
+
+
 def require_writable(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
     """`BadFile` unless a file can be written at `path`, which is none of `inputs`: said before the work, not after."""
     target = _target(path)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nmdeploy.execute import run_steps
 from nmdeploy.network import Network
-from nmdeploy.neurons.base import FloatArray
+from nmdeploy.neurons.base import FloatArray, IntArray
 
 BATCH = 64
 
@@ -39,6 +39,7 @@ class _Batch:
     network: Network
     trace: bool
     observe: bool
+    lengths: IntArray
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     membranes: dict[str, list[Any]] = field(default_factory=dict)
     extremes: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
@@ -49,8 +50,10 @@ class _Batch:
         self.outputs.setdefault(name, []).append(output)
         if self.trace:
             self.membranes.setdefault(name, []).append(neuron.membrane(state))
-        if self.observe:
-            merge(self.extremes.setdefault(name, {}), neuron.observe(state))
+        valid = step < self.lengths
+        if self.observe and valid.any():
+            seen = {key: values[valid] for key, values in state.items()}
+            merge(self.extremes.setdefault(name, {}), neuron.observe(seen))
         return state, output
 
 
@@ -67,6 +70,7 @@ def run_float(
     trace: bool = False,
     observe: bool = False,
     dtype: Any = np.float64,
+    lengths: IntArray | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> FloatRun:
     """Run the float network on real inputs.
@@ -80,14 +84,17 @@ def run_float(
     observe : bool
         Collect the extremes that fix the integer scales.
     dtype : float64 or float32
+    lengths : (samples,) int, optional
+        Valid steps of each sample; what comes after is not observed.
     on_progress : callable
         Called with the number of samples done.
     """
     values = np.asarray(inputs, dtype)
+    valid = np.full(len(values), values.shape[1], np.int64) if lengths is None else lengths
     batches = []
     for first in range(0, len(values), BATCH):
         part = values[first : first + BATCH]
-        batch = _Batch(network, trace, observe)
+        batch = _Batch(network, trace, observe, valid[first : first + BATCH])
         start = {name: neuron.start(len(part), dtype) for name, neuron in network.populations.items()}
         run_steps(network, part, start, batch.advance)
         batches.append(batch)

@@ -158,7 +158,8 @@ class Graph(Frozen):
                 if extra < 0:
                     raise UnsupportedParameter(
                         f"feedback {edge.source!r} -> {edge.target!r} cannot be aligned: it would need {extra + 1} "
-                        f"steps, a synapse takes 1: give it a delay of at least {edge.delay - extra}"
+                        f"steps, a synapse takes 1: give it a delay of at least {edge.delay - extra} "
+                        "steps (in NIR, a Delay node of that many dt)"
                     )
                 found[edge.source, edge.target] = extra
         return found
@@ -168,7 +169,7 @@ class Graph(Frozen):
         """Steps from an input to the output it causes, on the chip."""
         return self.depth[self.output]
 
-    def with_size(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
+    def of_type(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
         """Names and nodes of the given type, in topological order."""
         return ((name, self.nodes[name]) for name in self.order if isinstance(self.nodes[name], kinds))
 
@@ -201,12 +202,12 @@ class Network(Graph):
     @property
     def populations(self) -> dict[str, Neuron]:
         """Neuron populations, sources first."""
-        return dict(self.with_size(Neuron))
+        return dict(self.of_type(Neuron))
 
     @property
     def synapses(self) -> dict[str, Synapse]:
         """Synapses, sources first."""
-        return dict(self.with_size(Synapse))
+        return dict(self.of_type(Synapse))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,12 +235,12 @@ class QuantizedNetwork(Graph):
     @property
     def populations(self) -> dict[str, QuantizedNeuron]:
         """Neuron populations, sources first."""
-        return dict(self.with_size(QuantizedNeuron))
+        return dict(self.of_type(QuantizedNeuron))
 
     @property
     def synapses(self) -> dict[str, QuantizedSynapse]:
         """Synapses, sources first."""
-        return dict(self.with_size(QuantizedSynapse))
+        return dict(self.of_type(QuantizedSynapse))
 
     def s_max(self, synapse: str) -> int:
         """Largest magnitude that can arrive at a synapse: the sum over its sources."""

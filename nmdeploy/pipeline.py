@@ -13,9 +13,9 @@ from nmdeploy.mapping import MappedNetwork, map_network
 from nmdeploy.metrics import overflows
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.nir_io import model_sha256, read, write
-from nmdeploy.profile import HardwareProfile, load_profile
+from nmdeploy.profile import HardwareProfile, load_profile, profile_names
 from nmdeploy.quantization.post_training import calibrate, quantize_network
-from nmdeploy.recording import Recording
+from nmdeploy.recording import TRACES, Recording
 from nmdeploy.reports import Report, build_report
 from nmdeploy.samples import Data, load_data
 from nmdeploy.verification import Verification, accuracy, agree, compare
@@ -69,8 +69,48 @@ def quantize(
     """
     target = load_profile(profile) if isinstance(profile, str) else profile
     formats = target.formats(**vars(options))
-    extremes = None if data is None else calibrate(network, network.input.format.dequantize(data.codes))
+    extremes = None
+    if data is not None:
+        _require_channels(network, data)
+        extremes = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
     return quantize_network(network, formats, extremes=extremes, profile=target.name)
+
+
+def require_families(network: Network, profile: HardwareProfile) -> None:
+    """`DoesNotFit` for the first population whose family the profile does not run."""
+    for name, neuron in network.populations.items():
+        if neuron.kind not in profile.neurons:
+            raise DoesNotFit(
+                f"profile {profile.name!r}: population {name!r}: the chip does not run neurons of kind "
+                f"{neuron.kind!r}, only {', '.join(profile.neurons)}: choose another profile or neuron"
+            )
+
+
+def require_origin(network: QuantizedNetwork, floats: Network) -> None:
+    """`BadOption` unless a float network can be the one that a model came from: same input, populations and step."""
+    sizes = {name: (neuron.kind, neuron.size) for name, neuron in network.populations.items()}
+    other = {name: (neuron.kind, neuron.size) for name, neuron in floats.populations.items()}
+    pairs = {
+        "input shape": (floats.input.shape, network.input.shape),
+        "input format": (floats.input.format, network.input.format),
+        "populations": (other, sizes),
+        "output": ((floats.output, floats.readout), (network.output, network.readout)),
+        "dt": (floats.dt, network.dt),
+    }
+    for what, (found, wanted) in pairs.items():
+        if found != wanted:
+            raise BadOption(
+                "the network given with --checkpoint is not the one that the model came from: "
+                f"its {what} is {found}, the model's is {wanted}: give the file that was exported (and its --dt)"
+            )
+
+
+def _require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
+    if data.codes.ndim != 3 or data.codes.shape[2] != network.input.size or not all(data.codes.shape):
+        raise BadOption(
+            f"data of shape {data.codes.shape}: the network takes (samples, steps, {network.input.size}), "
+            "one each at least"
+        )
 
 
 def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
@@ -98,6 +138,9 @@ def run(
     on_progress : callable
         Called with the number of samples done.
     """
+    if trace not in TRACES:
+        raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
+    _require_channels(network, data)
     recording: Recording = find_backend(backend).run(
         network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress
     )
@@ -107,7 +150,7 @@ def run(
 def verify(
     network: QuantizedNetwork,
     data: Data,
-    against: Sequence[str] = ("lava",),
+    against: str | Sequence[str] = ("lava",),
     floats: Network | None = None,
     samples: int | None = None,
     require: bool = True,
@@ -118,7 +161,7 @@ def verify(
 
     Parameters
     ----------
-    against : names of backends
+    against : names of backends, or one name
     floats : Network, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
     samples : int, optional
@@ -128,18 +171,23 @@ def verify(
     recording : Recording, optional
         A run of the network on all of `data`, if there is one already.
     """
+    check_samples(samples)
+    against = [against] if isinstance(against, str) else list(dict.fromkeys(against))
     _refuse_itself(against)
+    if floats is not None:
+        require_origin(network, floats)
     part = data.first(samples)
-    expected = run(network, part, "reference", "states")
-    comparisons, missing = [], None
+    expected = run(network, part, "reference", "states", on_progress)
+    comparisons, missing, done = [], None, part.samples
     for name in against:
         try:
-            comparisons.append(compare(expected, run(network, part, name, "states")))
+            comparisons.append(compare(expected, run(network, part, name, "states", _from(on_progress, done))))
+            done += part.samples
         except LavaUnavailable as error:
             if require:
                 raise
             missing = str(error)
-    whole = recording or run(network, data, on_progress=on_progress)
+    whole = recording or run(network, data, on_progress=_from(on_progress, done))
     return Verification(
         comparisons=tuple(comparisons),
         accuracy=_accuracies(network, data, whole, floats),
@@ -147,6 +195,15 @@ def verify(
         agreement=None if floats is None else agree(floats, _float_run(floats, part), network, expected),
         not_verified=missing,
     )
+
+
+def verify_work(data: Data, against: Sequence[str], samples: int | None) -> int:
+    """Samples that `verify` runs in all, for a progress bar: compared ones in each backend, then all once more."""
+    return data.first(samples).samples * (1 + len(against)) + data.samples
+
+
+def _from(on_progress: Progress | None, done: int) -> Progress | None:
+    return None if on_progress is None else lambda more: on_progress(done + more)
 
 
 def _refuse_itself(against: Sequence[str]) -> None:
@@ -193,6 +250,10 @@ def report(
         A run of the network on `data`, if there is one already.
     """
     chosen = network.profile if profile is None else profile
+    if profile is None and chosen not in profile_names():
+        raise BadOption(f"the model was quantized for profile {chosen!r}, which is not installed: give --profile FILE")
+    if floats is not None:
+        require_origin(network, floats)
     target = load_profile(chosen) if isinstance(chosen, str) else chosen
     held = recording or run(network, data, on_progress=on_progress)
     figures = verification.accuracy if verification else _accuracies(network, data, held, floats)

@@ -199,7 +199,7 @@ class HardwareProfile:
     def _listed(self, name: str, value: str | None) -> str:
         figure: Figure[str] = getattr(self.arithmetic, name)
         if value is not None and value not in figure.choices:
-            option = "--" + name.replace("_", "-")
+            option = "--" + name.removeprefix("state_").replace("_", "-")
             raise BadOption(
                 f"profile {self.name!r}: {name} = {value!r} is not among {', '.join(figure.choices)}: "
                 f"give {option} {figure.choices[0]}"

@@ -233,5 +233,9 @@ def _check_together(where: str, profile: HardwareProfile) -> None:
             f"{where}: [chip] {chip.usable_cores.value} usable of {chip.cores.value} cores do not fit {tiles} tiles of "
             f"{chip.cores_per_tile.value}: correct the mesh"
         )
+    for name, built in (("state_overflow", "saturate"), ("lif_rule", "loihi")):
+        if getattr(rules, name).value != built:
+            found = getattr(rules, name).value
+            raise BadOption(f"{where}: [arithmetic] {name} = {found!r} is not built: give {built!r}")
     if rules.weight_exp_min.known > rules.weight_exp_max.known:
         raise BadOption(f"{where}: [arithmetic] weight_exp_min exceeds weight_exp_max: swap them")

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from figures import KEY, Figures
 from networks import lif_case
+from shared import Cli, Model
 
 from nmdeploy import pipeline
 from nmdeploy.cli import main
 from nmdeploy.demo import CALIBRATION, CHECKPOINT
-
-Cli = Callable[..., Result]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model file and data for it, in a folder of their own."""
-
-    path: Path
-    data: Path
 
 
 @pytest.fixture
@@ -60,3 +50,19 @@ def digits_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     with np.load(CALIBRATION) as arrays:
         np.savez(folder / "digits.npz", **{name: values[:6] for name, values in arrays.items()})
     return Model(folder / "digits.nir", folder / "digits.npz")
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Figures:
+    """Takes lines that the end of the run shows."""
+    return lambda line: record_property(KEY, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures of all tests; the worker that ran a test sends them along."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    lines = [str(value) for r in reports for key, value in getattr(r, "user_properties", []) if key == KEY]
+    if lines:
+        terminalreporter.section("figures")
+        for line in dict.fromkeys(lines):
+            terminalreporter.write_line(line)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,39 @@ def test_the_reference_does_not_verify_itself(name: str) -> None:
     data = nmdeploy.load_data(demo.TEST, network.input).first(1)
     with pytest.raises(BadOption, match="is the reference itself"):
         nmdeploy.verify(nmdeploy.quantize(network, "loihi2", data), data, [name])
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    network = nmdeploy.load(demo.CHECKPOINT)
+    data = nmdeploy.load_data(demo.TEST, network.input).first(2)
+    return network, nmdeploy.quantize(network, "loihi2", data), data
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n, q, d: nmdeploy.verify(q, d, samples=-1), "--samples -1"),
+        (lambda n, q, d: nmdeploy.run(q, d.first(0)), "one each at least"),
+        (lambda n, q, d: nmdeploy.verify(q, d, against="lvaa"), "'lvaa' does not exist"),
+        (lambda n, q, d: nmdeploy.run(q, d, trace="sttes"), "trace 'sttes'"),
+        (lambda n, q, d: nmdeploy.run(q, replace(d, codes=d.codes.repeat(2, 2))), "the network takes"),
+        (lambda n, q, d: nmdeploy.quantize(n, "loihi2", replace(d, codes=d.codes.repeat(2, 2))), "the network takes"),
+        (lambda n, q, d: nmdeploy.verify(q, d, (), replace(n, dt=1.0)), "its dt is 1.0, the model's is 0.001"),
+        (lambda n, q, d: nmdeploy.report(q, d, floats=replace(n, readout="sum")), "its output is"),
+        (lambda n, q, d: nmdeploy.report(replace(q, profile="mine"), d), "'mine', which is not installed"),
+    ],
+)
+def test_mistakes_are_one_line(digits: Any, call: Any, message: str) -> None:
+    with pytest.raises(BadOption, match=message):
+        call(*digits)
+
+
+def test_padding_counts_nothing_in_the_calibration(digits: Any) -> None:
+    network, _, data = digits
+    short = replace(data, lengths=data.lengths * 0 + 20)
+    padded = data.codes.copy()
+    padded[:, 20:] = 31
+    assert nmdeploy.quantize(network, "loihi2", short) == nmdeploy.quantize(
+        network, "loihi2", replace(short, codes=padded)
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
-from conftest import Cli, Model
+from shared import Cli, Model
 
 from nmdeploy import __version__
 from nmdeploy.demo import CALIBRATION, CHECKPOINT

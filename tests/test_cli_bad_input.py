@@ -16,7 +16,7 @@ import nir
 import numpy as np
 import processes
 import pytest
-from conftest import Cli, Model
+from shared import Cli, Model
 
 from nmdeploy.demo import CALIBRATION, CHECKPOINT
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figures import Figures
 from requires_lava import require_lava
 
 from nmdeploy import pipeline
@@ -42,10 +43,10 @@ def aligned(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows[:-1, 0].astype(np.int64), rows[1:, 1], rows[1:, 2] > 0
 
 
-def test_the_loihi_2_chip_sends_the_same_spikes(single_lif: QuantizedNetwork) -> None:
+def test_the_loihi_2_chip_sends_the_same_spikes(single_lif: QuantizedNetwork, figures: Figures) -> None:
     inputs, v, spikes = aligned("lif_lava_loihi_fixed.csv")
     recording = run(single_lif, inputs[None, :, None], trace="states")
-    print(f"\nchip: {int((recording.output[0, :, 0] != spikes).sum())} of {len(spikes) + 1} output spikes differ")
+    figures(f"chip: {int((recording.output[0, :, 0] != spikes).sum())} of {len(spikes) + 1} output spikes differ")
     np.testing.assert_array_equal(recording.output[0, :, 0], spikes)
     assert spikes.any()
     differs = np.flatnonzero(recording.layers["lif"].states["v"][0, :, 0] != v)
@@ -65,11 +66,11 @@ def braille() -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_braille_in_float_equals_snntorch(braille: np.ndarray, dtype: type) -> None:
+def test_braille_in_float_equals_snntorch(braille: np.ndarray, dtype: type, figures: Figures) -> None:
     network = pipeline.load(corpus("braille_noDelay_bias_zero.nir"), dt=1e-4)
     expected = np.load(corpus("snntorch_activity_noDelay_bias_zero.npy")) > 0
     found = run_float(network, braille, dtype=dtype).spikes["lif1.lif"][0]
-    print(f"\nBraille: {int((found != expected).sum())} of {expected.size} hidden spikes differ")
+    figures(f"Braille: {int((found != expected).sum())} of {expected.size} hidden spikes differ")
     assert int(expected.sum()) == 119
     np.testing.assert_array_equal(found, expected)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
-from conftest import Model
 from requires_lava import require_lava
+from shared import Model
 
 from nmdeploy.demo import CHECKPOINT, TEST
 from nmdeploy.nir_io import read

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Model
+from shared import Model
 
 from nmdeploy.demo import CHECKPOINT
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy import __version__
+from nmdeploy.backends.lava_python import LAVA_VERSION
 from nmdeploy.backends.lava_worker import LavaJob, run_jobs
 from nmdeploy.errors import LavaFailed
 from nmdeploy.network import QuantizedNetwork
@@ -90,7 +91,7 @@ def _recording(
         lengths=lengths,
         latency=network.latency,
         backend=NAMES[0],
-        version=f"lava-nc 0.10.0, nmdeploy {__version__}",
+        version=f"lava-nc {LAVA_VERSION}, nmdeploy {__version__}",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,7 +13,8 @@ from pathlib import Path
 from nmdeploy.errors import LavaUnavailable
 
 VARIABLE = "NMDEPLOY_LAVA_PYTHON"
-PACKAGES = ("lava-nc==0.10.0", "h5py")
+LAVA_VERSION = "0.10.0"
+PACKAGES = (f"lava-nc=={LAVA_VERSION}", "h5py")
 PROBE_SECONDS = 20.0
 
 
@@ -31,9 +31,11 @@ def commands() -> list[list[str]]:
     named = os.environ.get(VARIABLE)
     if named:
         if not _has_lava(named):
-            raise LavaUnavailable(f"{VARIABLE}={named}: is no Python 3.10 with lava-nc and h5py; install them there")
+            raise LavaUnavailable(
+                f"{VARIABLE}={named}: is no Python 3.10 with lava-nc {LAVA_VERSION} and h5py: install them there"
+            )
         return [[named]]
-    if sys.version_info[:2] == (3, 10) and all(importlib.util.find_spec(name) for name in ("lava", "h5py")):
+    if sys.version_info[:2] == (3, 10) and _has_lava(sys.executable):
         return [[sys.executable]]
     uv = _uv()
     if uv is None:
@@ -76,8 +78,13 @@ def _python310() -> str | None:
 
 @cache
 def _has_lava(python: str) -> bool:
-    find = "importlib.util.find_spec"
-    return _answers(python, f"import importlib.util, sys; sys.exit(not ({find}('lava') and {find}('h5py')))")
+    """Whether it is a Python 3.10 that has h5py and the one release of lava-nc that the models were checked with."""
+    return _answers(
+        python,
+        "import importlib.metadata as m, importlib.util as u, sys; "
+        f"has = sys.version_info[:2] == (3, 10) and m.version('lava-nc') == {LAVA_VERSION!r} and u.find_spec('h5py'); "
+        "sys.exit(not has)",
+    )
 
 
 def _answers(python: str, program: str) -> bool:

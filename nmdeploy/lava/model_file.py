@@ -1,5 +1,6 @@
 """Reader of the integers in an nmdeploy model file (h5py is imported only here, and only when a file is read)."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The file is no model file, its version is unknown, or it holds a node that has no Lava Process.
+        The file is no model file, its version is unknown, its text does not match its SHA-256, or it holds a node that
+        has no Lava Process.
     """
     model = _read_json(Path(path))
     if model.get("format") != FORMAT or model.get("version") != VERSION:
@@ -49,10 +51,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no such file")
     try:
         with h5py.File(path, "r") as file:
-            text = file[DATASET][()]
+            text = bytes(file[DATASET][()]).decode()
         model = json.loads(text)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: holds no JSON at {DATASET}: {error}") from error
     if not isinstance(model, dict):
         raise ValueError(f"{path}: the JSON at {DATASET} is no object")
+    content, _, digest = text.rpartition(',"sha256":')
+    if digest != f'"{hashlib.sha256((content + "}").encode()).hexdigest()}"}}':
+        raise ValueError(f"{path}: the JSON at {DATASET} does not match its SHA-256; export the model again")
     return model

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import safetensors.numpy
 import torch
 
 from nmdeploy.errors import BadData, BadFile, BadOption
+from nmdeploy.files import write_bytes
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint_content import Config, check_tensors, digest, parse_config
 from nmdeploy.models.spiking_state_space import SpikingStateSpace
@@ -68,7 +67,7 @@ def save(
     except BadFile as error:
         raise BadOption(str(error)) from error
     encode = _pt if path.suffix == ".pt" else _safetensors
-    _write(path, encode(text, digest(text, arrays), state))
+    write_bytes(path, encode(text, digest(text, arrays), state))
 
 
 def _pt(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
@@ -87,27 +86,3 @@ def _safetensors(config: str, sha256: str, state: dict[str, torch.Tensor]) -> by
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[end:]
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a temporary file beside `path`, then rename it: readers never see a part of it."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise BadFile(f"{path}: cannot be written ({error.strerror}): give an existing folder") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise BadFile(f"{path}: cannot be written ({error.strerror}): give a free place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

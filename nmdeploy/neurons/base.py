@@ -2,7 +2,7 @@
 
 A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, `quantize`)
 and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three functions: `integrate`, `fire`,
-`reset`). `nmdeploy.neurons.families` finds it; the tests run over whatever is found.
+`reset`). `nmdeploy.families` finds it; the tests run over whatever is found.
 """
 
 from __future__ import annotations

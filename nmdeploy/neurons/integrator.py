@@ -90,7 +90,7 @@ class QuantizedIntegrator(QuantizedNeuron):
     reset = staticmethod(reset)
 
     def prove(self, name: str, a_max: IntArray) -> None:
-        worst = int((a_max + np.abs(self.bias)).max(initial=0))
+        worst = int((a_max.astype(object) + np.abs(self.bias.astype(object))).max(initial=0))
         if worst >= 1 << 31:
             raise OverflowPossible(
                 f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent"

@@ -28,6 +28,7 @@ from nmdeploy.neurons.state_space_integer import MODES, RESETS, QuantizedStateSp
 
 ComplexArray = npt.NDArray[np.complex128]
 FREE = 1000  # an exponent that nothing limits
+NEVER = (1 << 31) - 1  # a threshold that y cannot reach: the proof keeps y under 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ def quantize_state_space(
     """
     m, frac_a = formats.coefficient_bits, formats.coefficient_frac
     limit = (1 << (m - 1)) - 1
-    frac_x = _state_scales(drive, formats)
+    frac_x = _state_scales(drive, formats, np.abs(neuron.r / unit) if neuron.reset_action != "none" else 0.0)
     frac_in = min(max(drive.frac, int(frac_x.max()) - (m - 2)), drive.frac_max, int(frac_x.min()) + frac_a)
     frac_b = max(0, int((frac_in - frac_x).max()))
     a_codes, notes = quantize_poles(name, neuron.a, frac_a, limit)
@@ -144,7 +145,7 @@ def quantize_state_space(
     c = np.ldexp(1.0, -frac_x) * neuron.c * unit / gain
     d = np.ldexp(neuron.d / drive.gain, -frac_in)
     frac_c = m - 1
-    frac_y, frac_d = _output_scales(c, d, limit, frac_c)
+    frac_y, frac_d = _output_scales(c, d, neuron.bias, limit, frac_c)
     r = np.ldexp(1.0, frac_x) * neuron.r / unit * gain
     quantized = QuantizedStateSpace(
         rounding=formats.state_rounding,
@@ -169,6 +170,9 @@ def quantize_state_space(
         refractory_steps=neuron.refractory_steps,
         refractory_mode=neuron.refractory_mode,
     )
+    silent = int((np.abs(quantized.vth) == NEVER).sum())
+    if silent:
+        notes.append(f"node {name!r}: the thresholds of {silent} neurons lie beyond all that y can reach")
     return quantized, notes
 
 
@@ -181,28 +185,35 @@ def _output_codes(
         "c_im": _codes(scaled.imag),
         "d": _codes(np.ldexp(d, frac_d + frac_y)),
         "bias": _codes(np.ldexp(neuron.bias, frac_y)),
-        "vth": _codes(np.ldexp(neuron.v_threshold, frac_y)),
+        "vth": _codes(np.clip(np.ldexp(neuron.v_threshold, frac_y), -NEVER, NEVER)),
     }
 
 
 def _codes(values: FloatArray) -> IntArray:
-    return np.rint(values).astype(np.int64)
+    # What exceeds 32 bits is refused by the integer population; beyond 2**62 the cast itself would wrap.
+    return np.rint(np.clip(values, -(2.0**62), 2.0**62)).astype(np.int64)
 
 
-def _state_scales(drive: Drive, formats: Formats) -> IntArray:
-    """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs."""
-    peak = np.maximum(drive.extremes["x"] * drive.gain[:, None], np.ldexp(1.0, -drive.frac))
+def _state_scales(drive: Drive, formats: Formats, reset: FloatArray | float) -> IntArray:
+    """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
+
+    What a reset sets or subtracts counts as a magnitude, whether or not a spike occurred in the calibration.
+    """
+    extent = np.maximum(drive.extremes["x"], reset) * drive.gain[:, None]
+    peak = np.maximum(extent, np.ldexp(1.0, -drive.frac))
     frac = np.floor(np.log2(((1 << (formats.state_bits - 2)) - 1) / peak)).astype(np.int64)
     return np.minimum(frac, min(int(frac.min()), drive.frac_max) + formats.coefficient_bits - 2)
 
 
-def _output_scales(c: ComplexArray, d: FloatArray, limit: int, frac_c: int) -> tuple[IntArray, int]:
+def _output_scales(c: ComplexArray, d: FloatArray, bias: FloatArray, limit: int, frac_c: int) -> tuple[IntArray, int]:
     """Fraction bits of each neuron's y, and those of D.
 
-    The largest coefficient C of a neuron fills its width, unless its D would then exceed its own even without fraction.
+    The largest coefficient C of a neuron fills its width, unless its D would then exceed its own even without fraction,
+    or its bias 30 bits.
     """
     largest = np.maximum(np.abs(c.real), np.abs(c.imag)).max(1)
     frac_y = np.minimum(_exponents(limit, largest) - frac_c, _exponents(limit, np.abs(d)))
+    frac_y = np.minimum(frac_y, _exponents(1 << 30, np.abs(bias)))
     frac_y = np.where(frac_y > FREE // 2, 0, frac_y)
     frac_d = power_below(limit, float(np.abs(np.ldexp(d, frac_y)).max(initial=0.0)), default=frac_c)
     return frac_y, min(frac_c, frac_d)

@@ -184,13 +184,19 @@ class QuantizedStateSpace(QuantizedNeuron):
             raise BadOption("state_space: fraction bits of a coefficient lie outside of 0 to 31: rescale the states")
         if self.rounding == "per-sum" and (self.frac_b > self.frac_a or self.frac_d > self.frac_c):
             raise BadOption("state_space: per-sum rounding needs frac_b <= frac_a and frac_d <= frac_c")
-        limit = 1 << (self.coefficient_bits - 1)
+        most = 1 << (self.coefficient_bits - 1)
         for name in (*PER_STATE, "d"):
-            worst = int(np.abs(getattr(self, name)).max(initial=0))
-            if worst > limit:
-                raise BadOption(
-                    f"state_space: {name} = {worst} exceeds {self.coefficient_bits} bits: raise coefficient_bits"
-                )
+            self._within(name, -most, most - 1, f"{self.coefficient_bits} bits: raise coefficient_bits")
+        for name in ("r_re", "r_im"):
+            self._within(name, -self.limit, self.limit, f"{self.state_bits} bits: raise state_bits or lower the scale")
+        for name in ("vth", "bias"):
+            self._within(name, 1 - (1 << 31), (1 << 31) - 1, "32 bits: lower the scale of y")
+
+    def _within(self, name: str, low: int, high: int, reason: str) -> None:
+        codes = getattr(self, name)
+        outside = codes[(codes < low) | (codes > high)]
+        if outside.size:
+            raise BadOption(f"state_space: {name} = {int(outside.flat[0])} exceeds {reason}")
 
     @property
     def flags(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -229,7 +235,7 @@ class QuantizedStateSpace(QuantizedNeuron):
         return RESET[self.reset_action](block, s, condition, z, p)
 
     def prove(self, name: str, a_max: IntArray) -> None:
-        exact = [np.abs(getattr(self, n)).astype(object) for n in (*PER_STATE, "d", "bias")]
+        exact = [np.abs(getattr(self, n).astype(object)) for n in (*PER_STATE, "d", "bias")]
         a_re, a_im, b_re, b_im, c_re, c_im, d, bias = exact
         a = a_max.astype(object)
         up_b = max(0, self.frac_a - self.frac_b)

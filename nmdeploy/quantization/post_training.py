@@ -15,18 +15,22 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
+from nmdeploy.neurons.base import Drive, FloatArray, Formats, IntArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 FARTHEST = 2.0**200
 Extremes = Mapping[str, Mapping[str, FloatArray]]
+LOSSY = 0.25  # relative weight error from which an export says so
 
 
-def calibrate(network: Network, inputs: npt.ArrayLike) -> Extremes:
-    """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values."""
+def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Extremes:
+    """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values.
+
+    `lengths` (samples,) are the valid steps; padding behind them counts nothing.
+    """
     for name in network.populations:
         _require_range(network, name)
-    return run_float(network, inputs, observe=True).extremes
+    return run_float(network, inputs, observe=True, lengths=lengths).extremes
 
 
 def static_extremes(network: Network) -> Extremes:
@@ -91,7 +95,13 @@ def quantize_population(
     quantized, notes = neuron.quantize(name, drive, formats)
     synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], formats) for s in incoming}
     for source, synapse in synapses.items():
-        _check_exponents(source, synapse, formats)
+        _check_exponents(source, synapse, formats, alone=len(synapses) == 1)
+        error = weight_error(incoming[source], synapse, gain)
+        if error > LOSSY:
+            notes = [
+                *notes,
+                f"synapse {source!r}: {formats.weight_bits}-bit weights are off by {error:.0%} (relative norm)",
+            ]
     return quantized, synapses, list(notes)
 
 
@@ -150,11 +160,23 @@ def _a_max(network: Network, population: str) -> FloatArray:
     return np.asarray(total)
 
 
-def _check_exponents(name: str, synapse: QuantizedSynapse, formats: Formats) -> None:
+def weight_error(synapse: Synapse, quantized: QuantizedSynapse, gain: FloatArray) -> float:
+    """``norm(W_q / gain - W) / norm(W)``: what rounding changed, relative."""
+    unit = np.eye(synapse.shape[1])
+    exact = synapse.apply(unit)
+    rounded = quantized.dequantize(unit) / gain
+    scale = float(np.linalg.norm(exact))
+    return float(np.linalg.norm(rounded - exact)) / scale if scale else 0.0
+
+
+def _check_exponents(name: str, synapse: QuantizedSynapse, formats: Formats, alone: bool) -> None:
     low, high = formats.weight_exp_min, formats.weight_exp_max
     for exponent in synapse.chip_exponents:
         if not low <= exponent <= high:
-            raise DoesNotFit(
-                f"synapse {name!r}: weight exponent {exponent} is outside of {low} to {high}: "
-                "its weights are too far from those of the other synapses of its target; rescale them"
+            cause = (
+                "its weights do not fit the threshold, bias or state width of its target: rescale them, check --dt, or "
+                "give more --state-bits"
+                if alone
+                else "its weights are too far from those of the other synapses of its target: rescale them"
             )
+            raise DoesNotFit(f"synapse {name!r}: weight exponent {exponent} is outside of {low} to {high}: {cause}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from edge_cases import edge_cases
+from figures import Figures
 from networks import Case, coverage, lif_case, state_space_case
 from requires_lava import require_lava
 
@@ -34,7 +35,7 @@ STATE_SPACE_COVERS = (
 )
 
 
-def assert_equal_in_lava(cases: list[Case]) -> Counter[str]:
+def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:
     """0 mismatches in all cases; returns what they covered."""
     require_lava()
     expected = [reference.run(case.network, case.inputs, trace="states") for case in cases]
@@ -43,8 +44,9 @@ def assert_equal_in_lava(cases: list[Case]) -> Counter[str]:
     wrong = {case.name: c.first_divergence for case, c in zip(cases, found, strict=True) if c.mismatches}
     seen = coverage(cases, expected)
     compared = sum(c.values_compared for c in found)
-    print(f"\n{len(cases)} networks, {compared} values compared, {len(wrong)} networks differ")
-    print(", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
+    what = cases[0].name.rpartition("-")[0] or "edge"
+    figures(f"{len(cases)} {what} networks: {compared} values compared with Lava, {len(wrong)} networks differ")
+    figures("  covered: " + ", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
     assert not wrong
     return seen
 
@@ -55,23 +57,23 @@ def assert_covered(seen: Counter[str], wanted: tuple[str, ...], cases: int) -> N
     assert seen["alive"] >= math.ceil(0.9 * cases)
 
 
-def test_edges() -> None:
-    assert_equal_in_lava(edge_cases())
+def test_edges(figures: Figures) -> None:
+    assert_equal_in_lava(edge_cases(), figures)
 
 
 @pytest.mark.parametrize(("make", "number"), [(lif_case, 12), (state_space_case, 6)])
-def test_a_sample_of_networks(make: Callable[[int], Case], number: int) -> None:
-    seen = assert_equal_in_lava([make(seed) for seed in range(1000, 1000 + number)])
+def test_a_sample_of_networks(make: Callable[[int], Case], number: int, figures: Figures) -> None:
+    seen = assert_equal_in_lava([make(seed) for seed in range(1000, 1000 + number)], figures)
     assert seen["alive"] >= 0.9 * number
 
 
 @pytest.mark.slow
-def test_200_lif_networks() -> None:
-    seen = assert_equal_in_lava([lif_case(seed) for seed in range(200)])
+def test_200_lif_networks(figures: Figures) -> None:
+    seen = assert_equal_in_lava([lif_case(seed) for seed in range(200)], figures)
     assert_covered(seen, LIF_COVERS, 200)
 
 
 @pytest.mark.slow
-def test_100_state_space_networks() -> None:
-    seen = assert_equal_in_lava([state_space_case(seed) for seed in range(100)])
+def test_100_state_space_networks(figures: Figures) -> None:
+    seen = assert_equal_in_lava([state_space_case(seed) for seed in range(100)], figures)
     assert_covered(seen, STATE_SPACE_COVERS, 100)

@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 from edge_cases import edge_cases
+from figures import Figures
 from mutants import Mutant, installed, mutants
 from networks import Case, lif_case, state_space_case
 from requires_lava import require_lava
 from simulated import simulated
 
+from nmdeploy import families
 from nmdeploy.backends import lava, reference
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse
 from nmdeploy.verification import compare
 
+# Every file that defines an integer family, whichever the folders hold, and the operations that they share.
 MODULES = (
     "nmdeploy.neurons.ops",
-    "nmdeploy.neurons.lif",
-    "nmdeploy.neurons.integrator",
-    "nmdeploy.neurons.state_space_integer",
-    "nmdeploy.synapses.dense",
+    *sorted({family.__module__ for family in families.quantized_neurons().values()}),
+    *sorted({family.__module__ for family in families.quantized_synapses().values()}),
 )
 
 
@@ -91,9 +92,9 @@ def test_the_judge_accepts_the_original(judge: Judge) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
-def test_no_mutant_survives(judge: Judge, module: str) -> None:
+def test_no_mutant_survives(judge: Judge, module: str, figures: Figures) -> None:
     found = list(mutants(module))
     alive = [f"{m.module} line {m.line}: {m.change}" for m in found if not judge.kills(m)]
-    print(f"\n{module}: {len(found)} mutants, {len(alive)} survive")
+    figures(f"{module}: {len(found)} mutants, {len(alive)} survive")
     assert found
     assert not alive, "\n".join(alive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ RANGES = {
 
 
 def write(path: Path, model: Node) -> Path:
+    content = json.dumps(model)
+    digest = hashlib.sha256(content.encode()).hexdigest()
     with h5py.File(path, "w") as file:
-        file["node/metadata/nmdeploy"] = json.dumps(model)
+        file["node/metadata/nmdeploy"] = f'{content[:-1]},"sha256":"{digest}"}}'
     return path
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
+from nmdeploy.neurons.base import Drive, Formats
 from nmdeploy.neurons.state_space import StateSpace, quantize_poles
 from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
 
@@ -103,3 +104,24 @@ def test_static_bounds_hold_or_are_refused(reset_action: str) -> None:
         assert (neuron.bounds("n", np.ones(2))["x"] >= 1 / (1 - np.abs(a)) - 1e-9).all()
     with pytest.raises(BadOption, match="give calibration data"):
         StateSpace(a * 1.2, 0.5, 1.0 + 0j, [0, 0], 1.0).bounds("n", np.ones(2))
+
+
+@pytest.mark.parametrize("threshold", [1e6, 1e30, -1e30])
+def test_a_threshold_out_of_reach_is_kept_out_of_reach(threshold: float) -> None:
+    """It does not wrap: the neuron never fires, or always, and the export says so."""
+    neuron = StateSpace(np.full((2, 2), 0.9 + 0.1j), 0.5, 1.0 + 0j, [0.5, 0], threshold)
+    drive = Drive(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 5.0)}, 15)
+    quantized, notes = neuron.quantize("n", drive, Formats())
+    assert isinstance(quantized, QuantizedStateSpace)
+    quantized.prove("n", np.full(2, 1 << 7))
+    assert np.all(np.sign(quantized.vth) == np.sign(threshold)) and np.abs(quantized.vth).max() < 1 << 31
+    assert bool(notes) == bool((np.abs(quantized.vth) == (1 << 31) - 1).any())
+
+
+@pytest.mark.parametrize("action", ["hard", "soft"])
+def test_a_reset_that_calibration_never_saw_still_fits(action: str) -> None:
+    neuron = StateSpace(np.full((2, 2), 0.9 + 0.1j), 0.5, 1.0 + 0j, [0, 0], 1e3, reset_action=action, r=500.0)
+    drive = Drive(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 1e-3)}, 15)
+    quantized, _ = neuron.quantize("n", drive, Formats())
+    assert isinstance(quantized, QuantizedStateSpace)
+    assert np.abs(quantized.r_re).max() <= quantized.limit

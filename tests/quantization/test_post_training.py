@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from figures import Figures
 from requires_lava import require_lava
 
 from nmdeploy import demo, pipeline
@@ -103,33 +104,35 @@ def quantized(floats: Network, options: pipeline.Options = pipeline.Options()) -
     return pipeline.quantize(floats, demo.PROFILE, pipeline.load_data(demo.CALIBRATION, floats.input), options)
 
 
-def test_digits_in_float(floats: Network, digits: Data, float_run: FloatRun) -> None:
+def test_digits_in_float(floats: Network, digits: Data, float_run: FloatRun, figures: Figures) -> None:
     share = accuracy(float_run.output, floats.readout, digits.lengths, digits.labels)
     rate = float(np.mean([spikes.mean() for spikes in float_run.spikes.values()]))
-    print(f"\ndigits: {digits.samples} samples, float {share:.4f}, mean spike rate {rate:.4f}")
+    figures(f"digits: {digits.samples} samples, float {share:.4f}, mean spike rate {rate:.4f}")
     assert digits.samples == 450 and share is not None and share >= 0.97
     assert rate <= 0.20
 
 
 @pytest.mark.parametrize("rounding", ["per-product", "per-sum"])
-def test_digits_in_integers(floats: Network, digits: Data, float_run: FloatRun, rounding: str) -> None:
+def test_digits_in_integers(
+    floats: Network, digits: Data, float_run: FloatRun, rounding: str, figures: Figures
+) -> None:
     exact = accuracy(float_run.output, floats.readout, digits.lengths, digits.labels)
     for weight_bits, state_bits in ((8, 24), (4, 16)):
         options = pipeline.Options(weight_bits=weight_bits, state_bits=state_bits, state_rounding=rounding)
         q = quantized(floats, options)
         found = pipeline.run(q, digits)
         share = accuracy(found.output, q.readout, digits.lengths, digits.labels)
-        print(f"\ndigits: {weight_bits}-bit weights, {state_bits}-bit states, {rounding}: {share:.4f}")
+        figures(f"digits: {weight_bits}-bit weights, {state_bits}-bit states, {rounding}: {share:.4f}")
         assert share is not None and exact is not None
         assert share >= exact - (0.005 if weight_bits == 8 else 0.05)
 
 
 @pytest.mark.slow
-def test_twenty_digits_equal_lava(floats: Network, digits: Data) -> None:
+def test_twenty_digits_equal_lava(floats: Network, digits: Data, figures: Figures) -> None:
     require_lava()
     result = pipeline.verify(quantized(floats), digits.first(20), ["lava"], floats)
     (comparison,) = result.comparisons
-    print(f"\n{comparison}")
+    figures(f"digits: {comparison.values_compared} values of 20 samples, {comparison.mismatches} differ from Lava")
     assert (comparison.samples, comparison.steps, comparison.mismatches) == (20, 64, 0)
     hidden = 3 * 64 * (1 + 2 * 8 + 1)  # a spike, 8 complex states and y of each neuron
     assert comparison.values_compared == 20 * 64 * (hidden + 10)

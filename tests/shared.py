@@ -1,0 +1,19 @@
+"""Types of the fixtures that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from click.testing import Result
+
+Cli = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file and data for it, in a folder of their own."""
+
+    path: Path
+    data: Path
