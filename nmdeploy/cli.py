@@ -197,8 +197,8 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     from nmdeploy import pipeline
     from nmdeploy.files import require_suffix, require_writable
 
-    require_suffix(output, ".nir")
     require_writable(output, checkpoint, data)
+    require_suffix(output, ".nir")
     formats["state_rounding"] = formats.pop("rounding")
     target = pipeline.load_profile(profile)
     options = pipeline.Options(**formats)
@@ -231,8 +231,8 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
     from nmdeploy.recording_io import write_recording
     from nmdeploy.terminal import progress, recording_lines
 
-    require_suffix(output, ".h5")
     require_writable(output, model, data)
+    require_suffix(output, ".h5")
     find_backend(backend)
     network = pipeline.read(model)
     samples = _load_data(data, network)

@@ -135,7 +135,8 @@ def quantize_state_space(
     """
     m, frac_a = formats.coefficient_bits, formats.coefficient_frac
     limit = (1 << (m - 1)) - 1
-    frac_x = _state_scales(drive, formats, np.abs(neuron.r / unit) if neuron.reset_action != "none" else 0.0)
+    reset = np.zeros_like(neuron.r) if neuron.reset_action == "none" else neuron.r / unit
+    frac_x = _state_scales(drive, formats, np.abs(reset))
     frac_in = min(max(drive.frac, int(frac_x.max()) - (m - 2)), drive.frac_max, int(frac_x.min()) + frac_a)
     frac_b = max(0, int((frac_in - frac_x).max()))
     a_codes, notes = quantize_poles(name, neuron.a, frac_a, limit)
@@ -146,7 +147,7 @@ def quantize_state_space(
     d = np.ldexp(neuron.d / drive.gain, -frac_in)
     frac_c = m - 1
     frac_y, frac_d = _output_scales(c, d, neuron.bias, limit, frac_c)
-    r = np.ldexp(1.0, frac_x) * neuron.r / unit * gain
+    r = np.ldexp(1.0, frac_x) * reset * gain
     quantized = QuantizedStateSpace(
         rounding=formats.state_rounding,
         state_bits=formats.state_bits,
@@ -194,7 +195,7 @@ def _codes(values: FloatArray) -> IntArray:
     return np.rint(np.clip(values, -(2.0**62), 2.0**62)).astype(np.int64)
 
 
-def _state_scales(drive: Drive, formats: Formats, reset: FloatArray | float) -> IntArray:
+def _state_scales(drive: Drive, formats: Formats, reset: FloatArray) -> IntArray:
     """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
 
     What a reset sets or subtracts counts as a magnitude, whether or not a spike occurred in the calibration.
