@@ -272,6 +272,20 @@ BAD_OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no demo samples": (("demo", "-o", "out", "--samples", 0), ("--samples 0", "1 or more")),
     "trace": (("simulate", "MODEL", "--data", "DATA", "--trace", "all", "-o", "out.h5"), ("'all'", "states")),
     "report type": (("report", "MODEL", "--data", "DATA", "-o", "out.xls"), ("'.xls'", ".json", ".md")),
+    "another network": (
+        ("verify", "MODEL", "--data", "DATA", "--checkpoint", CHECKPOINT, "--dt", 0.5),
+        ("--checkpoint", "dt is 0.5", "0.001"),
+    ),
+    "another network's report": (
+        ("report", "MODEL", "--data", "DATA", "--checkpoint", CHECKPOINT, "--dt", 0.5),
+        ("--checkpoint", "dt is 0.5"),
+    ),
+    "model type": (("export", CHECKPOINT, "-o", "out.txt"), ("out.txt", ".nir")),
+    "recording type": (("simulate", "MODEL", "--data", "DATA", "-o", "out"), ("out", ".h5")),
+    "a family that the chip lacks": (
+        ("export", CHECKPOINT, "--profile", "loihi1", "-o", "out.nir"),
+        ("block0", "state_space", "choose another profile"),
+    ),
     "no output": (("simulate", "MODEL", "--data", "DATA"), ("--output", "simulate --help")),
     "unknown command": (("deploy",), ("'deploy'", "--help")),
     "unknown option": (("inspect", "--fast"), ("--fast", "--help")),

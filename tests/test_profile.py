@@ -188,6 +188,11 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("weight_exp_min = { value = -8", "weight_exp_min = { value = 8", "weight_exp_min exceeds weight_exp_max"),
         ('sign_modes = { value = ["mixed", ', "sign_modes = { value = [1, ", r"sign_modes: .*list of texts"),
         ('value = "per-product"', 'value = "nearest"', r"'nearest' is not among its choices"),
+        (
+            'lif_rule = { value = "loihi", choices = ["loihi"]',
+            'lif_rule = { value = "euler", choices = ["euler"]',
+            "not built",
+        ),
         ('title = "Intel Loihi"', "title = 1", "title is no text"),
         ('title = "Intel Loihi"', "", "lacks 'title'"),
     ],
