@@ -16,7 +16,7 @@ from nmdeploy.energy import network_energy
 from nmdeploy.errors import BadOption
 from nmdeploy.files import write_text
 from nmdeploy.mapping import MappedNetwork
-from nmdeploy.metrics import LayerMetrics, layer_metrics, overflows, spike_rate, total_metrics
+from nmdeploy.metrics import LayerMetrics, layer_metrics, operations, overflows, spike_rate, total_metrics
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.plugins import modules
 from nmdeploy.profile import HardwareProfile
@@ -36,6 +36,8 @@ class Report:
     samples : int
     layers, total : LayerMetrics
         Counts are means a sample.
+    operations : mapping of str to float
+        NeuroBench's synaptic operations of the network: Effective_MACs, Effective_ACs, Dense, means a sample.
     rates : mapping of str to float or None
         Spikes a neuron and step, by layer.
     mapped : MappedNetwork
@@ -51,6 +53,7 @@ class Report:
     samples: int
     layers: tuple[LayerMetrics, ...]
     total: LayerMetrics
+    operations: Mapping[str, float]
     rates: Mapping[str, float | None]
     mapped: MappedNetwork
     overflows: Mapping[str, Mapping[str, int]]
@@ -66,6 +69,7 @@ class Report:
             "samples": self.samples,
             "layers": [layer.to_json() | {"spike_rate": self.rates[layer.name]} for layer in self.layers],
             "total": self.total.to_json(),
+            "operations": dict(self.operations),
             "cores": [core.to_json() for core in self.mapped.cores],
             "utilization": [row._asdict() for row in self.mapped.utilization()],
             "fits": self.mapped.fits,
@@ -94,6 +98,7 @@ def build_report(
         samples=recording.samples,
         layers=layers,
         total=total_metrics(network, recording, layers, energies),
+        operations=operations(network, recording),
         rates={layer.name: spike_rate(network, recording, layer.name) for layer in layers},
         mapped=mapped,
         overflows=overflows(network, recording),
