@@ -27,6 +27,7 @@ LAYERS = (
     ("reports",),
     ("pipeline",),
     ("terminal", "doctor", "demo"),
+    ("command_group",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

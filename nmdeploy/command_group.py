@@ -1,0 +1,91 @@
+"""How a command ends: errors in one line with exit code 2, signals without a trace of what was half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from nmdeploy.errors import NmdeployError
+
+AGAIN_SECONDS = 0.05
+
+
+class OneLineErrors(click.Group):
+    """Turns every error that a user can mend into one line on stderr and exit code 2; signals end it tidily."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with _tidy_signals() as stopped:
+            try:
+                sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
+            except click.exceptions.NoArgsIsHelpError as error:
+                error.show()
+                sys.exit(2)
+            except (NmdeployError, click.ClickException, OSError, MemoryError) as error:
+                # h5py may turn the exit that a signal asked for into an error of its own.
+                if not stopped:
+                    click.echo(f"Error: {' '.join(_message(error).split())}", err=True)
+                sys.exit(128 + stopped[0] if stopped else 2)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(128 + signal.SIGPIPE)
+
+
+class _Stopped(SystemExit):
+    """Unwinds the stack after a signal."""
+
+
+@contextmanager
+def _tidy_signals() -> Iterator[list[int]]:
+    """Until the end of the block, let SIGINT, SIGTERM and SIGHUP unwind the stack, so that everything is cleaned up.
+
+    Python drops an exception that is raised while an object is deleted or in a callback from C: it is raised again.
+    """
+    stopped: list[int] = []
+    report = sys.unraisablehook
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGALRM:
+            stopped.append(number)
+        raise _Stopped(128 + stopped[0])
+
+    def dropped(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, _Stopped):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        else:
+            report(unraisable)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    sys.unraisablehook = dropped
+    try:
+        yield stopped
+    finally:
+        sys.unraisablehook = report
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if signal.SIGINT in stopped:
+            click.echo("Interrupted.", err=True)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{error.format_message()} See '{error.ctx.command_path} --help'."
+    if isinstance(error, OSError) and not isinstance(error, click.ClickException):
+        return f"{error.filename or 'output'}: {error.strerror or error}: free space, or mend the permissions"
+    if isinstance(error, MemoryError):
+        return f"out of memory ({str(error) or 'no size given'}): give fewer samples or steps"
+    return error.format_message() if isinstance(error, click.ClickException) else str(error)
