@@ -8,15 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nmdeploy import __version__
 from nmdeploy.command_group import OneLineErrors
-from nmdeploy.errors import NmdeployError
+from nmdeploy.errors import naming
 
 if TYPE_CHECKING:
     from nmdeploy.network import Network, QuantizedNetwork
@@ -66,15 +64,6 @@ dt_option = click.option("--dt", type=float, default=None, help="Seconds a step,
 checkpoint_option = click.option(
     "--checkpoint", type=FILE, default=None, help="The float network the model came from, for float figures."
 )
-
-
-@contextmanager
-def _about(path: str) -> Iterator[None]:
-    """Names the file in errors about its content."""
-    try:
-        yield
-    except NmdeployError as error:
-        raise type(error)(f"{path}: {error}") from None
 
 
 def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
@@ -128,7 +117,7 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     target.formats(**vars(options))
     network = pipeline.load(checkpoint, dt=dt)
     calibration = None if data is None else _load_data(data, network)
-    with _about(checkpoint):
+    with naming(checkpoint):
         pipeline.require_families(network, target)
         quantized = pipeline.quantize(network, target, calibration, options)
         mapped = pipeline.require_fit(quantized, target)

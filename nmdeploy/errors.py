@@ -15,6 +15,10 @@ Each message names the object, the number, the limit and the remedy, in one line
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class NmdeployError(Exception):
     """Base of every error that a user can cause and mend."""
@@ -60,3 +64,12 @@ class LavaFailed(NmdeployError):
     def __init__(self, message: str, traceback: str = "") -> None:
         super().__init__(message)
         self.traceback = traceback
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the file's name before what is wrong in it, once."""
+    try:
+        yield
+    except NmdeployError as error:
+        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from nmdeploy.metrics import overflows
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Recording
+from nmdeploy.reports.verification import overflow_line
 from nmdeploy.samples import Data
 from nmdeploy.verification import accuracy
 
@@ -42,7 +43,6 @@ def recording_lines(network: QuantizedNetwork, recording: Recording, data: Data)
             rate = recording.total(name, "spikes") / (steps * network.populations[name].size)
             yield f"{name}: spike rate {rate:.4f}"
     if all(set(network.populations[n].flags) <= set(layer.counts) for n, layer in recording.layers.items()):
-        found = {f"{n}.{k}": v for n, counts in overflows(network, recording).items() for k, v in counts.items() if v}
-        yield "overflows: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "none")
+        yield overflow_line(overflows(network, recording))
     else:
         yield f"overflows: not counted by backend {recording.backend}"

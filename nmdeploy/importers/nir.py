@@ -24,15 +24,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nmdeploy import nir_io
-from nmdeploy.errors import BadFile, BadOption, NmdeployError, UnsupportedParameter
+from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, naming
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.nir_nodes import (
     DIAGONAL_MAX,
@@ -81,7 +79,7 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     ours = is_sealed(content)
     stored, codes = _of_ours(path) if ours else (None, BINARY)
     tree = read_tree(path, content) if ours else nir_io.foreign_tree(path, content)
-    with _naming(path):
+    with naming(path):
         graph = topology(path, tree)
         return _Import(graph, _time_step(path, dt, stored)).network(codes)
 
@@ -91,7 +89,7 @@ def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str
     content = load_bytes(path)
     if is_sealed(content):
         return []
-    with _naming(path):
+    with naming(path):
         nodes, _ = flat_graph(path, nir_io.foreign_tree(path, content))
     found: list[tuple[str, str, str | None]] = []
     for name, fields in nodes.items():
@@ -101,15 +99,6 @@ def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str
         except UnsupportedParameter as error:
             found.append((name, fields["type"], str(error)))
     return found if any(problem for _, _, problem in found) else []
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name before what is wrong in it."""
-    try:
-        yield
-    except NmdeployError as error:
-        raise type(error)(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _of_ours(path: Path) -> tuple[float, FixedPoint]:

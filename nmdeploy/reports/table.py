@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nmdeploy.metrics import LayerMetrics
 from nmdeploy.reports import Report
-from nmdeploy.reports.verification import verification_lines
+from nmdeploy.reports.verification import overflow_line, verification_lines
 
 NOT_AVAILABLE = "not available"
 HEADER = ("layer", "neurons", "synapses", "memory/bit", "rate", "syn. ops", "dense ops", "updates", "energy/nJ")
@@ -49,6 +49,5 @@ def lines(report: Report) -> Iterator[str]:
     else:
         for name, share in report.accuracy.items():
             yield f"accuracy {name}: " + (NOT_AVAILABLE if share is None else f"{share:.4f}")
-        found = {f"{n}.{k}": v for n, counts in report.overflows.items() for k, v in counts.items() if v}
-        yield "overflows: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "none")
+        yield overflow_line(report.overflows)
     yield from (f"note: {note}" for note in report.notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,12 @@ def verification_json(verification: Verification) -> dict[str, Any]:
     }
 
 
+def overflow_line(overflows: Mapping[str, Mapping[str, int]]) -> str:
+    """Every count of overflows that is not zero, by layer and register."""
+    found = [f"{layer}.{flag} {n}" for layer, counts in overflows.items() for flag, n in counts.items() if n]
+    return f"overflows: {', '.join(found) or 'none'}"
+
+
 def verification_lines(verification: Verification) -> Iterator[str]:
     """Lines for the terminal and the Markdown report."""
     yield verification.status
@@ -34,8 +40,7 @@ def verification_lines(verification: Verification) -> Iterator[str]:
         parts = [] if spikes is None else [f"spikes agree {spikes:.4f}"]
         parts += [] if snr is None else [f"membrane {snr:.1f} dB"]
         yield f"float against quantized, {layer}: {', '.join(parts) or 'identical'}"
-    found = {f"{n}.{k}": v for n, counts in verification.overflows.items() for k, v in counts.items() if v}
-    yield "overflows: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "none")
+    yield overflow_line(verification.overflows)
 
 
 def _comparison(c: Comparison) -> Iterator[str]:
