@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from nmdeploy.nir_io import read
 from nmdeploy.nir_io.file import is_sealed, load_bytes
 from nmdeploy.profile import HardwareProfile, load_profile
 from nmdeploy.quantization.post_training import population_bounds, quantize_population, weight_error
+
+Bounds = dict[str, Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,11 @@ def check_network(network: Network, profile: HardwareProfile) -> Iterator[Findin
     """Each population and its synapses, quantized by themselves; then whether the whole fits the cores."""
     formats = profile.formats()
     nodes: dict[str, Any] = {network.input_name: network.input}
+    # A population that fails, or that feeds back, leaves the others something to be judged by.
+    extremes: Bounds = {name: _unit_extremes(network, name) for name in network.populations}
     for name, neuron in network.populations.items():
         try:
-            yield from _check_population(network, name, formats, profile, nodes)
+            yield from _check_population(network, name, formats, profile, nodes, extremes)
         except NmdeployError as error:
             yield Finding(name, neuron.kind, False, problem=str(error))
     if len(nodes) == len(network.nodes) and all(n.kind in profile.neurons for n in network.populations.values()):
@@ -108,13 +112,17 @@ def _check_fit(network: Network, nodes: dict[str, Any], profile: HardwareProfile
 
 
 def _check_population(
-    network: Network, name: str, formats: Formats, profile: HardwareProfile, nodes: dict[str, Any]
+    network: Network,
+    name: str,
+    formats: Formats,
+    profile: HardwareProfile,
+    nodes: dict[str, Any],
+    extremes: Bounds,
 ) -> Iterator[Finding]:
     lost = []
     try:
-        extremes = population_bounds(network, name)
+        extremes[name] = population_bounds(network, name, extremes)
     except BadOption:
-        extremes = _unit_extremes(network, name)
         lost.append("its scales need calibration data (--data)")
     quantized, synapses, notes = quantize_population(network, name, formats, extremes)
     nodes |= synapses | {name: quantized}

@@ -18,6 +18,7 @@ from nmdeploy.recording import Recording
 
 HYPOTHETICAL = "hypothetical: one update per real state"
 DYNAMIC = ("synapse", "neuron", "spike")
+COMPUTED = ("synaptic_operations_computed", "bias_operations")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class LayerEnergy:
 
 @dataclass(frozen=True)
 class Events:
-    """Means a sample of one layer: synaptic operations (biases included), updates, messages and hops of its spikes."""
+    """Means a sample of one layer: operations computed (biases included), updates, messages and hops of its events."""
 
     synaptic_operations: float
     updates_active: float
@@ -99,16 +100,16 @@ def count(recording: Recording, layer: str, metric: str) -> float:
 def layer_events(network: QuantizedNetwork, name: str, recording: Recording, mapped: MappedNetwork) -> Events:
     """What costs energy in one layer.
 
-    Where the target does not run the family, an update counts once for each real state. A population that does not
-    spike sends a message from each neuron at each step.
+    Where the target does not run the family, an update counts once for each real state. What is constant over a window
+    is computed and sent once. A readout sends the value of each neuron at each step. Cores run between samples too.
     """
     neuron, way = network.populations[name], mapped.traffic[name]
-    each = neuron.real_states if name in mapped.hypothetical else 1
+    each = max(neuron.real_states, 1) if name in mapped.hypothetical else 1
     updates, active = (count(recording, name, metric) for metric in ("neuron_updates", "neuron_updates_active"))
-    sent = count(recording, name, "spikes") if neuron.spiking else updates
-    seconds = float(np.mean(recording.lengths)) * network.dt if recording.samples else 0.0
+    sent = count(recording, name, "events_sent")
+    seconds = (float(np.mean(recording.lengths)) + network.gap) * network.dt if recording.samples else 0.0
     return Events(
-        synaptic_operations=sum(count(recording, name, f"{kind}_operations") for kind in ("synaptic", "bias")),
+        synaptic_operations=sum(count(recording, name, metric) for metric in COMPUTED),
         updates_active=active * each,
         updates_inactive=(updates - active) * each,
         messages=sent * way.messages,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nmdeploy.execute import run_steps
 from nmdeploy.network import Network
-from nmdeploy.neurons.base import FloatArray, IntArray
+from nmdeploy.neurons.base import FloatArray, IntArray, Moment, Neuron
 
 BATCH = 64
 
@@ -23,20 +23,22 @@ class FloatRun:
     Parameters
     ----------
     output : (samples, steps, channels)
-    spikes : mapping of population to (samples, steps, H) bool, of those that spike
-    membranes : mapping of population to (samples, steps, H), where traced
+    spikes : mapping of population to (samples, steps, output_size), of those that spike
+        bool, or the values of signed and graded ones.
+    membranes : mapping of population to (samples, steps, H) or (samples, steps, H, p), where traced
     extremes : mapping of population to the largest magnitude of each observed quantity
     """
 
     output: npt.NDArray[Any]
-    spikes: dict[str, npt.NDArray[np.bool_]]
+    spikes: dict[str, npt.NDArray[Any]]
     membranes: dict[str, FloatArray]
     extremes: dict[str, dict[str, FloatArray]]
 
 
 @dataclass
 class _Batch:
-    network: Network
+    populations: Mapping[str, Neuron]
+    steps: int
     trace: bool
     observe: bool
     lengths: IntArray
@@ -44,13 +46,14 @@ class _Batch:
     membranes: dict[str, list[Any]] = field(default_factory=dict)
     extremes: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
 
-    def advance(self, name: str, state: Any, a: npt.NDArray[Any], step: int) -> tuple[Any, npt.NDArray[Any]]:
-        neuron = self.network.populations[name]
-        state, output = neuron.step(state, a)
-        self.outputs.setdefault(name, []).append(output)
-        if self.trace:
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
+        neuron = self.populations[name]
+        state, output = neuron.step(state, a, now)
+        if now.step >= neuron.lookahead:
+            self.outputs.setdefault(name, []).append(output)
+        if self.trace and now.step < self.steps:
             self.membranes.setdefault(name, []).append(neuron.membrane(state))
-        valid = step < self.lengths
+        valid = now.step < self.lengths
         if self.observe and valid.any():
             seen = {key: values[valid] for key, values in state.items()}
             merge(self.extremes.setdefault(name, {}), neuron.observe(seen))
@@ -85,7 +88,7 @@ def run_float(
         Collect the extremes that fix the integer scales.
     dtype : float64 or float32
     lengths : (samples,) int, optional
-        Valid steps of each sample; what comes after is not observed.
+        Valid steps of each sample; what comes after is not observed, and no lookahead sees it.
     on_progress : callable
         Called with the number of samples done.
     """
@@ -94,9 +97,10 @@ def run_float(
     batches = []
     for first in range(0, len(values), BATCH):
         part = values[first : first + BATCH]
-        batch = _Batch(network, trace, observe, valid[first : first + BATCH])
+        part_valid = valid[first : first + BATCH]
+        batch = _Batch(network.populations, values.shape[1], trace, observe, part_valid)
         start = {name: neuron.start(len(part), dtype) for name, neuron in network.populations.items()}
-        run_steps(network, part, start, batch.advance)
+        run_steps(network, part, start, batch.advance, lengths=part_valid)
         batches.append(batch)
         if on_progress:
             on_progress(min(first + BATCH, len(values)))
@@ -115,7 +119,7 @@ def _join(network: Network, batches: list[_Batch]) -> FloatRun:
     traced = list(network.populations) if batches[0].trace else []
     return FloatRun(
         output=stacked(network.output, "outputs"),
-        spikes={name: stacked(name, "outputs").astype(bool) for name in spiking},
+        spikes={name: stacked(name, "outputs") for name in spiking},
         membranes={name: stacked(name, "membranes") for name in traced},
         extremes=extremes,
     )

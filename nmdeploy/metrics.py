@@ -32,7 +32,7 @@ class LayerMetrics:
     footprint_bits : int
         Parameters and states at their deployed widths.
     connection_sparsity, activation_sparsity : float or None
-        Fractions of weights that are zero, of neurons and steps without a spike; None without weights or spikes.
+        Fractions of weights that are zero, of outputs and steps without a spike; None without weights or spikes.
     spikes, synaptic_operations, synaptic_operations_computed, dense_synaptic_operations, neuron_updates : float
         Means a sample.
     energy_joules : EnergyBreakdown or None
@@ -82,7 +82,6 @@ def layer_metrics(
 
 def _layer(network: QuantizedNetwork, recording: Recording, name: str, energy: LayerEnergy | None) -> LayerMetrics:
     neuron, incoming = network.populations[name], incoming_synapses(network, name)
-    operations = count(recording, name, "synaptic_operations")
     return LayerMetrics(
         name=name,
         neurons=neuron.size,
@@ -92,9 +91,8 @@ def _layer(network: QuantizedNetwork, recording: Recording, name: str, energy: L
         connection_sparsity=connection_sparsity(incoming),
         activation_sparsity=activation_sparsity(network, recording, [name]),
         spikes=count(recording, name, "spikes"),
-        synaptic_operations=operations,
-        # No output is constant over a window yet, so that all are computed.
-        synaptic_operations_computed=operations,
+        synaptic_operations=count(recording, name, "synaptic_operations"),
+        synaptic_operations_computed=count(recording, name, "synaptic_operations_computed"),
         dense_synaptic_operations=count(recording, name, "dense_synaptic_operations"),
         neuron_updates=count(recording, name, "neuron_updates"),
         energy_joules=None if energy is None else energy.joules,
@@ -140,15 +138,15 @@ def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
 
 
 def activation_sparsity(network: QuantizedNetwork, recording: Recording, layers: Sequence[str]) -> float | None:
-    """``1 - spikes / (neurons * valid steps)`` over the layers that spike; None if none does or nothing was run."""
+    """``1 - spikes / (outputs * valid steps)`` over the layers that spike; None if none does or nothing was run."""
     spiking = [name for name in layers if network.populations[name].spiking]
-    places = sum(network.populations[name].size for name in spiking) * int(np.sum(recording.lengths))
+    places = sum(network.populations[name].output_size for name in spiking) * int(np.sum(recording.lengths))
     spikes = sum(count(recording, name, "spikes") for name in spiking) * recording.samples
     return 1.0 - spikes / places if places else None
 
 
 def spike_rate(network: QuantizedNetwork, recording: Recording, layer: str) -> float | None:
-    """Spikes a neuron and step, 0 to 1: ``1 - activation_sparsity``; divide by dt for hertz."""
+    """Spikes an output and step, 0 to 1: ``1 - activation_sparsity``; divide by dt for hertz."""
     sparsity = activation_sparsity(network, recording, [layer])
     return None if sparsity is None else 1.0 - sparsity
 
@@ -175,3 +173,13 @@ def overflows(network: QuantizedNetwork, recording: Recording) -> dict[str, dict
         for name, neuron in network.populations.items()
         if all(flag in recording.layers[name].counts for flag in neuron.flags)
     }
+
+
+def saturated_share(network: QuantizedNetwork, recording: Recording, layer: str) -> float:
+    """The largest share, over the registers of a layer, of updates that saturate: counts / (registers * steps)."""
+    neuron = network.populations[layer]
+    updates = recording.total(layer, "neuron_updates") / max(neuron.size, 1)
+    blocks = {f"{name}{when}" for name in neuron.blocks for when in ("_saturations", "_reset_saturations")}
+    places = {flag: neuron.size * neuron.states if flag in blocks else neuron.output_size for flag in neuron.flags}
+    shares = [recording.total(layer, flag) / (updates * places[flag]) for flag in neuron.flags if updates]
+    return max(shares, default=0.0)

@@ -12,13 +12,16 @@ from nmdeploy.importers import load
 from nmdeploy.mapping import MappedNetwork, map_network
 from nmdeploy.metrics import overflows
 from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.neurons.base import Neuron, QuantizedNeuron
 from nmdeploy.nir_io import model_sha256, read, write
+from nmdeploy.on_data import difference, require_bounded
 from nmdeploy.profile import HardwareProfile, load_profile, profile_names
 from nmdeploy.quantization.post_training import calibrate, quantize_network
+from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.recording import TRACES, Recording
 from nmdeploy.reports import Report, build_report
 from nmdeploy.samples import Data, load_data
-from nmdeploy.verification import Verification, accuracy, agree, compare
+from nmdeploy.verification import Agreement, Verification, accuracy, agree, compare
 
 Progress = Callable[[int], None]
 
@@ -55,6 +58,7 @@ def quantize(
     profile: str | HardwareProfile = "loihi2",
     data: Data | None = None,
     options: Options = Options(),
+    window_input: str = "exact",
 ) -> QuantizedNetwork:
     """Integers for a float network, in the profile's formats.
 
@@ -66,14 +70,25 @@ def quantize(
         Calibration samples; without them scales are static worst-case bounds.
     options : Options
         Overrides of the profile's formats.
+    window_input : {"exact", "scaled"}
+        How what receives a window's output keeps it: in a register, or approximately, by a scaled input.
     """
+    if window_input not in FORMS:
+        raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
     target = load_profile(profile) if isinstance(profile, str) else profile
+    if window_input == "scaled":
+        approximate, notes = send_once(network)
+        scaled = quantize(approximate, target, data, options)
+        if data is not None:
+            notes += difference(quantize(network, target, data, options), scaled, data)
+        return replace(scaled, notes=(*scaled.notes, *notes))
     formats = target.formats(**vars(options))
     extremes = None
     if data is not None:
         _require_channels(network, data)
         extremes = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
-    return quantize_network(network, formats, extremes=extremes, profile=target.name)
+    quantized = quantize_network(network, formats, extremes=extremes, profile=target.name)
+    return quantized if data is None else require_bounded(quantized, data)
 
 
 def require_families(network: Network, profile: HardwareProfile) -> None:
@@ -88,8 +103,8 @@ def require_families(network: Network, profile: HardwareProfile) -> None:
 
 def require_origin(network: QuantizedNetwork, floats: Network) -> None:
     """`BadOption` unless a float network can be the one that a model came from: same input, populations and step."""
-    sizes = {name: (neuron.kind, neuron.size) for name, neuron in network.populations.items()}
-    other = {name: (neuron.kind, neuron.size) for name, neuron in floats.populations.items()}
+    sizes = {name: _shape(neuron) for name, neuron in network.populations.items()}
+    other = {name: _shape(neuron) for name, neuron in floats.populations.items()}
     pairs = {
         "input shape": (floats.input.shape, network.input.shape),
         "input format": (floats.input.format, network.input.format),
@@ -103,6 +118,10 @@ def require_origin(network: QuantizedNetwork, floats: Network) -> None:
                 "the network given with --checkpoint is not the one that the model came from: "
                 f"its {what} is {found}, the model's is {wanted}: give the file that was exported (and its --dt)"
             )
+
+
+def _shape(neuron: Neuron | QuantizedNeuron) -> tuple[str, int, int, int]:
+    return neuron.kind, neuron.size, neuron.input_size, neuron.output_size
 
 
 def _require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
@@ -192,9 +211,16 @@ def verify(
         comparisons=tuple(comparisons),
         accuracy=_accuracies(network, data, whole, floats),
         overflows=overflows(network, whole),
-        agreement=None if floats is None else agree(floats, _float_run(floats, part), network, expected),
+        agreement=None if floats is None else _agreement(floats, part, network, expected),
         not_verified=missing,
     )
+
+
+def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
+    """Against the float network in the same form of windows."""
+    if any(getattr(neuron, "send_once", False) for neuron in network.populations.values()):
+        floats, _ = send_once(floats)
+    return agree(floats, _float_run(floats, data), network, recording)
 
 
 def verify_work(data: Data, against: Sequence[str], samples: int | None) -> int:
@@ -214,7 +240,7 @@ def _refuse_itself(against: Sequence[str]) -> None:
 
 
 def _float_run(network: Network, data: Data, trace: bool = True) -> FloatRun:
-    return run_float(network, network.input.format.dequantize(data.codes), trace=trace)
+    return run_float(network, network.input.format.dequantize(data.codes), trace=trace, lengths=data.lengths)
 
 
 def _accuracies(

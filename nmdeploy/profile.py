@@ -78,6 +78,7 @@ class Arithmetic:
     coefficient_frac: Figure[int]
     lif_rule: Figure[str]
     graded_payload_bits: Figure[int]
+    sigmoid: Figure[str]
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ class HardwareProfile:
             sign_modes=rules.sign_modes.known,
             weight_exp_min=rules.weight_exp_min.known,
             weight_exp_max=rules.weight_exp_max.known,
+            sigmoid=rules.sigmoid.known,
         )
 
     def _chosen(self, name: str, value: int | None) -> int:

@@ -70,6 +70,7 @@ TABLES: dict[str, tuple[type, dict[str, Rule]]] = {
             "coefficient_frac": WIDTH,
             "lif_rule": NAME,
             "graded_payload_bits": COUNT,
+            "sigmoid": NAME,
         },
     ),
     "core": (
@@ -233,7 +234,7 @@ def _check_together(where: str, profile: HardwareProfile) -> None:
             f"{where}: [chip] {chip.usable_cores.value} usable of {chip.cores.value} cores do not fit {tiles} tiles of "
             f"{chip.cores_per_tile.value}: correct the mesh"
         )
-    for name, built in (("state_overflow", "saturate"), ("lif_rule", "loihi")):
+    for name, built in (("state_overflow", "saturate"), ("lif_rule", "loihi"), ("sigmoid", "piecewise-linear-64")):
         if getattr(rules, name).value != built:
             found = getattr(rules, name).value
             raise BadOption(f"{where}: [arithmetic] {name} = {found!r} is not built: give {built!r}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,15 @@ class Layer(Frozen):
 
     Parameters
     ----------
-    spikes : (samples, steps, H) bool or None
-        Where traced, and the population spikes.
+    spikes : (samples, steps, output_size) bool, int (signed and graded codes) or None
+        Where traced, and the population spikes; entry t is the output of step t.
     states : mapping of str to array
         (samples, steps, H) or (samples, steps, H, N) codes, where traced.
     counts : mapping of str to (samples,) int
         Events, by metric: docs/metrics.md.
     """
 
-    spikes: npt.NDArray[np.bool_] | None = None
+    spikes: npt.NDArray[Any] | None = None
     states: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     counts: Mapping[str, IntArray] = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ class Recording(Frozen):
     Parameters
     ----------
     output : (samples, steps, channels)
-        The output population's spikes (bool) or values (codes).
+        The output population's spikes (bool, or signed and graded codes) or values (codes).
     spiking : bool
         Whether the output is spikes.
     layers : mapping of str to Layer
@@ -77,3 +77,32 @@ class Recording(Frozen):
     def total(self, layer: str, metric: str) -> int:
         """A count summed over the samples."""
         return int(np.sum(self.layers[layer].counts[metric]))
+
+
+def join(parts: Sequence[tuple[IntArray, Recording]], steps: int) -> Recording:
+    """One recording of samples that were run in parts: (which samples, their recording). What is missing is zero."""
+    first = parts[0][1]
+    samples = sum(len(which) for which, _ in parts)
+
+    def joined(arrays: Sequence[npt.NDArray[Any]], timed: bool) -> npt.NDArray[Any]:
+        shape = (samples, steps, *arrays[0].shape[2:]) if timed else (samples,)
+        whole = np.zeros(shape, arrays[0].dtype)
+        for (which, _), array in zip(parts, arrays, strict=True):
+            whole[(which, slice(array.shape[1])) if timed else which] = array
+        return whole
+
+    def layer(name: str) -> Layer:
+        layers = [recording.layers[name] for _, recording in parts]
+        spikes = [layer.spikes for layer in layers if layer.spikes is not None]
+        return Layer(
+            spikes=joined(spikes, True) if spikes else None,
+            states={key: joined([layer.states[key] for layer in layers], True) for key in layers[0].states},
+            counts={key: joined([layer.counts[key] for layer in layers], False) for key in layers[0].counts},
+        )
+
+    return replace(
+        first,
+        output=joined([recording.output for _, recording in parts], True),
+        layers={name: layer(name) for name in first.layers},
+        lengths=joined([recording.lengths for _, recording in parts], False),
+    )

@@ -73,7 +73,7 @@ def read_recording(path: str | Path) -> Recording:
             kind = "spikes" if "output/spikes" in file else "readout"
             output = file[f"output/{kind}"][()]
             return Recording(
-                output=output.astype(bool) if kind == "spikes" else output,
+                output=_spikes(output) if kind == "spikes" else output,
                 spiking=kind == "spikes",
                 layers={name: _layer(group) for name, group in file["layers"].items()},
                 lengths=file["lengths"][()],
@@ -92,10 +92,15 @@ def _check_heaps(path: str | Path) -> None:
 
 def _layer(group: Any) -> Layer:
     return Layer(
-        spikes=group["spikes"][()].astype(bool) if "spikes" in group else None,
+        spikes=_spikes(group["spikes"][()]) if "spikes" in group else None,
         states={name: values[()] for name, values in group.get("states", {}).items()},
         counts={name: values[()] for name, values in group.get("counts", {}).items()},
     )
+
+
+def _spikes(stored: Any) -> Any:
+    """Bytes are binary spikes; what is wider are signed and graded codes."""
+    return stored.astype(bool) if stored.dtype == np.uint8 else stored
 
 
 def _plain(value: Any) -> Any:

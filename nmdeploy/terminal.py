@@ -40,7 +40,7 @@ def recording_lines(network: QuantizedNetwork, recording: Recording, data: Data)
     steps = int(recording.lengths.sum())
     for name, layer in recording.layers.items():
         if "spikes" in layer.counts and network.populations[name].spiking:
-            rate = recording.total(name, "spikes") / (steps * network.populations[name].size)
+            rate = recording.total(name, "spikes") / (steps * network.populations[name].output_size)
             yield f"{name}: spike rate {rate:.4f}"
     if all(set(network.populations[n].flags) <= set(layer.counts) for n, layer in recording.layers.items()):
         yield overflow_line(overflows(network, recording))

@@ -48,8 +48,8 @@ class Comparison:
 class Agreement:
     """Float against integer, one layer.
 
-    ``spike_agreement`` is the share of (sample, step, neuron) with the same spike, ``membrane_snr_db`` is
-    ``10 log10(sum(y**2) / sum((y - y_q)**2))`` of the float membrane y and the dequantized integer one.
+    ``spike_agreement`` is the share of (sample, step, output) with the same spike or graded value; ``membrane_snr_db``
+    is ``10 log10(sum(y**2) / sum((y - y_q)**2))`` of the float membrane y and the dequantized integer one.
     """
 
     spike_agreement: float | None
@@ -156,9 +156,30 @@ def _agree(name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetw
     valid = (np.arange(recording.steps) < recording.lengths[:, None])[..., None]
     same = None
     if layer.spikes is not None:
-        equal = (floats.spikes[name] == layer.spikes) | ~valid
-        same = 1.0 - float(np.count_nonzero(~equal)) / float(valid.sum() * population.size)
-    y = np.where(valid, floats.membranes[name], 0.0)
-    integer = np.where(valid, population.real(neuron.membrane_name, layer.states[neuron.membrane_name]), 0.0)
+        sent = np.ldexp(layer.spikes.astype(np.float64), -population.output_frac)
+        equal = (floats.spikes[name] == sent) | ~valid
+        same = 1.0 - float(np.count_nonzero(~equal)) / float(valid.sum() * population.output_size)
+    y = np.where(valid, _flat(floats.membranes[name]), 0.0)
+    membrane = population.real(neuron.membrane_name, layer.states[neuron.membrane_name])
+    integer = np.where(valid, _flat(membrane), 0.0)
     power, error = float(np.sum(y**2)), float(np.sum((y - integer) ** 2))
     return Agreement(same, 10 * float(np.log10(power / error)) if error > 0 and power > 0 else None)
+
+
+def changed_spikes(one: Recording, other: Recording, windows: Mapping[str, int]) -> tuple[int, int]:
+    """Spikes that differ between two recordings, and how many were compared: in the first step of each window."""
+    changed = places = 0
+    for name, layer in one.layers.items():
+        twin = other.layers[name].spikes
+        if layer.spikes is None or twin is None:
+            continue
+        steps = np.arange(one.steps)
+        compared = ((steps < one.lengths[:, None]) & (steps % windows[name] == 0))[..., None]
+        changed += int(np.count_nonzero((layer.spikes != twin) & compared))
+        places += int(compared.sum()) * layer.spikes.shape[2]
+    return changed, places
+
+
+def _flat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(samples, steps, everything else)."""
+    return values.reshape(*values.shape[:2], -1)

@@ -16,7 +16,8 @@ from nmdeploy.backends.lava_worker import LavaJob, run_jobs
 from nmdeploy.errors import LavaFailed
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
-from nmdeploy.recording import Layer, Recording
+from nmdeploy.neurons.mechanisms import SIGNED
+from nmdeploy.recording import Layer, Recording, join
 
 NAMES = ("lava",)
 START_SECONDS, STEP_SECONDS, JOB_SECONDS = 300.0, 0.05, 5.0
@@ -30,9 +31,17 @@ def run(
     trace: str = "none",
     on_progress: Callable[[int], None] | None = None,
 ) -> Recording:
-    """Run in Lava; parameters as for the reference. Counts only spikes: Lava reports nothing else."""
-    done = (lambda _jobs, _all: on_progress(len(inputs))) if on_progress else None
-    return run_many([(network, inputs)], lengths=[lengths], trace=trace, on_progress=done)[0]
+    """Run in Lava; parameters as for the reference. Counts only spikes: Lava reports nothing else.
+
+    With lookahead, samples of each length are run by themselves: a window must not see what follows its sample.
+    """
+    done = (lambda finished, jobs: on_progress(len(inputs) * finished // jobs)) if on_progress else None
+    if lengths is None or not network.gap:
+        return run_many([(network, inputs)], lengths=[lengths], trace=trace, on_progress=done)[0]
+    groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+    jobs = [(network, inputs[which, : lengths[which[0]]]) for which in groups]
+    recordings = run_many(jobs, trace=trace, on_progress=done)
+    return join(list(zip(groups, recordings, strict=True)), inputs.shape[1])
 
 
 def run_many(
@@ -85,7 +94,7 @@ def _recording(
     output = populations[network.output]
     values = arrays[f"{network.output}|{'spikes' if output.spiking else output.recorded[0]}"]
     return Recording(
-        output=_kept(values, valid).astype(bool if output.spiking else np.int64),
+        output=_kept(values, valid).astype(_sent_as(output)),
         spiking=output.spiking,
         layers={name: _layer(name, neuron, arrays, valid, trace) for name, neuron in populations.items()},
         lengths=lengths,
@@ -98,12 +107,19 @@ def _recording(
 def _layer(
     name: str, neuron: QuantizedNeuron, arrays: Mapping[str, npt.NDArray[Any]], valid: npt.NDArray[Any], trace: str
 ) -> Layer:
-    spikes = _kept(arrays[f"{name}|spikes"], valid).astype(bool) if neuron.spiking else None
-    counts = {} if spikes is None else {"spikes": spikes.sum((1, 2), dtype=np.int64)}
+    spikes: npt.NDArray[Any] | None = None
+    if neuron.spiking:
+        spikes = _kept(arrays[f"{name}|spikes"], valid).astype(_sent_as(neuron))
+    counts = {} if spikes is None else {"spikes": (spikes != 0).sum((1, 2), dtype=np.int64)}
     states = (
         {s: _kept(arrays[f"{name}|{s}"], valid).astype(np.int64) for s in neuron.recorded} if trace == "states" else {}
     )
     return Layer(spikes=spikes if trace != "none" else None, states=states, counts=counts)
+
+
+def _sent_as(neuron: QuantizedNeuron) -> type:
+    """Spikes are bool, signed and graded codes and values are integers."""
+    return bool if neuron.spiking and getattr(neuron, "spike", "") not in SIGNED else np.int64
 
 
 def _kept(values: npt.NDArray[Any], valid: npt.NDArray[Any]) -> npt.NDArray[Any]:

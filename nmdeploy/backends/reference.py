@@ -5,7 +5,7 @@ It also goes by the name ``embedded``: the backend that runs anywhere without a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ import numpy.typing as npt
 from nmdeploy import __version__
 from nmdeploy.execute import run_steps
 from nmdeploy.network import QuantizedNetwork
-from nmdeploy.neurons.base import IntArray
+from nmdeploy.neurons.base import IntArray, Moment
 from nmdeploy.recording import Layer, Recording
 
 NAMES = ("embedded", "reference")
 BATCH = 64
+METRICS = (
+    *("spikes", "events_sent", "input_events", "synaptic_operations", "synaptic_operations_computed"),
+    *("bias_operations", "dense_synaptic_operations", "neuron_updates", "neuron_updates_active"),
+)
 
 
 class _Observer:
@@ -27,7 +31,8 @@ class _Observer:
     def __init__(self, network: QuantizedNetwork, lengths: IntArray, steps: int, trace: str) -> None:
         self.populations = network.populations
         self.synapses = network.synapses
-        self.target = {e.source: e.target for e in network.edges if e.source in self.synapses}
+        self.target, self.windows, self.steps = network.target, network.windows, steps
+        self.sent_over = {name: _sent_over(network, name) for name in self.populations}
         self.fan_out = {name: synapse.fan_out for name, synapse in self.synapses.items()}
         self.trace = trace
         self.output = network.output
@@ -37,36 +42,67 @@ class _Observer:
         self.counts = {name: self._zeros(name, len(lengths)) for name in self.populations}
 
     def _zeros(self, name: str, samples: int) -> dict[str, IntArray]:
-        metrics = ("spikes", "input_events", "synaptic_operations", "bias_operations", "dense_synaptic_operations")
-        names = (*metrics, "neuron_updates", "neuron_updates_active", *self.populations[name].flags)
-        return {metric: np.zeros(samples, np.int64) for metric in names}
+        return {metric: np.zeros(samples, np.int64) for metric in (*METRICS, *self.populations[name].flags)}
 
     def arrive(self, name: str, s: npt.NDArray[Any], step: int) -> None:
         valid, counts = self.valid[step], self.counts[self.target[name]]
         events = s != 0
         synapse = self.synapses[name]
         counts["input_events"] += events.sum(1) * valid
-        counts["synaptic_operations"] += (events @ self.fan_out[name]) * valid
-        counts["bias_operations"] += synapse.bias_synapses * valid
+        operations = (events @ self.fan_out[name]) * valid
+        counts["synaptic_operations"] += operations
+        if step % self.windows[name] == 0:
+            counts["synaptic_operations_computed"] += operations
+            counts["bias_operations"] += synapse.bias_synapses * valid
         counts["dense_synaptic_operations"] += synapse.shape[0] * synapse.shape[1] * valid
 
-    def advance(self, name: str, state: Any, a: npt.NDArray[Any], step: int) -> tuple[Any, npt.NDArray[Any]]:
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
+        neuron = self.populations[name]
+        state, output, flags = neuron.advance(state, a, now)
+        if now.step < self.steps:
+            self._updated(name, now.step, a, output, flags)
+            if self.trace == "states":
+                self._keep_states(name, now.step, neuron.recorded_states(state))
+        if now.step >= neuron.lookahead:
+            self._sent(name, now.step - neuron.lookahead, output)
+        return state, output
+
+    def _updated(self, name: str, step: int, a: npt.NDArray[Any], output: npt.NDArray[Any], flags: list[Any]) -> None:
         neuron, valid, counts = self.populations[name], self.valid[step], self.counts[name]
-        state, output, flags = neuron.advance(state, a, step)
-        fired = output if neuron.spiking else np.zeros_like(output, bool)
-        counts["spikes"] += fired.sum(1) * valid
+        active = _any(a, neuron.size)
+        if neuron.feeds_synapses:
+            active = active | _any(output, neuron.size)
         counts["neuron_updates"] += neuron.size * valid
-        counts["neuron_updates_active"] += ((a != 0) | fired).sum(1) * valid
+        counts["neuron_updates_active"] += active.sum(1) * valid
         for metric, flag in zip(neuron.flags, flags, strict=True):
             counts[metric] += flag.reshape(len(valid), -1).sum(1) * valid
-        kept = output * valid[:, None] if not neuron.spiking else output & valid[:, None]
+
+    def _keep_states(self, name: str, step: int, states: Mapping[str, Any]) -> None:
+        for key, value in states.items():
+            mask = self.valid[step].reshape(-1, *[1] * (value.ndim - 1))
+            self.states[name].setdefault(key, []).append(value * mask)
+
+    def _sent(self, name: str, step: int, output: npt.NDArray[Any]) -> None:
+        """The aligned output of a step."""
+        neuron, valid, counts = self.populations[name], self.valid[step], self.counts[name]
+        events = (output != 0).sum(1) * valid
+        if neuron.spiking:
+            counts["spikes"] += events
+        if step % self.sent_over[name] == 0:
+            counts["events_sent"] += events if neuron.feeds_synapses else neuron.output_size * valid
         if name == self.output or self.trace != "none":
-            self.outputs.setdefault(name, []).append(kept)
-        if self.trace == "states":
-            for key, value in neuron.recorded_states(state).items():
-                mask = valid.reshape(-1, *[1] * (value.ndim - 1))
-                self.states[name].setdefault(key, []).append(value * mask)
-        return state, output
+            self.outputs.setdefault(name, []).append(output * valid[:, None])
+
+
+def _any(values: npt.NDArray[Any], neurons: int) -> npt.NDArray[np.bool_]:
+    """(samples, neurons) whether any of each neuron's values is not zero."""
+    return np.asarray((values != 0).reshape(len(values), neurons, -1).any(-1))
+
+
+def _sent_over(network: QuantizedNetwork, name: str) -> int:
+    """Steps over which a population sends once: its window, if every synapse that it feeds keeps its sum over it."""
+    fed = [network.windows[edge.target] for edge in network.edges if edge.source == name]
+    return network.windows[name] if all(window == network.windows[name] for window in fed) else 1
 
 
 def run(
@@ -97,7 +133,7 @@ def run(
         part = slice(first, min(first + BATCH, samples))
         observer = _Observer(network, lengths[part], steps, trace)
         start = {name: neuron.start(part.stop - first, dtype) for name, neuron in network.populations.items()}
-        run_steps(network, inputs[part].astype(dtype), start, observer.advance, observer.arrive)
+        run_steps(network, inputs[part].astype(dtype), start, observer.advance, observer.arrive, lengths[part])
         observers.append(observer)
         if on_progress:
             on_progress(part.stop)

@@ -67,8 +67,8 @@ def sends(network: QuantizedNetwork, population: str, cuts: Mapping[str, list[Ra
     axons, buffers = np.zeros(size, np.int64), np.zeros(size, np.int64)
     for edge in outgoing_edges(network, population):
         reached = met(network, edge, cuts)
-        axons += np.sum(reached, 0, dtype=np.int64)
-        buffers += network.inserted_delays[edge.source, edge.target] * np.any(reached, 0)
+        axons += _by_neuron(np.sum(reached, 0, dtype=np.int64), size)
+        buffers += network.inserted_delays[edge.source, edge.target] * _by_neuron(np.any(reached, 0), size)
     return Outgoing(axons, buffers, buffers * max(1, payload_bits(network, population)))
 
 
@@ -77,15 +77,15 @@ def outgoing_edges(network: QuantizedNetwork, source: str) -> list[Edge]:
     return [edge for edge in network.edges if edge.source == source and edge.target in network.synapses]
 
 
-def target_of(network: QuantizedNetwork, synapse: str) -> str:
-    """The population that a synapse feeds."""
-    return next(edge.target for edge in network.edges if edge.source == synapse)
-
-
 def met(network: QuantizedNetwork, edge: Edge, cuts: Mapping[str, list[Range]]) -> IntArray:
-    """(target cores, source neurons) bool: which neurons send to which cores of the edge's target population."""
-    synapse = network.synapses[edge.target]
-    return np.array([synapse.inputs_met(*cores) for cores in cuts[target_of(network, edge.target)]])
+    """(target cores, source outputs) bool: which outputs go to which cores of the edge's target population."""
+    synapse, target = network.synapses[edge.target], network.target[edge.target]
+    rows = network.populations[target].input_size // network.populations[target].size
+    return np.array([synapse.inputs_met(first * rows, last * rows) for first, last in cuts[target]])
+
+
+def _by_neuron(outputs: IntArray, neurons: int) -> IntArray:
+    return np.asarray(outputs.reshape(neurons, -1).sum(1), np.int64)
 
 
 def _most(a: Outgoing, b: Outgoing) -> Outgoing:

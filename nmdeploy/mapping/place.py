@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nmdeploy.mapping.partition import Cuts, met, outgoing_edges, target_of
+from nmdeploy.mapping.partition import Cuts, met, outgoing_edges
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.profile import Chip
 
@@ -44,15 +44,16 @@ def place(cuts: Cuts, chip: Chip) -> dict[str, list[Tile]]:
 def traffic(network: QuantizedNetwork, population: str, cuts: Cuts, tiles: Mapping[str, list[Tile]]) -> Traffic:
     """How far a spike of a population travels: it goes to each core that holds one of its synapses, x first, then y.
 
-    Every neuron of the population counts the same.
+    Every output of the population counts the same.
     """
-    size = network.populations[population].size
+    neuron = network.populations[population]
+    outputs = neuron.output_size // max(neuron.size, 1)
     total = np.zeros(3)
     for edge in outgoing_edges(network, population):
         reached = met(network, edge, cuts)
-        targets = np.array(tiles[target_of(network, edge.target)])
+        targets = np.array(tiles[network.target[edge.target]])
         for (first, last), tile in zip(cuts[population], tiles[population], strict=True):
-            spikes = reached[:, first:last].sum(1)
+            spikes = reached[:, first * outputs : last * outputs].sum(1)
             hops = np.abs(targets - np.array(tile))
             total += [spikes.sum(), spikes @ hops[:, 0], spikes @ hops[:, 1]]
-    return Traffic(*(total / max(size, 1)).tolist())
+    return Traffic(*(total / max(neuron.output_size, 1)).tolist())

@@ -10,6 +10,7 @@ import numpy as np
 
 from nmdeploy.network import Input, QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
+from nmdeploy.neurons.mechanisms import SIGNED
 from nmdeploy.profile import HardwareProfile
 from nmdeploy.synapses.base import QuantizedSynapse
 
@@ -22,6 +23,7 @@ UNITS = {
     "neuron_bits": "bits a neuron",
     "memory_bits": "memory bits",
 }
+SUM_BITS = 32
 REMEDIES = {
     "neurons": "split the population",
     "input_axons": "lower the fan-in of the neuron or prune its weights",
@@ -65,7 +67,10 @@ def payload_bits(network: QuantizedNetwork, source: str) -> int:
     if isinstance(node, Input):
         binary = node.format.min == 0 and node.format.max == 1
         return 0 if binary else node.format.bits
-    return 0 if getattr(node, "spiking", True) else int(getattr(node, "state_bits", 0))
+    if not isinstance(node, QuantizedNeuron):
+        return 0
+    signed = not node.spiking or getattr(node, "spike", "") in SIGNED
+    return node.output_max.bit_length() + 1 if signed else 0
 
 
 class Demand:
@@ -74,9 +79,9 @@ class Demand:
     ========== ============================================================================================
     neurons      neurons of the range
     input_axons  inputs that meet the range, over the incoming synapses, and one for each synapse with biases
-    output_axons (neuron, target core) pairs: Loihi's core-to-core fan-out edges
+    output_axons (output, target core) pairs: Loihi's core-to-core fan-out edges
     synapse_bits footprint of the rows of the incoming synapses
-    neuron_bits  footprint of one neuron: states and parameters
+    neuron_bits  footprint of one neuron: states and parameters, and a register for each sum that is kept over a window
     memory_bits  all of it: synapses, neurons, delay buffers
     ========== ============================================================================================
     """
@@ -84,18 +89,22 @@ class Demand:
     def __init__(self, network: QuantizedNetwork, population: str, outgoing: Outgoing) -> None:
         self.neuron = network.populations[population]
         self.incoming = [network.synapses[edge.source] for edge in network.sources[population]]
-        self.per_neuron = -(-self.neuron.footprint_bits // max(self.neuron.size, 1))
+        size = max(self.neuron.size, 1)
+        self.rows = self.neuron.input_size // size
+        held = sum(network.windows[edge.source] > 1 for edge in network.sources[population])
+        self.per_neuron = -(-self.neuron.footprint_bits // size) + held * self.rows * SUM_BITS
         self.axons = np.concatenate([[0], np.cumsum(outgoing.axons)])
         self.buffer_bits = np.concatenate([[0], np.cumsum(outgoing.buffer_bits)])
 
     def between(self, first: int, last: int) -> dict[str, int]:
         """Need of the neurons `first` to `last` (exclusive), by resource."""
-        synapse_bits = sum(synapse.footprint_between(first, last) for synapse in self.incoming)
+        top, end = first * self.rows, last * self.rows
+        synapse_bits = sum(synapse.footprint_between(top, end) for synapse in self.incoming)
         buffers = int(self.buffer_bits[last] - self.buffer_bits[first])
         return {
             "neurons": last - first,
             "input_axons": sum(
-                int(synapse.inputs_met(first, last).sum()) + (synapse.bias_synapses > 0) for synapse in self.incoming
+                int(synapse.inputs_met(top, end).sum()) + (synapse.bias_synapses > 0) for synapse in self.incoming
             ),
             "output_axons": int(self.axons[last] - self.axons[first]),
             "synapse_bits": synapse_bits,

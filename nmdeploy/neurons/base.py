@@ -24,11 +24,22 @@ Registers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
 FloatState: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
+class Moment(NamedTuple):
+    """When a step is: the population's own `step`, 0 at its first real input, of the `steps` of a sample.
+
+    `steps` is one number, or one for each sample: (samples, 1).
+    """
+
+    step: int
+    steps: Any
+
+
 @dataclass(frozen=True)
 class Formats:
     """The number formats that a quantization asks for; defaults come from the hardware profile.
 
-    ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits).
+    ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits);
+    ``sigmoid`` names how gates compute theirs.
     """
 
     weight_bits: int = 8
@@ -39,6 +50,7 @@ class Formats:
     sign_modes: tuple[str, ...] = ("mixed",)
     weight_exp_min: int = -8
     weight_exp_max: int = 7
+    sigmoid: str = "piecewise-linear-64"
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,11 @@ class Drive:
 
     Parameters
     ----------
-    gain : (H,) array
-        Factor that the quantizer multiplied each neuron's incoming weights by.
+    gain : (input_size,) array
+        Factor that the quantizer multiplied each input's weights by.
     frac : int
         Most fraction bits that the incoming synapses offer without a shift.
-    a_max : (H,) array
+    a_max : (input_size,) array
         Largest possible magnitude of the (gained) synaptic sum, from the weights alone.
     extremes : mapping of str to array
         Largest magnitude that each quantity of `Neuron.observe` took on the calibration data, or its static bound.
@@ -91,31 +103,43 @@ class QuantizedNeuron(Frozen, ABC):
         """Number of neurons H."""
 
     @property
-    def states(self) -> int:
-        """Number of state blocks N a neuron."""
+    def input_size(self) -> int:
+        """Number of synaptic sums, H times the inputs of a neuron."""
+        return self.size
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs, H times those of a neuron."""
+        return self.size
+
+    @property
+    def feeds_synapses(self) -> bool:
+        """Whether the outputs may feed synapses: spikes and graded events may, the values of a readout may not."""
+        return self.spiking
+
+    @property
+    def output_max(self) -> int:
+        """Largest magnitude of an output code."""
+        return 1 if self.spiking else (1 << (self.state_bits - 1)) - 1
+
+    @property
+    def output_frac(self) -> int:
+        """Fraction bits of an output code."""
+        return 0 if self.spiking else self.frac_in
+
+    @property
+    def lookahead(self) -> int:
+        """Steps by which an output is later than the inputs that it depends on: a window's length less one."""
+        return 0
+
+    def constant_over(self, arriving: int) -> int:
+        """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
         return 1
 
     @property
-    @abstractmethod
-    def block_params(self) -> NamedTuple:
-        """Parameters of `integrate` and `reset`, each broadcastable to (H, N)."""
-
-    @property
-    @abstractmethod
-    def neuron_params(self) -> NamedTuple:
-        """Parameters of `fire`, each broadcastable to (H,)."""
-
-    @abstractmethod
-    def integrate(self, block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-        """Advance one block: ``-> (block', parts of y, overflow flags)``."""
-
-    @abstractmethod
-    def fire(self, y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-        """Neuron registers and output: ``-> (s, reset condition, z')``; y holds the sums over the blocks."""
-
-    @abstractmethod
-    def reset(self, block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-        """The reset action on one block: ``-> (block', overflow flags)``."""
+    def states(self) -> int:
+        """Number of state blocks N a neuron."""
+        return 1
 
     @abstractmethod
     def prove(self, name: str, a_max: IntArray) -> None:
@@ -141,22 +165,16 @@ class QuantizedNeuron(Frozen, ABC):
         register = np.zeros((samples, self.size), dtype)
         return tuple(block for _ in self.blocks), tuple(register for _ in self.registers)
 
-    def advance(self, registers: Registers, a: Any, step: int) -> tuple[Registers, Any, list[Any]]:
+    @abstractmethod
+    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
         """One step of the whole population: ``-> (registers', output, overflow flags)``.
 
         Parameters
         ----------
         registers : as `start` returns them
-        a : (samples, H) integers, the synaptic sum
-        step : the population's own step, from its first real input
+        a : (samples, input_size) integers, the synaptic sum
+        now : the population's own step; after the last one, only a population with `lookahead` is advanced
         """
-        block, z = registers
-        block, parts, risen = self.integrate(block, a[..., None], tuple(r[..., None] for r in z), self.block_params)
-        y = tuple(part.sum(-1) for part in parts)
-        s, condition, z = self.fire(y, a, z, self.neuron_params, step)
-        wide = tuple(r[..., None] for r in z)
-        block, fallen = self.reset(block, s[..., None], condition[..., None], wide, self.block_params)
-        return (block, z), s, [*risen, *fallen]
 
     def recorded_states(self, registers: Registers) -> dict[str, Any]:
         """The values that a recording stores, by name: (samples, H) or (samples, H, N)."""
@@ -176,15 +194,55 @@ class QuantizedNeuron(Frozen, ABC):
         return cls(**{name: value for name, value in values.items() if name in names})
 
 
+class ThreePartNeuron(QuantizedNeuron):
+    """A population whose step is three functions: `integrate` for each block, `fire` for each neuron, `reset`.
+
+    One input and one output a neuron; the sum over a neuron's blocks stands between `integrate` and `fire`.
+    """
+
+    @property
+    @abstractmethod
+    def block_params(self) -> NamedTuple:
+        """Parameters of `integrate` and `reset`, each broadcastable to (H, N)."""
+
+    @property
+    @abstractmethod
+    def neuron_params(self) -> NamedTuple:
+        """Parameters of `fire`, each broadcastable to (H,)."""
+
+    @abstractmethod
+    def integrate(self, block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+        """Advance one block: ``-> (block', parts of y, overflow flags)``."""
+
+    @abstractmethod
+    def fire(self, y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
+        """Neuron registers and output: ``-> (s, reset condition, z')``; y holds the sums over the blocks."""
+
+    @abstractmethod
+    def reset(self, block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+        """The reset action on one block: ``-> (block', overflow flags)``."""
+
+    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+        block, z = registers
+        block, parts, risen = self.integrate(block, a[..., None], tuple(r[..., None] for r in z), self.block_params)
+        y = tuple(part.sum(-1) for part in parts)
+        s, condition, z = self.fire(y, a, z, self.neuron_params, now.step)
+        wide = tuple(r[..., None] for r in z)
+        block, fallen = self.reset(block, s[..., None], condition[..., None], wide, self.block_params)
+        return (block, z), s, [*risen, *fallen]
+
+
 class Neuron(Frozen, ABC):
     """A population of float neurons.
 
-    The float step is ``step(state, a) -> (state', output)``; `observe` names the magnitudes that fix the scales.
+    The float step is ``step(state, a, now) -> (state', output)``; `observe` names the magnitudes that fix the scales.
+    ``row_gain``: the weights of each row may get a factor of their own; ``unit_gain``: no weight may get any.
     """
 
     kind: ClassVar[str]
     spiking: ClassVar[bool] = True
     row_gain: ClassVar[bool] = False
+    unit_gain: ClassVar[bool] = False
     membrane_name: ClassVar[str] = "v"
 
     @property
@@ -192,12 +250,40 @@ class Neuron(Frozen, ABC):
     def size(self) -> int:
         """Number of neurons H."""
 
+    @property
+    def input_size(self) -> int:
+        """Number of synaptic sums, H times the inputs of a neuron."""
+        return self.size
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs, H times those of a neuron."""
+        return self.size
+
+    @property
+    def feeds_synapses(self) -> bool:
+        """Whether the outputs may feed synapses."""
+        return self.spiking
+
+    def output_range(self, extremes: Mapping[str, FloatArray]) -> tuple[float, int]:
+        """Largest magnitude of an output, and the fraction bits of its code: of spikes, 1 and 0."""
+        return 1.0, 0
+
+    @property
+    def lookahead(self) -> int:
+        """Steps by which an output is later than the inputs that it depends on."""
+        return 0
+
+    def constant_over(self, arriving: int) -> int:
+        """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
+        return 1
+
     @abstractmethod
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         """States at rest, real dtype `dtype`."""
 
     @abstractmethod
-    def step(self, state: FloatState, a: npt.NDArray[Any]) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
         """One step: ``-> (state', output)``."""
 
     @abstractmethod

@@ -13,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.base import Drive, FloatArray, FloatState, Formats, IntArray, Neuron, QuantizedNeuron, power_below
+from nmdeploy.neurons.base import (
+    Drive,
+    FloatArray,
+    FloatState,
+    Formats,
+    IntArray,
+    Moment,
+    Neuron,
+    QuantizedNeuron,
+    ThreePartNeuron,
+    power_below,
+)
 from nmdeploy.neurons.ops import rz, saturate
 
 
@@ -47,7 +58,7 @@ def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedIntegrator(QuantizedNeuron):
+class QuantizedIntegrator(ThreePartNeuron):
     """Integer readout population; `dv` in 1/4096 (0: no leak), `bias` in units of v, `state_bits` the width of v."""
 
     dv: IntArray
@@ -126,7 +137,7 @@ class Integrator(Neuron):
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         return {"v": np.zeros((samples, self.size), dtype)}
 
-    def step(self, state: FloatState, a: npt.NDArray[Any]) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
         kind = a.dtype.type
         v = self.beta.astype(kind) * state["v"] + a + self.bias.astype(kind)
         return {"v": v}, v
@@ -164,3 +175,9 @@ class Integrator(Neuron):
             ),
             [],
         )
+
+
+def examples(size: int) -> list[Neuron]:
+    """Populations with each mechanism of the family, for contract tests."""
+    ones = np.ones(size)
+    return [Integrator(ones, np.random.default_rng(0).normal(size=size)), Integrator(0.9 * ones)]

@@ -22,7 +22,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.base import Drive, FloatArray, FloatState, Formats, IntArray, Neuron, QuantizedNeuron, power_below
+from nmdeploy.neurons.base import (
+    Drive,
+    FloatArray,
+    FloatState,
+    Formats,
+    IntArray,
+    Moment,
+    Neuron,
+    QuantizedNeuron,
+    ThreePartNeuron,
+    power_below,
+)
 from nmdeploy.neurons.ops import rz, saturate, select, wrap24
 
 V_LIMIT = (1 << 23) - 1
@@ -71,7 +82,7 @@ def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedLIF(QuantizedNeuron):
+class QuantizedLIF(ThreePartNeuron):
     """Integer LIF population, rule ``loihi``.
 
     Parameters
@@ -197,7 +208,7 @@ class LIF(Neuron):
         zero = np.zeros((samples, self.size), dtype)
         return {"u": zero, "v": zero, "y": zero, "refractory": np.zeros((samples, self.size), np.int64)}
 
-    def step(self, state: FloatState, a: npt.NDArray[Any]) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
         kind = a.dtype.type
         held = state["refractory"] > 0
         u = self.alpha.astype(kind) * state["u"] + a
@@ -284,3 +295,9 @@ def _mantissas(values: FloatArray) -> tuple[IntArray, IntArray]:
     exp = np.array([max(0, -power_below(BIAS_MANT_MAX, abs(v))) for v in np.atleast_1d(values)], np.int64)
     mant = np.rint(np.ldexp(values, -exp)).astype(np.int64)
     return np.clip(mant, -BIAS_MANT_MAX, BIAS_MANT_MAX), exp
+
+
+def examples(size: int) -> list[Neuron]:
+    """Live populations with each mechanism of the family, for contract tests."""
+    ones, bias = np.ones(size), np.random.default_rng(0).normal(0, 0.1, size)
+    return [LIF(0.5 * ones, 0.9, 1.0), LIF(0.0 * ones, 0.8, 0.7, bias=bias, refractory_steps=2)]  # type: ignore[arg-type]

@@ -1,260 +1,120 @@
-"""The integer step of the state-space neuron: docs/arithmetic.md, ``state_space``."""
+"""Integer state-space population with a diagonal complex memory: docs/arithmetic.md, ``state_space``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from nmdeploy.errors import BadOption, OverflowPossible
-from nmdeploy.neurons.base import FloatArray, IntArray, QuantizedNeuron
-from nmdeploy.neurons.ops import rz, saturate, select
-
-RESETS = ("none", "hard", "soft")
-MODES = ("hold", "mask")
-PER_STATE = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")
+from nmdeploy.neurons.base import IntArray
+from nmdeploy.neurons.spiking_integer import Lanes, QuantizedSpiking, entered, fed_back, passed, summed
+from nmdeploy.neurons.spiking_steps import Fractions, Rounding, keep, reset_hard, scaled
 
 
-class BlockParams(NamedTuple):
-    """Parameters of `integrate` and `reset`."""
-
-    a_re: Any
-    a_im: Any
-    b_re: Any
-    b_im: Any
-    c_re: Any
-    c_im: Any
-    r_re: Any
-    r_im: Any
-    hold: Any
-    frac_a: Any
-    frac_b: Any
-    frac_c: Any
-    limit: Any
-
-
-class NeuronParams(NamedTuple):
-    """Parameters of `fire`."""
-
-    d: Any
-    bias: Any
-    vth: Any
-    refractory_steps: Any
-    frac_c: Any
-    frac_d: Any
-
-
-def integrate_per_product(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-    """One state, each product rounded towards zero."""
-    re, im = block
-    new_re = rz(p.a_re * re, p.frac_a) - rz(p.a_im * im, p.frac_a) + rz(p.b_re * a, p.frac_b)
-    new_im = rz(p.a_im * re, p.frac_a) + rz(p.a_re * im, p.frac_a) + rz(p.b_im * a, p.frac_b)
-    block, flags = _settle(block, new_re, new_im, z, p)
-    return block, (rz(p.c_re * block[0], p.frac_c) - rz(p.c_im * block[1], p.frac_c),), flags
-
-
-def integrate_per_sum(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-    """One state, the products summed exactly and rounded once; the sum for y is rounded in `fire_per_sum`."""
-    re, im = block
-    up = p.frac_a - p.frac_b
-    new_re = rz(p.a_re * re - p.a_im * im + ((p.b_re * a) << up), p.frac_a)
-    new_im = rz(p.a_im * re + p.a_re * im + ((p.b_im * a) << up), p.frac_a)
-    block, flags = _settle(block, new_re, new_im, z, p)
-    return block, (p.c_re * block[0] - p.c_im * block[1],), flags
-
-
-def _settle(block: Any, new_re: Any, new_im: Any, z: Any, p: Any) -> tuple[Any, Any]:
-    held = (z[0] != 0) & p.hold
-    re, clipped_re = saturate(new_re, p.limit)
-    im, clipped_im = saturate(new_im, p.limit)
-    return (select(held, block[0], re), select(held, block[1], im)), (clipped_re & ~held, clipped_im & ~held)
-
-
-def fire_per_product(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-    """Membrane and spike; the products of y were rounded one by one."""
-    return _spike(y[0] + rz(p.d * a, p.frac_d) + p.bias, z, p)
-
-
-def fire_per_sum(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-    """Membrane and spike; y is rounded once."""
-    return _spike(rz(y[0] + ((p.d * a) << (p.frac_c - p.frac_d)), p.frac_c) + p.bias, z, p)
-
-
-def _spike(y: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-    counter = z[0]
-    s = (y > p.vth) & (counter == 0)
-    return s, s, (select(s, p.refractory_steps, counter - (counter != 0)), y)
-
-
-def reset_none(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-    """The state runs on."""
-    return block, ()
-
-
-def reset_hard(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-    """Set the state to r."""
-    return (select(condition, p.r_re, block[0]), select(condition, p.r_im, block[1])), ()
-
-
-def reset_soft(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-    """Subtract r from the state."""
-    re, clipped_re = saturate(block[0] - select(condition, p.r_re, 0), p.limit)
-    im, clipped_im = saturate(block[1] - select(condition, p.r_im, 0), p.limit)
-    return (re, im), (clipped_re, clipped_im)
-
-
-INTEGRATE = {"per-product": integrate_per_product, "per-sum": integrate_per_sum}
-FIRE = {"per-product": fire_per_product, "per-sum": fire_per_sum}
-RESET = {"none": reset_none, "hard": reset_hard, "soft": reset_soft}
-
-
-@dataclass(frozen=True, eq=False)
-class QuantizedStateSpace(QuantizedNeuron):
-    """Integer state-space population.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuantizedStateSpace(QuantizedSpiking):
+    """Integer population with N complex states a neuron, A diagonal.
 
     Parameters
     ----------
-    rounding : {"per-product", "per-sum"}
-    state_bits, coefficient_bits : int
-        Widths of the states and of the coefficients.
-    frac_a, frac_b, frac_c, frac_d : int
-        Fraction bits of the coefficients.
-    a_re, a_im, b_re, b_im, c_re, c_im : (H, N) int
-    d, bias, vth : (H,) int
-        Feedthrough, bias and threshold; the last two in units of y.
-    reset_action : {"none", "hard", "soft"};  r_re, r_im : (H, N) int
-    refractory_steps : int;  refractory_mode : {"hold", "mask"}
-    frac_in : int;  frac_x : (H, N) int;  frac_y : (H,) int
-        Fraction bits of the synaptic sum, of the states and of y: what one code is worth.
-    gain : (H,) float
-        Units of the exported synaptic sum in one unit of the float network's.
+    a_re, a_im : (H, N) int
+    b_re, b_im : (H, N, q) int;  c_re, c_im : (H, p, N) int
+        Coefficients; the factor 2 of conjugate pairs is contained in C.
+    r_re, r_im : (H, N, p) int;  m_re, m_im : (H, N) int
+        Target or amount, and factors (in 1/4096), of the reset.
     """
 
-    rounding: str
-    state_bits: int
-    coefficient_bits: int
-    frac_a: int
-    frac_b: int
-    frac_c: int
-    frac_d: int
     a_re: IntArray
     a_im: IntArray
     b_re: IntArray
     b_im: IntArray
     c_re: IntArray
     c_im: IntArray
-    d: IntArray
-    bias: IntArray
-    vth: IntArray
-    reset_action: str = "none"
     r_re: IntArray = 0  # type: ignore[assignment]
     r_im: IntArray = 0  # type: ignore[assignment]
-    refractory_steps: int = 0
-    refractory_mode: str = "hold"
-    frac_in: int = 0
-    frac_x: IntArray = 0  # type: ignore[assignment]
-    frac_y: IntArray = 0  # type: ignore[assignment]
-    gain: FloatArray = 1.0  # type: ignore[assignment]
+    m_re: IntArray = 0  # type: ignore[assignment]
+    m_im: IntArray = 0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "state_space"
     blocks: ClassVar[tuple[str, ...]] = ("re", "im")
-    registers: ClassVar[tuple[str, ...]] = ("refractory", "y")
-    recorded: ClassVar[tuple[str, ...]] = ("re", "im", "y")
-    per_state: ClassVar[bool] = True
+    coefficients: ClassVar[tuple[str, ...]] = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d")
+    reset_codes: ClassVar[tuple[str, ...]] = ("r_re", "r_im")
+    reset_factors: ClassVar[tuple[str, ...]] = ("m_re", "m_im")
 
     def __post_init__(self) -> None:
-        shape = np.shape(self.a_re)
-        for name in (*PER_STATE, "r_re", "r_im", "frac_x"):
-            self._freeze(name, getattr(self, name), np.int64, shape)
-        for name in ("d", "bias", "vth", "frac_y"):
-            self._freeze(name, getattr(self, name), np.int64, shape[:1])
-        self._freeze("gain", self.gain, np.float64, shape[:1])
-        self._check()
-
-    def _check(self) -> None:
-        for value, known in ((self.rounding, INTEGRATE), (self.reset_action, RESET), (self.refractory_mode, MODES)):
-            if value not in known:
-                raise BadOption(f"state_space: {value!r} is unknown: choose one of {tuple(known)}")
-        for name, low, high in (("state_bits", 2, 32), ("coefficient_bits", 2, 32), ("refractory_steps", 0, 1 << 20)):
-            if not low <= getattr(self, name) <= high:
-                raise BadOption(f"state_space: {name} = {getattr(self, name)}: choose {low} to {high}")
-        if not all(0 <= getattr(self, name) <= 31 for name in ("frac_a", "frac_b", "frac_c", "frac_d")):
-            raise BadOption("state_space: fraction bits of a coefficient lie outside of 0 to 31: rescale the states")
-        if self.rounding == "per-sum" and (self.frac_b > self.frac_a or self.frac_d > self.frac_c):
-            raise BadOption("state_space: per-sum rounding needs frac_b <= frac_a and frac_d <= frac_c")
-        most = 1 << (self.coefficient_bits - 1)
-        for name in (*PER_STATE, "d"):
-            self._within(name, -most, most - 1, f"{self.coefficient_bits} bits: raise coefficient_bits")
-        for name in ("r_re", "r_im"):
-            self._within(name, -self.limit, self.limit, f"{self.state_bits} bits: raise state_bits or lower the scale")
-        for name in ("vth", "bias"):
-            self._within(name, 1 - (1 << 31), (1 << 31) - 1, "32 bits: lower the scale of y")
-
-    def _within(self, name: str, low: int, high: int, reason: str) -> None:
-        codes = getattr(self, name)
-        outside = codes[(codes < low) | (codes > high)]
-        if outside.size:
-            raise BadOption(f"state_space: {name} = {int(outside.flat[0])} exceeds {reason}")
+        h, n = np.shape(self.a_re)
+        b, c = np.asarray(self.b_re), np.asarray(self.c_re)
+        q, p = b.shape[2] if b.ndim == 3 else 1, c.shape[1] if c.ndim == 3 else 1
+        shapes = {"a": (h, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n)}
+        for name, shape in shapes.items():
+            for part in (f"{name}_re", f"{name}_im"):
+                self._freeze(part, widened(getattr(self, part), name), np.int64, shape)
+        self._freeze_common()
+        self._check_common()
 
     @property
-    def flags(self) -> tuple[str, ...]:  # type: ignore[override]
-        resets = ("re_reset_saturations", "im_reset_saturations") if self.reset_action == "soft" else ()
-        return ("re_saturations", "im_saturations", *resets)
+    def dims(self) -> tuple[int, int, int, int]:
+        h, n, q = self.b_re.shape
+        return h, n, q, self.c_re.shape[1]
 
     @property
-    def size(self) -> int:
-        return int(self.a_re.shape[0])
+    def unstable(self) -> bool:
+        """Whether the code of a pole lies outside of the unit circle."""
+        return bool((self.a_re.astype(float) ** 2 + self.a_im.astype(float) ** 2 > 4.0**self.frac_a).any())
 
-    @property
-    def states(self) -> int:
-        return int(self.a_re.shape[1])
+    def remember(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+        (re, im), f, rule = block, self.fractions, self.rule
+        new_re, new_im = rotated(rule, f, self.a_re, self.a_im, re, im)
+        new_re = rule.settle(new_re, entered(rule, f, self.b_re, a), f)
+        new_im = rule.settle(new_im, entered(rule, f, self.b_im, a), f)
+        re, clipped_re = keep(held, re, new_re, self.limit)
+        im, clipped_im = keep(held, im, new_im, self.limit)
+        lanes = rule.leave(self.c_re, re[:, :, None], f) - rule.leave(self.c_im, im[:, :, None], f)
+        y = rule.output(summed(lanes), passed(rule, f, self.d, a), f) + self.bias
+        return (re, im), y, [clipped_re, clipped_im]
 
-    @property
-    def limit(self) -> int:
-        """Largest magnitude of a state code."""
-        return (1 << (self.state_bits - 1)) - 1
-
-    @property
-    def block_params(self) -> BlockParams:
-        values = {name: getattr(self, name) for name in BlockParams._fields if hasattr(self, name)}
-        return BlockParams(hold=self.refractory_mode == "hold", **values)
-
-    @property
-    def neuron_params(self) -> NeuronParams:
-        return NeuronParams(self.d, self.bias, self.vth, self.refractory_steps, self.frac_c, self.frac_d)
-
-    def integrate(self, block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-        return INTEGRATE[self.rounding](block, a, z, p)
-
-    def fire(self, y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-        return FIRE[self.rounding](y, a, z, p, step)
-
-    def reset(self, block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-        return RESET[self.reset_action](block, s, condition, z, p)
+    def reset_memory(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+        re, im = block
+        if self.reset_action == "hard":
+            return (reset_hard(re, acts, self.r_re[..., 0]), reset_hard(im, acts, self.r_im[..., 0])), []
+        new_re, new_im = re, im
+        if self.reset_action != "soft":
+            m_im = self.m_im if self.reset_action == "linear" else 0
+            new_re = scaled(self.m_re, re) - scaled(m_im, im)
+            new_im = scaled(m_im, re) + scaled(self.m_re, im)
+        if self.reset_action != "scale":
+            new_re, new_im = new_re - fed_back(self.r_re, f), new_im - fed_back(self.r_im, f)
+        re, clipped_re = self.settled(re, new_re, acts)
+        im, clipped_im = self.settled(im, new_im, acts)
+        return (re, im), [clipped_re, clipped_im]
 
     def prove(self, name: str, a_max: IntArray) -> None:
-        exact = [np.abs(getattr(self, n).astype(object)) for n in (*PER_STATE, "d", "bias")]
-        a_re, a_im, b_re, b_im, c_re, c_im, d, bias = exact
-        a = a_max.astype(object)
-        up_b = max(0, self.frac_a - self.frac_b)
-        inner = (a_re + a_im) * self.limit + (np.maximum(b_re, b_im) * a[:, None] << up_b)
-        outer = (c_re + c_im).sum(1) * self.limit + (d * a << max(0, self.frac_c - self.frac_d))
-        wide = max(int(inner.max()), int(outer.max()))
-        if wide >= 1 << 62:
-            raise OverflowPossible(f"node {name!r}: a sum of products can reach {wide}, limit 2**62: use fewer bits")
-        y = int(((outer >> self.frac_c) + bias).max()) + 2 * self.states + 1
-        if y >= 1 << 31:
-            raise OverflowPossible(
-                f"node {name!r}: y can reach {y}, limit 2**31: lower --coefficient-bits or --state-bits"
-            )
-
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
-        frac = self.frac_y if state == "y" else self.frac_x
-        return np.ldexp(np.asarray(values, np.float64), -frac)
+        h, _, q, _ = self.dims
+        codes = (np.abs(getattr(self, code).astype(object)) for code in self.coefficients)
+        a_re, a_im, b_re, b_im, c_re, c_im, d = codes
+        a = a_max.astype(object).reshape(h, 1, q)
+        inner = (a_re + a_im) * self.limit + ((np.maximum(b_re, b_im) * a).sum(-1) << max(0, self.frac_a - self.frac_b))
+        outer = (c_re + c_im).sum(-1) * self.limit + ((d * a).sum(-1) << max(0, self.frac_c - self.frac_d))
+        self.prove_common(name, inner.max(initial=0), outer)
 
     @property
     def footprint_bits(self) -> int:
-        per_state = 2 * self.state_bits + 6 * self.coefficient_bits
-        return self.size * (self.states * per_state + self.coefficient_bits + 2 * 24)
+        h, n, q, p = self.dims
+        reset = {"none": 0, "scale": 1, "linear": 2 + 2 * p}.get(self.reset_action, 2 * p) * (not self.soma)
+        per_state = (2 + reset) * self.state_bits + (2 + 2 * q + 2 * p) * self.coefficient_bits
+        return h * (n * per_state + self.mechanism_bits)
+
+
+def rotated(rule: Rounding, f: Fractions, a_re: Any, a_im: Any, re: Any, im: Any) -> tuple[Any, Any]:
+    """``A x`` of a complex state, under a rounding rule."""
+    new_re = rule.couple(a_re, re, f) - rule.couple(a_im, im, f)
+    return new_re, rule.couple(a_im, re, f) + rule.couple(a_re, im, f)
+
+
+def widened(value: Any, name: str) -> Any:
+    """The short shapes of one input and one output, in full: b (H, N, 1), c (H, 1, N), r (H, N, 1)."""
+    array = np.asarray(value)
+    if array.ndim == 2 and name in "br":
+        return array[..., None]
+    return array[:, None] if array.ndim == 2 and name == "c" else array

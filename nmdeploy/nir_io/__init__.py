@@ -20,7 +20,7 @@ from nmdeploy.errors import BadFile, NmdeployError
 from nmdeploy.files import write_bytes
 from nmdeploy.network import Input, QuantizedNetwork
 from nmdeploy.nir_io.file import Tree, check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
-from nmdeploy.nir_io.graph import Primitives, primitives
+from nmdeploy.nir_io.graph import primitives
 from nmdeploy.nir_io.model import (
     DATASET,
     KEY,
@@ -34,6 +34,7 @@ from nmdeploy.nir_io.model import (
     parse,
 )
 from nmdeploy.nir_io.notes import reader_notes
+from nmdeploy.nir_io.primitives import Primitives
 
 Path = str | os.PathLike[str]
 

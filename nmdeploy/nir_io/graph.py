@@ -14,7 +14,6 @@ Source: Pedersen et al., Neuromorphic intermediate representation, Nature Commun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,62 +22,8 @@ import numpy.typing as npt
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.network import Edge, Input, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray
-
-Fields = dict[str, Any]
-
-NO_LEAK = 2.0**40
-"""Time constant, in steps, that stands for "no leak" where NIR wants a finite one; below the resolution of float32."""
-
-
-@dataclass
-class Primitives:
-    """NIR nodes and edges under construction.
-
-    `enters` and `leaves` tell where the edges of a network's node start and end: a state-space population is entered
-    through its input coefficients and left through its threshold.
-    """
-
-    dt: float
-    nodes: dict[str, Fields] = field(default_factory=dict)
-    edges: dict[tuple[str, str], None] = field(default_factory=dict)
-    enters: dict[str, list[str]] = field(default_factory=dict)
-    leaves: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, kind: str, **fields: Any) -> str:
-        """Add one primitive; its name must be new and hold no ``/``."""
-        if not name or name == "." or "/" in name or "\0" in name:
-            raise UnsupportedParameter(
-                f"node {name!r}: a NIR file takes no empty name, '/' or '.' as a name: rename the node"
-            )
-        if name in self.nodes:
-            raise UnsupportedParameter(f"node {name!r}: the NIR file needs this name for two nodes: rename the node")
-        self.nodes[name] = {"type": kind, **fields}
-        return name
-
-    def connect(self, source: str, target: str) -> None:
-        """Add one edge between primitives."""
-        if (source, target) in self.edges:
-            raise UnsupportedParameter(
-                f"edge {source!r} -> {target!r} occurs twice: NIR has no double edges: merge them"
-            )
-        self.edges[source, target] = None
-
-    def free(self, name: str) -> str:
-        """`name`, or the first of ``name_2``, ``name_3`` ... that no node has yet."""
-        taken = (f"{name}_{i}" for i in range(2, len(self.nodes) + 3))
-        return name if name not in self.nodes else next(other for other in taken if other not in self.nodes)
-
-
-def exact(values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The values as float32 where that is exact, else as float64.
-
-    >>> exact([0.5, 3.0]).dtype, exact([2.0**-30 + 1]).dtype
-    (dtype('float32'), dtype('float64'))
-    """
-    wide = np.asarray(values, np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        narrow = wide.astype(np.float32)
-    return narrow if np.array_equal(narrow.astype(np.float64), wide) else wide
+from nmdeploy.nir_io.primitives import NO_LEAK, Primitives, exact
+from nmdeploy.nir_io.state_spaces import STATE_SPACES
 
 
 def primitives(q: QuantizedNetwork) -> Primitives:
@@ -90,7 +35,7 @@ def primitives(q: QuantizedNetwork) -> Primitives:
     for name, neuron in q.populations.items():
         left = _adder(name, neuron, NEURONS)(graph, name, neuron, _bias_goes_into_synapse(q, name))
         _add_synapses(graph, q, name, left)
-    _add_output(graph, q.output, q.populations[q.output].size)
+    _add_output(graph, q.output, q.populations[q.output].output_size)
     if not any(source == graph.leaves[q.input_name] for source, _ in graph.edges):
         raise UnsupportedParameter(f"node {q.input_name!r}: nothing is connected to it: connect it to a synapse")
     return graph
@@ -150,7 +95,7 @@ def _input_frac(q: QuantizedNetwork, synapse: str) -> int:
 def _output_frac(node: Any) -> int:
     if isinstance(node, Input):
         return node.format.frac
-    return 0 if node.spiking else int(node.frac_in)
+    return int(node.output_frac)
 
 
 def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) -> str:
@@ -162,7 +107,7 @@ def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) ->
     if edge.delay == 0 or (edge.delay == 1 and edge.source in reachable(q, edge.target)):
         return source
     sender: Any = q.nodes[edge.source]
-    seconds = np.full(sender.size, edge.delay * q.dt)
+    seconds = np.full(getattr(sender, "output_size", sender.size), edge.delay * q.dt)
     delay = graph.add(f"{edge.source}.{target}.delay{edge.delay}", "Delay", delay=seconds)
     graph.connect(source, delay)
     return delay
@@ -239,58 +184,7 @@ def _add_integrator(graph: Primitives, name: str, n: Any, into_synapse: bool) ->
     return bias if into_synapse and bias.any() else None
 
 
-def _add_state_space(graph: Primitives, name: str, n: Any, into_synapse: bool) -> None:
-    """N pairs of integrators ``I`` (r = 1/dt), coupled by ``Scale`` nodes; a ``Threshold`` that takes their sum.
-
-    With ``v <- v + x`` each step, ``Scale(A - 1)`` on the loop gives ``x <- A x + B a``; reset and refractory period
-    have no primitive. Coefficients of a state that are all zero are left out.
-    """
-    graph.enters[name], graph.leaves[name] = [], name
-    bias, vth = (np.ldexp(v.astype(np.float64), -n.frac_y) for v in (n.bias, n.vth))
-    graph.add(name, "Threshold", threshold=exact(vth - bias))
-    for state in range(n.states):
-        _add_state(graph, name, n, state)
-    if n.d.any():
-        _scale(graph, name, "in", "out", np.ldexp(n.d.astype(np.float64), n.frac_in - n.frac_d - n.frac_y))
-
-
-def _add_state(graph: Primitives, name: str, n: Any, state: int) -> None:
-    """One complex state: two integrators and up to eight coefficients, or one and three where it is real."""
-    a_re, a_im, b_re, b_im, c_re, c_im = (
-        getattr(n, key)[:, state].astype(np.float64) for key in ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")
-    )
-    frac_x = n.frac_x[:, state]
-    enter, leave = n.frac_in - n.frac_b - frac_x, frac_x - n.frac_c - n.frac_y
-    re, im = f"re{state}", f"im{state}"
-    one = 2.0**n.frac_a
-    is_complex = bool(a_im.any() or b_im.any() or c_im.any())
-    for part in (re, im)[: 1 + is_complex]:
-        graph.add(f"{name}.{part}", "I", r=np.full(n.size, 1 / graph.dt))
-        _scale(graph, name, part, part, np.ldexp(a_re - one, -n.frac_a))
-    couplings: Mapping[tuple[str, str], FloatArray] = {
-        (im, re): np.ldexp(-a_im, -n.frac_a),
-        (re, im): np.ldexp(a_im, -n.frac_a),
-        ("in", re): np.ldexp(b_re, enter),
-        ("in", im): np.ldexp(b_im, enter),
-        (re, "out"): np.ldexp(c_re, leave),
-        (im, "out"): np.ldexp(-c_im, leave),
-    }
-    needed = {("in", "re0"), ("re0", "out")}
-    for (source, target), values in couplings.items():
-        if values.any() or (source, target) in needed:
-            _scale(graph, name, source, target, values)
-
-
-def _scale(graph: Primitives, name: str, source: str, target: str, values: FloatArray) -> None:
-    node = graph.add(f"{name}.{source}_{target}", "Scale", scale=exact(values))
-    if source == "in":
-        graph.enters[name].append(node)
-    else:
-        graph.connect(f"{name}.{source}", node)
-    graph.connect(node, name if target == "out" else f"{name}.{target}")
-
-
 AddNeuron = Callable[[Primitives, str, Any, bool], "FloatArray | None"]
 AddSynapse = Callable[[Primitives, str, Any, int, int, "FloatArray | None"], None]
-NEURONS: dict[str, AddNeuron] = {"lif": _add_lif, "integrator": _add_integrator, "state_space": _add_state_space}
+NEURONS: dict[str, AddNeuron] = {"lif": _add_lif, "integrator": _add_integrator} | STATE_SPACES
 SYNAPSES: dict[str, AddSynapse] = {"dense": _add_dense}

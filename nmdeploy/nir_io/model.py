@@ -1,6 +1,6 @@
 """The JSON text of a model file: a quantized network in full, canonical, its own SHA-256 at the end.
 
-    {"format": "nmdeploy-model", "version": 1, "dt": ..., "profile": ..., "readout": ..., "output": ...,
+    {"format": "nmdeploy-model", "version": 2, "dt": ..., "profile": ..., "readout": ..., "output": ...,
      "nodes": {name: {"kind": ..., every integer and format}}, "edges": [[source, target, delay], ...],
      "notes": [...], "sha256": "<64 hex digits over the text without this entry>"}
 
@@ -23,7 +23,7 @@ from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
 from nmdeploy.network import Edge, Input, QuantizedNetwork
 
 FORMAT = "nmdeploy-model"
-VERSION = 1
+VERSION = 2
 KEY = "nmdeploy"
 DATASET = f"node/metadata/{KEY}"
 CONTENT = ("dt", "profile", "readout", "output", "nodes", "edges", "notes")
@@ -83,7 +83,7 @@ def parse(path: Path, text: Any) -> dict[str, Any]:
         raise BadFile(f"{path}: holds no nmdeploy JSON at {DATASET}: export it again") from None
     if found != (FORMAT, VERSION):
         raise BadFile(
-            f"{path}: holds {found[0]!r} version {found[1]!r}, this nmdeploy reads {VERSION}: update nmdeploy"
+            f"{path}: holds {found[0]!r} version {found[1]!r}, this nmdeploy reads version {VERSION}: export it again, or update nmdeploy"
         )
     if not whole:
         raise BadFile(f"{path}: its JSON lacks one of {', '.join(CONTENT)}: export it again")

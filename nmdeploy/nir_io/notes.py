@@ -11,7 +11,7 @@ import numpy as np
 
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
-from nmdeploy.nir_io.graph import NO_LEAK, Fields, Primitives
+from nmdeploy.nir_io.primitives import NO_LEAK, Fields, Primitives
 
 BOTH = "Norse 1.1.0 and snnTorch 1.0.0 refuse the file"
 SNNTORCH_DT = 1e-4
@@ -42,9 +42,22 @@ def _of_neuron(neuron: QuantizedNeuron) -> Iterator[str]:
     steps = getattr(neuron, "refractory_steps", 0)
     if steps:
         yield f"lossy: its refractory period of {steps} steps has no primitive: other readers have none"
-    action = getattr(neuron, "reset_action", None)
-    if action in ("soft", "hard"):
+    action = getattr(neuron, "reset_action", "none")
+    if action != "none":
         yield f"lossy: its {action} reset has no primitive: in other readers a spike leaves the states as they are"
+    spike = getattr(neuron, "spike", "binary")
+    if spike != "binary":
+        yield f"lossy: its {spike} spikes have no primitive: other readers see a threshold"
+    for what, instead in (("rectify", "pass negative sums on"), ("adaptation", "have a fixed threshold")):
+        if getattr(neuron, what, False):
+            yield f"lossy: its {NAMES[what]} has no primitive: other readers {instead}"
+    if neuron.lookahead:
+        yield f"lossy: its windows of {neuron.lookahead + 1} steps have no primitive: other readers see the memory only"
+    if neuron.kind == "gate":
+        yield "lossy: its sigmoid gate has no primitive: other readers pass the values on ungated"
+
+
+NAMES = {"rectify": "rectification", "adaptation": "adaptive threshold"}
 
 
 def _nothing(fields: Fields) -> Iterator[str]:

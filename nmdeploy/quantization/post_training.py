@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.floatrun import run_float
-from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.network import Input, Network, QuantizedNetwork
 from nmdeploy.neurons.base import Drive, FloatArray, Formats, IntArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
@@ -35,13 +35,16 @@ def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None 
 
 def static_extremes(network: Network) -> Extremes:
     """Bounds of the same magnitudes from the weights alone, for any input that the format allows."""
-    return {name: population_bounds(network, name) for name in network.populations}
+    found: dict[str, Mapping[str, FloatArray]] = {}
+    for name in network.populations:
+        found[name] = population_bounds(network, name, found)
+    return found
 
 
-def population_bounds(network: Network, name: str) -> Mapping[str, FloatArray]:
-    """The static bounds of one population; `BadOption` where it has none."""
+def population_bounds(network: Network, name: str, extremes: Extremes) -> Mapping[str, FloatArray]:
+    """The static bounds of one population, given those of its sources; `BadOption` where it has none."""
     _require_range(network, name)
-    return network.populations[name].bounds(name, _a_max(network, name))
+    return network.populations[name].bounds(name, _a_max(network, name, extremes))
 
 
 def quantize_network(
@@ -65,7 +68,7 @@ def quantize_network(
         notes.append("no calibration data: scales are static worst-case bounds")
     nodes: dict[str, Any] = {network.input_name: network.input}
     for name in network.populations:
-        quantized, synapses, said = quantize_population(network, name, formats, extremes[name])
+        quantized, synapses, said = quantize_population(network, name, formats, extremes)
         nodes |= synapses | {name: quantized}
         notes += said
     ordered = {name: nodes[name] for name in network.nodes}
@@ -75,21 +78,24 @@ def quantize_network(
 
 
 def quantize_population(
-    network: Network, name: str, formats: Formats, extremes: Mapping[str, FloatArray]
+    network: Network, name: str, formats: Formats, extremes: Extremes
 ) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
-    """Integers for one population and its incoming synapses, and a line for what had to be changed."""
+    """Integers for one population and its incoming synapses, and a line for what had to be changed.
+
+    `extremes` are those of the population itself and of the ones that send graded values to it.
+    """
     _require_range(network, name)
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
-    fracs = {s: _source_frac(network, s) for s in incoming}
+    fracs = {s: _source_frac(network, s, extremes) for s in incoming}
     gain = _gain(neuron, list(incoming.values()), formats)
     offered = {s: synapse.frac(gain, formats) + fracs[s] for s, synapse in incoming.items()}
-    most = [synapse.frac_max(gain, formats) + fracs[s] for s, synapse in incoming.items()]
+    most = [synapse.frac_max(gain, fracs[s], formats) for s, synapse in incoming.items()]
     drive = Drive(
         gain=gain,
         frac=max(offered.values(), default=0),
-        a_max=_a_max(network, name) * gain,
-        extremes=extremes,
+        a_max=_a_max(network, name, extremes) * gain,
+        extremes=extremes[name],
         frac_max=min(most, default=0),
     )
     quantized, notes = neuron.quantize(name, drive, formats)
@@ -126,23 +132,38 @@ def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / FARTHES
 
 def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArray:
     """The factor that makes the largest weight (of each row, where the neuron allows) fill its code range."""
-    rows = np.max([synapse.row_magnitudes() for synapse in incoming], axis=0) if incoming else np.ones(neuron.size)
-    peak = rows if neuron.row_gain else np.full(neuron.size, rows.max(initial=0.0))
+    size = neuron.input_size
+    if neuron.unit_gain or not incoming:
+        return np.ones(size)
+    rows = np.max([synapse.row_magnitudes() for synapse in incoming], axis=0)
+    peak = rows if neuron.row_gain else np.full(size, rows.max(initial=0.0))
     peak = np.where(peak > 0, peak, 1.0)
     top = (1 << (formats.weight_bits - 1)) - 1 or 1
     return np.asarray(top / np.exp2(np.ceil(np.log2(top))) / peak)
 
 
-def _source_frac(network: Network, synapse: str) -> int:
-    """Fraction bits of what arrives at a synapse: an input's format, or 0 for spikes."""
+def _sent(network: Network, name: str, extremes: Extremes) -> tuple[float, int]:
+    """Largest magnitude that a population or the input sends, and the fraction bits of its code."""
+    source = network.nodes[name]
+    if isinstance(source, Input):
+        number = source.format
+        return float(np.abs(number.dequantize([number.min, number.max])).max()), number.frac
+    assert isinstance(source, Neuron)
+    if name not in extremes and not source.spiking:
+        raise BadOption(f"node {name!r}: values that feed back have no static bound: give calibration data (--data)")
+    return source.output_range(extremes.get(name, {}))
+
+
+def _source_frac(network: Network, synapse: str, extremes: Extremes) -> int:
+    """Fraction bits of what arrives at a synapse: an input's or graded format, or 0 for spikes."""
     for edge in network.sources[synapse]:
         source = network.nodes[edge.source]
-        if isinstance(source, Neuron) and not source.spiking:
+        if isinstance(source, Neuron) and not source.feeds_synapses:
             raise UnsupportedParameter(
                 f"synapse {synapse!r}: its source {edge.source!r} sends values, not spikes; only spikes and the input "
                 "can feed a synapse: make it a spiking population"
             )
-    fracs = {network.input.format.frac if e.source == network.input_name else 0 for e in network.sources[synapse]}
+    fracs = {_sent(network, e.source, extremes)[1] for e in network.sources[synapse]}
     if len(fracs) > 1:
         raise BadOption(
             f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own"
@@ -150,12 +171,10 @@ def _source_frac(network: Network, synapse: str) -> int:
     return fracs.pop() if fracs else 0
 
 
-def _a_max(network: Network, population: str) -> FloatArray:
-    total = np.zeros(network.populations[population].size)
-    largest = float(np.abs(network.input.format.dequantize([network.input.format.min, network.input.format.max])).max())
+def _a_max(network: Network, population: str, extremes: Extremes) -> FloatArray:
+    total = np.zeros(network.populations[population].input_size)
     for edge in network.sources[population]:
-        sources = [e.source for e in network.sources[edge.source]]
-        s_max = sum(largest if source == network.input_name else 1.0 for source in sources)
+        s_max = sum(_sent(network, e.source, extremes)[0] for e in network.sources[edge.source])
         total = total + network.synapses[edge.source].a_max(s_max)
     return np.asarray(total)
 

@@ -112,9 +112,9 @@ class Synapse(Frozen, ABC):
     def frac(self, gain: FloatArray, formats: Formats) -> int:
         """Fraction bits at which the weights times `gain` fill their width."""
 
-    def frac_max(self, gain: FloatArray, formats: Formats) -> int:
-        """Most fraction bits that the sum can have: the weights', and the largest shift that the chip allows."""
-        return self.frac(gain, formats) + formats.weight_exp_max
+    def frac_max(self, gain: FloatArray, source_frac: int, formats: Formats) -> int:
+        """Most fraction bits that the sum can have: the weights', the source's, and the largest shift of the chip."""
+        return self.frac(gain, formats) + source_frac + formats.weight_exp_max
 
     @abstractmethod
     def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, formats: Formats) -> QuantizedSynapse:

@@ -172,8 +172,13 @@ class Dense(Synapse):
         largest = float(np.abs(self.weight * gain[:, None]).max(initial=0.0))
         return power_below(max(high, -low, 1) + 0.49, largest, default=formats.weight_bits)
 
-    def frac_max(self, gain: FloatArray, formats: Formats) -> int:
-        return super().frac_max(gain, formats) + chip_exponent(self.sign_mode(formats), formats.weight_bits)
+    def frac_max(self, gain: FloatArray, source_frac: int, formats: Formats) -> int:
+        most = super().frac_max(gain, source_frac, formats)
+        most += chip_exponent(self.sign_mode(formats), formats.weight_bits)
+        if self.bias is None or not self.bias.any():
+            return most
+        bias_frac = _bias_frac(self.bias, gain, formats.weight_bits)
+        return min(most, bias_frac + formats.weight_exp_max + chip_exponent("mixed", formats.weight_bits))
 
     def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, formats: Formats) -> QuantizedDense:
         mode, frac = self.sign_mode(formats), self.frac(gain, formats)
@@ -196,5 +201,11 @@ def _bias_codes(bias: FloatArray | None, gain: FloatArray, frac_in: int, bits: i
     if bias is None or not bias.any():
         return 0, None
     low, high = code_range("mixed", bits)
-    frac = min(frac_in, power_below(max(high, 1) + 0.49, float(np.abs(bias * gain).max())))
+    frac = min(frac_in, _bias_frac(bias, gain, bits))
     return frac, np.clip(np.rint(np.ldexp(bias * gain, frac)), low, high).astype(np.int64)
+
+
+def _bias_frac(bias: FloatArray, gain: FloatArray, bits: int) -> int:
+    """Fraction bits at which the biases times `gain` fill their width."""
+    _, high = code_range("mixed", bits)
+    return power_below(max(high, 1) + 0.49, float(np.abs(bias * gain).max()))

@@ -1,0 +1,92 @@
+"""What may follow a neuron's memory: spiking function, reset condition, reset action and refractory period, by name.
+
+Each is chosen independently; `require_meaning` refuses the combinations that mean nothing: docs/arithmetic.md.
+
+Source: Karilanova, Dey, Ozcelikkale, IEEE Journal of Selected Topics in Signal Processing 19(6), 2025: spiking
+function, reset condition and reset action as separate mechanisms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from nmdeploy.errors import BadOption
+
+SPIKES = ("binary", "ternary", "graded", "stochastic", "phase")
+CONDITIONS = ("never", "any", "each", "magnitude", "every")
+ACTIONS = ("none", "hard", "soft", "scale", "linear", "modulo")
+REFRACTORY_MODES = ("hold", "mask", "mask-raw")
+SIGNED = ("ternary", "graded")
+ONE_SIDED = ("ternary", "graded", "stochastic")
+
+
+class Mechanisms(Protocol):
+    """The fields that float and integer populations share."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def spike(self) -> str: ...
+    @property
+    def soma(self) -> bool: ...
+    @property
+    def rectify(self) -> bool: ...
+    @property
+    def adaptation(self) -> bool: ...
+    @property
+    def reset_condition(self) -> str: ...
+    @property
+    def reset_action(self) -> str: ...
+    @property
+    def refractory_mode(self) -> str: ...
+    @property
+    def states(self) -> int: ...
+    @property
+    def outputs(self) -> int: ...
+
+
+def require_meaning(n: Mechanisms) -> None:
+    """`BadOption` with the reason, for a name that does not exist or a combination without meaning."""
+    named = (
+        ("spike", SPIKES),
+        ("reset_condition", CONDITIONS),
+        ("reset_action", ACTIONS),
+        ("refractory_mode", REFRACTORY_MODES),
+    )
+    for name, known in named:
+        if getattr(n, name) not in known:
+            raise BadOption(f"{n.kind}: {name} {getattr(n, name)!r} is unknown: choose one of {known}")
+    for reason in _objections(n):
+        raise BadOption(f"{n.kind}: {reason}")
+
+
+def _objections(n: Mechanisms) -> Iterator[str]:
+    condition, action, signed = n.reset_condition, n.reset_action, n.spike in SIGNED
+    if (condition == "never") != (action == "none"):
+        yield f"reset action {action!r} with condition {condition!r} has no effect: choose both or neither"
+    if condition == "each" and action in ("hard", "scale", "linear") and n.outputs > 1 and not n.soma:
+        yield (
+            f"reset {action!r} acts on the whole neuron, condition 'each' does not say which of {n.outputs} outputs "
+            "causes it: choose 'any'"
+        )
+    if condition == "any" and action in ("soft", "linear") and signed:
+        yield (
+            f"reset {action!r} feeds a {n.spike} spike back, whose sign condition 'any' loses: states would grow: "
+            "choose 'each'"
+        )
+    if (n.rectify or n.adaptation) and not n.soma:
+        yield "rectification and adaptation act on a soma: give soma"
+    if action == "modulo":
+        yield from _against_modulo(n, signed)
+    if n.spike == "phase" and (n.soma or n.kind != "state_space" or n.states != 1 or n.outputs != 1):
+        yield "spike 'phase' reads one complex state: give state_space with N = 1, one output and no soma"
+
+
+def _against_modulo(n: Mechanisms, signed: bool) -> Iterator[str]:
+    if not n.soma:
+        yield "reset 'modulo' removes whole thresholds from a soma: give one, or choose 'soft'"
+    if signed:
+        yield f"reset 'modulo' counts thresholds, which a {n.spike} spike crosses both ways: choose 'soft'"
+    if n.reset_condition != "each" and (n.reset_condition != "any" or n.outputs > 1):
+        yield "reset 'modulo' follows the spike that crossed the threshold: choose condition 'each'"
