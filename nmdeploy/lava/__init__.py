@@ -5,12 +5,35 @@ hand from `docs/arithmetic.md` and shares nothing with the rest of nmdeploy: it 
 compares with. Where Intel's own Process has the same semantics (Dense, DelayDense, LIFReset, RingBuffer), it is used.
 """
 
+from nmdeploy.lava.coupled import CoupledMemory
+from nmdeploy.lava.coupled_state_space import CoupledStateSpace
+from nmdeploy.lava.diagonal import DiagonalMemory
 from nmdeploy.lava.gate import Gate
+from nmdeploy.lava.gated_linear_unit import GatedLinearUnit
 from nmdeploy.lava.integrator import Integrator
+from nmdeploy.lava.latch import Latch
+from nmdeploy.lava.mechanisms import Mechanisms
 from nmdeploy.lava.network import LavaNetwork, build
 from nmdeploy.lava.refractory_lif import RefractoryLIF
 from nmdeploy.lava.state_space import StateSpace
 from nmdeploy.lava.trace import Trace
 from nmdeploy.lava.traced_lif import TracedLIFReset
+from nmdeploy.lava.windowed_state_space import WindowedStateSpace
 
-__all__ = ["Gate", "Integrator", "LavaNetwork", "RefractoryLIF", "StateSpace", "Trace", "TracedLIFReset", "build"]
+__all__ = [
+    "CoupledMemory",
+    "CoupledStateSpace",
+    "DiagonalMemory",
+    "Gate",
+    "GatedLinearUnit",
+    "Integrator",
+    "Latch",
+    "LavaNetwork",
+    "Mechanisms",
+    "RefractoryLIF",
+    "StateSpace",
+    "Trace",
+    "TracedLIFReset",
+    "WindowedStateSpace",
+    "build",
+]

@@ -15,9 +15,12 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.periodic import NEVER, check_reset, check_state_bits, resets_now
+from nmdeploy.lava.periodic import NEVER, check_reset, check_state_bits, own_step
+from nmdeploy.lava.population import Population
 from nmdeploy.lava.rounding import rz, sat
 from nmdeploy.lava.trace import Trace
+
+KIND = "integrator"
 
 
 class Integrator(AbstractProcess):
@@ -65,7 +68,7 @@ class Integrator(AbstractProcess):
         name: str | None = None,
         log_config: LogConfig | None = None,
     ) -> None:
-        check_state_bits(name, state_bits)
+        check_state_bits(state_bits)
         check_reset(reset_interval, reset_offset)
         super().__init__(
             shape=shape,
@@ -98,7 +101,7 @@ class PyIntegratorModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """One step: decay, add, clip, send."""
         a = self.a_in.recv().astype(np.int64)
-        if resets_now(self.time_step, self.proc_params):
+        if own_step(self.time_step, self.proc_params) == 0:
             self.v[:] = 0
         self.v[:] = sat(
             rz(self.v.astype(np.int64) * (4096 - self.dv), 12) + a + self.bias, self.proc_params["state_bits"]
@@ -106,3 +109,16 @@ class PyIntegratorModel(PyLoihiProcessModel):
         self.s_out.send(self.v)
         if self.proc_params["trace"] is not None:
             self.proc_params["trace"].write(self.time_step, v=self.v)
+
+
+def describe(node: dict[str, Any]) -> Population:
+    """The population of a node of this kind."""
+    dv, bias = np.array(node["dv"], np.int32), np.array(node["bias"], np.int32)
+    bits = node["state_bits"]
+    return Population(
+        inputs=len(dv),
+        outputs=len(dv),
+        make=lambda place: Integrator(shape=dv.shape, dv=dv, bias=bias, state_bits=bits, **place.common),
+        spikes=("v",),
+        binary=False,
+    )

@@ -7,8 +7,7 @@ from typing import Any
 
 DATASET = "node/metadata/nmdeploy"
 FORMAT = "nmdeploy-model"
-VERSION = 1
-NODE_KINDS = ("input", "dense", "lif", "state_space", "integrator")
+VERSION = 2
 
 
 def read_model(path: str | Path) -> dict[str, Any]:
@@ -27,8 +26,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The file is no model file, its version is unknown, its text does not match its SHA-256, or it holds a node that
-        has no Lava Process.
+        The file is no model file, its version is unknown, or its text does not match its SHA-256.
     """
     model = _read_json(Path(path))
     if model.get("format") != FORMAT or model.get("version") != VERSION:
@@ -37,10 +35,6 @@ def read_model(path: str | Path) -> dict[str, Any]:
     missing = [key for key in ("nodes", "edges", "output") if key not in model]
     if missing:
         raise ValueError(f"{path}: the model has no {missing[0]!r}")
-    for name, node in model["nodes"].items():
-        if node.get("kind") not in NODE_KINDS:
-            known = ", ".join(NODE_KINDS)
-            raise ValueError(f"{path}: node {name!r}: kind {node.get('kind')!r} has no Lava Process; known are {known}")
     return model
 
 

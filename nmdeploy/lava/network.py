@@ -1,22 +1,22 @@
 """Builder of a Lava network from a model file."""
 # mypy: disable-error-code="import-not-found,import-untyped"
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_configs import Loihi2SimCfg, RunConfig
-from lava.proc.io.source import RingBuffer
 
 from nmdeploy.lava.model_file import read_model
 from nmdeploy.lava.periodic import NEVER
-from nmdeploy.lava.populations import make_population
-from nmdeploy.lava.synapses import make_bias, make_delay, make_gate, make_synapse
-from nmdeploy.lava.topology import Connection, connections, depths, inserted_delay
+from nmdeploy.lava.population import Placement, Population
+from nmdeploy.lava.populations import describe
+from nmdeploy.lava.topology import Schedule, connections, schedule
 from nmdeploy.lava.trace import Trace
+from nmdeploy.lava.windows import constant, latched, sends_once
+from nmdeploy.lava.wiring import Wiring
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,39 @@ class LavaNetwork:
     channels : int
         Size of the input.
     depth : dict of str to int
-        Of each population. Its step t is Lava's time step ``t + depth + 1``.
+        Of each population. Its own step t is Lava's time step ``t + depth + 1``.
+    depth_out : dict of str to int
+        Of each population's output: what belongs to its step t leaves it in Lava's time step ``t + depth_out + 1``.
     output : str
         Name of the output population.
     steps : int
-        Steps of a sample; samples follow each other without a gap.
+        Steps of a sample.
+    interval : int
+        Steps between the starts of two samples: `steps`, and with windows a gap, in which the input must be 0.
     traces : dict of str to Trace
-        Recordings by population; empty unless `build` was asked for them.
+        Recordings by population; empty unless `build` was asked for them. A sample has `interval` rows, the first
+        `steps` of which count.
     """
 
     processes: dict[str, AbstractProcess]
     inputs: tuple[InPort, ...]
     channels: int
     depth: dict[str, int]
+    depth_out: dict[str, int]
     output: str
     steps: int
+    interval: int
     traces: dict[str, Trace]
 
     @property
     def latency(self) -> int:
-        """Depth of the output population, in steps."""
-        return self.depth[self.output]
+        """Steps by which the output of a step is later than its input."""
+        return self.depth_out[self.output]
+
+    @property
+    def duration(self) -> int:
+        """Steps of a run with one sample, until its last output has left; each further one takes `interval` more."""
+        return self.steps + max(self.depth_out.values())
 
     def connect_input(self, source: OutPort) -> None:
         """Feed the network from `source`, which sends step t of the input in Lava's time step t + 1."""
@@ -75,7 +87,8 @@ def build(
     path : str or Path
         Model file that ``nmdeploy export`` wrote.
     steps : int, optional
-        Steps of a sample: every population is reset when its next sample begins. None: one sample without end.
+        Steps of a sample: every population is reset when its next sample begins. None: one sample without end, whose
+        last window nothing cuts short.
     samples : int
         Number of samples to record.
     record : {'spikes', 'states'}, optional
@@ -101,83 +114,57 @@ def build(
     """
     model = read_model(path)
     nodes = model["nodes"]
-    links = connections(nodes, model["edges"])
-    depth = depths(nodes, links)
-    if model["output"] not in depth:
+    populations = describe(path, nodes)
+    links = connections(populations, nodes, model["edges"])
+    when = schedule(populations, links)
+    if model["output"] not in populations:
         raise ValueError(f"{path}: the output {model['output']!r} is no population")
-    interval = NEVER if steps is None else steps
-    traces = _traces(nodes, depth, interval * samples, record, folder)
-    processes = {
-        name: make_population(name, nodes[name], interval, depth[name] + 1, traces.get(name))
-        for name in depth
-        if nodes[name]["kind"] != "input"
-    }
-    inputs = _wire(processes, nodes, links, depth, interval)
-    channels = [int(np.prod(node["shape"])) for node in nodes.values() if node["kind"] == "input"]
+    channels = [population.outputs for population in populations.values() if population.make is None]
     if len(channels) != 1:
         raise ValueError(f"{path}: {len(channels)} inputs; a Lava network has one")
-    return LavaNetwork(processes, tuple(inputs), channels[0], depth, model["output"], interval, traces)
+    interval = NEVER if steps is None else steps + when.gap
+    traces = _traces(populations, when, interval * samples, record, folder)
+    held = constant(populations, links, when)
+    kept = latched(links, held)
+    every = {name: held[name] for name in sends_once(links, kept) - {model["output"]}}
+    places = {
+        name: Placement(name, depth + 1, interval, interval - when.gap, traces.get(name), every.get(name, 1))
+        for name, depth in when.depth_in.items()
+    }
+    processes = {
+        name: _make(population.make, places[name])
+        for name, population in populations.items()
+        if population.make is not None
+    }
+    wiring = Wiring(processes, places, nodes, populations, links, when, kept)
+    return LavaNetwork(
+        processes=processes,
+        inputs=tuple(wiring.connect()),
+        channels=channels[0],
+        depth=when.depth_in,
+        depth_out=when.depth_out,
+        output=model["output"],
+        steps=interval - when.gap,
+        interval=interval,
+        traces=traces,
+    )
+
+
+def _make(make: Callable[[Placement], AbstractProcess], place: Placement) -> AbstractProcess:
+    try:
+        return make(place)
+    except ValueError as error:
+        raise ValueError(f"node {place.name!r}: {error}") from error
 
 
 def _traces(
-    nodes: dict[str, Any], depth: dict[str, int], rows: int, record: str | None, folder: str | Path
+    populations: dict[str, Population], when: Schedule, rows: int, record: str | None, folder: str | Path
 ) -> dict[str, Trace]:
     if record is None:
         return {}
-    kept: dict[str, dict[str, tuple[str, ...]]] = {
-        "lif": {"spikes": ("spikes",), "states": ("spikes", "u", "v")},
-        "state_space": {"spikes": ("spikes",), "states": ("spikes", "re", "im", "y")},
-        "integrator": {"spikes": ("v",), "states": ("v",)},
-    }
-    populations = [name for name in depth if nodes[name]["kind"] != "input"]
-    return {
-        name: Trace(f"{folder}/{index}", kept[nodes[name]["kind"]][record], depth[name] + 1, rows)
-        for index, name in enumerate(populations)
-    }
-
-
-def _wire(
-    processes: dict[str, AbstractProcess],
-    nodes: dict[str, Any],
-    links: list[Connection],
-    depth: dict[str, int],
-    interval: int,
-) -> list[InPort]:
-    """Add synapses, biases, delays and gates to `processes` and connect all; returns the ports for the input."""
-    inputs = []
-    ones = RingBuffer(data=np.ones((1, 1), np.int32))
-    for synapse in dict.fromkeys(link.synapse for link in links):
-        incoming = [link for link in links if link.synapse == synapse]
-        process = make_synapse(synapse, nodes[synapse], [nodes[link.source] for link in incoming])
-        processes[synapse] = process
-        target = processes[incoming[0].target].a_in
-        process.a_out.connect(target)
-        if nodes[synapse].get("bias") is not None:
-            processes[f"{synapse}.bias"] = bias = make_bias(f"{synapse}.bias", nodes[synapse])
-            ones.s_out.connect(bias.s_in)
-            bias.a_out.connect(target)
-        for link in incoming:
-            port = _align(processes, link, process.s_in, depth, interval)
-            if nodes[link.source]["kind"] == "input":
-                inputs.append(port)
-            else:
-                processes[link.source].s_out.connect(port)
-    return inputs
-
-
-def _align(
-    processes: dict[str, AbstractProcess], link: Connection, port: InPort, depth: dict[str, int], interval: int
-) -> InPort:
-    """Put the delay and the gate that `link` needs in front of `port`; returns the port that takes their place."""
-    label = f"{link.source}->{link.synapse}"
-    extra = inserted_delay(link, depth)
-    if extra:
-        processes[f"{label}.delay"] = delay = make_delay(f"{label}.delay", port.shape[0], extra)
-        delay.a_out.connect(port)
-        port = delay.s_in
-    if link.delay:
-        start = depth[link.source] + 1
-        processes[f"{label}.gate"] = gate = make_gate(f"{label}.gate", port.shape[0], interval, start, link.delay)
-        gate.s_out.connect(port)
-        port = gate.s_in
-    return port
+    traces = {}
+    for index, (name, population) in enumerate(populations.items()):
+        names = population.spikes + (population.states if record == "states" else ())
+        if names:
+            traces[name] = Trace(f"{folder}/{index}", names, when.depth_in[name] + 1, rows, population.lookahead)
+    return traces

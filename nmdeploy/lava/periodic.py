@@ -19,28 +19,27 @@ def check_reset(interval: int, offset: int) -> None:
         raise ValueError(f"reset_offset is {offset}; it must be 0 or more")
 
 
-def check_state_bits(name: str | None, bits: int) -> None:
+def check_state_bits(bits: int) -> None:
     """Refuse registers that Lava's 32-bit Ports, Vars and Monitors would cut silently.
 
     Raises
     ------
     ValueError
-        Names the Process, its width and the limit.
+        Names the width and the limit.
     """
     if not 2 <= bits <= 32:
-        raise ValueError(f"{name or 'process'}: state_bits is {bits}; Lava holds 2 to 32 bits: export with 32 or fewer")
+        raise ValueError(f"state_bits is {bits}; Lava holds 2 to 32 bits: export with 32 or fewer")
 
 
-def resets_now(time_step: int, params: Any) -> bool:
-    """Whether `time_step` opens a new period, with the convention of Intel's LIFReset.
+def own_step(time_step: int, params: Any) -> int:
+    """Step of the current sample: 0 where registers are zeroed, with the convention of Intel's LIFReset.
 
     Parameters
     ----------
     time_step : int
         Lava's time step, which counts from 1.
     params : ProcessParameters
-        Holds ``reset_interval`` and ``reset_offset``.
+        Holds ``reset_interval`` and ``reset_offset``: step 0 is where ``time_step % interval == offset % interval``.
     """
-    interval: int = params["reset_interval"]
-    offset: int = params["reset_offset"]
-    return time_step % interval == offset % interval
+    step: int = (time_step - params["reset_offset"]) % params["reset_interval"]
+    return step

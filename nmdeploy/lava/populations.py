@@ -1,81 +1,55 @@
-"""One Lava Process for each population of a model: Intel's where it has the same semantics, else one of this folder."""
-# mypy: disable-error-code="import-not-found,import-untyped"
+"""The families of populations that Lava can run: one entry a family, which its module fills."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lava.magma.core.process.process import AbstractProcess
-from lava.proc.lif.process import LIFReset
 
-from nmdeploy.lava.integrator import Integrator
-from nmdeploy.lava.refractory_lif import RefractoryLIF
-from nmdeploy.lava.state_space import StateSpace
-from nmdeploy.lava.trace import Trace
-from nmdeploy.lava.traced_lif import TracedLIFReset
+from nmdeploy.lava import (
+    coupled_state_space,
+    gated_linear_unit,
+    integrator,
+    lif,
+    state_space,
+    windowed_state_space,
+)
+from nmdeploy.lava.population import Population
+from nmdeploy.lava.synapses import KIND as SYNAPSE
 
 
-def make_population(name: str, node: dict[str, Any], interval: int, start: int, trace: Trace | None) -> AbstractProcess:
-    """Process of the population `name`.
+def _input(node: dict[str, Any]) -> Population:
+    binary = node["format"]["bits"] == 1 and not node["format"]["signed"]
+    return Population(inputs=0, outputs=int(np.prod(node["shape"])), make=None, binary=binary)
 
-    Parameters
-    ----------
-    name : str
-        Name of the node.
-    node : dict
-        Its entry in the model.
-    interval : int
-        Steps of a sample.
-    start : int
-        Lava time step in which the population sees its first real input.
-    trace : Trace or None
-        Recording, if any.
+
+MODULES = (lif, state_space, coupled_state_space, windowed_state_space, gated_linear_unit, integrator)
+FAMILIES: dict[str, Callable[[dict[str, Any]], Population]] = {
+    "input": _input,
+    **{module.KIND: module.describe for module in MODULES},
+}
+
+
+def describe(path: str | Path, nodes: dict[str, Any]) -> dict[str, Population]:
+    """Populations of a model, its input among them, by name.
 
     Raises
     ------
     ValueError
-        A state is wider than 32 bits, a mode is unknown, or a field is missing.
+        There is no Lava Process for a kind of node, a field is missing, or outside of its limits.
     """
-    timing = {"reset_interval": interval, "reset_offset": start % interval, "name": name}
-    makers = {"lif": _lif, "state_space": _state_space, "integrator": _integrator}
-    try:
-        return makers[node["kind"]](node, timing, trace)
-    except KeyError as error:
-        raise ValueError(f"node {name!r} has no field {error}") from error
-
-
-def _lif(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
-    arrays: dict[str, Any] = {
-        key: np.array(node[key], np.int32) for key in ("du", "dv", "vth", "bias_mant", "bias_exp")
-    }
-    shape = arrays["du"].shape
-    refractory = int(node.get("refractory_steps", 0))
-    if refractory and node.get("refractory_mode", "hold") != "hold":
-        raise ValueError(f"{timing['name']}: refractory_mode is {node['refractory_mode']!r}; a lif neuron knows 'hold'")
-    uniform = all(np.ptp(arrays[key]) == 0 for key in ("du", "dv", "vth"))
-    if refractory or not uniform:
-        return RefractoryLIF(shape=shape, **arrays, refractory_steps=refractory, **timing, trace=trace)
-    scalars = {key: int(arrays.pop(key)[0]) for key in ("du", "dv", "vth")}
-    if trace is None:
-        return LIFReset(shape=shape, **arrays, **scalars, **timing)
-    return TracedLIFReset(trace=trace, shape=shape, **arrays, **scalars, **timing)
-
-
-def _state_space(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
-    arrays = ["a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d", "bias", "vth"]
-    arrays += [key for key in ("r_re", "r_im") if node.get(key) is not None]
-    scalars = ("frac_a", "frac_b", "frac_c", "frac_d", "rounding", "state_bits")
-    parameters: dict[str, Any] = {key: np.array(node[key], np.int64) for key in arrays}
-    return StateSpace(
-        **parameters,
-        **{key: node[key] for key in scalars},
-        reset=node["reset_action"],
-        refractory_steps=int(node.get("refractory_steps", 0)),
-        refractory_mode=node.get("refractory_mode") or "hold",
-        **timing,
-        trace=trace,
-    )
-
-
-def _integrator(node: dict[str, Any], timing: dict[str, Any], trace: Trace | None) -> AbstractProcess:
-    dv, bias = np.array(node["dv"], np.int32), np.array(node["bias"], np.int32)
-    return Integrator(shape=dv.shape, dv=dv, bias=bias, state_bits=node["state_bits"], **timing, trace=trace)
+    populations = {}
+    for name, node in nodes.items():
+        kind = node.get("kind")
+        if kind == SYNAPSE:
+            continue
+        if kind not in FAMILIES:
+            known = ", ".join((*FAMILIES, SYNAPSE))
+            raise ValueError(f"{path}: node {name!r}: kind {kind!r} has no Lava Process; known are {known}")
+        try:
+            populations[name] = FAMILIES[kind](node)
+        except KeyError as error:
+            raise ValueError(f"node {name!r} has no field {error}") from error
+        except ValueError as error:
+            raise ValueError(f"node {name!r}: {error}") from error
+    return populations

@@ -15,7 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.periodic import NEVER, check_reset, resets_now
+from nmdeploy.lava.periodic import NEVER, check_reset, own_step
 from nmdeploy.lava.rounding import rz, sat, wrap24
 from nmdeploy.lava.trace import Trace
 
@@ -113,7 +113,7 @@ class PyRefractoryLifModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """One step: current, voltage, threshold, reset, counter."""
         a = self.a_in.recv().astype(np.int64)
-        if resets_now(self.time_step, self.proc_params):
+        if own_step(self.time_step, self.proc_params) == 0:
             for register in (self.u, self.v, self.refractory):
                 register[:] = 0
         held = self.refractory > 0

@@ -1,14 +1,20 @@
 """The elementary operations of docs/arithmetic.md on 64-bit integer arrays."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 
-def rz(x: Integers, shift: int) -> Integers:
-    """Divide by ``2**shift`` and round towards zero: ``sign(x) * (abs(x) >> shift)``."""
-    return np.sign(x) * np.right_shift(np.abs(x), shift)
+def rz(x: Integers, bits: int) -> Integers:
+    """Divide by ``2**bits`` and round towards zero: ``sign(x) * (abs(x) >> bits)``."""
+    return np.asarray(np.sign(x) * np.right_shift(np.abs(x), bits))
+
+
+def shift(x: Integers, exponent: int) -> Integers:
+    """Multiply by ``2**exponent``; a negative one rounds towards minus infinity."""
+    return np.left_shift(x, exponent) if exponent >= 0 else np.right_shift(x, -exponent)
 
 
 def sat(x: Integers, bits: int) -> Integers:
@@ -21,3 +27,20 @@ def wrap24(x: Integers) -> Integers:
     """Correct once by ``2**24`` towards ``(-2**23, 2**23]``, as Loihi's current register does."""
     half = 2**23
     return np.where(x > half, x - 2 * half, np.where(x <= -half, x + 2 * half, x))
+
+
+def integers(key: str, value: ArrayLike, shape: tuple[int, ...]) -> Integers:
+    """`value` as integers of `shape`; a single number fills all of it.
+
+    Raises
+    ------
+    ValueError
+        Another shape, other numbers, or one that Lava's 32 bits would cut.
+    """
+    array = np.asarray(value)
+    if array.ndim == 0:
+        array = np.full(shape, array)
+    if array.shape != shape or array.dtype.kind not in "iu" or np.any(np.abs(array) >= 2**31):
+        found = f"{array.dtype} {list(array.shape)}"
+        raise ValueError(f"{key} is {found}; it must be 32-bit integers {list(shape)}")
+    return array.astype(np.int64)

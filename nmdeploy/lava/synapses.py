@@ -9,13 +9,15 @@ from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
 from nmdeploy.lava.gate import Gate
+from nmdeploy.lava.population import Population
 
+KIND = "dense"
 # Any number above 0 makes Dense multiply by its input; with 0 it takes every input for a single spike.
 GRADED = 24
 LONGEST_DELAY = 63
 
 
-def make_synapse(name: str, node: dict[str, Any], sources: list[dict[str, Any]]) -> Dense:
+def make_synapse(name: str, node: dict[str, Any], sources: list[Population]) -> Dense:
     """Dense with the weights of `node`, for the sum of what `sources` send.
 
     Raises
@@ -26,7 +28,7 @@ def make_synapse(name: str, node: dict[str, Any], sources: list[dict[str, Any]])
     weights = np.array(node["weight"], np.int64)
     if weights.ndim != 2 or not weights.size:
         raise ValueError(f"synapse {name!r}: its weights have shape {list(weights.shape)}; a matrix is needed")
-    binary = len(sources) == 1 and _is_binary(sources[0])
+    binary = len(sources) == 1 and sources[0].binary
     return _dense(name, node, weights, node["weight_exp"], 0 if binary else GRADED)
 
 
@@ -60,12 +62,6 @@ def make_delay(name: str, size: int, steps: int) -> DelayDense:
 def make_gate(name: str, size: int, interval: int, start: int, delay: int) -> Gate:
     """Gate for an edge with a delay."""
     return Gate(shape=(size,), interval=interval, start=start, delay=delay, name=name)
-
-
-def _is_binary(source: dict[str, Any]) -> bool:
-    if source["kind"] != "input":
-        return bool(source["kind"] != "integrator")
-    return source["format"]["bits"] == 1 and not source["format"]["signed"]
 
 
 def _dense(name: str, node: dict[str, Any], codes: NDArray[np.int64], exponent: int, message_bits: int) -> Dense:

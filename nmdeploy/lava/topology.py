@@ -1,6 +1,10 @@
-"""Depths of populations and the delays that align every edge of a network."""
+"""When each population of a network runs, and the delays that align every edge."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from nmdeploy.lava.population import Population
 
 
 class Connection(NamedTuple):
@@ -12,7 +16,26 @@ class Connection(NamedTuple):
     delay: int
 
 
-def connections(nodes: dict[str, Any], edges: list[Any]) -> list[Connection]:
+@dataclass(frozen=True)
+class Schedule:
+    """Depths of the populations, in steps.
+
+    Attributes
+    ----------
+    depth_in : dict of str to int
+        Own step t of a population is Lava's time step ``t + depth_in + 1``; the input's is 0.
+    depth_out : dict of str to int
+        The output of its step t leaves it in Lava's time step ``t + depth_out + 1``.
+    gap : int
+        Steps between two samples, in which the windows of the first are still being decided.
+    """
+
+    depth_in: dict[str, int]
+    depth_out: dict[str, int]
+    gap: int
+
+
+def connections(populations: Mapping[str, Population], nodes: dict[str, Any], edges: list[Any]) -> list[Connection]:
     """Join the edges population -> synapse and synapse -> population.
 
     Raises
@@ -20,7 +43,7 @@ def connections(nodes: dict[str, Any], edges: list[Any]) -> list[Connection]:
     ValueError
         An edge names an unknown node or joins two nodes of one sort, or a synapse has not exactly one target.
     """
-    targets: dict[str, list[str]] = {name: [] for name, node in nodes.items() if node["kind"] == "dense"}
+    targets: dict[str, list[str]] = {name: [] for name in nodes if name not in populations}
     incoming = []
     for source, target, delay in edges:
         for name in (source, target):
@@ -32,14 +55,14 @@ def connections(nodes: dict[str, Any], edges: list[Any]) -> list[Connection]:
             targets[source].append(target)
         else:
             incoming.append((source, target, int(delay)))
-    for synapse, populations in targets.items():
-        if len(populations) != 1:
-            raise ValueError(f"synapse {synapse!r} feeds {len(populations)} populations; it must feed one")
+    for synapse, receivers in targets.items():
+        if len(receivers) != 1:
+            raise ValueError(f"synapse {synapse!r} feeds {len(receivers)} populations; it must feed one")
     return [Connection(source, synapse, targets[synapse][0], delay) for source, synapse, delay in incoming]
 
 
-def depths(nodes: dict[str, Any], links: list[Connection]) -> dict[str, int]:
-    """Longest path of each population from the input, in synapses; the input's is 0.
+def schedule(populations: Mapping[str, Population], links: list[Connection]) -> Schedule:
+    """Longest path of each population from the input, in synapses and lookaheads.
 
     A connection with a delay that closes a loop does not count.
 
@@ -48,19 +71,25 @@ def depths(nodes: dict[str, Any], links: list[Connection]) -> dict[str, int]:
     ValueError
         A loop has no delay at all, or a population receives nothing.
     """
+    for name, population in populations.items():
+        if population.make is not None and not any(link.target == name for link in links):
+            raise ValueError(f"population {name!r} receives nothing")
     reached = _reachable(links)
     forward = [link for link in links if not (link.delay > 0 and link.source in reached[link.target])]
-    depth = {name: int(node["kind"] != "input") for name, node in nodes.items() if node["kind"] != "dense"}
-    for population in depth:
-        if nodes[population]["kind"] != "input" and not any(link.target == population for link in links):
-            raise ValueError(f"population {population!r} receives nothing")
-    for _ in depth:
-        for link in forward:
-            depth[link.target] = max(depth[link.target], depth[link.source] + 1)
+    depth = {name: int(population.make is not None) for name, population in populations.items()}
+    ahead = dict.fromkeys(populations, 0)
+    for _ in populations:
+        for source, _synapse, target, _delay in forward:
+            depth[target] = max(depth[target], depth[source] + populations[source].lookahead + 1)
+            ahead[target] = max(ahead[target], ahead[source] + populations[source].lookahead)
     for link in forward:
-        if depth[link.target] <= depth[link.source]:
+        if depth[link.target] <= depth[link.source] + populations[link.source].lookahead:
             raise ValueError(f"edge {link.source} -> {link.synapse}: closes a loop without delay; give it 1 or more")
-    return depth
+    return Schedule(
+        depth_in=depth,
+        depth_out={name: depth[name] + population.lookahead for name, population in populations.items()},
+        gap=max(ahead[name] + population.lookahead for name, population in populations.items()),
+    )
 
 
 def _reachable(links: list[Connection]) -> dict[str, set[str]]:
@@ -72,7 +101,7 @@ def _reachable(links: list[Connection]) -> dict[str, set[str]]:
     return reached
 
 
-def inserted_delay(link: Connection, depth: dict[str, int]) -> int:
+def inserted_delay(link: Connection, when: Schedule) -> int:
     """Steps of delay that `link` needs beyond the one that its synapse takes.
 
     Raises
@@ -80,7 +109,7 @@ def inserted_delay(link: Connection, depth: dict[str, int]) -> int:
     ValueError
         The connection would have to be faster than a synapse is.
     """
-    needed = depth[link.target] - depth[link.source] + link.delay
+    needed = when.depth_in[link.target] - when.depth_out[link.source] + link.delay
     if needed < 1:
         raise ValueError(
             f"edge {link.source} -> {link.synapse}: feedback with delay {link.delay} cannot be aligned; "

@@ -23,13 +23,16 @@ class Trace:
         Lava time step of row 0. Earlier steps, and those after the last row, are not recorded.
     rows : int
         Number of steps to record.
+    lookahead : int
+        Steps by which ``spikes`` come later than the other arrays.
     """
 
-    def __init__(self, prefix: str, names: tuple[str, ...], start: int, rows: int) -> None:
+    def __init__(self, prefix: str, names: tuple[str, ...], start: int, rows: int, lookahead: int = 0) -> None:
         self.prefix = prefix
         self.names = names
         self.start = start
         self.rows = rows
+        self.lookahead = lookahead
         self._files: dict[str, NDArray[np.int64]] = {}
 
     def path(self, name: str) -> Path:
@@ -38,10 +41,10 @@ class Trace:
 
     def write(self, time_step: int, **values: NDArray[np.generic]) -> None:
         """Store the arrays of one step."""
-        row = time_step - self.start
-        if not 0 <= row < self.rows:
-            return
         for name in self.names:
+            row = time_step - self.start - (self.lookahead if name == "spikes" else 0)
+            if not 0 <= row < self.rows:
+                continue
             if name not in self._files:
                 shape = (self.rows, *values[name].shape)
                 self._files[name] = np.lib.format.open_memmap(self.path(name), "w+", np.dtype(np.int64), shape)

@@ -28,8 +28,10 @@ from lava.magma.core.run_conditions import RunSteps
 from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 from lava.magma.runtime.runtime import Runtime
 from lava.proc.io.source import RingBuffer
+from numpy.typing import NDArray
 
 from nmdeploy.lava.network import LavaNetwork, build
+from nmdeploy.lava.rounding import Integers
 
 POLL_SECONDS = 0.001
 
@@ -89,23 +91,32 @@ def run_job(job: dict[str, Any]) -> None:
     samples, steps = inputs.shape[:2]
     with tempfile.TemporaryDirectory(dir=Path(job["output"]).parent) as folder:
         network = build(job["model"], steps=steps, samples=samples, record=job["trace"], folder=folder)
-        data = inputs.reshape(samples * steps, -1).T
-        if len(data) != network.channels:
-            raise ValueError(f"{job['inputs']}: {len(data)} channels; {job['model']} takes {network.channels}")
+        data = inputs.reshape(samples, steps, -1)
+        if data.shape[2] != network.channels:
+            raise ValueError(f"{job['inputs']}: {data.shape[2]} channels; {job['model']} takes {network.channels}")
         if np.abs(data.astype(np.int64)).max() >= 2**31:
             raise ValueError(f"{job['inputs']}: holds numbers of 2**31 or more; Lava's ports are 32 bits wide")
-        network.connect_input(RingBuffer(data=data.astype(np.int32)).s_out)
-        run(network.processes[network.output], samples * steps + max(network.depth.values()))
-        arrays = {
-            f"{population}|{name}": np.load(trace.path(name)).reshape(samples, steps, *_shape(trace.path(name)))
+        network.connect_input(RingBuffer(data=spaced(data, network.interval)).s_out)
+        run(network.processes[network.output], (samples - 1) * network.interval + network.duration)
+        arrays: dict[str, Any] = {
+            f"{population}|{name}": _samples(trace.path(name), samples, network.interval)[:, :steps]
             for population, trace in network.traces.items()
             for name in trace.names
         }
     np.savez(job["output"], **arrays)
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    return tuple(np.load(path, mmap_mode="r").shape[1:])
+def spaced(data: Integers, interval: int) -> NDArray[np.int32]:
+    """Samples (samples, steps, channels) behind each other with zeros between them, (channels, samples * interval)."""
+    samples, steps, channels = data.shape
+    padded = np.zeros((samples, interval, channels), np.int32)
+    padded[:, :steps] = data
+    return padded.reshape(-1, channels).T
+
+
+def _samples(path: Path, samples: int, interval: int) -> Integers:
+    rows = np.load(path)
+    return np.asarray(rows.reshape(samples, interval, *rows.shape[1:]))
 
 
 def remember_models() -> None:

@@ -22,10 +22,11 @@ from lava.proc.monitor.process import Monitor
 from lava.proc.rf.process import RF
 from lava.utils.weightutils import SignMode
 
-from nmdeploy.lava import LavaNetwork, RefractoryLIF, StateSpace, Trace, build
+from nmdeploy.lava import DiagonalMemory, Latch, LavaNetwork, Mechanisms, RefractoryLIF, StateSpace, Trace, build
 from nmdeploy.lava.worker import ProcessModelError, abandon, remember_models, run
 
 STEPS = 40
+LATCHED = {"s1.latch": "g", "s2.latch": "k"}
 
 
 def monitors(folder: Path) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def monitors(folder: Path) -> dict[str, Any]:
     network = build(folder / "monitored.nir", steps=STEPS, record="states", folder=folder)
     inputs = np.load(folder / "monitored.npy")
     network.connect_input(RingBuffer(data=inputs.T.astype(np.int32)).s_out)
-    total = STEPS + max(network.depth.values())
+    total = network.duration
     watched = {}
     for population, trace in network.traces.items():
         for name in trace.names:
@@ -53,9 +54,31 @@ def monitors(folder: Path) -> dict[str, Any]:
     return {"compared": len(watched), "different": different}
 
 
+def as_state_space(rf: RF, size: int, exp: int, bits: int, trace: Trace) -> StateSpace:
+    """The same neurons as `rf`."""
+    cos, sin = (np.full((size, 1), int(var.init)) for var in (rf.cos_decay, rf.sin_decay))
+    each = np.ones((size, 1, 1), int)
+    memory = DiagonalMemory(
+        a_re=cos,
+        a_im=sin,
+        b_re=2 ** (exp + 3) * each,
+        b_im=0 * each,
+        c_re=4 * each,
+        c_im=0 * each,
+        d=0,
+        bias=0,
+        frac_a=bits,
+        frac_b=3,
+        frac_c=2,
+        frac_d=0,
+    )
+    mechanisms = Mechanisms(vth=each[..., 0] * int(rf.vth.init), spike="phase")
+    return StateSpace(memory=memory, mechanisms=mechanisms, trace=trace)
+
+
 def intel_rf(folder: Path) -> dict[str, Any]:
-    """StateSpace with one state against Intel's fixed-point RF; growing ones saturate."""
-    rng, size, exp, bits = np.random.default_rng(3), 6, 6, 12
+    """StateSpace with one state and phase spikes against Intel's fixed-point RF; growing ones saturate."""
+    rng, size, exp, bits, vth = np.random.default_rng(3), 6, 6, 12, 20
     source = RingBuffer(data=rng.integers(-2000, 2000, (size, STEPS)).astype(np.int32))
     synapse = Dense(
         weights=np.eye(size, dtype=int),
@@ -67,42 +90,29 @@ def intel_rf(folder: Path) -> dict[str, Any]:
     source.s_out.connect(synapse.s_in)
     watched = []
     for index, (period, alpha) in enumerate([(10, 0.07), (3.3, 0.01), (2.2, -0.2), (40, -0.3), (7, 0.5)]):
-        rf = RF(shape=(size,), period=period, alpha=alpha, state_exp=exp, decay_bits=bits, vth=1)
-        cos, sin = (np.full((size, 1), int(var.init)) for var in (rf.cos_decay, rf.sin_decay))
-        zero = np.zeros((size, 1), int)
-        space = StateSpace(
-            a_re=cos,
-            a_im=sin,
-            b_re=zero + 2 ** (exp + 3),
-            b_im=zero,
-            c_re=zero,
-            c_im=zero,
-            d=zero[:, 0],
-            bias=zero[:, 0],
-            vth=zero[:, 0],
-            frac_a=bits,
-            frac_b=3,
-            frac_c=0,
-            frac_d=0,
-            trace=Trace(f"{folder}/rf{index}", ("re", "im"), 1, STEPS),
-        )
+        rf = RF(shape=(size,), period=period, alpha=alpha, state_exp=exp, decay_bits=bits, vth=vth)
+        trace = Trace(f"{folder}/rf{index}", ("re", "im", "spikes"), 1, STEPS)
+        space = as_state_space(rf, size, exp, bits, trace)
         for port in (rf.a_real_in, space.a_in):
             synapse.a_out.connect(port)
-        pair = Monitor(), Monitor()
-        for monitor, var in zip(pair, (rf.real, rf.imag), strict=True):
+        monitors = {"re": Monitor(), "im": Monitor(), "spikes": Monitor()}
+        for monitor, var in zip(monitors.values(), (rf.real, rf.imag, rf.s_out), strict=True):
             monitor.probe(var, STEPS)
-        watched.append((rf, pair, space))
+        watched.append((rf, monitors, space))
     source.run(RunSteps(STEPS), LavaNetwork.run_config())
-    largest, different = [], []
-    for rf, pair, space in watched:
-        for name, var, monitor in zip(("re", "im"), ("real", "imag"), pair, strict=True):
-            seen = monitor.get_data()[rf.name][var]
-            recorded = np.load(space.proc_params["trace"].path(name))[..., 0]
-            largest.append(int(np.abs(seen).max()))
+    largest, different, spikes = [], [], []
+    for rf, monitors, space in watched:
+        for name, monitor in monitors.items():
+            (seen,) = monitor.get_data()[rf.name].values()
+            recorded = np.load(space.proc_params["trace"].path(name)).reshape(seen.shape)
+            if name == "spikes":
+                spikes.append(int(seen.sum()))
+            else:
+                largest.append(int(np.abs(seen).max()))
             if not np.array_equal(seen, recorded):
-                different.append(f"{rf.name}|{var}")
+                different.append(f"{rf.name}|{name}")
     source.stop()
-    return {"compared": len(largest), "different": different, "largest": largest}
+    return {"different": different, "largest": largest, "spikes": spikes}
 
 
 def intel_lif(folder: Path) -> dict[str, Any]:
@@ -136,6 +146,47 @@ def intel_lif(folder: Path) -> dict[str, Any]:
         "saturated": bool(np.abs(seen["v"]).max() == 2**23 - 1),
         "spiked": bool((seen["v"] == 0).sum() > size),
     }
+
+
+def windows(folder: Path) -> dict[str, Any]:
+    """What the populations of the models with windows send and record."""
+    return {name: _windows(folder, name) for name in ("windows", "send_once")}
+
+
+def _windows(folder: Path, model: str) -> dict[str, Any]:
+    (folder / f"{model}.d").mkdir()
+    data = np.load(folder / "windows.npy")
+    network = build(
+        folder / f"{model}.nir", steps=data.shape[1], samples=len(data), record="states", folder=folder / f"{model}.d"
+    )
+    spaced = np.zeros((len(data), network.interval, 1), np.int32)
+    spaced[:, : data.shape[1]] = data
+    network.connect_input(RingBuffer(data=spaced.reshape(-1, 1).T).s_out)
+    total = (len(data) - 1) * network.interval + network.duration
+    ports = {name: network.processes[name].s_out for name in ("w", "g")}
+    ports |= {name: process.a_out for name, process in network.processes.items() if isinstance(process, Latch)}
+    monitors = {name: Monitor() for name in ports}
+    for name, port in ports.items():
+        monitors[name].probe(port, total)
+    output = network.processes[network.output]
+    output.run(RunSteps(total), LavaNetwork.run_config())
+    sent = {}
+    for name, monitor in monitors.items():
+        ((values,),) = (of_process.values() for of_process in monitor.get_data().values())
+        # A latch sends in its receiver's own steps.
+        late = network.depth_out[name] if name in network.depth else network.depth[LATCHED[name]]
+        sent[name] = [values[late + i * network.interval :][: network.steps].tolist() for i in range(len(data))]
+    output.stop()
+    recorded = {
+        f"{name}|{array}": _samples(np.load(trace.path(array)), network)
+        for name, trace in network.traces.items()
+        for array in trace.names
+    }
+    return {"sent": sent, "recorded": recorded, "interval": network.interval, "latency": network.latency}
+
+
+def _samples(rows: np.ndarray, network: LavaNetwork) -> list[Any]:
+    return rows.reshape(-1, network.interval, *rows.shape[1:])[:, : network.steps].tolist()
 
 
 class Failing(AbstractProcess):
@@ -180,7 +231,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     remember_models()
     # What raises comes last: Lava cannot be stopped after it.
-    for check in (monitors, intel_rf, intel_lif, refused, raising):
+    for check in (monitors, intel_rf, intel_lif, windows, refused, raising):
         print(json.dumps({"check": check.__name__, **check(folder)}), flush=True)
     abandon(0)
 

@@ -27,7 +27,7 @@ def write(path: Path, model: Node) -> Path:
 
 
 def model(nodes: dict[str, Node], edges: list[list[Any]], output: str) -> Node:
-    head = {"format": "nmdeploy-model", "version": 1, "dt": 0.001, "profile": "loihi2", "readout": "last"}
+    head = {"format": "nmdeploy-model", "version": 2, "dt": 0.001, "profile": "loihi2", "readout": "last"}
     return {**head, "output": output, "nodes": nodes, "edges": edges}
 
 
@@ -61,11 +61,35 @@ def dense(
     }
 
 
-def state_space(rng: np.random.Generator, neurons: int, states: int, **changes: Any) -> Node:
-    """Decaying oscillators whose output crosses its threshold every few steps."""
-    angle, radius = rng.uniform(0.05, 1.5, (neurons, states)), rng.uniform(0.8, 0.99, (neurons, states))
-    node: Node = {
-        "kind": "state_space",
+def mechanisms(rng: np.random.Generator, neurons: int, outputs: int = 1, *, magnitudes: int = 1) -> Node:
+    """Every field that follows the memory: one binary threshold, and numbers for what `changes` may turn on."""
+    shape = (neurons, outputs)
+    return {
+        "vth": rng.integers(100, 800, shape).tolist(),
+        "spike": "binary",
+        "graded_shift": 4,
+        "graded_bits": 6,
+        "seed": 7,
+        "soma": False,
+        "leak": rng.integers(2000, 4097, shape).tolist(),
+        "rectify": False,
+        "adaptation": False,
+        "adaptation_leak": rng.integers(2000, 4097, shape).tolist(),
+        "adaptation_jump": rng.integers(0, 200, shape).tolist(),
+        "refractory_steps": 0,
+        "refractory_mode": "hold",
+        "reset_condition": "never",
+        "reset_period": 3,
+        "reset_magnitude": rng.integers(200, 2000, (neurons, magnitudes)).tolist(),
+        "reset_action": "none",
+        "soma_r": rng.integers(-500, 500, shape).tolist(),
+        "soma_m": rng.integers(-4096, 4097, shape).tolist(),
+        "modulo_exp": rng.integers(5, 9, shape).tolist(),
+    }
+
+
+def fractions() -> Node:
+    return {
         "rounding": "per-product",
         "state_bits": 24,
         "coefficient_bits": 16,
@@ -73,22 +97,76 @@ def state_space(rng: np.random.Generator, neurons: int, states: int, **changes: 
         "frac_b": 10,
         "frac_c": 12,
         "frac_d": 8,
+    }
+
+
+def diagonal(rng: np.random.Generator, neurons: int, states: int, inputs: int, outputs: int) -> Node:
+    """Decaying oscillators."""
+    shape = (neurons, states)
+    angle, radius = rng.uniform(0.05, 1.5, shape), rng.uniform(0.8, 0.99, shape)
+    node = fractions() | {
         "a_re": np.round(4096 * radius * np.cos(angle)).astype(int).tolist(),
         "a_im": np.round(4096 * radius * np.sin(angle)).astype(int).tolist(),
-        "b_re": rng.integers(-2000, 2000, (neurons, states)).tolist(),
-        "b_im": rng.integers(-2000, 2000, (neurons, states)).tolist(),
-        "c_re": rng.integers(-4000, 4000, (neurons, states)).tolist(),
-        "c_im": rng.integers(-4000, 4000, (neurons, states)).tolist(),
-        "d": rng.integers(-300, 300, neurons).tolist(),
-        "bias": rng.integers(-50, 50, neurons).tolist(),
-        "vth": rng.integers(100, 800, neurons).tolist(),
-        "reset_action": "none",
-        "r_re": rng.integers(-500, 500, (neurons, states)).tolist(),
-        "r_im": rng.integers(-500, 500, (neurons, states)).tolist(),
-        "refractory_steps": 0,
-        "refractory_mode": "hold",
+        "d": rng.integers(-300, 300, (neurons, outputs, inputs)).tolist(),
+        "bias": rng.integers(-50, 50, (neurons, outputs)).tolist(),
+    }
+    for part in ("re", "im"):
+        node[f"b_{part}"] = rng.integers(-2000, 2000, (*shape, inputs)).tolist()
+        node[f"c_{part}"] = rng.integers(-4000, 4000, (neurons, outputs, states)).tolist()
+    return node
+
+
+def state_space(
+    rng: np.random.Generator, neurons: int, states: int, *, inputs: int = 1, outputs: int = 1, **changes: Any
+) -> Node:
+    """Oscillators whose output crosses its threshold every few steps."""
+    node = {"kind": "state_space"} | diagonal(rng, neurons, states, inputs, outputs)
+    magnitudes = outputs if changes.get("soma") else states
+    node |= mechanisms(rng, neurons, outputs, magnitudes=magnitudes)
+    for part in ("re", "im"):
+        node[f"r_{part}"] = rng.integers(-500, 500, (neurons, states, outputs)).tolist()
+        node[f"m_{part}"] = rng.integers(-3000, 3000, (neurons, states)).tolist()
+    return {**node, **changes}
+
+
+def coupled(
+    rng: np.random.Generator, neurons: int, states: int, *, inputs: int = 1, outputs: int = 1, **changes: Any
+) -> Node:
+    """Real states with a dense, contracting coupling."""
+    shape = (neurons, states, states)
+    rotation = np.linalg.qr(rng.normal(size=shape))[0]
+    node = {"kind": "coupled_state_space"} | fractions()
+    node |= mechanisms(rng, neurons, outputs, magnitudes=outputs if changes.get("soma") else states)
+    node |= {
+        "a": np.round(4000 * rotation).astype(int).tolist(),
+        "b": rng.integers(-2000, 2000, (neurons, states, inputs)).tolist(),
+        "c": rng.integers(-4000, 4000, (neurons, outputs, states)).tolist(),
+        "d": rng.integers(-300, 300, (neurons, outputs, inputs)).tolist(),
+        "bias": rng.integers(-50, 50, (neurons, outputs)).tolist(),
+        "r": rng.integers(-500, 500, (neurons, states, outputs)).tolist(),
+        "m": rng.integers(-1500, 1500, shape).tolist(),
     }
     return {**node, **changes}
+
+
+def windowed(rng: np.random.Generator, neurons: int, states: int, window: int, **changes: Any) -> Node:
+    """Oscillators whose output is summed over windows."""
+    node = {"kind": "windowed_state_space"} | diagonal(rng, neurons, states, 1, 1)
+    node |= {
+        "window": window,
+        "kernel": rng.integers(-2000, 4000, (neurons, window)).tolist(),
+        "frac_k": 10,
+        "vth": rng.integers(-200, 200, neurons).tolist(),
+        "send_once": False,
+    }
+    return {**node, **changes}
+
+
+def gate(neurons: int, **changes: Any) -> Node:
+    """Sigmoid gates; value and gate have 6 fraction bits, the output 4."""
+    table = np.round(2**15 / (1 + np.exp(-np.arange(-8, 8.1, 0.25)))).astype(int).tolist()
+    node = {"kind": "gate", "neurons": neurons, "table": table, "gate_shift": 17, "output_bits": 8}
+    return {**node, "frac_in": 6, "frac_out": 4, "send_once": False, "window": 1, **changes}
 
 
 def lif(rng: np.random.Generator, neurons: int, *, uniform: bool = True, refractory: int = 0, vth: int = 400) -> Node:

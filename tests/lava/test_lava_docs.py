@@ -1,4 +1,4 @@
-"""The example of docs/lava.md runs as it stands, and gives what the reference gives."""
+"""The examples of docs/lava.md run as they stand, and give what the reference gives."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_the_page_is_right(tmp_path: Path) -> None:
     model = pipeline.quantize(network, demo.PROFILE, pipeline.load_data(demo.CALIBRATION, network.input))
     pipeline.write(model, tmp_path / "model.nir")
     np.save(tmp_path / "inputs.npy", data.codes[0])
-    (example,) = re.findall(r"```python[^\n]*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    examples = re.findall(r"```python[^\n]*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     # Lava's processes import the script again: it needs a main guard once it is a file.
-    body = "".join(f"    {line}\n" if line else "\n" for line in example.splitlines())
+    body = "".join(f"    {line}\n" if line else "\n" for line in "".join(examples).splitlines())
     with workspace() as folder:
         (folder / "example.py").write_text(
             f'print(\'{{"ready": true}}\', flush=True)\nif __name__ == "__main__":\n{body}', encoding="utf-8"

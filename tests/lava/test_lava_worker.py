@@ -28,7 +28,7 @@ def test_refusal_is_one_line(tmp_path: Path) -> None:
     job = LavaJob(m.write(tmp_path / "model.nir", model), np.ones((1, 3, 4), int))
     with pytest.raises(LavaFailed) as caught:
         run_jobs([job], timeout=60)
-    assert "n: state_bits is 40; Lava holds 2 to 32 bits" in str(caught.value)
+    assert "node 'n': state_bits is 40; Lava holds 2 to 32 bits" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "Traceback" in caught.value.traceback
 

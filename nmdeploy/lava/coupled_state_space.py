@@ -1,0 +1,62 @@
+"""CoupledStateSpace: spiking neurons with N real states and a dense coupling."""
+# mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from numpy.typing import NDArray
+
+from nmdeploy.lava.coupled import CoupledMemory
+from nmdeploy.lava.population import Population, describe_spiking
+from nmdeploy.lava.spiking_process import PySpikingModel, SpikingProcess
+
+KIND = "coupled_state_space"
+
+
+class CoupledStateSpace(SpikingProcess):
+    """Spiking state-space neurons with a dense real A (docs/arithmetic.md, `coupled_state_space`).
+
+    ::
+
+        x <- A x + B a;   y = C x + D a + bias;   membrane, spikes s, refractory period, reset: see `Mechanisms`
+
+    Parameters
+    ----------
+    memory : CoupledMemory
+        The states and their output.
+    mechanisms : Mechanisms
+        What follows them; `phase` is refused.
+    reset_interval, reset_offset : int
+        All registers are zeroed before the step in which ``time_step % reset_interval == reset_offset``: step 0 of a
+        sample.
+    trace : Trace, optional
+        Records ``spikes``, (neurons * outputs,), ``x``, (neurons, states), and ``y``, ``v`` and ``w``, (neurons,) or
+        (neurons, outputs).
+    name : str, optional
+        Name of the Process.
+    log_config : LogConfig, optional
+        Lava's logging.
+
+    Raises
+    ------
+    ValueError
+        Memory and mechanisms do not fit each other, or the reset interval is below 1.
+    """
+
+
+@implements(proc=CoupledStateSpace, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_accurate_loihi")
+class PyCoupledStateSpaceModel(PySpikingModel):
+    """Bit-accurate integer ProcessModel of `CoupledStateSpace`."""
+
+    x: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
+
+
+def describe(node: dict[str, Any]) -> Population:
+    """The population of a node of this kind."""
+    return describe_spiking(node, CoupledStateSpace, CoupledMemory)

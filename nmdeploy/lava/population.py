@@ -1,0 +1,115 @@
+"""What a network needs to know of a population before its Process is made."""
+# mypy: disable-error-code="import-not-found,import-untyped"
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from lava.magma.core.process.process import AbstractProcess
+
+from nmdeploy.lava.mechanisms import SIGNED, Mechanisms
+from nmdeploy.lava.trace import Trace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and when a population runs in a network.
+
+    Attributes
+    ----------
+    name : str
+        Name of the node.
+    start : int
+        Lava time step of the population's own step 0.
+    interval : int
+        Steps between the starts of two samples.
+    steps : int
+        Steps of a sample.
+    trace : Trace or None
+        Recording, if any.
+    send_every : int
+        Steps between two messages: those of a window, if every receiver has a `Latch`, else 1.
+    """
+
+    name: str
+    start: int
+    interval: int
+    steps: int
+    trace: Trace | None = None
+    send_every: int = 1
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The arguments that every Process takes."""
+        return {**self.timing, "trace": self.trace}
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """Those of Intel's Processes too."""
+        return {"reset_interval": self.interval, "reset_offset": self.start % self.interval, "name": self.name}
+
+
+@dataclass(frozen=True)
+class Population:
+    """One population of a model, or its input.
+
+    Attributes
+    ----------
+    inputs, outputs : int
+        Size of what its synapses send, and of what it sends.
+    make : callable or None
+        Returns its Process for a `Placement`; None for the input.
+    spikes : tuple of str
+        What to record of its output.
+    states : tuple of str
+        What to record besides.
+    binary : bool
+        Whether it sends 0 and 1 only.
+    lookahead : int
+        Steps by which its output is later than its input.
+    window : int
+        Steps of its windows.
+    send_once : bool
+        Whether its output is 0 in all but the first step of a window.
+    memoryless : bool
+        Whether its output depends on the present input alone, so that it has the windows of its sources.
+    """
+
+    inputs: int
+    outputs: int
+    make: Callable[[Placement], AbstractProcess] | None
+    spikes: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    binary: bool = True
+    lookahead: int = 0
+    window: int = 1
+    send_once: bool = False
+    memoryless: bool = False
+
+
+def from_node(kind: Callable[..., T], node: dict[str, Any], without: tuple[str, ...] = ()) -> T:
+    """Instance of the dataclass `kind` from the fields of a node; those in `without` keep their defaults.
+
+    Raises
+    ------
+    KeyError
+        The node lacks a field.
+    """
+    names = [field.name for field in fields(kind) if field.name not in without]  # type: ignore[arg-type]
+    return kind(**{name: node[name] for name in names})
+
+
+def describe_spiking(node: dict[str, Any], process: Any, memory_kind: Any) -> Population:
+    """Population of a `SpikingProcess` with a memory of `memory_kind`."""
+    memory, mechanisms = from_node(memory_kind, node), from_node(Mechanisms, node)
+    soma = ("v",) * mechanisms.soma + ("w",) * mechanisms.adaptation
+    return Population(
+        inputs=memory.neurons * memory.inputs,
+        outputs=memory.neurons * memory.outputs,
+        make=lambda place: process(memory=memory, mechanisms=mechanisms, **place.common),
+        spikes=("spikes",),
+        states=(*memory.registers, "y", *soma),
+        binary=mechanisms.spike not in SIGNED,
+    )

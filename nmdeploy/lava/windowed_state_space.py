@@ -1,0 +1,184 @@
+"""WindowedStateSpace: state-space neurons that decide once for each window of r steps."""
+# mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess, LogConfig
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from numpy.typing import ArrayLike, NDArray
+
+from nmdeploy.lava.diagonal import DiagonalMemory
+from nmdeploy.lava.periodic import NEVER, check_reset, own_step
+from nmdeploy.lava.population import Placement, Population, from_node
+from nmdeploy.lava.rounding import Integers, integers, rz, sat
+from nmdeploy.lava.trace import Trace
+
+KIND = "windowed_state_space"
+SUM_BITS = 32
+REGISTERS = ("re", "im", "y", "u", "decided", "latch")
+
+
+class WindowedStateSpace(AbstractProcess):
+    """Complex diagonal memory whose output is weighted, summed and compared over windows of r steps.
+
+    ::
+
+        u       <- sat((0 if t % r == 0 else u) + rz(kernel[t % r] * y, frac_k), 32)
+        decided <- u > vth    where t % r == r - 1 or t == steps - 1;    latch <- decided    where t % r == r - 1
+        output latch
+
+    (docs/arithmetic.md, `windowed_state_space`). What it sends in its own step ``t + r - 1`` is the output of step t.
+    From own step `steps` on only `latch` moves. Ports: `a_in` and `s_out`, (neurons,). Vars: `re` and `im`, (neurons,
+    states), `y`, `u`, `decided` and `latch`, (neurons,).
+
+    Parameters
+    ----------
+    memory : DiagonalMemory
+        With one input and one output a neuron; its reset codes are not used.
+    kernel : array of int, shape (neurons, window)
+        Codes of the weights with `frac_k` fraction bits.
+    frac_k : int
+        Their fraction bits.
+    vth : array of int, shape (neurons,)
+        Threshold in units of u.
+    steps : int
+        Steps of a sample.
+    send_once : bool
+        Whether the output is 0 in all but the first step of each window.
+    send_every : int
+        Steps between two messages: 1, or those of a window, whose decision does not change in between.
+    reset_interval, reset_offset : int
+        All registers are zeroed before the step in which ``time_step % reset_interval == reset_offset``.
+    trace : Trace, optional
+        Records ``spikes``, ``y`` and ``u``, (neurons,), and ``re`` and ``im``, (neurons, states).
+    name : str, optional
+        Name of the Process.
+    log_config : LogConfig, optional
+        Lava's logging.
+
+    Raises
+    ------
+    ValueError
+        The memory has several inputs or outputs, a shape does not fit, or a sample does not fit into the interval.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: DiagonalMemory,
+        kernel: ArrayLike,
+        frac_k: int,
+        vth: ArrayLike,
+        steps: int,
+        send_once: bool = False,
+        send_every: int = 1,
+        reset_interval: int = NEVER,
+        reset_offset: int = 1,
+        trace: Trace | None = None,
+        name: str | None = None,
+        log_config: LogConfig | None = None,
+    ) -> None:
+        size, window = memory.neurons, np.shape(kernel)[-1]
+        check_reset(reset_interval, reset_offset)
+        if memory.inputs != 1 or memory.outputs != 1:
+            raise ValueError(f"{memory.inputs} inputs, {memory.outputs} outputs a neuron; with windows it has one each")
+        if not 1 <= steps <= reset_interval - (window - 1):
+            raise ValueError(f"{steps} steps and a lookahead of {window - 1}; the interval holds {reset_interval}")
+        super().__init__(
+            memory=memory,
+            kernel=integers("kernel", kernel, (size, window)),
+            frac_k=frac_k,
+            vth=integers("vth", vth, (size,)),
+            steps=steps,
+            send_once=send_once,
+            send_every=send_every,
+            reset_interval=reset_interval,
+            reset_offset=reset_offset,
+            trace=trace,
+            name=name,
+            log_config=log_config,
+        )
+        self.a_in = InPort(shape=(size,))
+        self.s_out = OutPort(shape=(size,))
+        shapes = {"re": (size, memory.states), "im": (size, memory.states)}
+        for register in REGISTERS:
+            setattr(self, register, Var(shape=shapes.get(register, (size,)), init=0))
+
+
+@implements(proc=WindowedStateSpace, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_accurate_loihi")
+class PyWindowedStateSpaceModel(PyLoihiProcessModel):
+    """Bit-accurate integer ProcessModel of `WindowedStateSpace`."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    re: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
+    im: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
+    y: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
+    u: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
+    decided: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32)
+    latch: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32)
+
+    def integrate(self, a: Integers, step: int) -> None:
+        """Memory, output, window's sum and, at the window's end, the decision."""
+        params, place = self.proc_params, step % self.proc_params["kernel"].shape[1]
+        memory: DiagonalMemory = params["memory"]
+        self.re[:], self.im[:] = memory.update((self.re.astype(np.int64), self.im.astype(np.int64)), a)
+        y = memory.output((self.re.astype(np.int64), self.im.astype(np.int64)), a)[:, 0]
+        self.y[:] = y
+        weighted = rz(params["kernel"][:, place] * y, params["frac_k"])
+        self.u[:] = sat(weighted if place == 0 else self.u + weighted, SUM_BITS)
+        if place == params["kernel"].shape[1] - 1 or step == params["steps"] - 1:
+            self.decided[:] = self.u > params["vth"]
+
+    def run_spk(self) -> None:
+        """One step: integrate inside the sample, then send the last window's decision."""
+        a = self.a_in.recv().astype(np.int64)[:, np.newaxis]
+        params, window = self.proc_params, self.proc_params["kernel"].shape[1]
+        step = own_step(self.time_step, params)
+        if step == 0:
+            for name in REGISTERS:
+                getattr(self, name)[:] = 0
+        if step < params["steps"]:
+            self.integrate(a, step)
+        since = (step + 1) % window
+        if since == 0:
+            self.latch[:] = self.decided
+        silence = np.zeros_like(self.latch)
+        spikes = silence if params["send_once"] and since else self.latch
+        self.s_out.send(silence if since % params["send_every"] else spikes)
+        if params["trace"] is not None:
+            params["trace"].write(self.time_step, spikes=spikes, re=self.re, im=self.im, y=self.y, u=self.u)
+
+
+def describe(node: dict[str, Any]) -> Population:
+    """The population of a node of this kind."""
+    memory = from_node(DiagonalMemory, node, without=("r_re", "r_im", "m_re", "m_im"))
+    kernel, window = np.array(node["kernel"], np.int64), int(node["window"])
+    if kernel.ndim != 2 or kernel.shape[1] != window:
+        raise ValueError(f"kernel has shape {list(kernel.shape)}; its window has {window} steps")
+    parameters = {"frac_k": int(node["frac_k"]), "vth": node["vth"], "send_once": bool(node["send_once"])}
+
+    def make(place: Placement) -> WindowedStateSpace:
+        own = {"steps": place.steps, "send_every": place.send_every, **place.common}
+        return WindowedStateSpace(memory=memory, kernel=kernel, **parameters, **own)
+
+    return Population(
+        inputs=memory.neurons,
+        outputs=memory.neurons,
+        make=make,
+        spikes=("spikes",),
+        states=("re", "im", "y", "u"),
+        lookahead=window - 1,
+        window=window,
+        send_once=parameters["send_once"],
+    )
