@@ -1,6 +1,7 @@
-"""Trains a binary-spiking S4D network on scikit-learn's digits, about a minute on two cores.
+"""Trains a network of any of the models on scikit-learn's digits, a few minutes on two cores.
 
     python examples/train_digits.py --out digits.safetensors
+    python examples/train_digits.py --model rf --option KEY=VALUE --out rf.safetensors --curve rf.json
 
 Each 8 x 8 image is a sequence of 64 steps with one channel, pixel after pixel: codes 0 to 16, values code / 16. The
 checkpoint, its test data (``digits.npz``, 450 samples that training never saw) and calibration data
@@ -9,9 +10,12 @@ checkpoint, its test data (``digits.npz``, 450 samples that training never saw) 
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -21,18 +25,45 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models import create
 from nmdeploy.models.checkpoint import save
-from nmdeploy.models.spiking_state_space import SpikingStateSpace
+from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.systems import system, systems
 
 FORMAT = FixedPoint(bits=5, frac=4, signed=False)
 TEST_SAMPLES = 450
 CALIBRATION_SAMPLES = 128
 SPLIT_SEED = 0
-RATE = 0.12
 SHARPNESS = 4.0
-DYNAMICS = ("log_a_real", "a_imag", "log_dt")
+DYNAMICS = ("log_a_real", "a_imag", "log_dt", "_logit", "_raw")
+EVERY = 5  # epochs between points of the learning curve
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: learning rate, spikes a neuron and step that cost nothing, largest norm of the gradient.
+
+    `compiled` compiles the scan over the steps, of models that have no parallel form.
+    """
+
+    epochs: int = 40
+    rate: float = 0.01
+    free_spikes: float = 0.12
+    largest_gradient: float = math.inf
+    dropout: float = 0.1
+    compiled: bool = False
+
+
+# Resets make gradients grow over the steps: without a limit on their norm these learn slowly or not at all.
+RESETTING = Recipe(epochs=80, rate=0.015, free_spikes=0.3, largest_gradient=0.3, dropout=0.0, compiled=True)
+SCANNED = Recipe(epochs=25, largest_gradient=0.5, compiled=True)
+RECIPES = {
+    **dict.fromkeys(("lif-hard", "lif-soft", "if", "cuba-lif", "alif", "rf"), RESETTING),
+    **dict.fromkeys(("tc-lif", "dh-lif", "spike-ssm", "spiking-ssm"), SCANNED),
+    "multi-output": Recipe(epochs=20, largest_gradient=0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +74,16 @@ class Split:
     labels: npt.NDArray[np.int64]
     test_inputs: npt.NDArray[np.uint8]
     test_labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the learning curve, after an epoch: its mean loss, and accuracies."""
+
+    epoch: int
+    loss: float
+    training_accuracy: float
+    test_accuracy: float
 
 
 def split() -> Split:
@@ -60,46 +101,52 @@ def values(codes: npt.NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(FORMAT.dequantize(codes)).float()
 
 
-def objective(module: SpikingStateSpace, x: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of the sharpened logits, plus what each block's spike rate exceeds the target rate by."""
+def objective(module: SpikingNetwork, x: Tensor, labels: Tensor, free_spikes: float) -> Tensor:
+    """Cross-entropy of the sharpened logits, plus what each block's spike rate exceeds the free one by."""
     logits, spikes = module(x)
-    excess = torch.stack([torch.relu(s.mean() - RATE) for s in spikes]).sum()
+    excess = torch.stack([torch.relu(s.mean() - free_spikes) for s in spikes]).sum()
     return torch.nn.functional.cross_entropy(SHARPNESS * logits, labels) + excess
 
 
-def train(module: SpikingStateSpace, data: Split, epochs: int, rate: float = 0.01, batch: int = 64) -> None:
-    """AdamW under a one-cycle schedule; the dynamics learn slower and without decay."""
+def train(module: SpikingNetwork, data: Split, recipe: Recipe, batch: int = 64) -> list[Point]:
+    """AdamW under a one-cycle schedule; the dynamics learn slower and without decay. Returns the learning curve."""
     dynamics = [p for name, p in module.named_parameters() if name.endswith(DYNAMICS)]
     weights = [p for name, p in module.named_parameters() if not name.endswith(DYNAMICS)]
+    epochs, rate = recipe.epochs, recipe.rate
     groups = [{"params": dynamics, "lr": 0.3 * rate, "weight_decay": 0.0}, {"params": weights, "lr": rate}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     x, labels = values(data.inputs), torch.from_numpy(data.labels)
+    curve = []
     steps = -(-len(x) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [0.3 * rate, rate], total_steps=epochs * steps)
     for epoch in range(epochs):
         module.train()
         total = 0.0
         for chosen in torch.split(torch.randperm(len(x)), batch):
-            loss = objective(module, x[chosen], labels[chosen])
+            loss = objective(module, x[chosen], labels[chosen], recipe.free_spikes)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.largest_gradient)
             optimizer.step()
             schedule.step()
             total += loss.item()
-        if epoch % 5 == 4 or epoch == epochs - 1:
+        if (epoch + 1) % EVERY == 0 or epoch == epochs - 1:
             accuracy, _ = evaluate(module, x, labels)
-            click.echo(f"epoch {epoch + 1:3d}  loss {total / steps:.3f}  training accuracy {accuracy:.4f}")
+            test_accuracy, _ = evaluate(module, values(data.test_inputs), torch.from_numpy(data.test_labels))
+            curve.append(Point(epoch + 1, total / steps, accuracy, test_accuracy))
+            click.echo("epoch {:3d}  loss {:.3f}  training accuracy {:.4f}, test {:.4f}".format(*astuple(curve[-1])))
+    return curve
 
 
 @torch.no_grad()
-def evaluate(module: SpikingStateSpace, x: Tensor, labels: Tensor) -> tuple[float, list[float]]:
+def evaluate(module: SpikingNetwork, x: Tensor, labels: Tensor) -> tuple[float, list[float]]:
     """Accuracy, and each block's spikes a neuron and step."""
     module.eval()
     logits, spikes = module(x)
     return float((logits.argmax(1) == labels).float().mean()), [float(s.mean()) for s in spikes]
 
 
-def write(module: SpikingStateSpace, data: Split, out: Path) -> None:
+def write(module: SpikingNetwork, data: Split, out: Path) -> None:
     """Checkpoint, test data and calibration data, beside each other."""
     save(module, out, input_format=FORMAT, dt=0.001)
     some = slice(CALIBRATION_SAMPLES)
@@ -109,25 +156,63 @@ def write(module: SpikingStateSpace, data: Split, out: Path) -> None:
     )
 
 
+def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:
+    """What KEY=VALUE pairs mean for a model; a value has the type of the option's default."""
+    defaults = {option.name: option.default for option in system(model).options}
+    found: dict[str, Any] = {}
+    for pair in given:
+        name, _, text = pair.partition("=")
+        kind = type(defaults.get(name, ""))
+        try:
+            found[name] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+        except ValueError as error:
+            raise click.BadParameter(f"--option {pair}: give a value of type {kind.__name__}") from error
+    return found
+
+
 @click.command()
-@click.option("--epochs", default=40, show_default=True)
+@click.option("--model", default="binary-s4d", show_default=True, type=click.Choice(list(systems())))
+@click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="Of the model, see `nmdeploy models NAME`.")
+@click.option("--epochs", default=None, type=int, help="[default: what the model needs]")
+@click.option("--rate", default=None, type=float, help="Learning rate.  [default: what the model needs]")
 @click.option("--channels", default=64, show_default=True, help="Neurons a layer.")
-@click.option("--states", default=8, show_default=True, help="Stored complex states a neuron.")
+@click.option("--states", default=8, show_default=True, help="States a neuron.")
 @click.option("--layers", default=3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option("--threads", default=2, show_default=True)
 @click.option("--out", default="digits.safetensors", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(epochs: int, channels: int, states: int, layers: int, seed: int, out: Path) -> None:
+@click.option("--curve", default=None, type=click.Path(dir_okay=False, path_type=Path), help="Learning curve, as JSON.")
+def main(
+    model: str,
+    given: tuple[str, ...],
+    epochs: int | None,
+    rate: float | None,
+    seed: int,
+    threads: int,
+    out: Path,
+    curve: Path | None,
+    **sizes: int,
+) -> None:
     """Train on scikit-learn's digits; write the checkpoint, test data and calibration data."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
     data = split()
-    sizes = {"inputs": 1, "channels": channels, "states": states, "layers": layers, "outputs": 10}
-    module = create("binary-s4d", **sizes, seed=seed, dropout=0.1)
+    recipe = RECIPES.get(model, Recipe())
+    recipe = replace(recipe, epochs=epochs or recipe.epochs, rate=rate or recipe.rate)
+    fixed: dict[str, Any] = {"inputs": 1, "outputs": 10, "seed": seed, "dropout": recipe.dropout, "compiled": recipe.compiled}
+    try:
+        module = create(model, **fixed, **sizes, **options(model, given))
+    except BadOption as error:
+        raise click.UsageError(str(error)) from error
     began = time.perf_counter()
-    train(module, data, epochs)
+    points = train(module, data, recipe)
     seconds = time.perf_counter() - began
     accuracy, rates = evaluate(module, values(data.test_inputs), torch.from_numpy(data.test_labels))
     write(module, data, out)
+    if curve is not None:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        held = {"seconds": seconds, "parameters": parameters, "curve": [asdict(point) for point in points]}
+        curve.write_text(json.dumps(held, indent=1) + "\n")
     click.echo(f"trained in {seconds:.0f} s; test accuracy {accuracy:.4f} ({len(data.test_labels)} samples)")
     click.echo("spike rate a layer: " + ", ".join(f"{rate:.3f}" for rate in rates))
     click.echo(f"wrote {out} ({out.stat().st_size} bytes) and its data beside it")

@@ -44,6 +44,12 @@ def _complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: s
     return [name for name in profile_names() if name.startswith(incomplete)]
 
 
+def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from nmdeploy.systems import systems
+
+    return [name for name in systems() if name.startswith(incomplete)]
+
+
 def _complete_backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from nmdeploy.backends import backends
 
@@ -69,7 +75,7 @@ checkpoint_option = click.option(
 def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
     from nmdeploy.pipeline import load_data
 
-    return load_data(path, network.input, classes=network.populations[network.output].size)
+    return load_data(path, network.input, classes=network.populations[network.output].output_size)
 
 
 @main.command()
@@ -100,8 +106,23 @@ def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
 @click.option("--coefficient-bits", type=int, default=None, help="Width of state-space coefficients.")
 @click.option("--coefficient-frac", type=int, default=None, help="Fraction bits of the transition coefficients.")
 @click.option("--rounding", type=click.Choice(["per-product", "per-sum"]), default=None, help="State-space rounding.")
+@click.option(
+    "--window-input",
+    type=click.Choice(["exact", "scaled"]),
+    default="exact",
+    show_default=True,
+    help="How receivers keep what is constant over a window: a register, or (approximate) a scaled input.",
+)
 @dt_option
-def export(checkpoint: str, profile: str, output: str, data: str | None, dt: float | None, **formats: Any) -> None:
+def export(
+    checkpoint: str,
+    profile: str,
+    output: str,
+    data: str | None,
+    dt: float | None,
+    window_input: str,
+    **formats: Any,
+) -> None:
     """Quantize a network, write a NIR file.
 
     CHECKPOINT is a .safetensors or .pt file, or a NIR graph; the integers are those of the profile.
@@ -119,7 +140,7 @@ def export(checkpoint: str, profile: str, output: str, data: str | None, dt: flo
     calibration = None if data is None else _load_data(data, network)
     with naming(checkpoint):
         pipeline.require_families(network, target)
-        quantized = pipeline.quantize(network, target, calibration, options)
+        quantized = pipeline.quantize(network, target, calibration, options, window_input)
         mapped = pipeline.require_fit(quantized, target)
     for note in (*quantized.notes, *pipeline.write(quantized, output)):
         click.echo(f"note: {note}", err=True)
@@ -250,6 +271,25 @@ def profiles(name: str | None) -> None:
     from nmdeploy.profile_text import details, listing
 
     for line in listing() if name is None else details(load_profile(name)):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("name", required=False, shell_complete=_complete_models)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(name: str | None, as_json: bool) -> None:
+    """List the trainable models, or describe one.
+
+    With NAME: equation, options, source, what was chosen, and how it maps to hardware.
+    """
+    from nmdeploy.systems import system, systems
+    from nmdeploy.systems_text import details, listing, system_json
+
+    if as_json:
+        chosen = [system_json(each) for each in systems().values()] if name is None else system_json(system(name))
+        click.echo(json.dumps(chosen, indent=2))
+        return
+    for line in listing() if name is None else details(system(name)):
         click.echo(line)
 
 

@@ -1,31 +1,33 @@
-"""Imports nmdeploy's own checkpoints: discretizes the state-space layers and folds their normalization.
+"""Imports nmdeploy's own checkpoints: each block's trained neuron as a population, its normalization folded.
 
-Per block, in float64:
+Per block, in float64, with batch normalization k = gamma / sqrt(var + eps), c = beta - k mean, by what its system
+normalizes:
 
-    A_d = exp(dt A),  B_d = A^-1 (exp(dt A) - I)                    zero-order hold, B = 1
-    k = gamma / sqrt(var + eps),  c = beta - k mean                 batch normalization, k (2 Re(C x) + D u) + c
-    StateSpace(a=A_d, b=B_d, c=2 k C, d=k D, bias=c, v_threshold=0)
+    membrane    k y + c: the system scales what makes y, and adds c to its bias
+    current     k (W h) + c: weights k W, bias c of the dense synapses
 
-Source: Gu et al., On the Parameterization and Initialization of Diagonal State Space Models, NeurIPS 2022.
+and with a mixer, behind the spikes s, a gated linear unit: (M s + m)[2h] * sigmoid((M s + m)[2h + 1]).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadFile, BadOption
+from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, naming
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, is_dt, parse_config
 from nmdeploy.network import Edge, Input, Network
+from nmdeploy.neurons.base import FloatArray, Neuron
+from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.state_space import StateSpace
 from nmdeploy.synapses.dense import Dense
+from nmdeploy.systems import Trained
 
 SUFFIXES = (".safetensors", ".pt")
 
@@ -44,6 +46,8 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     ------
     BadFile
         If the file is missing, damaged, of another kind, or holds values that make no network.
+    UnsupportedParameter
+        If it was trained with layer normalization, or its neurons hold a value without deployed meaning.
     BadOption
         If `dt` is no positive number.
     """
@@ -55,13 +59,18 @@ def load(path: Path, *, dt: float | None = None) -> Network:
 
 def read_checkpoint(path: str | Path) -> Network:
     """The network of a checkpoint file: `load` without options."""
-    path = Path(path)
+    config, tensors = read_content(Path(path))
+    return _network(str(path), config, {name: np.asarray(t, np.float64) for name, t in tensors.items()})
+
+
+def read_content(path: Path) -> tuple[Config, Tensors]:
+    """Configuration and tensors of a checkpoint file, checked against each other; `BadFile` as for `load`."""
     text, sha256, tensors = _read(path)
     if digest(text, tensors) != sha256:
         raise BadFile(f"{path}: its content differs from its SHA-256: the file is damaged, copy or save it again")
     config = parse_config(str(path), text)
     check_tensors(str(path), config, tensors)
-    return _network(str(path), config, {name: np.asarray(t, np.float64) for name, t in tensors.items()})
+    return config, tensors
 
 
 def _read(path: Path) -> tuple[str, str, Tensors]:
@@ -100,48 +109,86 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[str, str, Tensors]:
 
 
 def _network(file: str, config: Config, tensors: Tensors) -> Network:
-    nodes: dict[str, Any] = {"input": Input((config.inputs,), FixedPoint(**config.input_format))}
-    edges: list[Edge] = []
+    if config.norm == "layer":
+        raise UnsupportedParameter(
+            f"{file}: norm = 'layer' cannot be deployed: its scale depends on the data of each step, no weights or "
+            "thresholds hold it: train with norm='batch'"
+        )
+    graph = _Graph(file, config, {"input": Input((config.inputs,), FixedPoint(**config.input_format))})
     sources = ["input"]
     for index, width in enumerate(config.widths):
-        name, block = f"block{index}", _prefixed(tensors, f"blocks.{index}.")
-        _connect(nodes, edges, sources, name, block["synapse.weight"])
-        nodes[name] = _neuron(file, name, config.norm_eps, block)
+        sent = graph.add_block(index, _prefixed(tensors, f"blocks.{index}."), sources)
         # h' = s + h: whatever reads this block also reads all that the block itself read
-        sources = [name, *sources] if config.residual and width == config.channels else [name]
-    _connect(nodes, edges, sources, "readout", tensors["readout.weight"])
-    nodes["readout"] = Integrator(beta=np.ones(config.outputs), bias=tensors["readout.bias"])
-    return Network(nodes, tuple(edges), float(config.dt), "readout", config.readout)
+        sources = [sent, *sources] if config.residual and width == config.width else [sent]
+    graph.connect(sources, "readout", Dense(tensors["readout.weight"]))
+    graph.nodes["readout"] = Integrator(beta=np.ones(config.outputs), bias=tensors["readout.bias"])
+    return Network(graph.nodes, tuple(graph.edges), float(config.dt), "readout", config.readout)
 
 
-def _connect(nodes: dict[str, Any], edges: list[Edge], sources: list[str], target: str, weight: Any) -> None:
-    """One synapse for spikes; beside spikes, one more for the input, whose codes may have fraction bits."""
-    spikes = [source for source in sources if source != "input"]
-    groups = {"synapse": spikes or sources} | ({"input_synapse": ["input"]} if spikes and "input" in sources else {})
-    for suffix, group in groups.items():
-        synapse = f"{target}.{suffix}"
-        nodes[synapse] = Dense(weight)
-        edges += [*(Edge(source, synapse) for source in group), Edge(synapse, target)]
+@dataclass
+class _Graph:
+    """Nodes and edges while they are collected."""
+
+    file: str
+    config: Config
+    nodes: dict[str, Any]
+    edges: list[Edge] = field(default_factory=list)
+
+    def add_block(self, index: int, block: Tensors, sources: list[str]) -> str:
+        """Synapses, population and, where the system has one, mixer and gate; the name of what the block sends."""
+        name, config, kind = f"block{index}", self.config, self.config.system
+        with np.errstate(all="ignore"), naming(self.file):
+            scale, shift = _normalization(config, block)
+            weight, bias = block.get("synapse.weight", np.eye(config.channels)), None
+            if kind.normalizes == "current" and config.norm == "batch":
+                weight, bias = scale[:, None] * weight, shift
+                scale, shift = np.ones(config.spikes), np.zeros(config.spikes)
+            trained = Trained(_prefixed(block, "neuron."), scale, shift, config.options, index)
+            self.connect(sources, name, Dense(weight, bias))
+            self.nodes[name] = kind.population(trained)
+        for node in (f"{name}.synapse", name):
+            _require_finite(self.file, node, self.nodes[node])
+        if not kind.mixer:
+            return name
+        self.nodes[f"{name}.mixer"] = Dense(block["mixer.weight"], block["mixer.bias"])
+        self.nodes[f"{name}.gate"] = Gate(neurons=config.channels)
+        self.edges += [Edge(name, f"{name}.mixer"), Edge(f"{name}.mixer", f"{name}.gate")]
+        return f"{name}.gate"
+
+    def connect(self, sources: list[str], target: str, dense: Dense) -> None:
+        """One synapse for all spikes, which are integers; one for each other source, whose codes have fractions.
+
+        The first has the bias.
+        """
+        spikes = [source for source in sources if _sends_spikes(self.nodes[source])]
+        groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
+        for index, group in enumerate(groups):
+            synapse = f"{target}.{group[0]}_synapse" if index else f"{target}.synapse"
+            self.nodes[synapse] = Dense(dense.weight) if index else dense
+            self.edges += [*(Edge(source, synapse) for source in group), Edge(synapse, target)]
+
+
+def _sends_spikes(node: Any) -> bool:
+    return isinstance(node, Neuron) and node.spiking and getattr(node, "spike", "binary") != "graded"
 
 
 def _prefixed(tensors: Tensors, prefix: str) -> dict[str, npt.NDArray[np.float64]]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _neuron(file: str, name: str, eps: float, block: Tensors) -> StateSpace:
-    """Discretize and fold one block; `BadFile` if its values overflow."""
-    with np.errstate(all="ignore"):
-        a = -np.exp(block["neuron.log_a_real"]) + 1j * block["neuron.a_imag"]
-        z = np.exp(block["neuron.log_dt"])[:, None] * a
-        k = block["norm.weight"] / np.sqrt(block["norm.running_var"] + eps)
-        values = {
-            "a": np.exp(z),
-            "b": np.expm1(z) / a,
-            "c": 2 * k[:, None] * (block["neuron.c"][..., 0] + 1j * block["neuron.c"][..., 1]),
-            "d": k * block["neuron.d"],
-            "bias": block["norm.bias"] - k * block["norm.running_mean"],
-        }
-    for what, value in values.items():
-        if not np.isfinite(value).all():
-            raise BadFile(f"{file}: node {name!r}: {what} is not finite once discretized and folded: train it again")
-    return StateSpace(**values, v_threshold=0.0)  # type: ignore[arg-type]
+def _normalization(config: Config, block: Tensors) -> tuple[FloatArray, FloatArray]:
+    """Scale and shift of batch normalization in evaluation; ones and zeros without one."""
+    if config.norm == "none":
+        return np.ones(config.spikes), np.zeros(config.spikes)
+    k = block["norm.weight"] / np.sqrt(block["norm.running_var"] + config.norm_eps)
+    return k, block["norm.bias"] - k * block["norm.running_mean"]
+
+
+def _require_finite(file: str, name: str, node: Any) -> None:
+    """`BadFile` names the first field of a block's node whose values overflowed."""
+    for each in fields(node):
+        value = np.asarray(getattr(node, each.name))
+        if value.dtype.kind in "fc" and not np.isfinite(value).all():
+            raise BadFile(
+                f"{file}: node {name!r}: {each.name} is not finite once discretized and folded: train it again"
+            )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ import numpy.typing as npt
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import READOUTS
+from nmdeploy.systems import System, system, systems
 
 FORMAT = "nmdeploy-checkpoint"
-VERSION = 1
-MODEL = "binary-s4d"
+VERSION = 2
+SINCE_VERSION_2: Mapping[str, Any] = {"norm": "batch", "options": {}}
+NORMS = ("batch", "layer", "none")
 SIZES = ("inputs", "channels", "states", "layers", "outputs")
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -33,20 +35,27 @@ class Config:
 
     Parameters
     ----------
+    model : str
+        Name of the system, see `nmdeploy.systems`.
     inputs, channels, states, layers, outputs : int
-        Input channels, neurons a block, stored complex states a neuron, blocks, classes.
+        Input channels, neurons a block, states a neuron, blocks, classes.
     residual : bool
         Every block whose input has as many channels as its output adds its input to its spikes.
+    norm : {"batch", "layer", "none"}
+        Normalization of each block.
     norm_eps : float
-        What batch normalization adds to the variance.
+        What it adds to the variance.
     dt : float
         Seconds a step.
     readout : str
         Readout rule of the deployed network.
     input_format : mapping
         Fields of the inputs' `FixedPoint`.
+    options : mapping
+        The system's options, complete.
     """
 
+    model: str
     inputs: int
     channels: int
     states: int
@@ -57,14 +66,35 @@ class Config:
     dt: float
     readout: str
     input_format: Mapping[str, Any]
-    model: str = MODEL
+    norm: str = "batch"
+    options: Mapping[str, Any] = field(default_factory=dict)
     format: str = FORMAT
     version: int = VERSION
 
     @property
+    def system(self) -> System:
+        """What the model is."""
+        return system(self.model)
+
+    @property
+    def synaptic_sums(self) -> int:
+        """Inputs of a block's neurons, all together."""
+        return self.channels * self.system.inputs(self.options)
+
+    @property
+    def spikes(self) -> int:
+        """Outputs of a block's neurons, all together."""
+        return self.channels * self.system.outputs(self.options)
+
+    @property
+    def width(self) -> int:
+        """Channels that leave a block."""
+        return self.channels if self.system.mixer else self.spikes
+
+    @property
     def widths(self) -> list[int]:
         """Channels that enter each block."""
-        return [self.inputs] + [self.channels] * (self.layers - 1)
+        return [self.inputs] + [self.width] * (self.layers - 1)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, ASCII."""
@@ -89,24 +119,31 @@ def parse_config(file: str, text: Any) -> Config:
         raise BadFile(f"{file}: its configuration is no JSON: save the checkpoint again") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise BadFile(f"{file}: its configuration is not {FORMAT!r}: save it with nmdeploy.models.checkpoint.save")
-    if values.get("version") != VERSION:
+    if type(values.get("version")) is not int or not 1 <= values["version"] <= VERSION:
         raise BadFile(f"{file}: checkpoint version {values.get('version')!r}, limit {VERSION}: update nmdeploy")
-    if values.get("model") != MODEL:
-        raise BadFile(f"{file}: model {values.get('model')!r} is unknown: {MODEL!r} is supported")
-    names = {f.name for f in fields(Config)}
+    added = SINCE_VERSION_2 if values["version"] == 1 else {}
+    names = {f.name for f in fields(Config)} - added.keys()
     if set(values) != names:
         raise BadFile(f"{file}: configuration fields {sorted(set(values) ^ names)} missing or unknown: save it again")
-    config = Config(**values)
+    config = Config(**values, **added)
     for name, wanted, valid in _rules(config):
         if not valid:
-            raise BadFile(f"{file}: configuration field {name} = {values[name]!r}: give {wanted} and save it again")
-    return config
+            raise BadFile(
+                f"{file}: configuration field {name} = {getattr(config, name)!r}: give {wanted} and save it again"
+            )
+    try:
+        return replace(config, options=config.system.complete(config.options))
+    except BadOption as error:
+        raise BadFile(f"{file}: {error}") from error
 
 
 def _rules(config: Config) -> list[tuple[str, str, bool]]:
     rules = [(name, "an integer of at least 1", _is_size(getattr(config, name))) for name in SIZES]
     return [
         *rules,
+        ("model", f"one of {', '.join(systems())}", config.model in list(systems())),
+        ("options", "a mapping of finite values", _are_finite(config.options)),
+        ("norm", f"one of {NORMS}", config.norm in NORMS),
         ("residual", "true or false", isinstance(config.residual, bool)),
         ("norm_eps", "a number of at least 0", _is_number(config.norm_eps) and config.norm_eps >= 0),
         ("dt", "seconds a step, more than 0", is_dt(config.dt)),
@@ -121,6 +158,10 @@ def _is_size(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def _are_finite(options: Any) -> bool:
+    return isinstance(options, dict) and all(math.isfinite(v) for v in options.values() if isinstance(v, float))
 
 
 def is_dt(value: Any) -> bool:
@@ -139,15 +180,27 @@ def _input_format(values: Any) -> FixedPoint | None:
 
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a checkpoint of this configuration holds."""
-    channels, states = config.channels, config.states
     shapes: dict[str, tuple[int, ...]] = {}
     for index, width in enumerate(config.widths):
-        block = {"synapse.weight": (channels, width), "neuron.c": (channels, states, 2), "norm.num_batches_tracked": ()}
-        block |= {f"neuron.{name}": (channels, states) for name in ("log_a_real", "a_imag")}
-        block |= {f"neuron.{name}": (channels,) for name in ("log_dt", "d")}
-        block |= {f"norm.{name}": (channels,) for name in ("weight", "bias", "running_mean", "running_var")}
-        shapes |= {f"blocks.{index}.{name}": shape for name, shape in block.items()}
-    return shapes | {"readout.weight": (config.outputs, channels), "readout.bias": (config.outputs,)}
+        shapes |= {f"blocks.{index}.{name}": shape for name, shape in _block_shapes(config, index, width).items()}
+    return shapes | {"readout.weight": (config.outputs, config.width), "readout.bias": (config.outputs,)}
+
+
+def _block_shapes(config: Config, index: int, width: int) -> dict[str, tuple[int, ...]]:
+    """With a mixer, blocks after the first take its values as they are: they have no synapses."""
+    kind = config.system
+    neuron = kind.shapes(config.channels, config.states, config.options)
+    shapes: dict[str, tuple[int, ...]] = {f"neuron.{name}": shape for name, shape in neuron.items()}
+    if index == 0 or not kind.mixer:
+        shapes["synapse.weight"] = (config.synaptic_sums, width)
+    if kind.mixer:
+        shapes |= {"mixer.weight": (2 * config.channels, config.spikes), "mixer.bias": (2 * config.channels,)}
+    normalized = config.synaptic_sums if kind.normalizes == "current" else config.spikes
+    affine: dict[str, tuple[int, ...]] = {f"norm.{name}": (normalized,) for name in ("weight", "bias")}
+    statistics: dict[str, tuple[int, ...]] = {f"norm.{name}": (normalized,) for name in ("running_mean", "running_var")}
+    if config.norm == "batch":
+        return shapes | affine | statistics | {"norm.num_batches_tracked": ()}
+    return shapes | affine if config.norm == "layer" else shapes
 
 
 def check_tensors(file: str, config: Config, tensors: Tensors) -> None:
@@ -162,10 +215,10 @@ def check_tensors(file: str, config: Config, tensors: Tensors) -> None:
         array = tensors[name]
         if array.shape != shape:
             raise BadFile(f"{file}: tensor {name!r} has shape {array.shape}, configured is {shape}: save it again")
-        if array.dtype.kind != ("i" if name.endswith("num_batches_tracked") else "f"):
+        if array.dtype.kind != ("i" if name.endswith("norm.num_batches_tracked") else "f"):
             raise BadFile(f"{file}: tensor {name!r} has type {array.dtype}: save floating-point weights")
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             raise BadFile(f"{file}: tensor {name!r} holds {count} NaN or infinite values, limit 0: train it again")
-        if name.endswith("running_var") and (array < 0).any():
+        if name.endswith("norm.running_var") and (array < 0).any():
             raise BadFile(f"{file}: tensor {name!r} has a variance of {float(array.min()):g}, limit 0: train it again")

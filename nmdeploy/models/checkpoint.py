@@ -1,4 +1,4 @@
-"""Writes checkpoints: the raw trained parameters, with all that deploying them needs in the header."""
+"""Writes and reads checkpoints: the raw trained parameters, with all that deploying them needs in the header."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import torch
 from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.files import write_bytes
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.importers.checkpoint_content import Config, check_tensors, digest, parse_config
-from nmdeploy.models.spiking_state_space import SpikingStateSpace
+from nmdeploy.importers.checkpoint import read_content
+from nmdeploy.importers.checkpoint_content import SIZES, Config, check_tensors, digest, parse_config
+from nmdeploy.models import create
+from nmdeploy.models.spiking_network import SpikingNetwork
 
 
 def save(
-    module: SpikingStateSpace,
+    module: SpikingNetwork,
     path: str | Path,
     *,
     input_format: FixedPoint,
@@ -33,7 +35,7 @@ def save(
 
     Parameters
     ----------
-    module : SpikingStateSpace
+    module : SpikingNetwork
     path : str or Path
         Ends in ``.safetensors`` or ``.pt``.
     input_format : FixedPoint
@@ -60,14 +62,24 @@ def save(
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise BadData(f"{path}: tensor {name!r} holds NaN or infinite values: training diverged, lower its rate")
-    config = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
-    text = config.to_json()
+    given = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
     try:
-        check_tensors(str(path), parse_config(str(path), text), arrays)
+        config = parse_config(str(path), given.to_json())
+        check_tensors(str(path), config, arrays)
     except BadFile as error:
         raise BadOption(str(error)) from error
+    text = config.to_json()
     encode = _pt if path.suffix == ".pt" else _safetensors
     write_bytes(path, encode(text, digest(text, arrays), state))
+
+
+def load(path: str | Path) -> SpikingNetwork:
+    """The trained module of a checkpoint file, to go on training or to compare with; `BadFile` if it is none."""
+    config, tensors = read_content(Path(path))
+    given = {name: getattr(config, name) for name in (*SIZES, "residual", "norm")}
+    module = create(config.model, **given, **config.options)
+    module.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
+    return module
 
 
 def _pt(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:

@@ -21,8 +21,8 @@ class S4D(nn.Module):
         y_t = 2 Re(C x_t) + D u_t
 
     A stored complex state stands for a conjugate pair, hence the factor 2. x_t includes the input of its own step.
-    `forward` convolves with the kernel ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` by FFT; `scan` computes the same y step
-    by step.
+    `outputs` convolves with the kernel ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` by FFT; a step with the
+    `coefficients` computes the same.
 
     Parameters
     ----------
@@ -72,27 +72,25 @@ class S4D(nn.Module):
         powers = torch.exp(z[..., None] * torch.arange(steps, dtype=self.d.dtype, device=self.d.device))
         return 2 * torch.einsum("hn,hnt->ht", torch.view_as_complex(self.c) * b, powers).real
 
-    def forward(self, u: Tensor) -> Tensor:
+    def outputs(self, u: Tensor) -> Tensor:
         """All outputs at once: u (batch, steps, H) -> y (batch, steps, H)."""
         steps = u.shape[1]
         spectrum = torch.fft.rfft(u.transpose(1, 2), n=2 * steps) * torch.fft.rfft(self.kernel(steps), n=2 * steps)
         y: Tensor = torch.fft.irfft(spectrum, n=2 * steps)[..., :steps].transpose(1, 2)
-        return y + self.d * u
+        # The transform leaves about 1e-17 where nothing has arrived yet: at rest, y is exactly 0.
+        at_rest = u.detach().ne(0).cumsum(1).eq(0)
+        return y - torch.where(at_rest, y, 0.0).detach() + self.d * u
 
-    def start(self, batch: int) -> Tensor:
-        """States at rest, (batch, H, N) complex."""
-        return torch.zeros(batch, *self.a_imag.shape, dtype=self.d.dtype.to_complex(), device=self.d.device)
-
-    def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: x (batch, H, N) and u (batch, H) -> the new x and y (batch, H)."""
+    def coefficients(self) -> dict[str, Tensor]:
+        """A, B, C, D of the step of `nmdeploy.models.mechanisms`: states rather than pairs, hence 2 C."""
         a, b = self.discrete()
-        x = a * x + b * u[..., None]
-        return x, 2 * (torch.view_as_complex(self.c) * x).sum(-1).real + self.d * u
-
-    def scan(self, u: Tensor) -> Tensor:
-        """What `forward` computes, step by step: u (batch, steps, H) -> y (batch, steps, H)."""
-        x, outputs = self.start(u.shape[0]), []
-        for now in u.unbind(1):
-            x, y = self.step(x, now)
-            outputs.append(y)
-        return torch.stack(outputs, 1)
+        c = 2 * self.c[:, None]
+        return {
+            "a_re": a.real,
+            "a_im": a.imag,
+            "b_re": b.real[..., None],
+            "b_im": b.imag[..., None],
+            "c_re": c[..., 0],
+            "c_im": c[..., 1],
+            "d": self.d[:, None, None],
+        }

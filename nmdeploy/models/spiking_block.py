@@ -2,69 +2,103 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from nmdeploy.models.s4d import S4D
-from nmdeploy.models.surrogate import spike
+from nmdeploy.models.neuron import SpikingNeuron
+from nmdeploy.models.scan import identity
 
-START_BIAS = -1.0
 NORM_EPS = 1e-5
 
 
 class SpikingBlock(nn.Module):
-    """Dense synapses, state-space neurons, normalization, spikes.
+    """Dense synapses, normalization, spiking neurons.
 
         a = W h                                 dense synapses without bias
-        y = S4D(a)
-        v = gamma (y - mean) / sqrt(var + eps) + beta   per channel, over batch and time
-        s = H(v)                                strict; surrogate gradient in training
-        h' = dropout(s), or dropout(s) + h      without or with a residual connection
+        s = neuron(a)                           normalized: a, or the memory's output (`System.normalizes`)
+        g = value * sigmoid(gate), [value, gate] = M dropout(s) + b        with a mixer
+        h' = dropout(s) or g, plus h with a residual connection
 
     Parameters
     ----------
-    inputs, channels, states : int
+    synapse : nn.Linear without bias, or nn.Identity
+        The second where the block has no synapses of its own and h is a.
+    neuron : SpikingNeuron
+    sums, spikes : int
+        Synaptic sums and outputs of the whole population.
+    norm : {"batch", "layer", "none"}
+        Over batch and time per channel; over the channels per step; none.
+    current : bool
+        Whether a is normalized, rather than what `neuron` hands to its norm.
+    mixer : bool
     residual : bool
-        Needs ``inputs == channels``. The next synapses then see the graded sum.
     dropout : float
-    dt_min, dt_max : float
-        As in `S4D`.
+        Of the spikes, in training.
 
     Notes
     -----
-    The normalization folds into C, D and a bias. beta starts at -1: about one neuron in six spikes before training.
+    Batch normalization folds into C, D and a bias, or into the synapses.
     """
 
     def __init__(
         self,
-        inputs: int,
-        channels: int,
-        states: int,
+        synapse: nn.Module,
+        neuron: SpikingNeuron,
         *,
+        sums: int,
+        spikes: int,
+        norm: str = "batch",
+        current: bool = False,
+        mixer: bool = False,
         residual: bool = False,
         dropout: float = 0.0,
-        dt_min: float = 0.01,
-        dt_max: float = 0.2,
     ) -> None:
         super().__init__()
-        self.residual = residual
-        self.synapse = nn.Linear(inputs, channels, bias=False)
-        self.neuron = S4D(channels, states, dt_min=dt_min, dt_max=dt_max)
-        self.norm = nn.BatchNorm1d(channels, eps=NORM_EPS)
-        nn.init.constant_(self.norm.bias, START_BIAS)
+        self.residual, self.current, self.outputs = residual, current, spikes
+        self.synapse = synapse
+        self.neuron = neuron
+        self.norm = _norm(norm, sums if current else spikes, neuron)
         self.dropout = nn.Dropout(dropout)
+        # rows 2h and 2h + 1: value and gate of channel h
+        self.mixer = nn.Linear(spikes, 2 * spikes) if mixer else None
+        if self.mixer is not None:  # values of about 1 from the few channels that spike
+            nn.init.normal_(self.mixer.weight, std=2 / math.sqrt(spikes))
 
-    def membrane(self, h: Tensor) -> Tensor:
-        """The normalized membrane v: h (batch, steps, inputs) -> (batch, steps, channels)."""
-        y = self.neuron(self.synapse(h))
-        v: Tensor = self.norm(y.flatten(0, 1)).view_as(y)
-        return v
+    def normalize(self, y: Tensor) -> Tensor:
+        """y (batch, steps, channels) -> the same shape."""
+        normalized: Tensor = self.norm(y.flatten(0, 1)).view_as(y)
+        return normalized
+
+    def spikes(self, h: Tensor, sequential: bool = False) -> Tensor:
+        """h (batch, steps, inputs) -> s (batch, steps, H*p)."""
+        a = self.synapse(h)
+        run = self.neuron.sequential if sequential else self.neuron
+        return run(self.normalize(a), identity) if self.current else run(a, self.normalize)
+
+    def hand_on(self, h: Tensor, s: Tensor) -> Tensor:
+        """What the next block sees of the block's input h and its spikes s."""
+        out: Tensor = self.dropout(s)
+        if self.mixer is not None:
+            value, gate = self.mixer(out).unflatten(-1, (-1, 2)).unbind(-1)
+            out = value * torch.sigmoid(gate)
+        return out + h if self.residual else out
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h (batch, steps, inputs) -> the block's output h' and its spikes s, each (batch, steps, channels)."""
-        s = spike(self.membrane(h))
-        out: Tensor = self.dropout(s)
-        return (out + h if self.residual else out), s
+        """h (batch, steps, inputs) -> the block's output h' and its spikes s."""
+        s = self.spikes(h)
+        return self.hand_on(h, s), s
+
+
+def _norm(kind: str, channels: int, neuron: SpikingNeuron) -> nn.Module:
+    if kind == "none":
+        return nn.Identity()
+    layer = (nn.LayerNorm if kind == "layer" else nn.BatchNorm1d)(channels, eps=NORM_EPS)
+    with torch.no_grad():
+        layer.weight.copy_(neuron.start_scale * torch.exp(neuron.start_spread * torch.randn(channels)))
+        layer.bias.copy_(neuron.start_shift + neuron.start_scale * neuron.start_spread * torch.randn(channels))
+    return layer
 
 
 class IntegratingReadout(nn.Linear):

@@ -1,4 +1,4 @@
-"""Heaviside spikes with a surrogate gradient."""
+"""Spiking functions, with a surrogate gradient or the straight-through one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,49 @@ class _Spike(torch.autograd.Function):
         return gradients[0] * multi_gaussian(x)
 
 
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, path: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, gradients[0]
+
+
 def spike(x: Tensor) -> Tensor:
     """``H(x)``: 1 where x > 0, else 0 (so ``H(0) = 0``); its gradient is `multi_gaussian`. Any shape."""
     spikes: Tensor = _Spike.apply(x)  # type: ignore[no-untyped-call]
     return spikes
+
+
+def straight_through(value: Tensor, path: Tensor) -> Tensor:
+    """Exactly `value`, with the gradient of `path`."""
+    passed: Tensor = _StraightThrough.apply(value, path)  # type: ignore[no-untyped-call]
+    return passed
+
+
+def ternary(mu: Tensor, threshold: Tensor) -> Tensor:
+    """1 above the threshold, -1 below its negative, else 0."""
+    return spike(mu - threshold) - spike(-mu - threshold)
+
+
+def graded(mu: Tensor, threshold: Tensor, step: float, bits: int) -> Tensor:
+    """``mu`` in whole steps (towards zero, clipped to `bits` bits) where ``abs(mu) > threshold``, else 0.
+
+    The gradient of the rounding is 1 inside the clip and 0 outside; that of the gate is `multi_gaussian`.
+    """
+    limit = (1 << (bits - 1)) - 1
+    scaled = mu / step
+    codes = straight_through(torch.trunc(scaled).clamp(-limit, limit), scaled.clamp(-limit, limit))
+    return step * codes * spike(mu.abs() - threshold)
+
+
+def stochastic(mu: Tensor, threshold: Tensor, bits: Tensor) -> Tensor:
+    """1 where ``mu > threshold * bits / 65536``; the gradient is that of ``clamp(mu / threshold, 0, 1)``."""
+    return straight_through((mu > threshold * bits / 65536).to(mu.dtype), (mu / threshold).clamp(0, 1))
+
+
+def phase(re: Tensor, im: Tensor, im_before: Tensor, threshold: Tensor) -> Tensor:
+    """1 where ``re >= threshold``, ``im >= 0`` and ``im_before < 0``: a surrogate gradient on each factor."""
+    return (1 - spike(threshold - re)) * (1 - spike(-im)) * spike(-im_before)

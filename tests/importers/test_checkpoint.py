@@ -14,22 +14,28 @@ import safetensors.numpy
 import torch
 
 import nmdeploy
-from nmdeploy.errors import BadData, BadFile, BadOption
+from nmdeploy.errors import BadData, BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.floatrun import run_float
-from nmdeploy.importers.checkpoint import SUFFIXES, load, read_checkpoint
+from nmdeploy.importers.checkpoint import SUFFIXES, load, read_checkpoint, read_content
 from nmdeploy.models import create
+from nmdeploy.models.checkpoint import load as load_module
 from nmdeploy.models.checkpoint import save
-from nmdeploy.models.spiking_state_space import SpikingStateSpace
+from nmdeploy.models.spiking_network import SpikingNetwork
 from nmdeploy.network import Network, readout_values
+from nmdeploy.neurons.integrator import Integrator
+from nmdeploy.neurons.state_space import StateSpace
+from nmdeploy.synapses.dense import Dense
+from nmdeploy.systems import systems
 
 DATA = Path(nmdeploy.__file__).parent / "data"
 GRADED = FixedPoint(bits=5, frac=4, signed=False)
 SIZES = {"inputs": 1, "channels": 4, "states": 2, "layers": 2, "outputs": 3}
+OUTPUT = ("readout.synapse", "readout")
 TIE = 1e-9
 
 
-def trained(seed: int = 0, **options: Any) -> SpikingStateSpace:
+def trained(seed: int = 0, **options: Any) -> SpikingNetwork:
     """A model whose normalization has seen data, some of its gammas negative."""
     sizes = SIZES | {key: value for key, value in options.items() if key in SIZES}
     module = create("binary-s4d", **sizes, seed=seed, residual=options.get("residual", False))
@@ -42,16 +48,19 @@ def trained(seed: int = 0, **options: Any) -> SpikingStateSpace:
     return module.eval()
 
 
-def assert_folded(module: SpikingStateSpace, network: Network, values: np.ndarray) -> None:
+def values(rng: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(GRADED.dequantize(rng.integers(0, 17, (8, 23, 1)))).float()
+
+
+def assert_folded(module: SpikingNetwork, network: Network, values: np.ndarray) -> None:
     """The NumPy network's membranes, spikes and logits are the module's, in float64."""
     module = module.double().eval()
     run = run_float(network, values, trace=True)
     h = torch.from_numpy(values)
     with torch.no_grad():
         logits, spikes = module(h)
-        for index, block in enumerate(module.blocks):
-            membrane = block.membrane(h).numpy()
-            h, _ = block(h)
+        for index, (block, arriving) in enumerate(module.walk(h)):
+            membrane = block.normalize(block.neuron.outputs(block.synapse(arriving))).numpy()
             np.testing.assert_allclose(run.membranes[f"block{index}"], membrane, atol=1e-5)
             clear = np.abs(membrane) > TIE
             assert clear.mean() > 0.999
@@ -105,6 +114,41 @@ def test_both_kinds_hold_the_same(tmp_path: Path) -> None:
     assert trained().load_state_dict(content["state_dict"]) and json.loads(content["config"])["channels"] == 4
 
 
+@pytest.mark.parametrize("name", systems())
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_every_system_deploys_what_torch_computes(tmp_path: Path, name: str, norm: str) -> None:
+    module = create(name, **SIZES, seed=1, norm=norm, residual=True)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for _ in range(40):
+            module(values(rng))
+    save(module.eval(), tmp_path / "x.safetensors", input_format=GRADED)
+    x = values(rng).double()
+    with torch.no_grad():
+        logits, spikes = module.double()(x)
+    run = run_float(load(tmp_path / "x.safetensors"), x.numpy())
+    assert norm == "none" or any(s.any() for s in spikes)
+    for index, s in enumerate(spikes):
+        assert np.array_equal(run.spikes[f"block{index}"].astype(float), s.numpy()), index
+    np.testing.assert_allclose(run.output[:, -1] / x.shape[1], logits.numpy(), atol=1e-9)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", systems())
+def test_every_system_loads_again_as_a_module(tmp_path: Path, name: str, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    module = create(name, **SIZES, seed=1, norm="layer", residual=True)
+    save(module, path, input_format=GRADED, dt=0.002)
+    config, tensors = read_content(path)
+    assert (config.version, config.model, config.norm, config.dt) == (2, name, "layer", 0.002)
+    assert config.options == systems()[name].complete({}) and set(tensors) == set(module.state_dict())
+    again = load_module(path)
+    assert again.config == module.config
+    assert all(torch.equal(again.state_dict()[key], value) for key, value in module.state_dict().items())
+    with pytest.raises(UnsupportedParameter, match="norm='batch'"):
+        load(path)
+
+
 def test_save_refuses(tmp_path: Path) -> None:
     module = trained()
     for options in ({"dt": 0.0}, {"readout": "first"}):
@@ -131,6 +175,36 @@ def test_safetensors_needs_no_torch(tmp_path: Path) -> None:
 def digits() -> dict[str, Any]:
     data = np.load(DATA / "digits.npz")
     return {"network": load(DATA / "digits.safetensors"), "inputs": data["inputs"], "labels": data["labels"]}
+
+
+def test_a_file_of_version_1_loads_to_what_it_always_did(digits: dict[str, Any]) -> None:
+    """Every number of the shipped file, by the formulas of the version that wrote it."""
+    held = safetensors.numpy.load_file(DATA / "digits.safetensors")
+    tensors = {name: np.asarray(tensor, np.float64) for name, tensor in held.items()}
+    network = digits["network"]
+    assert read_content(DATA / "digits.safetensors")[0].version == 1
+    assert network.order == ["input", *(f"block{i}{x}" for i in range(3) for x in (".synapse", "")), *OUTPUT]
+    for index in range(3):
+        block = {name.removeprefix(f"blocks.{index}."): tensor for name, tensor in tensors.items()}
+        assert network.nodes[f"block{index}.synapse"] == Dense(block["synapse.weight"])
+        assert network.nodes[f"block{index}"] == first_version(block)
+    assert network.nodes["readout.synapse"] == Dense(tensors["readout.weight"])
+    assert network.nodes["readout"] == Integrator(beta=np.ones(10), bias=tensors["readout.bias"])
+    assert (network.dt, network.output, network.readout) == (0.001, "readout", "last")
+
+
+def first_version(block: dict[str, np.ndarray]) -> StateSpace:
+    a = -np.exp(block["neuron.log_a_real"]) + 1j * block["neuron.a_imag"]
+    z = np.exp(block["neuron.log_dt"])[:, None] * a
+    k = block["norm.weight"] / np.sqrt(block["norm.running_var"] + 1e-5)
+    return StateSpace(
+        a=np.exp(z),
+        b=np.expm1(z) / a,
+        c=2 * k[:, None] * (block["neuron.c"][..., 0] + 1j * block["neuron.c"][..., 1]),
+        d=k * block["neuron.d"],
+        bias=block["norm.bias"] - k * block["norm.running_mean"],
+        v_threshold=0.0,
+    )
 
 
 def test_shipped_files(digits: dict[str, Any]) -> None:

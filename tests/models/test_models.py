@@ -1,25 +1,40 @@
-"""The trainable modules against their equations."""
+"""The building blocks of the trainable modules against their equations; the systems are tested in tests/systems."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from nmdeploy.errors import BadOption
-from nmdeploy.models import create
+from nmdeploy.models import create, scan
+from nmdeploy.models.integrate_and_fire import IF
 from nmdeploy.models.s4d import S4D, complex_expm1
+from nmdeploy.models.scan import deployed_bits, identity
 from nmdeploy.models.spiking_block import IntegratingReadout, SpikingBlock
-from nmdeploy.models.surrogate import spike
+from nmdeploy.models.surrogate import graded, phase, spike, stochastic, straight_through, ternary
 
-SIZES = {"inputs": 2, "channels": 6, "states": 3, "layers": 2, "outputs": 4}
+SIZES: dict[str, int] = {"inputs": 2, "channels": 6, "states": 3, "layers": 2, "outputs": 4}
 
 
 def normal(x: np.ndarray, mean: float, std: float) -> np.ndarray:
     return np.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi))
+
+
+def multi_gaussian(at: np.ndarray) -> np.ndarray:
+    sides = normal(at, 0.5, 3.0) + normal(at, -0.5, 3.0)
+    return 0.5 * (1.15 * normal(at, 0.0, 0.5) - 0.15 * sides)
+
+
+def slope(function: Any, *at: float) -> list[float]:
+    """Gradient of a function of scalars."""
+    inputs = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in at]
+    function(*inputs).backward()
+    return [0.0 if x.grad is None else float(x.grad) for x in inputs]
 
 
 def test_spike_is_strict() -> None:
@@ -30,24 +45,62 @@ def test_spike_is_strict() -> None:
 def test_surrogate_gradient_is_the_formula() -> None:
     x = torch.linspace(-4, 4, 81, dtype=torch.float64, requires_grad=True)
     spike(x).backward(torch.full_like(x, 3.0))
-    at = x.detach().numpy()
-    sides = normal(at, 0.5, 3.0) + normal(at, -0.5, 3.0)
-    expected = 0.5 * (1.15 * normal(at, 0.0, 0.5) - 0.15 * sides)
     assert x.grad is not None
-    np.testing.assert_allclose(x.grad.numpy(), 3 * expected, rtol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), 3 * multi_gaussian(x.detach().numpy()), rtol=1e-12)
+
+
+def test_straight_through_is_exact() -> None:
+    path = torch.rand(1000, requires_grad=True)
+    passed = straight_through(torch.ones(1000), path)
+    passed.sum().backward()
+    assert path.grad is not None and torch.equal(passed, torch.ones(1000)) and torch.equal(path.grad, torch.ones(1000))
+
+
+def test_ternary_spikes_and_their_gradient() -> None:
+    one = torch.tensor(1.0)
+    assert ternary(torch.tensor([-2.0, -1, 0.5, 1, 1.5]), one).tolist() == [-1, 0, 0, 0, 1]
+    at, _ = slope(ternary, -0.75, 1.0)
+    assert at == pytest.approx(float(multi_gaussian(np.array(-1.75)) + multi_gaussian(np.array(-0.25))))
+
+
+def test_graded_spikes_and_their_gradient() -> None:
+    half = torch.tensor(0.5)
+    mu = torch.tensor([-9.0, -0.8, 0.5, 0.3, 0.6, 1.9])
+    assert graded(mu, half, 0.25, 4).tolist() == [-1.75, -0.75, 0, 0, 0.5, 1.75]
+    gate = float(multi_gaussian(np.array(0.5)))
+    assert slope(lambda x: graded(x, half, 0.25, 8), 1.0)[0] == pytest.approx(1 + gate)
+    assert slope(lambda x: graded(x, half, 0.25, 2), 1.0)[0] == pytest.approx(0.25 * gate)
+
+
+def test_stochastic_spikes_and_their_gradient() -> None:
+    bits = torch.tensor([0, 32768, 65535])
+    assert stochastic(torch.tensor([0.0, 0.5, 1.0]), torch.tensor(1.0), bits).tolist() == [0, 0, 1]
+    assert stochastic(torch.tensor([0.1, 0.6, 0.9]), torch.tensor(1.0), bits).tolist() == [1, 1, 0]
+    slopes = [slope(lambda y: stochastic(y, torch.tensor(2.0), torch.tensor(9)), at)[0] for at in (-0.5, 0.7, 2.1)]
+    assert slopes == [0, 0.5, 0]
+
+
+def test_the_phase_spike_has_a_gradient_on_each_factor() -> None:
+    at = (1.25, 0.25, -0.5)
+    slopes = slope(lambda re, im, before: phase(re, im, before, torch.tensor(1.0)), *at)
+    assert slopes == pytest.approx(
+        [float(multi_gaussian(np.array(x))) * sign for x, sign in ((0.25, 1), (0.25, 1), (0.5, -1))]
+    )
+    assert float(phase(torch.tensor(1.0), torch.tensor(0.0), torch.tensor(-0.1), torch.tensor(1.0))) == 1
+
+
+def test_deployed_bits_are_uniform_and_differ_between_blocks() -> None:
+    p = {"v_threshold": torch.ones(64, 2)}
+    bits = deployed_bits(0, p, 500)
+    assert bits.shape == (500, 128) and bits.min() >= 0 and bits.max() < 65536
+    counts = torch.bincount(bits.ravel() >> 12, minlength=16)
+    assert float((counts - 4000).abs().max()) < 300
+    assert (bits != deployed_bits(1, p, 500)).double().mean() > 0.99
 
 
 def test_complex_expm1_keeps_small_values() -> None:
     z = np.array([1e-9 + 2e-9j, -0.5 + 3j, -1e-12 + 0j])
     np.testing.assert_allclose(complex_expm1(torch.from_numpy(z)).numpy(), np.expm1(z), rtol=1e-14)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 33, 64])
-def test_convolution_equals_the_sequential_form(steps: int) -> None:
-    torch.manual_seed(steps)
-    layer = S4D(5, 4).double()
-    u = torch.randn(3, steps, 5, dtype=torch.float64)
-    torch.testing.assert_close(layer(u), layer.scan(u), rtol=1e-6, atol=1e-6)
 
 
 def test_s4d_follows_its_equation() -> None:
@@ -62,22 +115,45 @@ def test_s4d_follows_its_equation() -> None:
     for now in u:
         x = np.exp(step * a) * x + (np.exp(step * a) - 1) / a * now[:, None]
         expected.append(2 * (c * x).sum(1).real + layer.d.detach().numpy() * now)
-    np.testing.assert_allclose(layer(torch.from_numpy(u)[None])[0].detach().numpy(), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        layer.outputs(torch.from_numpy(u)[None])[0].detach().numpy(), expected, rtol=1e-9, atol=1e-9
+    )
+
+
+def test_s4d_is_exactly_zero_at_rest() -> None:
+    layer = S4D(5, 4)
+    u = torch.randn(3, 64, 5)
+    u[:, :20] = 0
+    u[0, :, 2] = 0
+    y = layer.outputs(u)
+    assert (y[:, :20] == 0).all() and (y[0, :, 2] == 0).all() and (y[:, 20:, :2] != 0).all()
 
 
 def test_s4d_learns_every_parameter() -> None:
     layer = S4D(3, 4)
-    layer(torch.randn(2, 9, 3)).square().sum().backward()
+    layer.outputs(torch.randn(2, 9, 3)).square().sum().backward()
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def test_residual_block_hands_on_the_graded_sum() -> None:
-    block = SpikingBlock(4, 4, 2, residual=True).eval()
-    h = torch.rand(2, 8, 4)
+@pytest.mark.parametrize("name", ["binary-s4d", "lif-soft", "multi-output"])
+def test_residual_blocks_hand_on_the_sum(name: str) -> None:
+    network = create(name, **SIZES, residual=True).eval()
+    width = network.readout.in_features
+    assert [block.residual for block in network.blocks] == [False, True]
+    h = torch.rand(2, 8, width)
+    block: Any = network.blocks[1]
     out, spikes = block(h)
     assert set(spikes.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(out, spikes + h)
+
+
+def test_a_mixer_gates_values_neuron_by_neuron() -> None:
+    block = SpikingBlock(2, IF(3, 1), sums=3, spikes=3, mixer=True).eval()
+    s = torch.rand(2, 8, 3)
+    assert block.mixer is not None
+    mixed = torch.nn.functional.linear(s, block.mixer.weight, block.mixer.bias)
+    torch.testing.assert_close(block.hand_on(s[..., :2], s), mixed[..., 0::2] * torch.sigmoid(mixed[..., 1::2]))
 
 
 def test_readout_is_the_mean_over_time() -> None:
@@ -85,16 +161,6 @@ def test_readout_is_the_mean_over_time() -> None:
     h = torch.rand(4, 9, 3, dtype=torch.float64)
     every_step = h @ readout.weight.T + readout.bias
     torch.testing.assert_close(readout(h), every_step.mean(1))
-
-
-@pytest.mark.parametrize("residual", [False, True])
-def test_network_shapes(residual: bool) -> None:
-    module = create("binary-s4d", **SIZES, residual=residual, dropout=0.2)
-    logits, spikes = module(torch.rand(5, 11, 2))
-    assert logits.shape == (5, 4) and [s.shape for s in spikes] == [(5, 11, 6)] * 2
-    assert [block.residual for block in module.blocks] == [False, residual]
-    logits.sum().backward()
-    assert all(p.grad is not None for p in module.parameters())
 
 
 def test_seed_fixes_the_weights_and_leaves_the_generator_alone() -> None:
@@ -107,13 +173,56 @@ def test_seed_fixes_the_weights_and_leaves_the_generator_alone() -> None:
     assert not torch.equal(first.readout.weight, third.readout.weight)
 
 
-def test_bad_options() -> None:
-    with pytest.raises(BadOption, match="binary-s4d"):
-        create("unheard-of", **SIZES)
-    with pytest.raises(BadOption, match="layers = 0"):
-        create("binary-s4d", **(SIZES | {"layers": 0}))
+def test_stochastic_spikes_are_drawn_anew_in_training_only() -> None:
+    network = create("p-spike-ssm", **SIZES)
+    x = torch.rand(3, 30, 2)
+    assert not torch.equal(network(x)[1][0], network(x)[1][0])
+    network.eval()
+    assert torch.equal(network(x)[1][0], network(x)[1][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("unheard-of", {}, "binary-s4d"),
+        ("lif-soft", {"layers": 0}, "layers = 0"),
+        ("lif-soft", {"norm": "group"}, "norm = 'group'"),
+        ("lif-soft", {"tau": 2.0}, "option 'tau' is unknown"),
+        ("dh-lif", {"branches": 0}, "branches = 0: give at least 1"),
+        ("fixed-refractory-ssm", {"refractory": "linear"}, "choose one of"),
+        ("lif-hard", {"learn_reset": 1}, "type bool"),
+    ],
+)
+def test_bad_options(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadOption, match=message):
+        create(name, **(SIZES | options))
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan.shutil, "which", lambda name: None)
+    scan._compiled_chunk.cache_clear()
+    with pytest.raises(BadOption, match="compiled = True"):
+        create("lif-hard", **SIZES, compiled=True)(torch.rand(2, 3, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch.compile's own
+def test_the_compiled_scan_computes_the_same() -> None:
+    neuron = IF(6, 1)
+    a = torch.randn(4, 19, 6)
+    eager = neuron(a, identity)
+    eager.sin().sum().backward()
+    expected, neuron.threshold_raw.grad = neuron.threshold_raw.grad, None
+    neuron.compiled = True
+    compiled = neuron(a, identity)
+    compiled.sin().sum().backward()
+    assert torch.equal(compiled, eager) and expected is not None and neuron.threshold_raw.grad is not None
+    torch.testing.assert_close(neuron.threshold_raw.grad, expected)
 
 
 def test_importing_the_package_leaves_torch_out() -> None:
-    code = "import sys, nmdeploy.models, nmdeploy.importers.checkpoint; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, nmdeploy.models, nmdeploy.systems, nmdeploy.importers.checkpoint as c; nmdeploy.systems.systems()"
+    )
+    code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

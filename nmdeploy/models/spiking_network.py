@@ -1,0 +1,113 @@
+"""The network: blocks of spiking state-space neurons and an integrating readout."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from nmdeploy.errors import BadOption
+from nmdeploy.models.neuron import SpikingNeuron
+from nmdeploy.models.spiking_block import NORM_EPS, IntegratingReadout, SpikingBlock
+from nmdeploy.systems import system
+
+NORMS = ("batch", "layer", "none")
+
+
+class SpikingNetwork(nn.Module):
+    """Blocks of one system's neurons.
+
+        h_0 = input values,  h_l = SpikingBlock_l(h_{l-1}),  logits = mean_t(W h_L + b)
+
+    Parameters
+    ----------
+    name : str
+        Of the system, see `nmdeploy.systems`.
+    inputs, channels, states, layers, outputs : int
+        Input channels, neurons a block, states a neuron (of systems that do not fix them), blocks, classes.
+    residual : bool
+        Every block whose input has as many channels as its output adds its input to it.
+    dropout : float
+        On the spikes, in training.
+    norm : {"batch", "layer", "none"}
+        What normalizes each block; only "batch" and "none" can be deployed.
+    compiled : bool
+        Compile the scans of training; needs a C++ compiler.
+    **options
+        The system's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: int,
+        channels: int,
+        states: int,
+        layers: int,
+        outputs: int,
+        residual: bool = False,
+        dropout: float = 0.0,
+        norm: str = "batch",
+        compiled: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.system = system(name)
+        self.name, self.norm, self.residual = name, norm, residual
+        self.sizes = {"inputs": inputs, "channels": channels, "states": states, "layers": layers, "outputs": outputs}
+        for what, size in self.sizes.items():
+            if size < 1:
+                raise BadOption(f"model {name!r}: {what} = {size}: give at least 1")
+        if norm not in NORMS:
+            raise BadOption(f"model {name!r}: norm = {norm!r}: choose one of {NORMS}")
+        self.options = self.system.complete(options)
+        spikes = channels * self.system.outputs(self.options)
+        widths = [inputs] + [channels if self.system.mixer else spikes] * layers
+        self.blocks = nn.ModuleList(
+            self._block(index, width, residual and width == widths[-1], dropout, compiled)
+            for index, width in enumerate(widths[:-1])
+        )
+        self.readout = IntegratingReadout(widths[-1], outputs)
+
+    def _block(self, index: int, width: int, residual: bool, dropout: float, compiled: bool) -> SpikingBlock:
+        channels = self.sizes["channels"]
+        sums = channels * self.system.inputs(self.options)
+        # drawn before the neuron's parameters: the order fixes what a seed means
+        synapse = nn.Identity() if self.system.mixer and index else nn.Linear(width, sums, bias=False)
+        module, _, attribute = self.system.module.partition(":")
+        factory = getattr(importlib.import_module(module), attribute)
+        neuron: SpikingNeuron = factory(channels, self.sizes["states"], **self.options)
+        neuron.seed, neuron.compiled = index, compiled
+        return SpikingBlock(
+            synapse,
+            neuron,
+            sums=sums,
+            spikes=channels * self.system.outputs(self.options),
+            norm=self.norm,
+            current=self.system.normalizes == "current",
+            mixer=self.system.mixer,
+            residual=residual,
+            dropout=dropout,
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint's header states about the architecture."""
+        fixed = {"residual": self.residual, "norm": self.norm, "norm_eps": NORM_EPS, "options": self.options}
+        return {"model": self.name, **self.sizes, **fixed}
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Values x (batch, steps, inputs) -> logits (batch, outputs), spikes (batch, steps, H*p) of each block."""
+        spikes = []
+        for block in self.blocks:
+            x, s = block(x)
+            spikes.append(s)
+        return self.readout(x), spikes
+
+    def walk(self, x: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        """Each block with what arrives at it: x (batch, steps, inputs), then each block's output."""
+        for block in self.blocks:
+            yield block, x
+            x, _ = block(x)

@@ -1,0 +1,59 @@
+"""S4D read once a window."""
+
+from __future__ import annotations
+
+from nmdeploy.neurons.base import Neuron
+from nmdeploy.systems import Option, Options, System, Trained, plain
+from nmdeploy.systems._folding import s4d, s4d_shapes
+
+
+def population(trained: Trained) -> Neuron:
+    """The normalization acts on the window's sum u, so that it folds into the kernel and the threshold."""
+    from nmdeploy.neurons.windowed import WindowedStateSpace
+
+    ones, zeros = 0 * trained.scale + 1, 0 * trained.shift
+    memory = s4d(Trained(trained.tensors, ones, zeros, trained.options))
+    kernel = trained.scale[:, None] * plain(trained, "kernel_taps")
+    return WindowedStateSpace(**memory, kernel=kernel, v_threshold=-trained.shift)
+
+
+def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
+    """Tensors of a trained neuron."""
+    return s4d_shapes(channels, states, options) | {"kernel_taps": (channels, options["window"])}
+
+
+SYSTEM = System(
+    name="windowed-ssm",
+    summary="S4D read once a window of r steps by a temporal kernel; the spike lasts the window; then a GLU",
+    equation="""
+y = S4D(a)
+u[k] = sum over j < r of w[j] y[k r + j]
+s[t] = H(norm(u[floor(t / r)]))
+out = value * sigmoid(gate),  [value, gate] = M s + m
+""",
+    source=(
+        "Zhang, Revisiting reset mechanisms in spiking neural networks for sequential modeling: specialized "
+        "discretization for binary activated RNN (SpikingPssm, equations 32 and 33, algorithm 1)."
+    ),
+    chosen="""
+- The last window is padded with zeros. The threshold is 0: the normalization's shift is the threshold.
+- Normalization acts on u, one value a window (the source normalizes over channels: `norm="layer"` trains,
+  `norm="batch"` also deploys), and folds into the kernel and the threshold.
+- The first block has synapses that encode the input; the others take the gated values of the block before as they
+  are.
+- Nothing is reset: training runs in parallel, exactly.
+""",
+    hardware="""
+A population `windowed_state_space`, a dense mixer H to 2 H, a `gate` with a table of the sigmoid. It looks r - 1
+steps ahead inside a window: a block is r - 1 steps later than its inputs, plus one step for each of population, mixer
+and gate. Its output is constant over a window, so that its events are sent once, at the window's start, and the
+receiver keeps its synaptic sum: 1 / r of the synaptic operations. Per step and neuron 6 N + 2 multiplications, 6 N +
+2 additions; one comparison a window.
+""",
+    module="nmdeploy.models.windowed:WindowedS4D",
+    shapes=shapes,
+    population=population,
+    options=(Option("window", 5, "r: steps of a window", least=1),),
+    mixer=True,
+    parallel="exact",
+)

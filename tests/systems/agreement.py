@@ -1,0 +1,115 @@
+"""How a system's forms agree: parallel, step by step, and the deployed float population."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmdeploy.models import create
+from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.neurons.base import Moment
+from nmdeploy.systems import Trained
+
+
+def live(
+    name: str, seed: int = 0, *, inputs: int = 4, channels: int = 8, layers: int = 2, **options: Any
+) -> SpikingNetwork:
+    """A network of random weights in float64 and evaluation mode, normalized on random inputs."""
+    module = create(
+        name, inputs=inputs, channels=channels, states=4, layers=layers, outputs=3, seed=seed, **options
+    ).double()
+    return settled(module, seed)
+
+
+def settled(module: SpikingNetwork, seed: int = 0) -> SpikingNetwork:
+    """The network in evaluation mode, its normalization's statistics those of random inputs: block by block."""
+    generator = torch.Generator().manual_seed(seed)
+    module.train()
+    norms = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm1d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = 1.0  # the last batch
+        for _ in range(2):
+            module(values(generator, 32, 40, module.sizes["inputs"]).to(module.readout.weight.dtype))
+        for norm in norms:
+            norm.momentum = 0.1
+    return module.eval()
+
+
+def values(generator: torch.Generator, samples: int, steps: int, inputs: int) -> Tensor:
+    """Random inputs, codes 0 to 16 over 16."""
+    return torch.randint(0, 17, (samples, steps, inputs), generator=generator).double() / 16
+
+
+def spikes_of(network: SpikingNetwork, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Each block's spikes, parallel and step by step, on the same inputs."""
+    with torch.no_grad():
+        return [(block.spikes(h), block.spikes(h, sequential=True)) for block, h in network.walk(x)]
+
+
+def disagreements(network: SpikingNetwork, x: Tensor) -> tuple[int, int]:
+    """Neuron-steps where a block's `forward` and `sequential` differ, and all of them: ``-> (different, total)``.
+
+    x (samples, steps, inputs); the network in evaluation mode, both in float64.
+    """
+    pairs = spikes_of(network, x)
+    return sum(int((a != b).sum()) for a, b in pairs), sum(a.numel() for a, _ in pairs)
+
+
+def gradients(network: SpikingNetwork, x: Tensor, sequential: bool) -> dict[str, Tensor]:
+    """Of a loss on the logits, by parameter."""
+    network.zero_grad()
+    h = x
+    for block in network.blocks:
+        h = block.hand_on(h, block.spikes(h, sequential=sequential))
+    network.readout(h).sin().sum().backward()
+    return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+
+def gradient_error(network: SpikingNetwork, x: Tensor) -> float:
+    """Largest relative difference of a parameter's gradient between the two forms; all parameters must have one."""
+    network.eval()
+    parallel, steps = (gradients(network, x, sequential) for sequential in (False, True))
+    assert parallel.keys() == steps.keys() == dict(network.named_parameters()).keys()
+    return max(float((parallel[name] - steps[name]).norm() / steps[name].norm().clamp(min=1e-12)) for name in steps)
+
+
+def trained(network: SpikingNetwork, index: int) -> Trained:
+    """A block's neuron as the importer hands it over, the normalization of currents left out."""
+    block: Any = network.blocks[index]
+    scale, shift = np.ones(block.outputs), np.zeros(block.outputs)
+    if network.norm == "batch" and not block.current:
+        norm = block.norm
+        scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().double().numpy()
+        shift = norm.bias.detach().double().numpy() - scale * norm.running_mean.double().numpy()
+    tensors = {name: value.detach().double().numpy() for name, value in block.neuron.state_dict().items()}
+    return Trained(tensors, scale, shift, network.options, index)
+
+
+def population_disagreements(network: SpikingNetwork, x: Tensor) -> tuple[int, int]:
+    """As `disagreements`, of `forward` against the float population that `System.population` makes."""
+    different = total = 0
+    with torch.no_grad():
+        for index, (block, h) in enumerate(network.walk(x)):
+            a = block.synapse(h)
+            sums = (block.normalize(a) if block.current else a).numpy()
+            expected = block.spikes(h).numpy()
+            population = network.system.population(trained(network, index))
+            assert sums.shape[2] == population.input_size and expected.shape[2] == population.output_size
+            different += int((run(population, sums) != expected).sum())
+            total += expected.size
+    return different, total
+
+
+def run(population: Any, sums: Any) -> Any:
+    """A float population's outputs, aligned: sums (samples, steps, input_size)."""
+    samples, steps, width = sums.shape
+    state, outputs = population.start(samples), []
+    for step in range(steps + population.lookahead):
+        now = sums[:, step] if step < steps else np.zeros((samples, width))
+        state, output = population.step(state, now, Moment(step, steps))
+        outputs.append(np.asarray(output, np.float64))
+    return np.stack(outputs[population.lookahead :], 1)
