@@ -48,8 +48,9 @@ class Recipe:
     `compiled` compiles the scan over the steps, of models that have no parallel form.
     """
 
-    epochs: int = 40
+    epochs: int = 25
     rate: float = 0.01
+    states: int = 8
     free_spikes: float = 0.12
     largest_gradient: float = math.inf
     dropout: float = 0.1
@@ -57,12 +58,14 @@ class Recipe:
 
 
 # Resets make gradients grow over the steps: without a limit on their norm these learn slowly or not at all.
-RESETTING = Recipe(epochs=80, rate=0.015, free_spikes=0.3, largest_gradient=0.3, dropout=0.0, compiled=True)
+RESETTING = Recipe(epochs=50, rate=0.015, free_spikes=0.3, largest_gradient=0.3, dropout=0.0, compiled=True)
 SCANNED = Recipe(epochs=25, largest_gradient=0.5, compiled=True)
 RECIPES = {
     **dict.fromkeys(("lif-hard", "lif-soft", "if", "cuba-lif", "alif", "rf"), RESETTING),
     **dict.fromkeys(("tc-lif", "dh-lif", "spike-ssm", "spiking-ssm"), SCANNED),
-    "multi-output": Recipe(epochs=20, largest_gradient=0.5),
+    **dict.fromkeys(("if", "rf"), replace(RESETTING, epochs=80)),
+    "binary-s4d": Recipe(epochs=40),
+    "multi-output": Recipe(epochs=20, states=4, largest_gradient=0.5),
 }
 
 
@@ -176,7 +179,7 @@ def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--epochs", default=None, type=int, help="[default: what the model needs]")
 @click.option("--rate", default=None, type=float, help="Learning rate.  [default: what the model needs]")
 @click.option("--channels", default=64, show_default=True, help="Neurons a layer.")
-@click.option("--states", default=8, show_default=True, help="States a neuron.")
+@click.option("--states", default=None, type=int, help="States a neuron.  [default: what the model needs]")
 @click.option("--layers", default=3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
@@ -187,6 +190,7 @@ def main(
     given: tuple[str, ...],
     epochs: int | None,
     rate: float | None,
+    states: int | None,
     seed: int,
     threads: int,
     out: Path,
@@ -198,8 +202,15 @@ def main(
     torch.manual_seed(seed)
     data = split()
     recipe = RECIPES.get(model, Recipe())
-    recipe = replace(recipe, epochs=epochs or recipe.epochs, rate=rate or recipe.rate)
-    fixed: dict[str, Any] = {"inputs": 1, "outputs": 10, "seed": seed, "dropout": recipe.dropout, "compiled": recipe.compiled}
+    recipe = replace(recipe, epochs=epochs or recipe.epochs, rate=rate or recipe.rate, states=states or recipe.states)
+    sizes["states"] = recipe.states
+    fixed: dict[str, Any] = {
+        "inputs": 1,
+        "outputs": 10,
+        "seed": seed,
+        "dropout": recipe.dropout,
+        "compiled": recipe.compiled,
+    }
     try:
         module = create(model, **fixed, **sizes, **options(model, given))
     except BadOption as error:

@@ -25,16 +25,17 @@ def random_neuron(rng: Rng, size: int) -> Any:
     if rng.random() < 0.5:
         alpha, beta = rng.choice([0.0, 0.5, 0.9], size if rng.random() < 0.5 else 1), rng.choice([0.7, 0.95, 1.0], 1)
         return LIF(alpha, beta, rng.uniform(0.2, 2, size), rng.normal(size=size) * rng.choice([0, 0.1]), 0.0, steps)
-    states = int(rng.integers(1, 6))
+    states, action = int(rng.integers(1, 6)), str(rng.choice(["none", "hard", "soft"]))
     poles = rng.uniform(0.3, 0.99, (size, states)) * np.exp(1j * rng.choice([0, 1]) * rng.uniform(0, 3, (size, states)))
     return StateSpace(
-        poles,
-        rng.uniform(0.1, 1, (size, states)),
-        rng.normal(size=(size, states)) + 1j * rng.normal(size=(size, states)) * rng.choice([0, 1]),
-        rng.normal(size=size) * rng.choice([0, 1]),
-        0.5,
-        rng.normal(size=size) * 0.1,
-        reset_action=str(rng.choice(["none", "hard", "soft"])),
+        a=poles,
+        b=rng.uniform(0.1, 1, (size, states)),
+        c=rng.normal(size=(size, states)) + 1j * rng.normal(size=(size, states)) * rng.choice([0, 1]),
+        d=rng.normal(size=size) * rng.choice([0, 1]),
+        v_threshold=0.5,
+        bias=rng.normal(size=size) * 0.1,
+        reset_action=action,
+        reset_condition="never" if action == "none" else "any",
         r=0.1 * rng.normal(size=(size, states)),
         refractory_steps=steps,
         refractory_mode=str(rng.choice(["hold", "mask"])),
@@ -79,7 +80,9 @@ def small_network() -> QuantizedNetwork:
     nodes = {
         "input": Input((3,)),
         "s0": Dense(rng.normal(size=(4, 3))),
-        "ssm": StateSpace(np.full((4, 2), 0.9 * np.exp(0.3j)), 0.3, rng.normal(size=(4, 2)), 0.1, 0.5, 0.1),
+        "ssm": StateSpace(
+            a=np.full((4, 2), 0.9 * np.exp(0.3j)), b=0.3, c=rng.normal(size=(4, 2)), d=0.1, v_threshold=0.5, bias=0.1
+        ),
         "s1": Dense(rng.normal(size=(5, 4)), rng.normal(size=5) * 0.1),
         "lif": LIF(np.full(5, 0.5), 0.9, 1.0),
         "s2": Dense(rng.normal(size=(2, 5))),

@@ -177,7 +177,9 @@ def test_breakdown_without_static() -> None:
 
 def with_states(states: int) -> QuantizedNetwork:
     zero = np.zeros((2, states), np.int64)
-    neuron = QuantizedStateSpace("per-product", 24, 16, 12, 0, 15, 0, zero, zero, zero, zero, zero, zero, 1, 0, 5)
+    codes = dict.fromkeys(("a_re", "a_im", "b_re", "b_im", "c_re", "c_im"), zero)
+    widths = {"rounding": "per-product", "state_bits": 24, "coefficient_bits": 16}
+    neuron = QuantizedStateSpace(**widths, frac_a=12, frac_b=0, frac_c=15, frac_d=0, d=1, bias=0, vth=5, **codes)
     nodes: dict[str, Any] = {"in": Input((2,)), "s": QuantizedDense([[1, 0], [0, 0]]), "x": neuron}
     return QuantizedNetwork(nodes, (Edge("in", "s"), Edge("s", "x")), 0.001, "x")
 

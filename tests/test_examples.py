@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from nmdeploy import demo, pipeline
+from nmdeploy.importers.checkpoint import read_content
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train_digits.py"
 
@@ -32,3 +34,41 @@ def test_training_writes_a_checkpoint_and_the_data_that_ship(tmp_path: Path) -> 
         assert len(test["inputs"]) == 450
         seen = {sample.tobytes() for sample in test["inputs"]}
         assert not any(sample.tobytes() in seen for sample in calibration["inputs"])
+
+
+def train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.slow
+def test_another_model_with_an_option_leaves_its_learning_curve(tmp_path: Path) -> None:
+    out, curve = tmp_path / "x.safetensors", tmp_path / "x.json"
+    sizes = ("--epochs", 6, "--channels", 8, "--layers", 1)
+    done = train("--model", "fixed-refractory-ssm", "--option", "length=3", *sizes, "--out", out, "--curve", curve)
+    assert done.returncode == 0, done.stderr
+    config, tensors = read_content(out)
+    assert (config.model, config.options["length"]) == ("fixed-refractory-ssm", 3)
+    held = json.loads(curve.read_text())
+    assert [point["epoch"] for point in held["curve"]] == [5, 6] and held["seconds"] > 0
+    for point in held["curve"]:
+        line = f"training accuracy {point['training_accuracy']:.4f}, test {point['test_accuracy']:.4f}"
+        assert line in done.stdout
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    trained = sum(tensor.size for name, tensor in tensors.items() if not name.endswith(statistics))
+    assert held["parameters"] == trained
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model", "nobody"), "'nobody' is not one of"),
+        (("--option", "nobody=1"), "option 'nobody' is unknown"),
+        (("--option", "dt_min=much"), "--option dt_min=much: give a value of type float"),
+    ],
+)
+def test_a_wrong_model_or_option_ends_in_one_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = train(*arguments, "--out", tmp_path / "x.safetensors")
+    assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []

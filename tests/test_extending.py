@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from requires_lava import require_lava
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "extending.md"
@@ -30,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in files.items():
         (folder / name).write_text(text, "utf-8")
     groups = GROUP.findall(files["pyproject.toml"])
-    assert len(groups) == 6
+    assert len(groups) == 7
     info = folder / "nmdeploy_example-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nmdeploy-example\nVersion: 1.0\n")
@@ -42,10 +43,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def python(site: Path, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "error"}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=site, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, *arguments], cwd=site, env=environment, capture_output=True, text=True, timeout=timeout
     )
 
 
@@ -170,6 +171,79 @@ print("done")
 def test_the_neuron_runs_by_its_rule_and_the_model_file_holds_it(site: Path, model: Path) -> None:
     done = python(site, "-c", INTEGERS)
     assert done.returncode == 0 and done.stdout == "done\n", done.stderr
+
+
+TRAINED = """
+import sys
+import numpy as np
+import torch
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.models import create
+from nmdeploy.models.checkpoint import save
+
+module = create("leaky-ternary", inputs=2, channels=6, states=3, layers=2, outputs=3, limit=1.5)
+x = torch.from_numpy(np.load("calibration.npz")["inputs"]).float()
+for _ in range(20):
+    logits, spikes = module(x)
+torch.nn.functional.cross_entropy(logits, torch.zeros(len(x), dtype=torch.long)).backward()
+assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+assert {-1.0, 0.0, 1.0} == set(spikes[0].unique().tolist()), spikes[0].unique()
+save(module, "trained.safetensors", input_format=FixedPoint(1, 0, False))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(site: Path) -> Path:
+    """A network of the example's system, and its model."""
+    done = python(site, "-c", TRAINED)
+    assert done.returncode == 0, done.stderr
+    nmdeploy(site, "export", "trained.safetensors", "--data", "calibration.npz", "-o", "trained.nir")
+    return site / "trained.nir"
+
+
+def test_the_system_is_listed_and_described_without_torch(site: Path) -> None:
+    assert re.search(r"^leaky-ternary +dense leaky memory, ternary spikes; .*$", nmdeploy(site, "models"), re.M)
+    assert "  limit = 3.0: magnitude at which a state is scaled down\n" in nmdeploy(site, "models", "leaky-ternary")
+    code = "import sys; from nmdeploy.systems import system; system('leaky-ternary'); sys.exit('torch' in sys.modules)"
+    assert python(site, "-c", code).returncode == 0
+
+
+def test_the_system_trains_and_exports_as_its_float_population(site: Path, trained: Path) -> None:
+    data = ("--data", "test.npz", "--checkpoint", "trained.safetensors")
+    nmdeploy(site, "report", "trained.nir", *data, "-o", "trained.json")
+    accuracy = json.loads((site / "trained.json").read_text())["accuracy"]
+    assert accuracy["float"] is not None and accuracy["quantized"] is not None
+    layers = json.loads(nmdeploy(site, "inspect", "trained.nir", "--json"))["layers"]
+    assert layers["block0"]["kind"] == "coupled_state_space" and layers["block0"]["neurons"] == 6
+
+
+@pytest.mark.lava
+def test_the_system_equals_lava(site: Path, trained: Path) -> None:
+    require_lava()
+    done = python(site, "-m", "nmdeploy.cli", "verify", "trained.nir", "--data", "test.npz", "--json", timeout=300)
+    assert done.returncode == 0, done.stderr
+    (comparison,) = json.loads(done.stdout)["comparisons"]
+    # 4 samples, 20 steps; spikes, three states and y of 2 x 6 neurons, v of 3
+    assert comparison["values_compared"] == 4 * 20 * (2 * 6 * 5 + 3) and comparison["mismatches"] == 0
+
+
+def contract_tests(site: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """pytest on the tests that run over every system, those of one."""
+    options = ("-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", "--rootdir", str(ROOT))
+    folder = ROOT / "tests" / "systems"
+    # the equations are those of papers, written by hand for the package's own systems
+    chosen = ("-k", name, str(folder), "--ignore", str(folder / "test_equations.py"))
+    return python(site, "-m", "pytest", *options, *arguments, *chosen, timeout=600)
+
+
+@pytest.mark.slow
+def test_the_system_inherits_every_contract_test(site: Path) -> None:
+    names = ("leaky-ternary", "binary-s4d")
+    listed = {name: contract_tests(site, name, "--collect-only").stdout.replace(name, "NAME") for name in names}
+    inherited, whole = (set(re.findall(r"^\S+::\S*NAME\S*$", listed[name], re.M)) for name in names)
+    assert len(inherited) >= 5 and inherited >= whole, whole - inherited
+    done = contract_tests(site, "leaky-ternary")
+    assert done.returncode == 0 and f"{len(inherited)} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_model_of_a_family_that_is_not_installed_is_refused_in_one_line(site: Path, model: Path) -> None:

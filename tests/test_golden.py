@@ -38,6 +38,7 @@ def floats() -> Network:
         v_threshold=[0.5, 0.25, 0.125],
         bias=[0.0, 0.0625, 0.0],
         reset_action="soft",
+        reset_condition="any",
         r=0.125,
         refractory_steps=1,
         refractory_mode="mask",

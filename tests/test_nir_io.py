@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import family_examples
 import nir
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from nmdeploy import nir_io
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.floatrun import run_float
 from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import Formats, Neuron
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.nir_io.graph import NO_LEAK, primitives
+from nmdeploy.nir_io.graph import primitives
+from nmdeploy.nir_io.primitives import NO_LEAK
 from nmdeploy.quantization.post_training import quantize_network
 from nmdeploy.synapses.dense import Dense
 
@@ -59,6 +61,14 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
 @pytest.mark.parametrize("seed", range(6))
 def test_integer_networks_survive(case: Any, seed: int, tmp_path: Path) -> None:
     q = case(seed).network
+    nir_io.write(q, tmp_path / "model.nir")
+    assert nir_io.read(tmp_path / "model.nir") == q
+    assert nir.read(tmp_path / "model.nir").nodes
+
+
+@pytest.mark.parametrize("neuron", family_examples.examples(), ids=lambda n: n.kind)
+def test_every_mechanism_of_every_family_survives(neuron: Neuron, tmp_path: Path) -> None:
+    q = family_examples.quantized(neuron)
     nir_io.write(q, tmp_path / "model.nir")
     assert nir_io.read(tmp_path / "model.nir") == q
     assert nir.read(tmp_path / "model.nir").nodes
@@ -98,7 +108,7 @@ def test_state_space_primitives_compute_the_dequantized_neuron(tmp_path: Path) -
     rng = np.random.default_rng(3)
     poles = 0.95 * np.exp(1j * rng.uniform(0, 3, (6, 3)))
     c, d = rng.normal(size=(6, 3)) + 1j * rng.normal(size=(6, 3)), rng.normal(size=6)
-    neuron = StateSpace(poles, 0.3, c, d, 0.7, 0.2)
+    neuron = StateSpace(a=poles, b=0.3, c=c, d=d, v_threshold=0.7, bias=0.2)
     nodes = {"input": Input((4,)), "fc": Dense(rng.normal(size=(6, 4))), "ssm": neuron}
     q = quantized(Network(nodes, chain(nodes), 1e-3, "ssm"), rng)
     nir_io.write(q, tmp_path / "model.nir")
@@ -108,9 +118,9 @@ def test_state_space_primitives_compute_the_dequantized_neuron(tmp_path: Path) -
     unit_x, unit_y, unit_a = np.exp2(-n.frac_x), np.exp2(-n.frac_y), 2.0**-n.frac_in
     expected = StateSpace(
         a=(n.a_re + 1j * n.a_im) / 2**n.frac_a,
-        b=(n.b_re + 1j * n.b_im) / 2**n.frac_b * unit_x / unit_a,
-        c=(n.c_re + 1j * n.c_im) / 2**n.frac_c * unit_y[:, None] / unit_x,
-        d=n.d / 2**n.frac_d * unit_y / unit_a,
+        b=(n.b_re + 1j * n.b_im) / 2**n.frac_b * unit_x[..., None] / unit_a,
+        c=(n.c_re + 1j * n.c_im) / 2**n.frac_c * unit_y[..., None] / unit_x[:, None],
+        d=n.d / 2**n.frac_d * unit_y[..., None] / unit_a,
         v_threshold=n.vth * unit_y,
         bias=n.bias * unit_y,
     )
@@ -124,7 +134,7 @@ def test_state_space_primitives_compute_the_dequantized_neuron(tmp_path: Path) -
 def test_size_and_time_of_a_large_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     poles = np.exp(-0.05 * (0.5 + 1j * np.pi * np.arange(64))) * np.ones((512, 1))
-    neuron = StateSpace(poles, 0.05, rng.normal(size=(512, 64)), rng.normal(size=512), 0.5)
+    neuron = StateSpace(a=poles, b=0.05, c=rng.normal(size=(512, 64)), d=rng.normal(size=512), v_threshold=0.5)
     nodes = {"input": Input((64,)), "fc": Dense(rng.normal(size=(512, 64))), "ssm": neuron}
     network = Network(nodes, chain(nodes), 1e-3, "ssm")
     q = quantize_network(network, Formats())
@@ -166,7 +176,20 @@ def lif_network(neuron: Any, bias: bool = False, dt: float = 1e-4) -> QuantizedN
         (Integrator(np.ones(4)), ["I", "Linear"], "neither knows I"),
         (Integrator(np.ones(4), 0.1), ["I", "Affine"], "neither knows I"),
         (Integrator(np.full(4, 0.5), 0.1), ["Affine", "LI"], "neither knows LI"),
-        (StateSpace(np.full((4, 1), 0.9), 1.0, 1.0, 0.0, 0.5, reset_action="soft", r=0.1), None, "soft reset"),
+        (
+            StateSpace(
+                a=np.full((4, 1), 0.9),
+                b=1.0,
+                c=1.0,
+                d=0.0,
+                v_threshold=0.5,
+                reset_action="soft",
+                reset_condition="any",
+                r=0.1,
+            ),
+            None,
+            "soft reset",
+        ),
     ],
 )
 def test_primitives_and_notes(neuron: Any, types: list[str] | None, word: str, tmp_path: Path) -> None:

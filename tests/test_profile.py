@@ -189,6 +189,11 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ('sign_modes = { value = ["mixed", ', "sign_modes = { value = [1, ", r"sign_modes: .*list of texts"),
         ('value = "per-product"', 'value = "nearest"', r"'nearest' is not among its choices"),
         (
+            'sigmoid = { value = "piecewise-linear-64", choices = ["piecewise-linear-64"]',
+            'sigmoid = { value = "exact", choices = ["exact"]',
+            "sigmoid = 'exact' is not built: give 'piecewise-linear-64'",
+        ),
+        (
             'lif_rule = { value = "loihi", choices = ["loihi"]',
             'lif_rule = { value = "euler", choices = ["euler"]',
             "not built",

@@ -14,7 +14,8 @@ from nmdeploy.demo import CHECKPOINT
 
 FRAMEWORKS = {"torch", "norse", "snntorch", "nirtorch", "matplotlib", "numba", "sklearn", "scipy", "pandas", "lava"}
 ON_TERMINALS = {"rich", "pygments"}
-EVERYTHING = FRAMEWORKS | ON_TERMINALS | {"numpy", "h5py", "nir", "safetensors", "importlib.metadata"}
+FILES = {"h5py", "nir", "safetensors"}
+EVERYTHING = FRAMEWORKS | ON_TERMINALS | FILES | {"numpy", "importlib.metadata"}
 PROGRAM = """
 import json, sys
 from nmdeploy.cli import main
@@ -42,6 +43,8 @@ def imported(folder: Path, *arguments: object) -> set[str]:
         ("simulate --help", EVERYTHING),
         ("profiles", EVERYTHING | {"nmdeploy.pipeline"}),
         ("profiles loihi2", EVERYTHING | {"nmdeploy.pipeline"}),
+        ("models", FRAMEWORKS | ON_TERMINALS | FILES | {"nmdeploy.pipeline", "importlib.metadata"}),
+        ("models binary-s4d --json", FRAMEWORKS | ON_TERMINALS | FILES | {"nmdeploy.pipeline", "importlib.metadata"}),
         (
             "inspect MODEL",
             FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors", "nmdeploy.pipeline", "importlib.metadata"},

@@ -293,7 +293,20 @@ def test_the_host_holds_the_input_back() -> None:
 
 def state_space(size: int, states: int, bits: int = 24) -> QuantizedStateSpace:
     zero = np.zeros((size, states), np.int64)
-    return QuantizedStateSpace("per-product", bits, 16, 12, 0, 15, 0, zero, zero, zero, zero, zero, zero, 0, 0, 1)
+    codes = dict.fromkeys(("a_re", "a_im", "b_re", "b_im", "c_re", "c_im"), zero)
+    return QuantizedStateSpace(
+        rounding="per-product",
+        state_bits=bits,
+        coefficient_bits=16,
+        frac_a=12,
+        frac_b=0,
+        frac_c=15,
+        frac_d=0,
+        d=0,
+        bias=0,
+        vth=1,
+        **codes,
+    )
 
 
 def with_state_space(**options: Any) -> QuantizedNetwork:

@@ -25,7 +25,7 @@ def test_a_stable_pole_stays_stable(radius: float, angle: float, frac: int) -> N
     a = np.array([[radius * np.exp(1j * angle)]])
     codes, notes = quantize_poles("n", a, frac, LIMIT)
     re, im = int(codes[0, 0].real), int(codes[0, 0].imag)
-    if abs(a[0, 0]) < 1:
+    if np.abs(a)[0, 0] < 1:
         assert re * re + im * im < 1 << (2 * frac)
     assert abs(codes[0, 0] / 2**frac - a[0, 0]) < 2.0 ** (1 - frac)
     naive = np.rint(a.real * 2**frac) ** 2 + np.rint(a.imag * 2**frac) ** 2 >= 1 << (2 * frac)
@@ -96,20 +96,29 @@ def test_y_must_stay_within_32_bits() -> None:
 @pytest.mark.parametrize("reset_action", ["none", "hard", "soft"])
 def test_static_bounds_hold_or_are_refused(reset_action: str) -> None:
     a = np.full((2, 2), 0.9 + 0.1j)
-    neuron = StateSpace(a, 0.5, 1.0 + 0j, [0, 0], 1.0, reset_action=reset_action, r=0.25)
+    neuron = StateSpace(
+        a=a,
+        b=0.5,
+        c=1.0 + 0j,
+        d=[0, 0],
+        v_threshold=1.0,
+        reset_action=reset_action,
+        reset_condition="never" if reset_action == "none" else "any",
+        r=0.25,
+    )
     if reset_action == "soft":
         with pytest.raises(BadOption, match="no static bound"):
             neuron.bounds("n", np.ones(2))
     else:
         assert (neuron.bounds("n", np.ones(2))["x"] >= 1 / (1 - np.abs(a)) - 1e-9).all()
     with pytest.raises(BadOption, match="give calibration data"):
-        StateSpace(a * 1.2, 0.5, 1.0 + 0j, [0, 0], 1.0).bounds("n", np.ones(2))
+        StateSpace(a=a * 1.2, b=0.5, c=1.0 + 0j, d=[0, 0], v_threshold=1.0).bounds("n", np.ones(2))
 
 
 @pytest.mark.parametrize("threshold", [1e6, 1e30, -1e30])
 def test_a_threshold_out_of_reach_is_kept_out_of_reach(threshold: float) -> None:
     """It does not wrap: the neuron never fires, or always, and the export says so."""
-    neuron = StateSpace(np.full((2, 2), 0.9 + 0.1j), 0.5, 1.0 + 0j, [0.5, 0], threshold)
+    neuron = StateSpace(a=np.full((2, 2), 0.9 + 0.1j), b=0.5, c=1.0 + 0j, d=[0.5, 0], v_threshold=threshold)
     drive = Drive(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 5.0)}, 15)
     quantized, notes = neuron.quantize("n", drive, Formats())
     assert isinstance(quantized, QuantizedStateSpace)
@@ -120,7 +129,16 @@ def test_a_threshold_out_of_reach_is_kept_out_of_reach(threshold: float) -> None
 
 @pytest.mark.parametrize("action", ["hard", "soft"])
 def test_a_reset_that_calibration_never_saw_still_fits(action: str) -> None:
-    neuron = StateSpace(np.full((2, 2), 0.9 + 0.1j), 0.5, 1.0 + 0j, [0, 0], 1e3, reset_action=action, r=500.0)
+    neuron = StateSpace(
+        a=np.full((2, 2), 0.9 + 0.1j),
+        b=0.5,
+        c=1.0 + 0j,
+        d=[0, 0],
+        v_threshold=1e3,
+        reset_action=action,
+        reset_condition="any",
+        r=500.0,
+    )
     drive = Drive(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 1e-3)}, 15)
     quantized, _ = neuron.quantize("n", drive, Formats())
     assert isinstance(quantized, QuantizedStateSpace)

@@ -1,0 +1,99 @@
+"""Checks a model's forms against each other and against Lava: one row of `docs/models/checks.json`.
+
+The functions that compare come from the tests: the page shows what the tests assert.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from models_results import CACHE, ROOT, rows, train
+from torch import Tensor
+
+from nmdeploy import pipeline
+from nmdeploy.backends.lava import run_many
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.importers.checkpoint import read_checkpoint
+from nmdeploy.models.checkpoint import load, save
+from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.recording import Recording
+from nmdeploy.samples import Data
+from nmdeploy.systems import system
+from nmdeploy.verification import compare
+
+sys.path.insert(0, str(ROOT / "tests"))
+from systems.agreement import disagreements, gradient_error, live, population_disagreements, values
+
+NETWORKS = 20
+FORMAT = FixedPoint(bits=5, frac=4, signed=False)
+SAMPLES = 128  # of 64 steps and 3 x 64 neurons: more than 10**6 steps of a neuron
+
+
+def check(row: str) -> dict[str, Any]:
+    """Parallel against sequential form on random and trained weights, the float population, gradients, and Lava."""
+    name, options = rows()[row]
+    random = live(name, 3, channels=64, **options)
+    trained = load(train(row)).double().eval()
+    digits = torch.from_numpy(FORMAT.dequantize(np.load(CACHE / f"{row}.npz")["inputs"][:SAMPLES]))
+    return {
+        "parallel": system(name).parallel,
+        "spikes": {
+            "random": _counted(disagreements, random, inputs(0, 160, 53)),
+            "trained": _counted(disagreements, trained, digits),
+            "population": _counted(population_disagreements, trained, digits),
+        },
+        "gradient_error": gradient_error(live(name, 4, **options), inputs(1, 8, 23)),
+        "lava": lava(name, options),
+    }
+
+
+def _counted(count: Callable[..., tuple[int, int]], network: SpikingNetwork, x: Tensor) -> dict[str, int]:
+    different, total = count(network, x)
+    return {"different": different, "compared": total}
+
+
+def inputs(seed: int, samples: int, steps: int) -> Tensor:
+    """Random values for the four inputs of a `live` network."""
+    return values(torch.Generator().manual_seed(seed), samples, steps, 4)
+
+
+def lava(name: str, options: dict[str, Any]) -> dict[str, int]:
+    """Every spike and state of small live networks, quantized, in the reference and in Lava."""
+    runs = []
+    for seed in range(5 * NETWORKS):
+        if len(runs) == NETWORKS:
+            break
+        network, data = deployed(name, seed, options)
+        recording = pipeline.run(network, data, trace="states")
+        if is_live(recording):
+            runs.append((network, data, recording))
+    actual = run_many([(network, data.codes) for network, data, _ in runs])
+    found = [compare(expected, other) for (_, _, expected), other in zip(runs, actual, strict=True)]
+    return {
+        "networks": len(found),
+        "values": sum(each.values_compared for each in found),
+        "different": sum(each.mismatches for each in found),
+    }
+
+
+def is_live(recording: Recording) -> bool:
+    """Whether each layer that spikes sends something, and not always."""
+    sent = [layer.spikes != 0 for layer in recording.layers.values() if layer.spikes is not None]
+    return all(0 < spikes.mean() < 1 for spikes in sent)
+
+
+def deployed(name: str, seed: int, options: dict[str, Any]) -> tuple[QuantizedNetwork, Data]:
+    """A small network, exported through a checkpoint, and its data."""
+    codes = np.asarray(16 * inputs(seed, 2, 40).numpy(), np.int64)
+    data = Data(codes, None, np.full(2, 40))
+    with tempfile.TemporaryDirectory() as folder:
+        save(live(name, seed, **options).float(), Path(folder) / "small.safetensors", input_format=FORMAT)
+        floats = read_checkpoint(Path(folder) / "small.safetensors")
+    return pipeline.quantize(floats, "loihi2", data), data

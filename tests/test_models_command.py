@@ -1,0 +1,68 @@
+"""`nmdeploy models`: what it prints of what is registered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import processes
+import pytest
+from shared import Cli
+
+from nmdeploy.systems import Option, System, systems
+from nmdeploy.systems_text import details, option_line
+
+
+def test_one_line_a_model(cli: Cli) -> None:
+    lines = cli("models").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(systems()) and "binary-s4d" in systems()
+    for line, system in zip(lines, systems().values(), strict=True):
+        assert line.endswith(f"  {system.summary}") and system.summary
+
+
+@pytest.mark.parametrize("name", systems())
+def test_all_that_is_known_about_a_model(cli: Cli, name: str) -> None:
+    system, shown = systems()[name], cli("models", name).stdout
+    assert shown.startswith(f"{name}: {system.summary}\n")
+    sections = [f"\n{title}:\n" for title in ("equation", "options", "source", "chosen", "hardware")]
+    assert [shown.count(section) for section in sections] == [1] * 5
+    for text in (system.equation, system.source, system.chosen, system.hardware):
+        for line in text.strip().splitlines():
+            assert line.rstrip() in shown
+    for option in system.options:
+        assert f"  {option.name} = {option.default}" in shown and option.help in shown
+        assert all(str(choice) in shown for choice in option.choices)
+
+
+def test_json(cli: Cli) -> None:
+    everything = json.loads(cli("models", "--json").stdout)
+    assert [system["name"] for system in everything] == list(systems())
+    one = json.loads(cli("models", "binary-s4d", "--json").stdout)
+    assert one in everything
+    assert {"summary", "equation", "source", "chosen", "hardware", "options", "parallel"} <= set(one)
+    for system in everything:
+        for option in system["options"]:
+            assert {"name", "default", "help", "choices", "least"} == set(option)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_an_unknown_name_ends_in_one_line(more: tuple[str, ...]) -> None:
+    outcome = processes.run("models", "hodgkin-huxley", *more)
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith("Error: model 'hodgkin-huxley' is unknown: choose one of ")
+    assert outcome.stderr.count("\n") == 1 and "binary-s4d" in outcome.stderr
+
+
+def test_options_show_default_choices_and_meaning() -> None:
+    assert option_line(Option("mode", "raw", "what silences", ("raw", "emitted"))) == (
+        "  mode = raw, one of raw, emitted: what silences"
+    )
+    none = System("x", "y", "", "", "", "", "", lambda *_: {}, lambda _: None)  # type: ignore[arg-type, return-value]
+    assert "  none" in list(details(none))
+
+
+def test_completion_of_names() -> None:
+    code = "from nmdeploy.cli import _complete_models as f; print(f(None, None, 'binary'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['binary-s4d']\n"
