@@ -4,7 +4,7 @@ Per block, in float64, with batch normalization k = gamma / sqrt(var + eps), c =
 normalizes:
 
     membrane    k y + c: the system scales what makes y, and adds c to its bias
-    current     k (W h) + c: weights k W, bias c of the dense synapses
+    current     k (W h) + c: weights k W, and a bias c of the population's sums, or where it has none, of the synapses
 
 and with a mixer, behind the spikes s, a gated linear unit: (M s + m)[2h] * sigmoid((M s + m)[2h + 1]).
 """
@@ -143,9 +143,10 @@ class _Graph:
             if kind.normalizes == "current" and config.norm == "batch":
                 weight, bias = scale[:, None] * weight, shift
                 scale, shift = np.ones(config.spikes), np.zeros(config.spikes)
-            trained = Trained(_prefixed(block, "neuron."), scale, shift, config.options, index)
-            self.connect(sources, name, Dense(weight, bias))
-            self.nodes[name] = kind.population(trained)
+            population = kind.population(Trained(_prefixed(block, "neuron."), scale, shift, config.options, index))
+            biased = None if bias is None else population.with_input_bias(bias)
+            self.connect(sources, name, Dense(weight, bias if biased is None else None))
+            self.nodes[name] = biased or population
         for node in (f"{name}.synapse", name):
             _require_finite(self.file, node, self.nodes[node])
         if not kind.mixer:

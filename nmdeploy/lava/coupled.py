@@ -25,6 +25,8 @@ class CoupledMemory:
         Feedthrough with `frac_d` fraction bits.
     bias : array of int, shape (neurons, outputs)
         Added to y, in its units.
+    input_bias : array of int, shape (neurons, inputs)
+        Added to the inputs a.
     frac_a, frac_b, frac_c, frac_d : int
         Fraction bits.
     rounding : {'per-product', 'per-sum'}
@@ -56,6 +58,7 @@ class CoupledMemory:
     state_bits: int = 24
     r: Any = 0
     m: Any = 0
+    input_bias: Any = 0
     registers: ClassVar[tuple[str, ...]] = ("x",)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class CoupledMemory:
             "c": (size, outputs, states),
             "d": (size, outputs, inputs),
             "bias": (size, outputs),
+            "input_bias": (size, inputs),
             "r": (size, states, outputs),
             "m": (size, states, states),
         }

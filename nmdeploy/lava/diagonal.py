@@ -25,6 +25,8 @@ class DiagonalMemory:
         Feedthrough with `frac_d` fraction bits.
     bias : array of int, shape (neurons, outputs)
         Added to y, in its units.
+    input_bias : array of int, shape (neurons, inputs)
+        Added to the inputs a.
     frac_a, frac_b, frac_c, frac_d : int
         Fraction bits.
     rounding : {'per-product', 'per-sum'}
@@ -61,6 +63,7 @@ class DiagonalMemory:
     r_im: Any = 0
     m_re: Any = 0
     m_im: Any = 0
+    input_bias: Any = 0
     registers: ClassVar[tuple[str, ...]] = ("re", "im")
 
     def __post_init__(self) -> None:
@@ -68,7 +71,11 @@ class DiagonalMemory:
             raise ValueError("a_re, b_re, c_re must be (H, states), (H, states, inputs) and (H, outputs, states)")
         check_memory(self)
         (size, states), inputs, outputs = np.shape(self.a_re), np.shape(self.b_re)[2], np.shape(self.c_re)[1]
-        shapes: dict[str, tuple[int, ...]] = {"d": (size, outputs, inputs), "bias": (size, outputs)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "d": (size, outputs, inputs),
+            "bias": (size, outputs),
+            "input_bias": (size, inputs),
+        }
         for part in ("re", "im"):
             shapes |= {f"a_{part}": (size, states), f"b_{part}": (size, states, inputs)}
             shapes |= {f"c_{part}": (size, outputs, states), f"r_{part}": (size, states, outputs)}

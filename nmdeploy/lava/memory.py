@@ -21,6 +21,8 @@ class Memory(Protocol):
         H, N, q and p.
     state_bits : int
         Width of the states.
+    input_bias : array of int, shape (neurons, inputs)
+        Added to the inputs, before they reach `update` and `output`.
     """
 
     registers: ClassVar[tuple[str, ...]]
@@ -44,6 +46,10 @@ class Memory(Protocol):
     @property
     def state_bits(self) -> int:
         """Width of the states."""
+
+    @property
+    def input_bias(self) -> Integers:
+        """(H, q)."""
 
     def update(self, states: States, a: Integers) -> States:
         """Next states for the inputs `a`, (H, q)."""

@@ -125,7 +125,7 @@ class PySpikingModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """One step: memory, membrane, spikes, counter, reset."""
-        a = self.a_in.recv().astype(np.int64).reshape(self.memory.neurons, self.memory.inputs)
+        a = self.a_in.recv().astype(np.int64).reshape(self.memory.neurons, self.memory.inputs) + self.memory.input_bias
         step = own_step(self.time_step, self.proc_params)
         if step == 0:
             for name in (*self.memory.registers, "y", "v", "w", "refractory"):

@@ -274,6 +274,10 @@ class Neuron(Frozen, ABC):
         """Steps by which an output is later than the inputs that it depends on."""
         return 0
 
+    def with_input_bias(self, bias: FloatArray) -> Neuron | None:
+        """The population with `bias` (input_size,) added to its sums by itself, or None where it cannot."""
+        return None
+
     def constant_over(self, arriving: int) -> int:
         """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
         return 1

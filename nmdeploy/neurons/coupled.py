@@ -92,7 +92,8 @@ class CoupledStateSpace(Spiking):
                 "give calibration data (--data)"
             )
         h, n, q, _ = self.dims
-        arriving = (np.abs(self.b) * a_max.reshape(h, 1, q)).sum(-1)
+        most_in = a_max.reshape(h, 1, q) + np.abs(self.input_bias)[:, None]
+        arriving = (np.abs(self.b) * most_in).sum(-1)
         # abs(x) <= abs(A) abs(x) + abs(B) a_max, and what a reset sets may be added to each
         floor = np.abs(self.r[..., 0]) if self.reset_action == "hard" else 0.0
         most = np.linalg.solve(np.eye(n) - size, (arriving + floor)[..., None])[..., 0]

@@ -79,9 +79,8 @@ class QuantizedCoupledStateSpace(QuantizedSpiking):
         return (x,), [clipped]
 
     def prove(self, name: str, a_max: IntArray) -> None:
-        h, _, q, _ = self.dims
         a, b, c, d = (np.abs(getattr(self, code).astype(object)) for code in self.coefficients)
-        arriving = a_max.astype(object).reshape(h, 1, q)
+        arriving = self.arriving_max(name, a_max)
         inner = a.sum(-1) * self.limit + ((b * arriving).sum(-1) << max(0, self.frac_a - self.frac_b))
         outer = c.sum(-1) * self.limit + ((d * arriving).sum(-1) << max(0, self.frac_c - self.frac_d))
         self.prove_common(name, inner.max(initial=0), outer)

@@ -15,7 +15,7 @@ Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.pro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -204,6 +204,11 @@ class LIF(Neuron):
     def size(self) -> int:
         return self.alpha.size
 
+    @property
+    def row_gain(self) -> bool:  # type: ignore[override]
+        """Where thresholds differ anyway, each neuron's weights may have a scale of their own."""
+        return bool(np.ptp(self.v_threshold) > 0)
+
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         zero = np.zeros((samples, self.size), dtype)
         return {"u": zero, "v": zero, "y": zero, "refractory": np.zeros((samples, self.size), np.int64)}
@@ -230,6 +235,10 @@ class LIF(Neuron):
         u = a_max / (1 - self.alpha)
         drift = (u + np.abs(self.bias)) / (1 - self.beta)
         return {"u": u, "y": np.maximum(drift, np.abs(self.v_threshold))}
+
+    def with_input_bias(self, bias: FloatArray) -> Neuron | None:
+        # Without synaptic filter, what enters u enters v in the same step.
+        return None if self.alpha.any() else replace(self, bias=self.bias + bias)
 
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +35,8 @@ class Spiking(Neuron):
     Parameters
     ----------
     d : (H, p, q);  v_threshold, bias : (H, p)
+    input_bias : (H, q)
+        Added to the synaptic sums.
     soma, rectify, adaptation : bool
     leak, adaptation_leak, adaptation_jump : (H, p)
     spike : {"binary", "ternary", "graded", "stochastic", "phase"}
@@ -56,6 +58,7 @@ class Spiking(Neuron):
     d: FloatArray
     v_threshold: FloatArray
     bias: FloatArray = 0.0  # type: ignore[assignment]
+    input_bias: FloatArray = 0.0  # type: ignore[assignment]
     soma: bool = False
     leak: FloatArray = 0.0  # type: ignore[assignment]
     rectify: bool = False
@@ -122,6 +125,7 @@ class Spiking(Neuron):
         for name in PER_OUTPUT:
             value = np.asarray(getattr(self, name))
             self._freeze(name, value[:, None] if value.ndim == 1 else value, np.float64, (h, p))
+        self._freeze("input_bias", self.input_bias, np.float64, (h, q))
         self._freeze("reset_magnitude", self.reset_magnitude, np.float64, (h, p if self.soma else n))
         require_meaning(self)
         for step in ([self.graded_step] if self.spike == "graded" else []) + self._thresholds_counted():
@@ -157,7 +161,7 @@ class Spiking(Neuron):
 
     def step(self, state: FloatState, a: Array, now: Moment) -> tuple[FloatState, Array]:
         counter, before, kind = state["refractory"], state["x"], a.dtype.type
-        a = a.reshape(len(a), self.size, self.inputs)
+        a = a.reshape(len(a), self.size, self.inputs) + self.input_bias.astype(kind)
         silent = counter > 0
         held = silent & (self.refractory_mode == "hold")
         peak = np.where(held, before, self._update(before, a))
@@ -244,6 +248,9 @@ class Spiking(Neuron):
     @abstractmethod
     def unit(self) -> Array:
         """(H, N) or (H, 1): what each state is divided by, so that its input enters with a coefficient of up to 1."""
+
+    def with_input_bias(self, bias: FloatArray) -> Spiking:
+        return replace(self, input_bias=self.input_bias + np.reshape(bias, (self.size, self.inputs)))
 
     def membrane(self, state: FloatState) -> FloatArray:
         y = state["y"]

@@ -48,6 +48,8 @@ class QuantizedSpiking(QuantizedNeuron):
     frac_a, frac_b, frac_c, frac_d : int
         Fraction bits of the coefficients.
     d : (H, p, q) int
+    input_bias : (H, q) int
+        Added to the synaptic sums.
     bias, vth : (H, p) int, in units of y
     soma, rectify, adaptation : bool
         Whether the membrane is a soma (leak) that integrates y, or max(y, 0), and whether its threshold adapts.
@@ -79,6 +81,7 @@ class QuantizedSpiking(QuantizedNeuron):
     d: IntArray
     bias: IntArray
     vth: IntArray
+    input_bias: IntArray = 0  # type: ignore[assignment]
     soma: bool = False
     leak: IntArray = 0  # type: ignore[assignment]
     rectify: bool = False
@@ -188,6 +191,7 @@ class QuantizedSpiking(QuantizedNeuron):
             value = np.asarray(getattr(self, name))
             self._freeze(name, value[:, None] if value.ndim == 1 else value, np.int64, (h, p))
         self._freeze("frac_x", self.frac_x, np.int64, (h, n))
+        self._freeze("input_bias", self.input_bias, np.int64, (h, q))
         self._freeze("reset_magnitude", self.reset_magnitude, np.int64, (h, p if self.soma else n))
         self._freeze("gain", self.gain, np.float64, (h * q,))
 
@@ -221,6 +225,7 @@ class QuantizedSpiking(QuantizedNeuron):
         self._within("modulo_exp", 0, 30, "0 to 30: lower the scale of y")
         self._within("vth", 0 if self.spike in ONE_SIDED else -wide, wide, "0 (or 32 bits): choose a threshold >= 0")
         self._within("bias", -wide, wide, "32 bits: lower the scale of y")
+        self._within("input_bias", -wide, wide, "32 bits: lower the weight exponents")
         for name in (*self.reset_factors, "soma_m"):
             self._within(name, -wide, wide, "32 bits: lower the reset's factors")
 
@@ -252,7 +257,7 @@ class QuantizedSpiking(QuantizedNeuron):
 
     def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
         before, (counter, _, *inner) = registers
-        a = a.reshape(len(a), self.size, self.inputs)
+        a = a.reshape(len(a), self.size, self.inputs) + self.input_bias
         silent = counter != 0
         held = silent & (self.refractory_mode == "hold")
         block, y, flags = self.remember(before, a, held)
@@ -340,6 +345,17 @@ class QuantizedSpiking(QuantizedNeuron):
                 f"node {name!r}: y can reach {y}, limit 2**31: lower --coefficient-bits or --state-bits"
             )
 
+    def arriving_max(self, name: str, a_max: IntArray) -> Any:
+        """(H, 1, q) unbounded integers: the largest magnitude that enters; `OverflowPossible` from 2**31 on."""
+        h, _, q, _ = self.dims
+        most = a_max.astype(object).reshape(h, 1, q) + np.abs(self.input_bias.astype(object))[:, None]
+        if most.max(initial=0) >= 1 << 31:
+            raise OverflowPossible(
+                f"node {name!r}: a synaptic sum with its bias can reach {int(most.max())}, limit 2**31: lower the "
+                "weight exponent"
+            )
+        return most
+
     def _largest(self, *names: str) -> int:
         return max(int(np.abs(getattr(self, name)).max(initial=0)) for name in names)
 
@@ -353,7 +369,8 @@ class QuantizedSpiking(QuantizedNeuron):
         _, _, q, p = self.dims
         soma = self.soma * (self.state_bits + 13) + self.adaptation * (2 * self.state_bits + 13)
         reset = self.state_bits if self.soma and self.reset_action not in ("none", "modulo") else 0
-        return p * (q * self.coefficient_bits + 2 * 24 + soma + reset)
+        arriving = q * self.state_bits * bool(self.input_bias.any())
+        return arriving + p * (q * self.coefficient_bits + 2 * 24 + soma + reset)
 
 
 def summed(lanes: Any) -> Any:

@@ -44,6 +44,7 @@ class Plan:
     c: Array
     d: FloatArray
     input_gain: FloatArray
+    input_bias: FloatArray
 
     @property
     def limit(self) -> int:
@@ -72,9 +73,10 @@ def plan(n: Spiking, drive: Drive, formats: Formats, enters: Array, leaves: Arra
     gains = drive.gain.reshape(n.size, n.inputs)
     gain = gains.max(1)[:, None]
     frac_x = state_scales(drive, formats, gain, reset, shared)
-    frac_in = min(
-        max(drive.frac, int(frac_x.max()) - (bits - 2)), drive.frac_max, int(frac_x.min()) + formats.coefficient_frac
-    )
+    least, most = int(frac_x.max()) - (bits - 2), int(frac_x.min()) + formats.coefficient_frac
+    input_bias = n.input_bias * gains
+    room = power_below(1 << 29, float(np.abs(input_bias).max(initial=0.0)), default=most)
+    frac_in = min(max(drive.frac, least), drive.frac_max, most, room)
     b = np.ldexp(1.0, frac_x - frac_in)[..., None] * enters * (gain / gains)[:, None]
     frac_b = _input_frac(b, enters, frac_in - frac_x, formats, limit)
     c = np.ldexp(1.0, -frac_x)[:, None] * leaves / gain[..., None]
@@ -94,6 +96,7 @@ def plan(n: Spiking, drive: Drive, formats: Formats, enters: Array, leaves: Arra
         c=c * np.ldexp(1.0, frac_c + frac_y)[..., None],
         d=np.ldexp(d, frac_d + frac_y[..., None]),
         input_gain=drive.gain,
+        input_bias=np.ldexp(input_bias, frac_in),
     )
 
 
@@ -182,6 +185,7 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
         "coefficient_bits": s.formats.coefficient_bits,
         **{key: getattr(s, key) for key in ("frac_a", "frac_b", "frac_c", "frac_d", "frac_in", "frac_x", "frac_y")},
         "gain": s.input_gain,
+        "input_bias": codes(s.input_bias),
         "d": codes(s.d),
         "bias": codes(n.bias * unit_y),
         "vth": codes(np.clip(n.v_threshold * unit_y, -NEVER, NEVER)),

@@ -118,11 +118,6 @@ def reset_modulo(v: Any, acts: Any, exponent: Any) -> Any:
     return select(acts, v & ((1 << exponent) - 1), v)
 
 
-def feed_back(r: Any, f: Any) -> Any:
-    """One output's share of the feedback; the caller sums over the outputs."""
-    return r * f
-
-
 def scaled(m: Any, x: Any) -> Any:
     """One product of the reset's matrix."""
     return rz(m * x, FACTOR_FRAC)

@@ -99,7 +99,8 @@ class StateSpace(Spiking):
             )
         unit = np.abs(self.unit())
         floor = np.abs(self.r[..., 0]) / unit if self.reset_action == "hard" else 0.0
-        arriving = (np.abs(self.b) * a_max.reshape(self.size, 1, self.inputs)).sum(-1) / unit
+        most = a_max.reshape(self.size, 1, self.inputs) + np.abs(self.input_bias)[:, None]
+        arriving = (np.abs(self.b) * most).sum(-1) / unit
         return {"x": np.maximum(arriving / (1 - np.abs(self.a)), floor)}
 
     def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:

@@ -83,8 +83,8 @@ def parse(path: Path, text: Any) -> dict[str, Any]:
         raise BadFile(f"{path}: holds no nmdeploy JSON at {DATASET}: export it again") from None
     if found != (FORMAT, VERSION):
         raise BadFile(
-            f"{path}: holds {found[0]!r} version {found[1]!r}, this nmdeploy reads version {VERSION}: export it again, or "
-            "update nmdeploy"
+            f"{path}: holds {found[0]!r} version {found[1]!r}, this nmdeploy reads version {VERSION}: export it "
+            "again, or update nmdeploy"
         )
     if not whole:
         raise BadFile(f"{path}: its JSON lacks one of {', '.join(CONTENT)}: export it again")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray
 from nmdeploy.nir_io.primitives import NO_LEAK, Primitives, exact
 
@@ -99,7 +100,19 @@ def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> F
     builder = _ends(graph, name, n)
     for state in range(n.states):
         _add_complex(builder, state)
-    return None
+    return _input_bias(name, n, into_synapse)
+
+
+def _input_bias(name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+    """The bias that the synapse is to carry."""
+    bias = getattr(n, "input_bias", np.zeros(1))
+    if not bias.any():
+        return None
+    if not into_synapse:
+        raise UnsupportedParameter(
+            f"node {name!r}: its input bias needs dense synapses to stand in a NIR file: connect it through one"
+        )
+    return np.asarray(np.ldexp(bias.astype(np.float64), -n.frac_in).ravel())
 
 
 def _add_complex(builder: _Builder, state: int) -> None:
@@ -140,7 +153,7 @@ def _add_dense(graph: Primitives, name: str, n: Any, into_synapse: bool) -> Floa
         if values.any():
             builder.couple(f"x{source}", f"x{target}", values)
     _add_ways(builder, list(_dense_ways(n)), needed=True)
-    return None
+    return _input_bias(name, n, into_synapse)
 
 
 def _dense_ways(n: Any) -> Iterator[tuple[str, FloatArray, FloatArray]]:

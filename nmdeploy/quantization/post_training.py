@@ -135,11 +135,18 @@ def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArr
     size = neuron.input_size
     if neuron.unit_gain or not incoming:
         return np.ones(size)
-    rows = np.max([synapse.row_magnitudes() for synapse in incoming], axis=0)
+    rows = np.max([_row_magnitudes(synapse) for synapse in incoming], axis=0)
     peak = rows if neuron.row_gain else np.full(size, rows.max(initial=0.0))
     peak = np.where(peak > 0, peak, 1.0)
     top = (1 << (formats.weight_bits - 1)) - 1 or 1
     return np.asarray(top / np.exp2(np.ceil(np.log2(top))) / peak)
+
+
+def _row_magnitudes(synapse: Synapse) -> FloatArray:
+    """The largest weight of each row, or a quarter of its bias: biases share one scale, their codes must stay fine."""
+    bias = getattr(synapse, "bias", None)
+    rows = synapse.row_magnitudes()
+    return rows if bias is None else np.maximum(rows, np.abs(bias) / 4)
 
 
 def _sent(network: Network, name: str, extremes: Extremes) -> tuple[float, int]:

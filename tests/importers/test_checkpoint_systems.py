@@ -125,14 +125,14 @@ def test_the_membrane_s_normalization_goes_to_the_system(tmp_path: Path) -> None
     ]
 
 
-def test_the_current_s_normalization_goes_to_the_synapses(tmp_path: Path) -> None:
+def test_the_current_s_normalization_goes_to_the_weights_and_the_input_bias(tmp_path: Path) -> None:
     network, held = loaded(tmp_path, config("current", options={"inputs": 2, "outputs": 3}))
     for block, trained in enumerate(SEEN):
         k, c = folded(held, block)
         assert k.shape == (8,)
         synapse = dense(network, f"block{block}.synapse")
         assert np.array_equal(synapse.weight, k[:, None] * held[f"blocks.{block}.synapse.weight"])
-        assert synapse.bias is not None and np.array_equal(synapse.bias, c)
+        assert synapse.bias is None and np.array_equal(biases(network, f"block{block}"), c)
         assert np.array_equal(trained.scale, np.ones(12)) and not trained.shift.any()
 
 
@@ -176,7 +176,7 @@ def test_the_identity_of_a_later_block_takes_the_current_s_normalization(
     network, held = loaded(tmp_path, config("mixed"))
     k, c = folded(held, 1)
     synapse = dense(network, "block1.synapse")
-    assert synapse.bias is not None and np.array_equal(synapse.bias, c)
+    assert synapse.bias is None and np.array_equal(biases(network, "block1"), c)
     assert np.array_equal(synapse.weight, np.diag(k))
 
 
@@ -219,7 +219,15 @@ def test_residual_paths_share_a_synapse_where_they_share_a_format(
         assert np.array_equal(dense(network, f"readout.{name}").weight, held["readout.weight"])
 
 
-def test_only_one_of_several_synapses_has_the_bias(tmp_path: Path) -> None:
+def biases(network: Network, name: str) -> Any:
+    population = network.populations[name]
+    assert isinstance(population, StateSpace)
+    return population.input_bias.ravel()
+
+
+def test_only_one_of_several_synapses_has_the_bias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # of a population that cannot take it over
+    monkeypatch.setattr(StateSpace, "with_input_bias", lambda self, bias: None)
     network, held = loaded(tmp_path, config("current", inputs=4, residual=True))
     assert dense(network, "block1.synapse").bias is not None
     assert dense(network, "block1.input_synapse").bias is None
