@@ -150,7 +150,7 @@ class Mechanisms:
         if self.reset_action == "hard":
             return np.asarray(self.soma_r)
         if self.reset_action == "modulo":
-            return np.asarray(v & ((np.int64(1) << self.modulo_exp) - 1))
+            return np.asarray(((v - 1) & ((np.int64(1) << self.modulo_exp) - 1)) + 1)
         if self.reset_action in ("scale", "linear"):
             v = rz(self.soma_m * v, FACTOR_BITS)
         if self.reset_action in ("soft", "linear"):

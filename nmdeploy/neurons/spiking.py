@@ -50,7 +50,8 @@ class Spiking(Neuron):
     reset_condition : {"never", "any", "each", "magnitude", "every"};  reset_period : int
     reset_magnitude : (H, N), or (H, p) with a soma
     reset_action : {"none", "hard", "soft", "scale", "linear", "modulo"}
-        Nothing; set to r; subtract r f; m x; m x - r f; remove every whole v_threshold (a power of two) of the soma.
+        Nothing; set to r; subtract r f; m x; m x - r f; remove whole v_thresholds (a power of
+        two) down to the last one that the soma exceeds or meets.
     soma_r, soma_m : (H, p)
         r and m of a soma.
     """
@@ -232,7 +233,7 @@ class Spiking(Neuron):
         kind = v.dtype
         amount, factor, theta = (a.astype(kind) for a in (self.soma_r, self.soma_m, self.v_threshold))
         if self.reset_action == "modulo":
-            return np.where(acts, v - theta * np.floor(v / theta), v)
+            return np.where(acts, v - theta * (np.ceil(v / theta) - 1), v)
         after = {"hard": amount, "soft": v - amount * f, "scale": factor * v, "linear": factor * v - amount * f}
         return np.where(acts, after[self.reset_action], v)
 

@@ -114,8 +114,8 @@ def reset_hard(x: Any, acts: Any, target: Any) -> Any:
 
 
 def reset_modulo(v: Any, acts: Any, exponent: Any) -> Any:
-    """Remove every whole threshold ``2**exponent``."""
-    return select(acts, v & ((1 << exponent) - 1), v)
+    """Remove whole thresholds ``2**exponent`` down to the last one that v exceeds or meets: v > 0 stays above 0."""
+    return select(acts, ((v - 1) & ((1 << exponent) - 1)) + 1, v)
 
 
 def scaled(m: Any, x: Any) -> Any:

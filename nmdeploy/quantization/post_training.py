@@ -143,10 +143,10 @@ def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArr
 
 
 def _row_magnitudes(synapse: Synapse) -> FloatArray:
-    """The largest weight of each row, or a quarter of its bias: biases share one scale, their codes must stay fine."""
+    """The largest weight or bias of each row: the biases of all rows share one scale, which must stay fine for each."""
     bias = getattr(synapse, "bias", None)
     rows = synapse.row_magnitudes()
-    return rows if bias is None else np.maximum(rows, np.abs(bias) / 4)
+    return rows if bias is None else np.maximum(rows, np.abs(bias))
 
 
 def _sent(network: Network, name: str, extremes: Extremes) -> tuple[float, int]:

@@ -113,11 +113,16 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
             f"population {name!r} ({neuron.kind}): --window-input scaled takes diagonal memories without reset or hold "
             "and readouts: choose exact"
         )
+    if np.any(getattr(neuron, "input_bias", 0.0)):
+        raise UnsupportedParameter(
+            f"population {name!r}: its input bias arrives in every step, --window-input scaled would scale it: move it "
+            "into the bias of the neuron's y, or choose exact"
+        )
     for edge in network.sources[name]:
         if getattr(network.nodes[edge.source], "bias", None) is not None:
             raise UnsupportedParameter(
                 f"synapse {edge.source!r}: its bias arrives in every step, --window-input scaled would scale it: "
-                "move it into the neuron's bias, or choose exact"
+                "move it into the bias of the neuron's y, or choose exact"
             )
     factors = _finite(name, window_factors(neuron.a, steps))
     return float(np.abs(factors).max()), {name: replace(neuron, b=neuron.b * factors[..., None])}
