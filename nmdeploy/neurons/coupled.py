@@ -79,6 +79,9 @@ class CoupledStateSpace(Spiking):
         }
         return np.where(acts, after[self.reset_action], x).astype(x.dtype)
 
+    def grows(self) -> Array:
+        return np.asarray(_radius(self.a)[:, None] > 1 + 1e-9)
+
     def unit(self) -> Array:
         """The largest B of each neuron (H, 1), 1 where all are 0: A couples the states, so that they share one unit."""
         largest = np.abs(self.b).max((1, 2))[:, None]

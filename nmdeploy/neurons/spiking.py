@@ -247,6 +247,10 @@ class Spiking(Neuron):
         return found
 
     @abstractmethod
+    def grows(self) -> Array:
+        """(H, N) or (H, 1): whether a state grows without input."""
+
+    @abstractmethod
     def unit(self) -> Array:
         """(H, N) or (H, 1): what each state is divided by, so that its input enters with a coefficient of up to 1."""
 

@@ -71,8 +71,9 @@ def plan(n: Spiking, drive: Drive, formats: Formats, enters: Array, leaves: Arra
     """
     bits, limit = formats.coefficient_bits, (1 << (formats.coefficient_bits - 1)) - 1
     gains = drive.gain.reshape(n.size, n.inputs)
-    gain = gains.max(1)[:, None]
-    frac_x = state_scales(drive, formats, gain, reset, shared)
+    # the smallest, so that no input's share of B exceeds 1
+    gain = gains.min(1)[:, None]
+    frac_x = state_scales(drive, formats, gain, reset, shared, n.grows())
     least, most = int(frac_x.max()) - (bits - 2), int(frac_x.min()) + formats.coefficient_frac
     input_bias = n.input_bias * gains
     room = power_below(1 << 29, float(np.abs(input_bias).max(initial=0.0)), default=most)
@@ -106,15 +107,20 @@ def codes(values: FloatArray) -> IntArray:
     return np.rint(np.clip(values, -(2.0**62), 2.0**62)).astype(np.int64)
 
 
-def state_scales(drive: Drive, formats: Formats, gain: FloatArray, reset: Any, shared: bool) -> IntArray:
+def state_scales(
+    drive: Drive, formats: Formats, gain: FloatArray, reset: Any, shared: bool, grows: Any = False
+) -> IntArray:
     """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
 
-    What a reset sets or subtracts counts as a magnitude, whether or not a spike occurred in the calibration.
+    What a reset sets or subtracts counts as a magnitude, whether or not a spike occurred in the calibration. A state
+    that `grows` by itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
     """
+    half = (1 << (formats.state_bits - 2)) - 1
     extent = np.maximum(drive.extremes["x"], reset) * gain
+    extent = np.where(grows, np.minimum(extent, np.ldexp(half, -drive.frac)), extent)
     extent = np.broadcast_to(extent.max(1, keepdims=True), extent.shape) if shared else extent
     peak = np.maximum(extent, np.ldexp(1.0, -drive.frac))
-    frac = np.floor(np.log2(((1 << (formats.state_bits - 2)) - 1) / peak)).astype(np.int64)
+    frac = np.floor(np.log2(half / peak)).astype(np.int64)
     return np.asarray(np.minimum(frac, min(int(frac.min()), drive.frac_max) + formats.coefficient_bits - 2))
 
 

@@ -82,6 +82,9 @@ class StateSpace(Spiking):
         after = {"hard": self.r[..., 0], "soft": x - back, "scale": self.m * x, "linear": self.m * x - back}
         return np.where(acts, after[self.reset_action], x).astype(x.dtype)
 
+    def grows(self) -> Array:
+        return np.asarray(np.abs(self.a) > 1)
+
     def unit(self) -> Array:
         """The largest B of each state, 1 where all are 0: quantized as x / unit, the input enters by a shift.
 

@@ -114,7 +114,7 @@ def dh_lif(p: dict[str, Array], m: dict[str, Array], a: Array) -> Array:
 @per_step
 def counting(p: dict[str, Array], m: dict[str, Array], y: Array) -> Array:
     v = m.get("v", 0) + np.maximum(y, 0)
-    m["v"] = v - np.floor(v)
+    m["v"] = v - np.maximum(np.ceil(v) - 1, 0)
     return v > 1
 
 

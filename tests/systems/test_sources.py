@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ import torch
 from figures import Figures
 from systems.agreement import live, values
 
+from nmdeploy.errors import BadOption
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.importers.checkpoint import read_checkpoint
 from nmdeploy.models import create
+from nmdeploy.models.checkpoint import load, save
 from nmdeploy.models.fixed_refractory import SENT, difference_rates, sent_linear
 from nmdeploy.models.predicted import fit, spike_disagreement
 from nmdeploy.models.spiking_network import SpikingNetwork
@@ -91,34 +96,65 @@ def test_counting_equals_a_soft_reset_only_below_the_threshold() -> None:
 def test_the_deployed_count_is_the_same_neuron() -> None:
     modulo = {"soma": True, "rectify": True, "leak": 1.0, "reset_condition": "each", "reset_action": "modulo"}
     population: Any = StateSpace(a=[[0j]], b=[[1]], c=[[1]], d=[0.0], v_threshold=1.0, **modulo)
-    large, spikes, state = [0.4, 2.3, 0.1, 0.2, 0.6], [], population.start(1)
-    for step, a in enumerate(large):
-        state, s = population.step(state, np.array([[a]]), Moment(step, 5))
-        spikes.append(int(s[0, 0]))
-    assert spikes == counted(large)
+    # the second meets whole thresholds exactly, where H(0) = 0 leaves one
+    for large in ([0.4, 2.3, 0.1, 0.2, 0.6], [2.0, 0.25, 0.5, 1.0, 0.25]):
+        spikes, state = [], population.start(1)
+        for step, a in enumerate(large):
+            state, s = population.step(state, np.array([[a]]), Moment(step, 5))
+            spikes.append(int(s[0, 0]))
+        assert spikes == counted(large)
+    assert spikes == [1, 1, 0, 1, 0]
 
 
-def squared_error(network: SpikingNetwork, x: torch.Tensor) -> float:
-    """Of the first block's predicted membrane."""
+def squared_errors(network: SpikingNetwork, x: torch.Tensor) -> tuple[float, float]:
+    """Of the first block's membrane: predicted, and taken to be its own input."""
     block: Any = network.blocks[0]
     with torch.no_grad():
         y = block.normalize(block.neuron.outputs(block.synapse(x)))
-        return float((block.neuron.predictor(y) - block.neuron.before_reset(y)).square().mean())
+        predicted, exact = block.neuron.predictor(y), block.neuron.before_reset(y)
+        return float((predicted - exact).square().mean()), float((y - exact).square().mean())
 
 
 @pytest.mark.parametrize("name", ["spike-ssm", "spiking-ssm"])
 def test_the_predicted_membrane_is_approximate(name: str, figures: Figures) -> None:
-    network = live(name, 7, channels=32, approximation="predicted")
+    network = predicting(live(name, 7, channels=32))
     x = values(torch.Generator().manual_seed(7), 32, 64, 4)
-    before = squared_error(network, x)
     fit(network, x)
-    assert squared_error(network, x) < 0.5 * before
+    predicted, taken = squared_errors(network, x)
+    assert predicted < 0.5 * taken
     rates = spike_disagreement(network, values(torch.Generator().manual_seed(8), 32, 64, 4))
     figures(
         f"{name}: predicted spikes that differ from the recurrence, by block: {', '.join(f'{r:.3f}' for r in rates)}"
     )
     assert all(0 < rate < 0.2 for rate in rates)
     assert "predictor.weight" in system(name).shapes(32, 4, network.options)
+
+
+def predicting(exact: SpikingNetwork) -> SpikingNetwork:
+    """The same network with the approximation, not fitted."""
+    network = create(exact.name, **exact.sizes, approximation="predicted").double().eval()
+    missing, unexpected = network.load_state_dict(exact.state_dict(), strict=False)
+    assert unexpected == [] and all("predictor" in key for key in missing)
+    return network
+
+
+@pytest.mark.parametrize("name", ["spike-ssm", "spiking-ssm"])
+def test_a_prediction_runs_once_it_is_fitted_and_a_checkpoint_knows(name: str, tmp_path: Path) -> None:
+    exact = live(name, 7)
+    network, x = predicting(exact), values(torch.Generator().manual_seed(7), 32, 64, 4)
+    for file in ("unfitted.safetensors", "unfitted.pt"):
+        save(network, tmp_path / file, input_format=FixedPoint(5, 4, signed=False))
+        for unfitted in (network, load(tmp_path / file).double().eval()):
+            with pytest.raises(BadOption, match=r"^approximation = 'predicted': .*nmdeploy\.models\.predicted\.fit"):
+                unfitted(x)
+    fit(network, x)
+    save(network, tmp_path / "fitted.safetensors", input_format=FixedPoint(5, 4, signed=False))
+    logits = network(x)[0]
+    assert not torch.equal(logits, exact(x)[0])
+    torch.testing.assert_close(load(tmp_path / "fitted.safetensors").double().eval()(x)[0], logits)
+    # deployed is the recurrence, fitted or not
+    save(exact, tmp_path / "exact.safetensors", input_format=FixedPoint(5, 4, signed=False))
+    assert str(read_checkpoint(tmp_path / "fitted.safetensors")) == str(read_checkpoint(tmp_path / "exact.safetensors"))
 
 
 def test_the_membrane_that_the_prediction_is_fitted_to_is_that_of_the_recurrence() -> None:
