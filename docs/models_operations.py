@@ -1,11 +1,13 @@
 """What a step of a quantized population costs, counted from its coefficients: `docs/models/*.md` show it.
 
-A coefficient of 0 costs nothing, a power of two a shift, any other a multiplication. Each product is added; so is each
-bias, reset or jump that is not 0.
+A coefficient of 0 costs nothing, a power of two a shift, any other a multiplication. A sum of n terms that are not 0
+costs n - 1 additions; what a reset subtracts is one of them in every step. Comparisons are those with thresholds and
+with 0; roundings and saturations are not counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,41 +21,93 @@ PRODUCTS: dict[str, dict[str, int]] = {
     "windowed_state_space": DIAGONAL,
     "lif": {},
 }
-SUMMANDS = ("bias", "bias_mant", "r", "r_re", "r_im", "soma_r", "adaptation_jump")
-SIGNED = ("ternary", "graded")
+COMPARED = {"ternary": 2, "phase": 3}
+HASHES = 3  # of random16, for each output
 
 
 def step_operations(neuron: Any) -> dict[str, float]:
     """Operations a neuron and step, means over the population, and bits of parameters and states a neuron."""
-    used = PRODUCTS[neuron.kind]
-    codes = [np.asarray(getattr(neuron, name)) for name, times in used.items() for _ in range(times)]
-    if neuron.kind == "windowed_state_space":
-        codes.append(neuron.kernel[:, :1])  # one of its entries a step
+    stochastic = getattr(neuron, "spike", "binary") == "stochastic"
+    codes = [np.asarray(getattr(neuron, name)) for name, times in PRODUCTS[neuron.kind].items() for _ in range(times)]
+    if stochastic:
+        codes.append(neuron.vth)
     if neuron.kind == "lif":
         codes += [4095 - neuron.du, 4096 - neuron.dv, np.full(neuron.size, 64)]
-    nonzero = sum(int(np.count_nonzero(code)) for code in codes)
-    shifts = sum(int(np.count_nonzero(_power_of_two(code))) for code in codes)
-    held = [np.asarray(getattr(neuron, name)) for name in SUMMANDS if hasattr(neuron, name)]
-    summed = sum(int(np.count_nonzero(value)) for value in held) + neuron.size * (neuron.kind == "lif")  # u into v
+    nonzero, shifts = (float(sum(map(count, codes))) for count in (np.count_nonzero, _powers_of_two))
+    additions = float(sum(np.maximum(terms - 1, 0).sum() for terms in _sums(neuron)))
+    if neuron.kind == "windowed_state_space":  # one entry of the kernel a step
+        nonzero += np.count_nonzero(neuron.kernel) / neuron.window
+        shifts += _powers_of_two(neuron.kernel) / neuron.window
+        additions += np.maximum(_some(neuron.kernel).sum(-1) - 1, 0).sum() / neuron.window
     counts = {
         "multiplications": nonzero - shifts,
         "shifts": shifts,
-        "additions": nonzero + summed,
+        "additions": additions,
         "comparisons": _comparisons(neuron),
+        "hashes": HASHES * neuron.output_size * stochastic,
         "bits": neuron.footprint_bits,
     }
-    return {name: count / neuron.size for name, count in counts.items()}
+    return {name: float(count / neuron.size) for name, count in counts.items()}
 
 
-def _power_of_two(codes: Any) -> Any:
+def _some(codes: Any) -> Any:
+    return (np.asarray(codes) != 0).astype(np.int64)
+
+
+def _powers_of_two(codes: Any) -> int:
     magnitude = np.abs(codes).astype(np.int64)
-    return (magnitude > 0) & (magnitude & (magnitude - 1) == 0)
+    return int(np.count_nonzero((magnitude > 0) & (magnitude & (magnitude - 1) == 0)))
 
 
-def _comparisons(neuron: Any) -> float:
-    """Against thresholds: once a window, both signs of a signed spike, every register of a reset by magnitude."""
-    if neuron.kind == "windowed_state_space":
-        return float(neuron.size) / float(neuron.window)
-    each = 2 if getattr(neuron, "spike", "binary") in SIGNED else 1
-    by_magnitude = getattr(neuron, "reset_condition", "never") == "magnitude"
-    return float(each * neuron.output_size + (2 * np.size(neuron.reset_magnitude) if by_magnitude else 0))
+def _sums(n: Any) -> Iterator[Any]:
+    """How many terms the sums of a step have, kind by kind."""
+    if n.kind == "lif":
+        yield _some(4095 - n.du) + 1
+        yield _some(4096 - n.dv) + 1 + _some(n.bias_mant)
+        return
+    if n.kind == "coupled_state_space":
+        yield _some(n.a).sum(-1) + _some(n.b).sum(-1)
+        read = _some(n.c).sum(-1)
+    else:
+        turned = _some(n.a_re) + _some(n.a_im)
+        yield turned + _some(n.b_re).sum(-1)
+        yield turned + _some(n.b_im).sum(-1)
+        read = _some(n.c_re).sum(-1) + _some(n.c_im).sum(-1)
+    yield read + _some(n.d).sum(-1) + _some(n.bias)
+    if n.kind != "windowed_state_space":
+        yield 1 + _some(n.input_bias)
+        yield from _mechanism_sums(n)
+
+
+def _mechanism_sums(n: Any) -> Iterator[Any]:
+    """Of soma, adaptation and reset; a term that is there in any case is the 1."""
+    if n.soma:
+        yield 1 + _some(n.leak)
+    if n.adaptation:
+        yield np.full(n.output_size, 2)  # v - w
+        yield _some(n.adaptation_leak) + _some(n.adaptation_jump)
+    if n.reset_action == "modulo":
+        yield np.full((n.output_size, 2), 2)  # - 1 before the mask, + 1 behind it
+    elif n.reset_action in ("soft", "linear"):
+        yield from _reset_sums(n, n.reset_action == "linear")
+
+
+def _reset_sums(n: Any, linear: bool) -> Iterator[Any]:
+    if n.soma:
+        yield (_some(n.soma_m) if linear else 1) + _some(n.soma_r)
+    elif n.kind == "coupled_state_space":
+        yield (_some(n.m).sum(-1) if linear else 1) + _some(n.r).sum(-1)
+    else:
+        kept = _some(n.m_re) + _some(n.m_im) if linear else 1
+        yield from (kept + _some(codes).sum(-1) for codes in (n.r_re, n.r_im))
+
+
+def _comparisons(n: Any) -> float:
+    """With thresholds (once a window), of the rectification, and of each register of a reset by magnitude."""
+    if n.kind == "windowed_state_space":
+        return float(n.size) / float(n.window)
+    if n.kind == "lif":
+        return float(n.size)
+    registers = 1 if n.soma or n.kind == "coupled_state_space" else 2
+    by_magnitude = registers * np.size(n.reset_magnitude) if n.reset_condition == "magnitude" else 0
+    return float((COMPARED.get(n.spike, 1) + n.rectify) * n.output_size + by_magnitude)

@@ -157,12 +157,15 @@ def _measured(row: str, result: Mapping[str, Any]) -> str:
 
 def _costs(result: Mapping[str, Any]) -> str:
     cost, lookahead = result["neuron"], max(result["lookahead"])
+    steps = f"{result['block_steps']} step{'s' if result['block_steps'] > 1 else ''}"
     late = f", {lookahead} of them the lookahead of its windows" if lookahead else ""
-    names = ("multiplications", "shifts", "additions", "comparisons", "bits")
+    names = ("multiplications", "shifts", "additions", "comparisons", "hashes", "bits")
     return (
-        f"A block is {1 + lookahead} steps late{late}. The network trained on digits ([Models](../models.md)) is "
-        f"{result['latency']} steps late; a neuron of its first block costs, a step and on average:\n\n"
-        "| multiplications | shifts | additions | comparisons | parameters and states |\n|---|---|---|---|---|\n"
+        f"A block is {steps} later than the one before{late}. The network trained on digits ([Models](../models.md)) "
+        f"is {result['latency']} steps late; a neuron of its first block costs, a step and on average:\n\n"
+        "| multiplications | shifts | additions | comparisons | hashes | parameters and states |\n"
+        "|---|---|---|---|---|---|\n"
         "| " + " | ".join(f"{cost[name]:.1f}" for name in names) + " bit |\n\n"
-        "A coefficient of 0 costs nothing, a power of two a shift."
+        "A coefficient of 0 costs nothing, a power of two a shift, a sum of n terms n - 1 additions; what a reset "
+        "subtracts counts in every step. Roundings and saturations are not counted."
     )

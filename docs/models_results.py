@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +38,16 @@ def rows() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def train_all(names: list[str]) -> None:
-    """Train rows that the cache lacks, two at a time."""
+    """Train rows of which the cache has no current one, two at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(train, names))
 
 
 def train(row: str) -> Path:
-    """The checkpoint of a row: from the cache, or trained into it, with one thread."""
+    """The checkpoint of a row: from the cache if it was trained as today, or trained into it, with one thread."""
     model, options = rows()[row]
     checkpoint, curve = CACHE / f"{row}.safetensors", CACHE / f"{row}.json"
-    if not (checkpoint.exists() and curve.exists()):
+    if not (checkpoint.exists() and is_current(curve, recipe_of(model))):
         CACHE.mkdir(parents=True, exist_ok=True)
         given = [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
         files = ["--out", str(checkpoint), "--curve", str(curve)]
@@ -53,6 +55,26 @@ def train(row: str) -> Path:
         command = [*script, "--model", model, *given, *files]
         subprocess.run(command, check=True)
     return checkpoint
+
+
+def recipe_of(model: str) -> dict[str, Any]:
+    """How `examples/train_digits.py` trains a model today."""
+    specification = importlib.util.spec_from_file_location("train_digits", ROOT / "examples" / "train_digits.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    return asdict(module.RECIPES.get(model, module.Recipe()))
+
+
+def is_current(curve: Path, recipe: Mapping[str, Any]) -> bool:
+    """Whether the learning curve in a file is that of a recipe; of a curve without one, the epochs tell."""
+    if not curve.exists():
+        return False
+    held = json.loads(curve.read_text("utf-8"))
+    if "recipe" not in held:
+        return bool(held["curve"][-1]["epoch"] == recipe["epochs"])
+    return bool(held["recipe"] == recipe)
 
 
 def measure(row: str) -> dict[str, Any]:
@@ -73,6 +95,7 @@ def measure(row: str) -> dict[str, Any]:
         **_figures(report),
         "latency": recording.latency,
         "lookahead": [neuron.lookahead for neuron in model.populations.values()],
+        "block_steps": model.depth["block1"] - model.depth["block0"],
         "neuron": step_operations(model.populations["block0"]),
         "measured": [*model.notes, *measured(row, floats, test)],
         "diagnosis": _diagnosis(floats, model, report, test),

@@ -11,7 +11,6 @@ checkpoint, its test data (``digits.npz``, 450 samples that training never saw) 
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
@@ -27,14 +26,16 @@ from torch import Tensor
 
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.models import create
+from nmdeploy.models import create, predicted
 from nmdeploy.models.checkpoint import save
+from nmdeploy.models.scan import COMPILERS, find_compiler
 from nmdeploy.models.spiking_network import SpikingNetwork
 from nmdeploy.systems import system, systems
 
 FORMAT = FixedPoint(bits=5, frac=4, signed=False)
 TEST_SAMPLES = 450
 CALIBRATION_SAMPLES = 128
+FITTED_SAMPLES = 128  # that approximation "predicted" is fitted to, before each epoch
 SPLIT_SEED = 0
 SHARPNESS = 4.0
 DYNAMICS = ("log_a_real", "a_imag", "log_dt", "_logit", "_raw")
@@ -45,14 +46,14 @@ EVERY = 5  # epochs between points of the learning curve
 class Recipe:
     """How to train: learning rate, spikes a neuron and step that cost nothing, largest norm of the gradient.
 
-    `compiled` compiles the scan over the steps, of models that have no parallel form.
+    `compiled` compiles the scan over the steps, of models that have no parallel form, where there is a C++ compiler.
     """
 
     epochs: int = 25
     rate: float = 0.01
     states: int = 8
     free_spikes: float = 0.12
-    largest_gradient: float = math.inf
+    largest_gradient: float | None = None
     dropout: float = 0.1
     compiled: bool = False
 
@@ -61,9 +62,9 @@ class Recipe:
 RESETTING = Recipe(epochs=50, rate=0.015, free_spikes=0.3, largest_gradient=0.3, dropout=0.0, compiled=True)
 SCANNED = Recipe(epochs=25, largest_gradient=0.5, compiled=True)
 RECIPES = {
-    **dict.fromkeys(("lif-hard", "lif-soft", "if", "cuba-lif", "alif", "rf"), RESETTING),
+    **dict.fromkeys(("lif-hard", "lif-soft"), RESETTING),
+    **dict.fromkeys(("if", "cuba-lif", "alif", "rf"), replace(RESETTING, epochs=80)),
     **dict.fromkeys(("tc-lif", "dh-lif", "spike-ssm", "spiking-ssm"), SCANNED),
-    **dict.fromkeys(("if", "rf"), replace(RESETTING, epochs=80)),
     "binary-s4d": Recipe(epochs=40),
     "multi-output": Recipe(epochs=20, states=4, largest_gradient=0.5),
 }
@@ -124,12 +125,15 @@ def train(module: SpikingNetwork, data: Split, recipe: Recipe, batch: int = 64) 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [0.3 * rate, rate], total_steps=epochs * steps)
     for epoch in range(epochs):
         module.train()
+        if module.options.get("approximation") == "predicted":
+            predicted.fit(module, x[torch.randperm(len(x))[:FITTED_SAMPLES]])
         total = 0.0
         for chosen in torch.split(torch.randperm(len(x)), batch):
             loss = objective(module, x[chosen], labels[chosen], recipe.free_spikes)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.largest_gradient)
+            if recipe.largest_gradient is not None:
+                torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.largest_gradient)
             optimizer.step()
             schedule.step()
             total += loss.item()
@@ -204,13 +208,10 @@ def main(
     recipe = RECIPES.get(model, Recipe())
     recipe = replace(recipe, epochs=epochs or recipe.epochs, rate=rate or recipe.rate, states=states or recipe.states)
     sizes["states"] = recipe.states
-    fixed: dict[str, Any] = {
-        "inputs": 1,
-        "outputs": 10,
-        "seed": seed,
-        "dropout": recipe.dropout,
-        "compiled": recipe.compiled,
-    }
+    compiled = recipe.compiled and find_compiler() is not None
+    if recipe.compiled and not compiled:
+        click.echo(f"no C++ compiler ({', '.join(COMPILERS)}) found: training does not compile, and takes longer")
+    fixed: dict[str, Any] = {"inputs": 1, "outputs": 10, "seed": seed, "dropout": recipe.dropout, "compiled": compiled}
     try:
         module = create(model, **fixed, **sizes, **options(model, given))
     except BadOption as error:
@@ -222,7 +223,8 @@ def main(
     write(module, data, out)
     if curve is not None:
         parameters = sum(parameter.numel() for parameter in module.parameters())
-        held = {"seconds": seconds, "parameters": parameters, "curve": [asdict(point) for point in points]}
+        held = {"seconds": seconds, "parameters": parameters, "recipe": asdict(recipe)}
+        held["curve"] = [asdict(point) for point in points]
         curve.write_text(json.dumps(held, indent=1) + "\n")
     click.echo(f"trained in {seconds:.0f} s; test accuracy {accuracy:.4f} ({len(data.test_labels)} samples)")
     click.echo("spike rate a layer: " + ", ".join(f"{rate:.3f}" for rate in rates))

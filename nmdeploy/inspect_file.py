@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nmdeploy.errors import BadFile
+from nmdeploy.errors import BadFile, NmdeployError
 
 
 def describe_file(path: str) -> dict[str, Any]:
@@ -29,14 +29,27 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    from nmdeploy.importers.checkpoint import load
+    from nmdeploy.importers.checkpoint import load, read_content
+    from nmdeploy.importers.checkpoint_content import SIZES
 
-    network = load(path)
-    nodes = {
-        name: f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (getattr(node, 'size', 0),)))}"
-        for name, node in network.nodes.items()
-    }
-    return {"format": "checkpoint", "dt": network.dt, "readout": network.readout, "nodes": nodes}
+    config, _ = read_content(path)
+    nodes, problem = {}, None
+    try:
+        nodes = {name: _node(node) for name, node in load(path).nodes.items()}
+    except NmdeployError as error:  # the file itself is sound: what is wrong keeps it from being deployed
+        problem = str(error).removeprefix(f"{path}: ")
+    told = ("version", "model", "options", "norm", "residual", "dt", "readout")
+    sizes = {name: getattr(config, name) for name in SIZES}
+    described = {"format": "checkpoint"} | {name: getattr(config, name) for name in told}
+    return described | {"sizes": sizes, "nodes": nodes, "problem": problem}
+
+
+def _node(node: Any) -> str:
+    """Kind and size; what has several outputs a neuron also says how many there are."""
+    size = getattr(node, "size", 0)
+    sent = getattr(node, "output_size", size)
+    text = f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (size,)))}"
+    return text if sent == size else f"{text}, {sent} outputs"
 
 
 def _recording(path: Path) -> dict[str, Any]:

@@ -6,37 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from networks import Case
+from edge_cases_base import around, driven
+from edge_cases_windowed import windowed_edges
+from mechanisms import ONE_SIDED, legal
+from networks_build import Case
+from networks_neurons import mechanism_codes
 
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.neurons.coupled_integer import QuantizedCoupledStateSpace
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
-PATTERN = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 0])
-
-
-def driven(name: str, neuron: Any, sums: Any, pattern: Any = PATTERN) -> Case:
-    """A population whose synaptic sums are exactly `sums` wherever the pattern has a 1."""
-    sums = np.asarray(sums, np.int64)
-    high, low = sums >> 10, (sums & 1023)[:, None]
-    parts = {
-        "excitatory": QuantizedDense(np.clip(high, 0, 255)[:, None], 8, 0, "excitatory", 10),
-        "inhibitory": QuantizedDense(np.clip(high, -255, 0)[:, None], 8, 0, "inhibitory", 10),
-        "middle": QuantizedDense(low >> 4, 8, 0, "mixed", 4),
-        "low": QuantizedDense(low & 15, 8, 0, "mixed", 0),
-    }
-    nodes = {"input": Input((1,)), **parts, "n": neuron}
-    edges = [Edge("input", part) for part in parts] + [Edge(part, "n") for part in parts]
-    return Case(name, QuantizedNetwork(nodes, tuple(edges), 1e-3, "n"), np.asarray(pattern)[None, :, None])
-
-
-def around(*values: int) -> list[int]:
-    """Each value, its neighbours, and all of their negatives."""
-    near = [v + d for v in values for d in (-1, 0, 1)]
-    return near + [-v for v in near]
+SMALL_CASES = 60
+SMALL = sorted(legal(), key=lambda m: m.name)
+PHASE = [m for m in SMALL if m.spike == "phase"]
 
 
 def lif_edges() -> list[Case]:
@@ -64,37 +50,59 @@ def lif_edges() -> list[Case]:
     return cases
 
 
-def small_state_space(seed: int) -> Case:
-    """A population of small numbers: its y meets the threshold exactly, its states their ends, again and again."""
+def small_population(seed: int) -> Case:
+    """A population of small numbers: mu meets the threshold exactly, its states their ends, again and again."""
     rng = np.random.default_rng(seed)
-    shape, bits = (16, 1 + seed % 3), 6
+    m = PHASE[seed // 12 * 7 % len(PHASE)] if seed % 12 == 0 else SMALL[seed * len(SMALL) // SMALL_CASES]
+    n = 1 if m.spike == "phase" else 1 + seed % 3
+    h, q, p, bits = 16, 1 + seed % 2, m.outputs, 6
     draw = lambda low, high, s: rng.integers(low, high, s, endpoint=True)  # noqa: E731
-    neuron = QuantizedStateSpace(
-        rounding=("per-product", "per-sum")[seed % 2],
-        state_bits=bits,
-        coefficient_bits=8,
-        frac_a=2,
-        frac_b=int(draw(0, 2, ())),
-        frac_c=int(draw(1, 2, ())),
-        frac_d=int(draw(0, 1, ())),
-        **{name: draw(-5, 5, shape) for name in ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")},
-        d=draw(-3, 3, 16),
-        bias=draw(-2, 2, 16),
-        vth=draw(-3, 6, 16),
-        reset_action=("none", "hard", "soft")[seed // 2 % 3],
-        r_re=draw(-20, 20, shape),
-        r_im=draw(-20, 20, shape),
-        refractory_steps=seed % 4,
-        refractory_mode=("hold", "mask")[seed // 4 % 2],
-    )
-    weight = draw(-4, 4, (16, 3))
+    shared = {
+        "rounding": ("per-product", "per-sum")[seed % 2],
+        "state_bits": bits,
+        "coefficient_bits": 8,
+        "frac_a": 2,
+        "frac_c": int(draw(1, 2, ())),
+        "frac_b": int(draw(0, 2, ())),
+        "frac_d": int(draw(0, 1, ())),
+        "d": draw(-3, 3, (h, p, q)),
+        "bias": draw(-2, 2, (h, p)),
+        "vth": draw(0 if m.spike in ONE_SIDED else -3, 6, (h, p)),
+        **mechanism_codes(rng, m, (h, n, q, p), bits),
+        **m.fields,
+        "refractory_steps": seed % 4,
+        "graded_bits": 2 + seed % 3,
+        "graded_shift": seed % 3,
+    }
+    neuron: Any
+    if m.kind == "state_space":
+        b = {name: draw(-5, 5, (h, n, q)) for name in ("b_re", "b_im")}
+        c = {name: draw(-5, 5, (h, p, n)) for name in ("c_re", "c_im")}
+        neuron = QuantizedStateSpace(**shared, **{name: draw(-5, 5, (h, n)) for name in ("a_re", "a_im")}, **b, **c)
+    else:
+        parts = {"a": draw(-5, 5, (h, n, n)), "b": draw(-5, 5, (h, n, q)), "c": draw(-5, 5, (h, p, n))}
+        neuron = QuantizedCoupledStateSpace(**shared, **parts)
     nodes = {
         "input": Input((3,), FixedPoint(2, 0, signed=False)),
-        "s": QuantizedDense(weight, 8, 0, "mixed", -1),
+        "s": QuantizedDense(draw(-4, 4, (h * q, 3)), 8, 0, "mixed", -1),
         "n": neuron,
     }
     edges = (Edge("input", "s"), Edge("s", "n"))
-    return Case(f"small state space {seed}", QuantizedNetwork(nodes, edges, 1e-3, "n"), draw(0, 3, (1, 60, 3)))
+    return Case(f"small {m.name} {seed}", QuantizedNetwork(nodes, edges, 1e-3, "n"), draw(0, 3, (1, 60, 3)))
+
+
+def loud_populations() -> list[Case]:
+    """The first resets by a factor, on states so large that every bit of the factor shows."""
+    chosen = [seed for seed in range(SMALL_CASES) if "-scale-" in small_population(seed).name]
+    memories = [case for case in map(small_population, chosen) if not case.network.nodes["n"].soma]
+    return [loud(case) for case in memories]
+
+
+def loud(case: Case) -> Case:
+    """States of 16 bits and sums that fill them."""
+    nodes = dict(case.network.nodes)
+    nodes |= {"n": replace(nodes["n"], state_bits=16), "s": replace(nodes["s"], weight_exp=9)}
+    return replace(case, name=f"loud {case.name}", network=replace(case.network, nodes=nodes))
 
 
 def integrator_edges() -> list[Case]:
@@ -108,6 +116,16 @@ def integrator_edges() -> list[Case]:
     ]
 
 
+def driven_cases() -> list[Case]:
+    """Populations on exact sums, or of few windows."""
+    return [*lif_edges(), *integrator_edges(), *windowed_edges()]
+
+
+def small_cases() -> list[Case]:
+    """Populations over all mechanisms, on the same input node."""
+    return [*(small_population(seed) for seed in range(SMALL_CASES)), *loud_populations()]
+
+
 def edge_cases() -> list[Case]:
     """All of them."""
-    return [*lif_edges(), *integrator_edges(), *(small_state_space(seed) for seed in range(12))]
+    return [*driven_cases(), *small_cases()]

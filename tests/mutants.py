@@ -1,26 +1,36 @@
-"""Mutants of the integer step: every constant, comparison, operator and rounding of a neuron file changed by itself."""
+"""Mutants of the integer step: every constant, comparison, operator and rounding of its modules changed by itself.
+
+A mutant is installed by exchanging the code of the functions in place, so that every module sees it.
+"""
 
 from __future__ import annotations
 
 import ast
 import copy
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+from nmdeploy import families
+from nmdeploy.neurons.base import Neuron
+from nmdeploy.synapses.base import Synapse
 
 FLIPPED: dict[type, type] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
     ast.Mult: ast.Add,
+    ast.Mod: ast.FloorDiv,
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitOr,
     ast.Gt: ast.GtE,
     ast.GtE: ast.Gt,
     ast.Lt: ast.LtE,
@@ -28,69 +38,112 @@ FLIPPED: dict[type, type] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
 }
-# What is not part of the integer step: set-up, checks, proofs, conversions to floats, reports.
+OTHER = {"minimum": "maximum", "maximum": "minimum"}
+SELECTING = ("select", "where")
+# What is not part of the integer step, by what it is; a name may be of one class only.
 OUTSIDE = {
-    *("__post_init__", "_check", "prove", "real", "footprint_bits", "size", "states", "flags", "to_json", "from_json"),
-    *("frac", "quantize", "_within", "observe", "bounds", "membrane", "start", "step", "_require_deployable", "_decay"),
-    *(
-        "_mantissas",
-        "dequantize",
-        "a_max",
-        "fan_out",
-        "synapses",
-        "shape",
-        "apply_float",
-        "code_range",
-        "chip_exponent",
-    ),
-    *("row_magnitudes", "sign_mode", "_bias_codes", "inputs_met", "footprint_between", "bias_synapses"),
-    *("chip_exponents", "frac_max", "nir_primitives"),
+    # set-up and checks
+    *("__post_init__", "_freeze_common", "_check_common", "_check_codes", "_within", "widened", "start", "memory"),
+    *("require_meaning", "_objections", "_against_modulo", "code_range", "from_json", "to_json", "_plain"),
+    # names and sizes
+    *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),
+    *("registers", "recorded", "feeds_synapses", "constant_over", "output_frac", "unstable"),
+    # proofs
+    *("prove", "prove_common", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
+    # conversion to floats, reports
+    *("real", "dequantize", "footprint_bits", "footprint_between", "mechanism_bits", "chip_exponent", "chip_exponents"),
+    *("fan_out", "synapses", "bias_synapses", "inputs_met"),
+    # functions of the float populations
+    *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
 }
-# Ends of stored formats: the integer step does not use them; tests/neurons/test_lif.py holds them.
-FORMAT_LIMITS = {"VTH_MAX", "BIAS_MANT_MAX"}
+# Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
+NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT"}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module."""
+    """One change of one module: where, what, the line from there on; and whether it is outside of all functions."""
 
     module: str
     line: int
     change: str
+    source: str
+    rest: str
     tree: ast.Module
+    constant: bool
+
+
+def step_modules() -> tuple[str, ...]:
+    """Modules of all integer families, and those of the two folders that they import."""
+    found: dict[str, None] = {}
+    kinds = {**families.quantized_neurons(), **families.quantized_synapses()}
+    new = {family.__module__ for family in kinds.values()}
+    while new:
+        found |= dict.fromkeys(sorted(new))
+        new = {name for module in new for name in imported(module)} - set(found)
+    return tuple(name for name in sorted(found) if next(mutants(name), None))
+
+
+def imported(module: str) -> list[str]:
+    """Modules of the folders of neurons and synapses that a module imports, those of its float population excepted."""
+    names = [node.module or "" for node in ast.walk(_parsed(module)) if isinstance(node, ast.ImportFrom)]
+    return [name for name in names if name.startswith(("nmdeploy.neurons.", "nmdeploy.synapses."))]
+
+
+def reached(module: str) -> set[str]:
+    """A module and all that it imports, directly or not."""
+    found, new = {module}, {module}
+    while new:
+        new = {name for one in new for name in imported(one)} - found
+        found |= new
+    return found
+
+
+def _source(module: str) -> str:
+    path = importlib.import_module(module).__file__
+    assert path is not None
+    return Path(path).read_text(encoding="utf-8")
+
+
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(_source(module))
 
 
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of the integer functions of a module."""
-    path = importlib.import_module(module).__file__
-    assert path is not None
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    for index, node in enumerate(_inside(tree)):
+    tree, lines = _parsed(module), _source(module).splitlines()
+    for index, (node, constant) in enumerate(_inside(tree, module)):
         for number, (change, _) in enumerate(_changes(node)):
             changed = copy.deepcopy(tree)
-            twin = list(_inside(changed))[index]
+            twin = list(_inside(changed, module))[index][0]
             list(_changes(twin))[number][1]()
-            yield Mutant(module, node.lineno, change, changed)
+            line = lines[node.lineno - 1]
+            rest = line[node.col_offset :]
+            yield Mutant(module, node.lineno, change, line.strip(), rest, ast.fix_missing_locations(changed), constant)
 
 
-def _inside(tree: ast.AST) -> Iterator[Any]:
+def _inside(tree: ast.AST, module: str, scope: str = "", constant: bool = True) -> Iterator[tuple[Any, bool]]:
     """Expressions of the integer step, depth first; docstrings, types, defaults and the float population are not."""
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, (ast.FunctionDef, ast.AnnAssign)) and _name(child) in OUTSIDE:
+        if isinstance(child, ast.FunctionDef) and {child.name, f"{scope}.{child.name}"} & OUTSIDE:
             continue
-        if isinstance(child, ast.ClassDef) and not child.name.startswith("Quantized"):
+        if isinstance(child, ast.ClassDef) and _is_float(getattr(sys.modules[module], child.name)):
             continue
-        if isinstance(child, ast.Assign) and getattr(child.targets[0], "id", "") in FORMAT_LIMITS:
+        if isinstance(child, ast.Assign) and getattr(child.targets[0], "id", "") in NOT_IN_THE_STEP:
             continue
-        if isinstance(child, ast.AnnAssign) or (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
+        if isinstance(child, ast.arguments) or (isinstance(child, ast.AnnAssign) and scope):
             continue
-        if isinstance(child, (ast.BinOp, ast.Compare, ast.UnaryOp, ast.Constant, ast.Call)):
-            yield child
-        yield from _inside(child)
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            continue
+        if isinstance(child, (ast.BinOp, ast.Compare, ast.UnaryOp, ast.Constant, ast.Call, ast.IfExp)):
+            yield child, constant
+        name = child.name if isinstance(child, ast.ClassDef) else scope
+        function = isinstance(child, (ast.FunctionDef, ast.Lambda))
+        yield from _inside(child, module, name, constant and not function)
 
 
-def _name(node: Any) -> str:
-    return node.name if isinstance(node, ast.FunctionDef) else getattr(node.target, "id", "")
+def _is_float(kind: type) -> bool:
+    return issubclass(kind, (Neuron, Synapse))
 
 
 def _changes(node: Any) -> Iterator[tuple[str, Any]]:
@@ -105,31 +158,94 @@ def _changes(node: Any) -> Iterator[tuple[str, Any]]:
         yield f"{type(node.ops[0]).__name__} -> {new.__name__}", lambda: node.ops.__setitem__(0, new())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Invert)):
         yield f"without {type(node.op).__name__}", lambda: setattr(node, "op", ast.UAdd())
-    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "rz":
-        yield "rounds down", lambda: setattr(node.func, "id", "_floor")
-    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "select":
-        yield "select the other", lambda: node.args.insert(1, node.args.pop())
+    elif isinstance(node, ast.IfExp):
+        yield "the other branch", lambda: node.__dict__.update(body=node.orelse, orelse=node.body)
+    elif isinstance(node, ast.Call):
+        yield from _call_changes(node)
+
+
+def _call_changes(node: ast.Call) -> Iterator[tuple[str, Any]]:
+    called: Any = node.func
+    name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+    if name == "rz":
+        yield "rounds down", lambda: setattr(called, "id", "_floor")
+    elif name in SELECTING:
+        yield f"{name} the other", lambda: node.args.insert(1, node.args.pop())
+    elif name in OTHER:
+        yield OTHER[name], lambda: setattr(called, "attr", OTHER[name])
+    elif name == "abs":
+        yield "without abs", lambda: node.__dict__.update(func=ast.Name("_same", ast.Load()))
 
 
 @contextmanager
-def installed(mutant: Mutant, dependants: tuple[str, ...]) -> Iterator[dict[str, ModuleType]]:
-    """The mutated module, and copies of those that use it, by name; everything is as before afterwards."""
-    names = (mutant.module, *(name for name in dependants if name != mutant.module))
-    saved = {name: sys.modules[name] for name in names}
+def installed(mutant: Mutant) -> Iterator[None]:
+    """The package with the mutant in it; everything is as before afterwards."""
+    module = sys.modules[mutant.module]
+    vars(module).update(_floor=lambda x, k: x >> k, _same=lambda x: x)
+    undo = _change_constants(mutant, module) if mutant.constant else _change_code(mutant, module)
     try:
-        yield {name: _executed(name, mutant.tree if name == mutant.module else None) for name in names}
+        yield
     finally:
-        sys.modules.update(saved)
+        for owner, name, value in undo:
+            setattr(owner, name, value)
 
 
-def _executed(name: str, tree: ast.Module | None) -> ModuleType:
-    original = sys.modules[name]
-    module = ModuleType(name)
-    module.__dict__["_floor"] = lambda x, k: x >> k
-    module.__dict__["__file__"] = original.__file__
-    sys.modules[name] = module
-    if tree is None:
-        assert original.__file__ is not None
-        tree = ast.parse(Path(original.__file__).read_text(encoding="utf-8"))
-    exec(compile(ast.fix_missing_locations(tree), f"<mutant of {name}>", "exec"), module.__dict__)
-    return module
+Undo = list[tuple[Any, str, Any]]
+
+
+def _change_code(mutant: Mutant, module: ModuleType) -> Undo:
+    """Exchange the code of the functions that the mutant changes."""
+    assert module.__file__ is not None
+    new = _codes(compile(mutant.tree, module.__file__, "exec"))
+    undo: Undo = []
+    for function in _functions(module):
+        code = new.get(_place(function.__code__))
+        if code is not None and code != function.__code__:
+            undo.append((function, "__code__", function.__code__))
+            function.__code__ = code
+    assert undo
+    return undo
+
+
+def _functions(module: ModuleType) -> list[FunctionType]:
+    if module.__name__ not in _FUNCTIONS:
+        found = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__module__ == module.__name__]
+        _FUNCTIONS[module.__name__] = [f for f in found if f.__code__.co_filename == module.__file__]
+    return _FUNCTIONS[module.__name__]
+
+
+_FUNCTIONS: dict[str, list[FunctionType]] = {}
+
+
+def _place(code: CodeType) -> tuple[str, int]:
+    return code.co_name, code.co_firstlineno
+
+
+def _codes(code: CodeType) -> dict[tuple[str, int], CodeType]:
+    """All code inside, by name and line."""
+    found = {_place(code): code}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            found |= _codes(inner)
+    return found
+
+
+def _change_constants(mutant: Mutant, module: ModuleType) -> Undo:
+    """Exchange the constants that the mutant changes, wherever they were imported by name."""
+    twin = ModuleType(mutant.module)
+    twin.__dict__["__file__"] = module.__file__
+    sys.modules[mutant.module] = twin  # dataclasses look their module up
+    try:
+        exec(compile(mutant.tree, str(module.__file__), "exec"), twin.__dict__)
+    finally:
+        sys.modules[mutant.module] = module
+    undo: Undo = []
+    for name, value in list(vars(module).items()):
+        if type(value) is int and vars(twin)[name] != value:
+            for owner in [
+                m for n, m in sys.modules.items() if n.startswith("nmdeploy.") and vars(m).get(name) == value
+            ]:
+                undo.append((owner, name, value))
+                setattr(owner, name, vars(twin)[name])
+    assert undo
+    return undo

@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import processes
@@ -93,9 +95,48 @@ def test_inspect(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
         zip(header, first, strict=True)
     )
     assert json.loads(cli("inspect", digits_model.path, "--json").stdout)["format"] == "nmdeploy-model"
-    assert "block0: state_space 64" in cli("inspect", CHECKPOINT).stdout
+    shown = cli("inspect", CHECKPOINT).stdout
+    assert "block0: state_space 64\n" in shown and "version: 1\nmodel: binary-s4d\n" in shown
     cli("simulate", digits_model.path, "--data", digits_model.data, "-o", tmp_path / "r.h5")
     assert "layers: block0, block1, block2, readout\n" in cli("inspect", tmp_path / "r.h5").stdout
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a new network of 4 neurons: its path."""
+    from nmdeploy.fixedpoint import FixedPoint
+    from nmdeploy.models import create
+    from nmdeploy.models.checkpoint import save
+
+    def make(name: str, **options: Any) -> Path:
+        network = create(name, inputs=1, channels=4, states=2, layers=2, outputs=3, **options)
+        save(network, tmp_path / "x.safetensors", input_format=FixedPoint(5, 4, signed=False), dt=0.002)
+        return tmp_path / "x.safetensors"
+
+    return make
+
+
+def test_inspect_of_a_checkpoint_with_options(cli: Cli, saved: Callable[..., Path]) -> None:
+    path = saved("multi-output", n_outputs=3, norm="none", residual=True)
+    found = json.loads(cli("inspect", path, "--json").stdout)
+    assert found["options"]["n_outputs"] == 3 and found["options"]["reset_action"] == "soft"
+    told = {"version": 2, "model": "multi-output", "norm": "none", "residual": True, "dt": 0.002, "readout": "last"}
+    assert found | told == found and found["problem"] is None
+    assert found["sizes"] == {"inputs": 1, "channels": 4, "states": 2, "layers": 2, "outputs": 3}
+    assert found["nodes"]["block0"] == "coupled_state_space 4, 12 outputs"
+    assert found["nodes"]["block1.synapse"] == "dense 4x12" and found["nodes"]["readout"] == "integrator 3"
+    shown = cli("inspect", path).stdout
+    assert "  n_outputs: 3\n" in shown and "  channels: 4\n" in shown and "norm: none\n" in shown
+
+
+def test_inspect_of_a_checkpoint_that_cannot_be_deployed(cli: Cli, saved: Callable[..., Path]) -> None:
+    path = saved("lif-soft", norm="layer")
+    assert cli("check", path).exit_code != 0
+    outcome = cli("inspect", path)
+    assert outcome.exit_code == 0 and "model: lif-soft\n" in outcome.stdout and "norm: layer\n" in outcome.stdout
+    assert "\nproblem: norm = 'layer' cannot be deployed: " in outcome.stdout and "norm='batch'" in outcome.stdout
+    found = json.loads(cli("inspect", path, "--json").stdout)
+    assert found["nodes"] == {} and "train with norm='batch'" in found["problem"]
 
 
 def test_check(cli: Cli, digits_model: Model) -> None:

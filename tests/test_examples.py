@@ -57,6 +57,28 @@ def test_another_model_with_an_option_leaves_its_learning_curve(tmp_path: Path) 
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     trained = sum(tensor.size for name, tensor in tensors.items() if not name.endswith(statistics))
     assert held["parameters"] == trained
+    assert held["recipe"]["epochs"] == 6 and held["recipe"]["rate"] == 0.01
+
+
+@pytest.mark.slow
+def test_without_a_compiler_it_says_so_and_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    sizes = ("--epochs", 1, "--channels", 4, "--layers", 1)
+    done = train("--model", "if", *sizes, "--out", tmp_path / "x.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("no C++ compiler (g++, clang++, c++) found: training does not compile")
+
+
+@pytest.mark.slow
+def test_the_approximation_is_fitted_while_it_trains(tmp_path: Path) -> None:
+    out, sizes = tmp_path / "x.safetensors", ("--epochs", 2, "--channels", 4, "--layers", 2)
+    done = train("--model", "spiking-ssm", "--option", "approximation=predicted", *sizes, "--out", out)
+    assert done.returncode == 0, done.stderr
+    _, tensors = read_content(out)
+    for block in (0, 1):
+        assert tensors[f"blocks.{block}.neuron.predictor.fitted"] == 1
+        assert (tensors[f"blocks.{block}.neuron.predictor.weight"] != 0).any()
 
 
 @pytest.mark.slow

@@ -19,6 +19,9 @@ from jsonschema import Draft202012Validator, ValidationError  # type: ignore[imp
 from referencing import Registry, Resource
 
 from nmdeploy.demo import CALIBRATION, CHECKPOINT
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.models import create
+from nmdeploy.models.checkpoint import save
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -214,6 +217,10 @@ def test_inspect_json(cli: Any, graph: Path, digits_model: Any, lif_model: Any, 
         validate(document, "inspect")
         formats.append(document["format"])
     assert formats == ["nmdeploy-model", "nmdeploy-model", "nir", "checkpoint", "recording"]
+    for norm in ("batch", "layer"):
+        network = create("multi-output", inputs=1, channels=2, states=2, layers=1, outputs=2, norm=norm)
+        save(network, tmp_path / "x.safetensors", input_format=FixedPoint(5, 4, signed=False))
+        validate(output(cli("inspect", tmp_path / "x.safetensors", "--json")), "inspect")
 
 
 @pytest.mark.parametrize("trace", ["none", "spikes", "states"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,8 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nmdeploy.network import Edge, Input, Network
+from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
+from nmdeploy.neurons.windowed import WindowedStateSpace
+from nmdeploy.synapses.dense import Dense
 from nmdeploy.systems import systems
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,11 +59,14 @@ RESULT: dict[str, Any] = {
     "energy_source": "made up",
     "latency": 4,
     "lookahead": [0, 0],
+    "block_steps": 1,
+    "measured": [],
+    "model": "binary-s4d",
     "parameters": 99,
     "seconds": 12.3,
     "diagnosis": "it is made up",
     "curve": [{"epoch": 5, "loss": 0.5, "training_accuracy": 0.75, "test_accuracy": 0.7}],
-    "neuron": dict.fromkeys(("multiplications", "shifts", "additions", "comparisons", "bits"), 1.0),
+    "neuron": dict.fromkeys(("multiplications", "shifts", "additions", "comparisons", "hashes", "bits"), 1.0),
 }
 
 
@@ -94,6 +102,35 @@ def test_a_changed_figure_is_found(docs: Any, tmp_path: Path, monkeypatch: pytes
     assert generate.run(["--check"]) == 1
 
 
+CURVE = {"curve": [{"epoch": 5}, {"epoch": 80}]}
+
+
+def test_a_cached_row_is_taken_only_if_it_was_trained_as_today(
+    docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, trained = docs("models_results"), []
+    monkeypatch.setattr(results, "CACHE", tmp_path)
+    monkeypatch.setattr(results.subprocess, "run", lambda command, check: trained.append(command))
+    recipe = results.recipe_of("alif")
+    assert (
+        recipe["epochs"] == 80 == results.recipe_of("cuba-lif")["epochs"] and json.loads(json.dumps(recipe)) == recipe
+    )
+    (tmp_path / "alif.safetensors").touch()
+
+    def is_taken(held: dict[str, Any]) -> bool:
+        trained.clear()
+        (tmp_path / "alif.json").write_text(json.dumps(held))
+        assert results.train("alif") == tmp_path / "alif.safetensors"
+        return not trained
+
+    assert is_taken(CURVE) and is_taken(CURVE | {"recipe": recipe})
+    assert not is_taken({"curve": CURVE["curve"][:1]})
+    assert not is_taken(CURVE | {"recipe": recipe | {"rate": 0.5}})
+    (tmp_path / "alif.json").unlink()
+    results.train("alif")
+    assert "alif" in trained[-1] and str(tmp_path / "alif.json") in trained[-1]
+
+
 def test_bad_arguments(docs: Any) -> None:
     generate = docs("generate_models")
     assert generate.run(["--tarin"]) == 2
@@ -101,39 +138,94 @@ def test_bad_arguments(docs: Any) -> None:
         generate.run(["--train", "nobody"])
 
 
+@pytest.mark.parametrize(("lookahead", "steps", "says"), [(0, 1, "1 step later"), (4, 6, "6 steps later")])
+def test_a_page_says_how_late_a_block_is(docs: Any, lookahead: int, steps: int, says: str) -> None:
+    result = RESULT | {"block_steps": steps, "lookahead": [lookahead, 0]}
+    text = docs("models_pages").system_page(systems()["binary-s4d"], {"binary-s4d": result})
+    assert f"A block is {says} than the one before" in text and ("4 of them the lookahead" in text) == bool(lookahead)
+
+
+def test_a_block_of_windows_is_as_late_as_its_page_says() -> None:
+    nodes: dict[str, Any] = {"in": Input((2,))}
+    edges = []
+    source = "in"
+    for index in range(2):
+        names = [f"block{index}{part}" for part in (".synapse", "", ".mixer", ".gate")]
+        nodes |= dict(zip(names, (Dense(np.eye(2)), windows(), Dense(np.ones((4, 2))), Gate(neurons=2)), strict=True))
+        edges += [Edge(*pair) for pair in pairwise([source, *names])]
+        source = names[-1]
+    network = Network(nodes, tuple(edges), 1.0, source, "sum")
+    assert [network.depth[name] for name in ("block0", "block0.gate", "block1")] == [1, 6, 7]
+    assert "r + 1 steps later" in " ".join(systems()["windowed-ssm"].hardware.split())
+
+
+def windows() -> WindowedStateSpace:
+    one = np.ones((2, 1))
+    return WindowedStateSpace(a=0.5 * one, b=one, c=one, d=np.zeros(2), kernel=np.ones((2, 5)), v_threshold=np.zeros(2))
+
+
+def state_space(**changes: Any) -> QuantizedStateSpace:
+    return QuantizedStateSpace(**BY_HAND | changes)
+
+
+BY_HAND: dict[str, Any] = {
+    "rounding": "per-product",
+    "state_bits": 24,
+    "coefficient_bits": 16,
+    "frac_a": 12,
+    "frac_b": 4,
+    "frac_c": 10,
+    "frac_d": 10,
+    "frac_in": 0,
+    "a_re": np.array([[3, 4], [0, 5]]),
+    "a_im": np.array([[1, 0], [0, 7]]),
+    "b_re": np.array([[8, 8], [8, 8]]),
+    "b_im": np.zeros((2, 2)),
+    "c_re": np.array([[9, 0], [9, 1]]),
+    "c_im": np.array([[-2, 0], [0, 0]]),
+    "d": np.array([0, -6]),
+    "bias": np.array([5, 0]),
+    "vth": np.array([1, 1]),
+    "frac_x": np.zeros((2, 2), int),
+    "frac_y": np.zeros(2, int),
+    "gain": np.ones(2),
+    "reset_condition": "any",
+    "reset_action": "soft",
+    "r_re": np.array([[1, 0], [0, 0]]),
+    "r_im": np.zeros((2, 2)),
+}
+
+
 def test_operations_by_hand(docs: Any) -> None:
-    neuron = QuantizedStateSpace(
-        rounding="per-product",
-        state_bits=24,
-        coefficient_bits=16,
-        frac_a=12,
-        frac_b=4,
-        frac_c=10,
-        frac_d=10,
-        frac_in=0,
-        a_re=np.array([[3, 4], [0, 5]]),
-        a_im=np.array([[1, 0], [0, 7]]),
-        b_re=np.array([[8, 8], [8, 8]]),
-        b_im=np.zeros((2, 2)),
-        c_re=np.array([[9, 0], [9, 1]]),
-        c_im=np.array([[-2, 0], [0, 0]]),
-        d=np.array([0, -6]),
-        bias=np.array([5, 0]),
-        vth=np.array([1, 1]),
-        frac_x=np.zeros((2, 2), int),
-        frac_y=np.zeros(2, int),
-        gain=np.ones(2),
-        reset_condition="any",
-        reset_action="soft",
-        r_re=np.array([[1, 0], [0, 0]]),
-        r_im=np.zeros((2, 2)),
-    )
+    neuron = state_space()
     found = docs("models_operations").step_operations(neuron)
     # a_re: 3 5 (twice each) and 4 (twice); a_im: 7 (twice) and 1 (twice); b: four 8; c: 9 9 and 1 -2; d: -6
     assert found["multiplications"] == (2 * 2 + 2 + 2 + 1) / 2
     assert found["shifts"] == (2 + 2 + 4 + 2) / 2
-    assert found["additions"] == found["multiplications"] + found["shifts"] + (1 + 1) / 2
-    assert found["comparisons"] == 1 and found["bits"] == neuron.footprint_bits / 2
+    # re: terms 3, 2 and 1, 3; im: 2, 1 and 0, 2; y: 9 -2 bias and 9 1 -6; one reset of one state
+    assert found["additions"] == (2 + 1 + 0 + 2 + 1 + 0 + 0 + 1 + 2 + 2 + 1) / 2
+    assert found["comparisons"] == 1 and found["hashes"] == 0 and found["bits"] == neuron.footprint_bits / 2
+
+
+def test_operations_of_single_mechanisms(docs: Any) -> None:
+    operations = docs("models_operations").step_operations
+    plain = operations(state_space())
+    biased = operations(state_space(input_bias=np.array([[7], [0]])))
+    assert biased["additions"] == plain["additions"] + 1 / 2
+    stochastic = operations(state_space(spike="stochastic", vth=np.array([8, 3])))
+    assert stochastic["hashes"] == 3 and stochastic["comparisons"] == 1
+    assert stochastic["multiplications"] == plain["multiplications"] + 1 / 2
+    assert stochastic["shifts"] == plain["shifts"] + 1 / 2
+    ternary = operations(state_space(spike="ternary", reset_condition="each"))
+    assert ternary["comparisons"] == 2
+    magnitude = operations(state_space(reset_condition="magnitude", reset_magnitude=np.full((2, 2), 9)))
+    assert magnitude["comparisons"] == 1 + 2 * 2
+
+
+def test_a_phase_takes_three_comparisons(docs: Any) -> None:
+    one = {name: BY_HAND[name][:, :1] for name in ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "frac_x")}
+    still = {"reset_condition": "never", "reset_action": "none", "r_re": np.zeros((2, 1)), "r_im": np.zeros((2, 1))}
+    assert docs("models_operations").step_operations(state_space(**one, **still, spike="phase"))["comparisons"] == 3
 
 
 def test_operations_of_a_lif(docs: Any) -> None:
@@ -141,5 +233,5 @@ def test_operations_of_a_lif(docs: Any) -> None:
         du=np.array([4095, 0]), dv=np.array([128, 3]), vth=np.array([10, 10]), bias_mant=np.array([0, 5]), bias_exp=0
     )
     found = docs("models_operations").step_operations(neuron)
-    # u * 4095, v * 3968, v * 4093; a << 6; their sums, u into v, one bias
-    assert (found["multiplications"], found["shifts"], found["additions"]) == (3 / 2, 1, (3 + 2 + 2 + 1) / 2)
+    # u * 4095, v * 3968, v * 4093; a << 6; into u where there is a filter, u into v, one bias
+    assert (found["multiplications"], found["shifts"], found["additions"]) == (3 / 2, 1, (1 + 2 + 1) / 2)

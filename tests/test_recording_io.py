@@ -34,7 +34,7 @@ def test_reads_what_was_written(tmp_path: Path, case: Case, trace: str) -> None:
     read = read_recording(tmp_path / "r.h5")
     assert same(vars(read), vars(recording))
     assert list(read.layers) == list(recording.layers)
-    assert (read.output.dtype == bool) == recording.spiking
+    assert read.output.dtype == recording.output.dtype
 
 
 def test_layout_for_other_programs(tmp_path: Path) -> None:

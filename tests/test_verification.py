@@ -35,7 +35,8 @@ def changed(recording: Recording, layer: str, kind: str, where: tuple[int, ...])
 
 def test_equal_recordings(recording: Recording) -> None:
     found = compare(recording, replace(recording, backend="other"))
-    size = sum(layer.spikes.size * 3 for layer in recording.layers.values() if layer.spikes is not None)
+    spikes = sum(layer.spikes.size for layer in recording.layers.values() if layer.spikes is not None)
+    size = spikes + sum(state.size for layer in recording.layers.values() for state in layer.states.values())
     assert (found.mismatches, found.first_divergence, found.values_compared) == (0, None, size)
 
 

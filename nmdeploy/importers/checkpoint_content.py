@@ -18,12 +18,11 @@ import numpy.typing as npt
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import READOUTS
-from nmdeploy.systems import System, system, systems
+from nmdeploy.systems import NORMS, System, system, systems
 
 FORMAT = "nmdeploy-checkpoint"
 VERSION = 2
 SINCE_VERSION_2: Mapping[str, Any] = {"norm": "batch", "options": {}}
-NORMS = ("batch", "layer", "none")
 SIZES = ("inputs", "channels", "states", "layers", "outputs")
 
 Tensors = Mapping[str, npt.NDArray[Any]]

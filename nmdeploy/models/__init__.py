@@ -18,21 +18,42 @@ def create(
 ) -> SpikingNetwork:
     """A new network, ready to be trained.
 
+    The models, as ``nmdeploy models`` lists them; ``nmdeploy models NAME`` tells equation, options and source of one::
+
+        alif                  adaptive threshold: each spike raises it for a while (LSNN)
+        binary-s4d            S4D, then a Heaviside function; never reset
+        cuba-lif              current-based leaky integrate-and-fire, Loihi's rule
+        dh-lif                dendritic branches with time constants of their own, into one soma
+        fixed-refractory-ssm  S4D whose output is the membrane, never reset; a fixed refractory period silences it
+        if                    integrate-and-fire: no leak, the threshold is subtracted
+        lif-hard              leaky integrate-and-fire, set to V_reset after a spike
+        lif-soft              leaky integrate-and-fire, the threshold is subtracted
+        multi-output          several inputs and outputs, any A; spike, reset and refractory period each by itself
+        p-spike-ssm           S4D whose output is the probability of a spike
+        pmsn                  multi-compartment linear memory into an integrate-and-fire soma, parallel in training
+        psn-sliding           sliding parallel spiking neuron: a learnable temporal filter of order k, no recurrence
+        rf                    resonate-and-fire: a damped oscillator that spikes at a phase, Lava's rule
+        spike-ssm             S4D into a leaky integrate-and-fire soma, with a refractory variable that decays
+        spiking-ssm           S4D into a leaky integrate-and-fire soma with learnable threshold
+        tc-lif                two compartments, dendrite and soma, that drive each other
+        windowed-ssm          S4D read once a window of r steps by a kernel; the spike lasts the window; then a GLU
+
     Parameters
     ----------
     name : str
-        Of a system, as `nmdeploy models` lists them: ``"binary-s4d"``, ``"lif-soft"``, ...
+        Of a model: one of these, or of one that another distribution registers.
     inputs, channels, states, layers, outputs : int
         Input channels, neurons a block, states a neuron (of systems that do not fix them), blocks, classes.
     seed : int
         Fixes the initial weights; torch's own generator is left as it was.
     **options
-        ``residual``, ``dropout``, ``norm`` and ``compiled`` of `SpikingNetwork`, and the system's own options.
+        ``residual`` (False), ``dropout`` (0.0), ``norm`` ("batch", "layer" or "none") and ``compiled`` (False; needs a
+        C++ compiler) of `SpikingNetwork`, and the model's own options.
 
     Raises
     ------
     BadOption
-        For an unknown name, option or value, or a size below 1.
+        For an unknown name, option or value, a size below 1, or ``compiled=True`` without a C++ compiler.
     """
     import torch
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from nmdeploy.models import surrogate
 from nmdeploy.models.mechanisms import Mechanisms, Norm, output, rest, update
 from nmdeploy.models.s4d_neurons import S4DNeuron
+from nmdeploy.systems.fixed_refractory_ssm import MODES
 
-MODES = {"raw": "mask-raw", "emitted": "mask"}
 FloatArray = npt.NDArray[np.float64]
 
 

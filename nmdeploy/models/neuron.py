@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nmdeploy.models.mechanisms import Coefficients, Mechanisms, Norm
-from nmdeploy.models.scan import deployed_bits, identity, scan
+from nmdeploy.models.scan import deployed_bits, scan
 
 
 class SpikingNeuron(nn.Module):
@@ -67,4 +67,4 @@ def column(x: Tensor) -> Tensor:
     return x[:, None]
 
 
-__all__ = ["SpikingNeuron", "column", "identity", "positive", "time_constants"]
+__all__ = ["SpikingNeuron", "column", "positive", "time_constants"]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from nmdeploy.errors import BadOption
+
 if TYPE_CHECKING:
     from nmdeploy.models.spiking_network import SpikingNetwork
 
@@ -18,23 +20,35 @@ class Predictor(nn.Module):
 
         predicted[t] = weight[0] + sum over j < 16 of weight[1 + j] y[t - j]
 
-    It is fitted by `fit`, not trained. Before the first fit it predicts y itself.
+    It is fitted by `fit`, not trained.
 
     Attributes
     ----------
     weight : (H, 17) buffer
+    fitted : () buffer
+        1 once it was fitted, 0 before; a checkpoint keeps it.
+
+    Raises
+    ------
+    BadOption
+        By `forward`, before the first fit.
     """
 
     weight: Tensor
+    fitted: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        weight = torch.zeros(channels, 1 + LENGTH)
-        weight[:, 1] = 1
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", torch.zeros(channels, 1 + LENGTH))
+        self.register_buffer("fitted", torch.zeros(()))
 
     def forward(self, y: Tensor) -> Tensor:
         """y (batch, steps, H) -> predicted membrane before the reset, the same shape."""
+        if not self.fitted:
+            raise BadOption(
+                "approximation = 'predicted': fitted 0 times, needs 1: call nmdeploy.models.predicted.fit(network, x) "
+                "first, and again as it trains"
+            )
         return torch.einsum("btjh,hj->bth", regressors(y), self.weight)
 
     @torch.no_grad()
@@ -44,6 +58,7 @@ class Predictor(nn.Module):
         gram = x.mT @ x / x.shape[1] + 1e-6 * torch.eye(1 + LENGTH, dtype=y.dtype)
         moment = x.mT @ membrane.permute(2, 0, 1).flatten(1)[..., None] / x.shape[1]
         self.weight.copy_(torch.linalg.solve(gram, moment)[..., 0])
+        self.fitted.fill_(1)
 
 
 def regressors(y: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from nmdeploy.errors import BadOption
+
 
 def complex_expm1(z: Tensor) -> Tensor:
     """``exp(z) - 1`` of complex z = a + ib, exact for small z: ``expm1(a) cos b - 2 sin(b/2)^2 + i exp(a) sin b``."""
@@ -49,6 +51,8 @@ class S4D(nn.Module):
 
     def __init__(self, channels: int, states: int, *, dt_min: float = 0.01, dt_max: float = 0.2) -> None:
         super().__init__()
+        if not dt_min <= dt_max:
+            raise BadOption(f"S4D: dt_min = {dt_min!r} exceeds dt_max = {dt_max!r}: swap them")
         self.log_a_real = nn.Parameter(torch.full((channels, states), math.log(0.5)))
         self.a_imag = nn.Parameter(math.pi * torch.arange(states).repeat(channels, 1).to(torch.get_default_dtype()))
         span = math.log(dt_max) - math.log(dt_min)

@@ -81,7 +81,7 @@ class LeakyS4D(S4DNeuron):
     """``v <- leak v + y``, soft reset, learnable ``threshold_raw`` and ``leak_logit`` (H,).
 
     The recurrence is exact. With ``approximation = "predicted"``, `forward` predicts the membrane by a causal
-    convolution of y instead, see `nmdeploy.models.predicted`.
+    convolution of y instead, which must be fitted first, see `nmdeploy.models.predicted`.
     """
 
     start_scale: ClassVar[float] = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from nmdeploy.errors import BadOption
 from nmdeploy.models.mechanisms import Coefficients, Mechanisms, Norm, Now, State, advance, rest
 from nmdeploy.neurons.random_bits import random16
 
+COMPILERS = ("g++", "clang++", "c++")
 CHUNK = 8  # steps compiled as one: more take longer to compile and gain little
 
 
@@ -75,11 +77,27 @@ def _chunk(m: Mechanisms, norm: Norm) -> Any:
     return run
 
 
+def find_compiler() -> str | None:
+    """Path of the C++ compiler that compiles scans, or None: that of $CXX, else the first of `COMPILERS` in PATH."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))), None)
+
+
+def require_compiler() -> str:
+    """`find_compiler`; `BadOption` without one."""
+    found = find_compiler()
+    if found is None:
+        known = ", ".join(COMPILERS)
+        raise BadOption(
+            f"compiled = True: 0 C++ compilers ({known}) in PATH, needs 1: install one, or compiled = False"
+        )
+    return found
+
+
 @cache
 def _compiled_chunk(m: Mechanisms) -> Any:
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        raise BadOption("compiled = True: no g++ or clang++ in PATH, limit 1: install one, or leave compiled = False")
-    return torch.compile(_chunk(m, identity))
+    # by default torch tries $CXX or g++ alone
+    options: dict[str, Any] = {"cpp.cxx": (require_compiler(),)}
+    return torch.compile(_chunk(m, identity), options=options)
 
 
 def deployed_bits(seed: int, p: Coefficients, steps: int) -> Tensor:

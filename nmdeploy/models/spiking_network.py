@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from nmdeploy.errors import BadOption
 from nmdeploy.models.neuron import SpikingNeuron
+from nmdeploy.models.scan import require_compiler
 from nmdeploy.models.spiking_block import NORM_EPS, IntegratingReadout, SpikingBlock
-from nmdeploy.systems import system
-
-NORMS = ("batch", "layer", "none")
+from nmdeploy.systems import NORMS, is_finite, system
 
 
 class SpikingNetwork(nn.Module):
@@ -57,11 +56,9 @@ class SpikingNetwork(nn.Module):
         self.system = system(name)
         self.name, self.norm, self.residual = name, norm, residual
         self.sizes = {"inputs": inputs, "channels": channels, "states": states, "layers": layers, "outputs": outputs}
-        for what, size in self.sizes.items():
-            if size < 1:
-                raise BadOption(f"model {name!r}: {what} = {size}: give at least 1")
-        if norm not in NORMS:
-            raise BadOption(f"model {name!r}: norm = {norm!r}: choose one of {NORMS}")
+        _check(name, self.sizes, {"residual": residual, "compiled": compiled}, dropout, norm)
+        if compiled:
+            require_compiler()
         self.options = self.system.complete(options)
         spikes = channels * self.system.outputs(self.options)
         widths = [inputs] + [channels if self.system.mixer else spikes] * layers
@@ -111,3 +108,15 @@ class SpikingNetwork(nn.Module):
         for block in self.blocks:
             yield block, x
             x, _ = block(x)
+
+
+def _check(model: str, sizes: dict[str, int], switches: dict[str, bool], dropout: float, norm: str) -> None:
+    """`BadOption` for the first value that no network can have."""
+    for what, value, valid, wanted in (
+        *((what, size, type(size) is int and size >= 1, "an int of at least 1") for what, size in sizes.items()),
+        *((what, value, isinstance(value, bool), "True or False") for what, value in switches.items()),
+        ("dropout", dropout, is_finite(dropout) and 0 <= dropout < 1, "a number from 0 to below 1"),
+        ("norm", norm, norm in NORMS, f"one of {NORMS}"),
+    ):
+        if not valid:
+            raise BadOption(f"model {model!r}: {what} = {value!r}: give {wanted}")

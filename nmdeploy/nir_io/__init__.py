@@ -130,8 +130,8 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _layer(node: Any) -> dict[str, Any]:
-    fields = {"kind": node.kind, "neurons": node.size, "states": node.real_states, "state_bits": node.state_bits}
-    return fields | {"footprint_bits": node.footprint_bits}
+    fields = {"kind": node.kind, "neurons": node.size, "outputs": node.output_size, "states": node.real_states}
+    return fields | {"state_bits": node.state_bits, "footprint_bits": node.footprint_bits}
 
 
 def _synapse(node: Any) -> dict[str, Any]:

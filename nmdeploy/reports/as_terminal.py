@@ -7,7 +7,7 @@ import shutil
 import textwrap
 
 from nmdeploy.reports import Report
-from nmdeploy.reports.table import HEADER, lines, rows
+from nmdeploy.reports.table import lines, table
 
 SUFFIX = None
 
@@ -19,15 +19,16 @@ def render(report: Report) -> str:
     from rich.table import Table
 
     title = f"{report.profile}, {report.samples} samples, means a sample"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for index, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
-    for cells in rows(report):
-        table.add_row(*cells)
+    header, *rows = table(report)
+    drawing = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for index, name in enumerate(header):
+        drawing.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for cells in rows:
+        drawing.add_row(*cells)
     out = io.StringIO()
     width = max(shutil.get_terminal_size((120, 24)).columns, 40)
-    natural = Console(width=10_000).measure(table).maximum
-    Console(file=out, width=max(width, natural), force_terminal=False).print(table)
+    natural = Console(width=10_000).measure(drawing).maximum
+    Console(file=out, width=max(width, natural), force_terminal=False).print(drawing)
     drawn = "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
     return drawn + "".join(f"{_wrapped(line, width)}\n" for line in lines(report))
 

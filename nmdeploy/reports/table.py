@@ -9,13 +9,31 @@ from nmdeploy.reports import Report
 from nmdeploy.reports.verification import overflow_line, verification_lines
 
 NOT_AVAILABLE = "not available"
-HEADER = ("layer", "neurons", "synapses", "memory/bit", "rate", "syn. ops", "dense ops", "updates", "energy/nJ")
+HEADER = (
+    "layer",
+    "neurons",
+    "synapses",
+    "memory/bit",
+    "rate",
+    "syn. ops",
+    "computed",
+    "dense ops",
+    "updates",
+    "energy/nJ",
+)
 
 
-def rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """One row a layer, and the total; counts a sample."""
-    for layer in (*report.layers, report.total):
-        yield _cells(layer, report.rates.get(layer.name))
+def table(report: Report) -> list[tuple[str, ...]]:
+    """The header, then one row a layer, and the total; counts a sample.
+
+    Operations *computed* have a column where they differ from the synaptic operations: in models with windows.
+    """
+    layers = (*report.layers, report.total)
+    everything = [HEADER, *(_cells(layer, report.rates.get(layer.name)) for layer in layers)]
+    if any(layer.synaptic_operations_computed != layer.synaptic_operations for layer in layers):
+        return everything
+    hidden = HEADER.index("computed")
+    return [cells[:hidden] + cells[hidden + 1 :] for cells in everything]
 
 
 def _cells(layer: LayerMetrics, rate: float | None) -> tuple[str, ...]:
@@ -29,6 +47,7 @@ def _cells(layer: LayerMetrics, rate: float | None) -> tuple[str, ...]:
         str(layer.footprint_bits),
         "-" if rate is None else f"{rate:.4f}",
         f"{layer.synaptic_operations:.1f}",
+        f"{layer.synaptic_operations_computed:.1f}",
         f"{layer.dense_synaptic_operations:.0f}",
         f"{layer.neuron_updates:.0f}",
         NOT_AVAILABLE if energy is None else f"{energy * 1e9:.2f}",

@@ -6,6 +6,7 @@ registers under the entry point group ``nmdeploy.systems``. No torch here: its t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from nmdeploy.plugins import modules
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 Options = Mapping[str, Any]
+NORMS = ("batch", "layer", "none")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class System:
     chosen : str
         What the source leaves open, and what was chosen (Markdown).
     hardware : str
-        How it maps to hardware, its latency and cost (Markdown).
+        How it maps to hardware, and its latency (Markdown); what a step costs is counted, not told.
     module : str
         ``"package.module:Class"`` of the trainable neuron.
     shapes : callable
@@ -84,7 +86,8 @@ class System:
     options : tuple of Option
     normalizes : {"membrane", "current"}
         What the block's normalization acts on: the memory's output y (it folds into C, D and the bias), or the synaptic
-        sum a (it folds into weights and their bias).
+        sum a (it folds into the weights and the population's own input bias, or a bias of the synapses where it has
+        none).
     inputs, outputs : callable
         ``options -> q`` and ``options -> p`` of a neuron.
     mixer : bool
@@ -110,7 +113,7 @@ class System:
     parallel: str = "none"
 
     def complete(self, given: Options) -> dict[str, Any]:
-        """All options, those `given` checked: `BadOption` for an unknown name, type or choice."""
+        """All options, those `given` checked: `BadOption` for a wrong name, choice or type, or one out of bounds."""
         known = {option.name: option for option in self.options}
         for name, value in given.items():
             if name not in known:
@@ -121,6 +124,8 @@ class System:
             if not _fits(value, option.default):
                 kind = type(option.default).__name__
                 raise BadOption(f"model {self.name!r}: {name} = {value!r}: give a value of type {kind}")
+            if isinstance(option.default, (int, float)) and not isinstance(value, bool) and not is_finite(value):
+                raise BadOption(f"model {self.name!r}: {name} = {value!r}: give a finite number")
             if option.least is not None and not value >= option.least:
                 raise BadOption(f"model {self.name!r}: {name} = {value!r}: give at least {option.least}")
         return {name: given.get(name, option.default) for name, option in known.items()}
@@ -130,6 +135,14 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return type(value) is type(default)
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, and no truth value."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 @cache

@@ -8,7 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.neurons.base import FloatArray
-from nmdeploy.systems import Options, Trained, plain
+from nmdeploy.systems import Option, Options, Trained, plain
+
+APPROXIMATION = Option(
+    "approximation",
+    "none",
+    "training: the exact recurrence, or the membrane that a convolution predicts, which "
+    "nmdeploy.models.predicted.fit must fit first; deployed is always the exact recurrence",
+    ("none", "predicted"),
+)
+PREDICTED = """
+- The paper predicts the membrane without its resets, by a network that a separate step has fitted, to train in
+  parallel. That is approximate. Trained is the exact recurrence, the memory before it in parallel.
+  `approximation="predicted"` offers the idea by name: a causal depthwise convolution of 16 steps, fitted by least
+  squares to the exact membrane (`nmdeploy.models.predicted.fit`, without which the network refuses to run);
+  `spike_disagreement` there measures how many of its spikes differ. Deployed is always the exact recurrence."""
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
@@ -25,6 +39,13 @@ def s4d_shapes(channels: int, states: int, options: Options) -> dict[str, tuple[
     """Tensors of an S4D memory."""
     per_state = dict.fromkeys(("log_a_real", "a_imag"), (channels, states))
     return {**per_state, "log_dt": (channels,), "c": (channels, states, 2), "d": (channels,)}
+
+
+def predictor_shapes(options: Options, channels: int) -> dict[str, tuple[int, ...]]:
+    """Tensors of the fitted convolution, of approximation "predicted"."""
+    if options["approximation"] != "predicted":
+        return {}
+    return {"predictor.weight": (channels, 17), "predictor.fitted": ()}
 
 
 def s4d(trained: Trained) -> dict[str, Any]:

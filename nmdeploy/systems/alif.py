@@ -52,11 +52,10 @@ U <- 0 where s                  reset = hard
   log-uniformly: of U between 1.2 and 64 steps, of b between 4 and 64.
 - A spike raises the threshold of the next step on. The deployed b is the one after the step's spike, which decays
   once before it is read: a spike therefore adds `(1 - rho) / rho`.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with two states, A diagonal. Per step and neuron three multiplications, two
-additions, one comparison, and two subtractions after a spike. One step of latency.
+A population `coupled_state_space` with two states, A diagonal. One step of latency.
 """,
     module="nmdeploy.models.integrate_and_fire:ALIF",
     shapes=per_channel("threshold_raw", "leak_logit", "adaptation_logit", "strength_raw"),

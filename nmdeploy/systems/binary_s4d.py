@@ -6,6 +6,8 @@ from nmdeploy.neurons.state_space import StateSpace
 from nmdeploy.systems import Option, System, Trained
 from nmdeploy.systems._folding import s4d, s4d_shapes
 
+SMALLEST = 1e-6
+
 SYSTEM = System(
     name="binary-s4d",
     summary="S4D, then a Heaviside function; never reset",
@@ -22,21 +24,22 @@ s = H(norm(y))
     chosen="""
 - A is S4D-Lin at first, B = 1, zero-order hold. Each stored complex state stands for a conjugate pair, hence the
   factor 2.
+- Stan and Rhodes put a gated spiking unit (GSU), which mixes the channels, behind the spikes. It is no part of the
+  neuron and is left out: the synapses of the next block mix the channels.
 - The threshold is 0: the normalization's shift is the threshold. It starts at -1, so that about one neuron in six
   spikes.
 - Training convolves by FFT; the form step by step has the same spikes.
 - Normalization acts on y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states. Per step and neuron 6 N + 1 multiplications, 6 N + 1 additions, one
-comparison. One step of latency.
+A population `state_space` with N complex states. One step of latency.
 """,
     module="nmdeploy.models.s4d_neurons:BinaryS4D",
     shapes=s4d_shapes,
     population=lambda trained: population(trained),
     options=(
-        Option("dt_min", 0.01, "smallest step size at first"),
-        Option("dt_max", 0.2, "largest step size at first"),
+        Option("dt_min", 0.01, "smallest step size at first", least=SMALLEST),
+        Option("dt_max", 0.2, "largest step size at first, at least dt_min", least=SMALLEST),
     ),
     parallel="exact",
 )

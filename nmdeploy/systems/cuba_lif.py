@@ -27,11 +27,11 @@ v <- 0 where s
   starts log-uniformly between 1.2 and 16 steps, that of beta between 1.2 and 64.
 - The current runs on through a spike, as on Loihi; only the membrane is reset, to 0.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and a bias of the synapses: the population's own
+  bias would enter v behind the filter.
 """,
     hardware="""
-A population `lif`: Loihi's own neuron, bit for bit Intel's. Per step and neuron two multiplications, two additions,
-one comparison. One step of latency.
+A population `lif`: Loihi's own neuron, bit for bit Intel's. One step of latency.
 """,
     module="nmdeploy.models.integrate_and_fire:CubaLIF",
     shapes=per_channel("threshold_raw", "leak_logit", "current_logit"),

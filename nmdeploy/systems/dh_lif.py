@@ -53,15 +53,16 @@ v <- v - V_th s
     chosen="""
 - Every branch sees every input through weights of its own; the paper's sparse masks, which give each branch a part of
   the inputs, can be had by zero weights.
-- V_th is subtracted after a spike. alpha and beta are learned through a sigmoid, V_th through softplus (0.25 at
-  first). Branch time constants start log-uniformly between 1.2 and 64 steps, those of the soma between 1.2 and 16.
+- The authors subtract V_th in the step after a spike, undecayed. Here it is subtracted after the spike, and the soma
+  decays then: the next step lacks beta V_th. The authors' form would subtract V_th / beta here.
+- alpha and beta are learned through a sigmoid, V_th through softplus (0.25 at first).
+  Branch time constants start log-uniformly between 1.2 and 64 steps, those of the soma between 1.2 and 16.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on each branch's synaptic sum and folds into the weights and their bias.
+- Normalization acts on each branch's synaptic sum and folds into the weights and the population's own input biases.
 """,
     hardware="""
-A population `state_space` with D real states, D synaptic sums and a soma. Per step and neuron 2 D + 2
-multiplications, 2 D + 1 additions, one comparison, one subtraction after a spike. D times the synapses of a LIF
-layer. One step of latency.
+A population `state_space` with D real states, D synaptic sums and a soma; D times the synapses of a LIF layer.
+One step of latency.
 """,
     module="nmdeploy.models.compartments:DendriticLIF",
     shapes=shapes,

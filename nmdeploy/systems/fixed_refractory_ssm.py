@@ -52,8 +52,7 @@ s[t] = raw[t] and no s[t - i],   0 < i < r          refractory = emitted
 """,
     hardware="""
 A population `state_space` with N complex states and refractory mode `mask-raw` or `mask`: the memory runs on, the
-output is suppressed. Per step and neuron 6 N + 1 multiplications, 6 N + 1 additions, one comparison, one counter. One
-step of latency. At most one spike in r steps.
+output is suppressed, a counter says for how long. One step of latency. At most one spike in r steps.
 """,
     module="nmdeploy.models.fixed_refractory:FixedRefractoryS4D",
     shapes=s4d_shapes,

@@ -29,12 +29,11 @@ U <- U - V_th s
 - The threshold is learned, one a neuron, through softplus: it stays positive.
 - Soft reset subtracts one threshold, whatever is left: a neuron far above it spikes in every step.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with one state, per step and neuron one addition, one comparison, and one
-subtraction after a spike. One step of latency. Intel's fixed-point LIF resets to zero: there is no soft reset on
-Loihi 1, and on Loihi 2 it takes a neuron program.
+A population `coupled_state_space` with one state. One step of latency. Intel's fixed-point LIF resets to zero: there
+is no soft reset on Loihi 1, and on Loihi 2 it takes a neuron program.
 """,
     module="nmdeploy.models.integrate_and_fire:IF",
     shapes=per_channel("threshold_raw"),

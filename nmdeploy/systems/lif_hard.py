@@ -46,12 +46,12 @@ U <- V_reset where s
   tau starts log-uniformly between 1.2 and 64 steps.
 - H is strict, as Loihi's is.
 - The reset is `U (1 - s) + V_reset s`: it carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own bias (`bias` of a `lif`,
+  `input_bias` of a `coupled_state_space`).
 """,
     hardware="""
 With V_reset = 0 a population `lif` by Loihi's own rule (current decay 4095, so that the current is the synaptic sum),
-else a `coupled_state_space` with one state. Per step and neuron one multiplication, one addition, one comparison. One
-step of latency.
+else a `coupled_state_space` with one state. One step of latency.
 """,
     module="nmdeploy.models.integrate_and_fire:LIFHard",
     shapes=shapes,

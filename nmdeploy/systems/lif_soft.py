@@ -33,11 +33,10 @@ U <- U - V_th s
   1.2 and 64 steps.
 - H is strict: a membrane that equals the threshold does not spike.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with one state: per step and neuron one multiplication, one addition, one
-comparison, and one subtraction after a spike. One step of latency. Intel has no fixed-point process with a soft
+A population `coupled_state_space` with one state. One step of latency. Intel has no fixed-point process with a soft
 reset; on Loihi 2 it takes a neuron program.
 """,
     module="nmdeploy.models.integrate_and_fire:LIFSoft",

@@ -74,7 +74,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
 
 SYSTEM = System(
     name="multi-output",
-    summary="N states, any A, several inputs and outputs, spiking function, reset and refractory period each by itself",
+    summary="several inputs and outputs, any A; spike, reset and refractory period each by itself",
     equation="""
 x <- A x + B a                       a: q synaptic sums
 y = C x + D a                        p outputs; coupling = diagonal: Re(C x)
@@ -87,8 +87,10 @@ x <- reset action(x, s)  where the reset condition holds
     ),
     chosen="""
 - Everything is learned: A, B, C, D, thresholds (softplus), what the reset sets or subtracts, its matrix, its
-  magnitude (softplus). A is free, stable or not, and starts inside the unit circle with time constants of 2 to 64
-  steps; `stable` divides it by its spectral norm where that exceeds 1.
+  magnitude (softplus). A is free, stable or not. It starts with eigenvalues inside the unit circle (time constants of
+  2 to 64 steps); coupling `dense` adds a small random matrix, which puts an eigenvalue of some neurons slightly
+  outside (at N = 4 in about 4 % of them, by at most some hundredths). `stable` divides it by its spectral norm where
+  that exceeds 1.
 - Reset conditions: never; any own spike; each output's own; a state's magnitude; every `reset_period` steps. Actions:
   none; `hard` sets the states to r; `soft` subtracts r; `scale` multiplies each state; `linear` is M x - r.
   docs/arithmetic.md states each, and which combinations have no meaning: those are refused.
@@ -96,13 +98,13 @@ x <- reset action(x, s)  where the reset condition holds
 - Ternary spikes are the difference of two Heaviside functions, each with its surrogate gradient. Graded ones are
   rounded to `graded_step` and clipped to `graded_bits` bits, straight-through inside the clip, with a surrogate
   gradient of the gate.
-- Training runs step by step. Normalization acts on the synaptic sums and folds into the weights and their bias.
+- Training runs step by step. Normalization acts on the synaptic sums and folds into the weights and the population's
+  own input biases.
 """,
     hardware="""
-A population `coupled_state_space` (per step and neuron N (N + q + p) + p q multiplications and about as many
-additions) or `state_space` (N (4 + 2 q + 2 p) + p q), p comparisons, the reset's as many products as its matrix has.
-One step of latency. With an unstable A, saturation is part of the dynamics: it is counted, and the calibration data
-must keep it bounded.
+A population `coupled_state_space`, whose products grow with N (N + q + p), or `state_space`, whose products grow with
+N (q + p); a reset has as many products as its matrix. One step of latency. With an unstable A, saturation is part of
+the dynamics: it is counted, and the calibration data must keep it bounded.
 """,
     module="nmdeploy.models.multi_output:MultiOutput",
     shapes=shapes,

@@ -26,13 +26,14 @@ s = 1 with probability p
     chosen="""
 - Training draws from torch's generator, anew for every batch. Evaluation and deployment compare y with `random16 /
   65536` of the counter-based generator of docs/arithmetic.md, keyed by (block, neuron, step): every backend draws the
-  same bits, and every sample the same.
+  same bits, and every sample the same. The seed is the block's index, 0 for the first; a model file holds it as
+  `seed` of the population's node.
 - The gradient is that of the clamp: 1 where the probability lies inside (0, 1), else 0.
 - Normalization acts on y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states. Per step and neuron 6 N + 1 multiplications, 6 N + 1 additions,
-three hashes of 32 bits, one multiplication by the threshold, one comparison. One step of latency. A chip with a
+A population `state_space` with N complex states, and for each output and step the hashes of 32 bits that `random16`
+takes. One step of latency. A chip with a
 random generator of its own computes other bits: the model's accuracy, not its spikes, can then be compared.
 """,
     module="nmdeploy.models.s4d_neurons:StochasticS4D",

@@ -20,7 +20,7 @@ SYSTEM = System(
 y = norm(S4D(a))
 v <- v + max(y, 0)
 s = H(v - 1)
-v <- v - floor(v)  where s
+v <- v - (ceil(v) - 1)  where s
 """,
     source=(
         "Chen, Wu, Zhang, Tan, PMSN: a parallel multi-compartment spiking neuron for multi-scale temporal "
@@ -31,16 +31,16 @@ v <- v - floor(v)  where s
 - The paper counts in parallel: `V = cumsum(max(y, 0))`, a spike where `floor(V / theta)` grows. That equals a binary
   soft reset only while every input stays below the threshold: for .4, 2.3, .1, .2, .6 and theta = 1 the soft reset,
   with 1.7 left after its first spike, spikes again in the next step, the count does not. Trained and deployed is the
-  count: a reset action of its own, `modulo`, that removes every whole threshold at once. With it the parallel form is
-  exact.
+  count: a reset action of its own, `modulo`, that removes `ceil(V / theta) - 1` thresholds at once: V stays in
+  (0, theta]. With it the parallel form is exact.
 - theta is 1 and fixed: the normalization before it learns the scale.
-- H is strict: a membrane of exactly 1 does not spike.
+- H is strict: a membrane of exactly 1 does not spike, and the reset, which leaves exactly 1 of 2, agrees with that.
 - What the reset removes is piecewise constant; neither form gives it a gradient.
 - Normalization acts on the memory's output y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states and a soma. Per step and neuron 6 N + 1 multiplications, 6 N + 2
-additions, one comparison; the threshold is a power of two, so that the reset is a mask of bits. One step of latency.
+A population `state_space` with N complex states and a soma; the threshold is a power of two, so that the reset is a
+mask of bits. One step of latency.
 """,
     module="nmdeploy.models.s4d_neurons:CountingS4D",
     shapes=s4d_shapes,

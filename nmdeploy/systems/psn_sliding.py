@@ -45,9 +45,9 @@ s = H(norm(y) - V_th)
 - Normalization acts on the filter's output y and folds into the taps and a bias.
 """,
     hardware="""
-A population `coupled_state_space` with k states that shift the last k synaptic sums on. Per step and neuron k
-multiplications and k - 1 additions for the taps, one comparison; the shift matrix costs as much as a dense one where
-the program does not know that it is one (k * k). One step of latency.
+A population `coupled_state_space` with k states that shift the last k synaptic sums on. The shift matrix
+consists of zeros and ones; where the program does not know that, it costs as much as a dense one (k * k products).
+One step of latency.
 """,
     module="nmdeploy.models.sliding_parallel:SlidingParallel",
     shapes=shapes,

@@ -35,11 +35,11 @@ s = Re z >= V_th and Im z >= 0 and Im z' < 0
 - lambda is learned through a sigmoid (it stays stable), the period through exp, V_th through softplus. The time
   constant starts log-uniformly between 4 and 64 steps, the period between 3 and 32.
 - The old Im z enters the condition, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `state_space` with one state, bit for bit Lava's fixed-point RF. Per step and neuron four
-multiplications, three additions, three comparisons. One step of latency; at most one spike a period.
+A population `state_space` with one state, bit for bit Lava's fixed-point RF. One step of latency; at most one spike a
+period.
 """,
     module="nmdeploy.models.compartments:ResonateAndFire",
     shapes=per_channel("decay_logit", "log_period", "threshold_raw"),

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.systems import Option, Options, System, Trained, plain
-from nmdeploy.systems._folding import leak, s4d, s4d_shapes, sigmoid, softplus, threshold
+from nmdeploy.systems import Options, System, Trained, plain
+from nmdeploy.systems._folding import (
+    APPROXIMATION,
+    PREDICTED,
+    leak,
+    predictor_shapes,
+    s4d,
+    s4d_shapes,
+    sigmoid,
+    softplus,
+    threshold,
+)
 
 
 def population(trained: Trained) -> StateSpace:
@@ -27,8 +37,8 @@ def population(trained: Trained) -> StateSpace:
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
     """Tensors of a trained neuron."""
     names = ("threshold_raw", "leak_logit", "refractory_logit", "magnitude_raw")
-    fitted = {"predictor.weight": (channels, 17)} if options["approximation"] == "predicted" else {}
-    return s4d_shapes(channels, states, options) | dict.fromkeys(names, (channels,)) | fitted
+    learned = s4d_shapes(channels, states, options) | dict.fromkeys(names, (channels,))
+    return learned | predictor_shapes(options, channels)
 
 
 SYSTEM = System(
@@ -46,30 +56,19 @@ w <- w + magnitude s
         "Zhong, Zhao, Wang et al., SPikE-SSM: a sparse, precise, and efficient spiking state space model "
         "for long sequences learning, 2024 (arXiv 2410.17268)."
     ),
-    chosen="""
-- The paper predicts the membrane without its resets, by a network that a separate step has fitted, to train in
-  parallel. That is approximate. Trained is the exact recurrence, the memory before it in parallel.
-  `approximation="predicted"` offers the idea by name: a causal depthwise convolution of 16 steps, fitted by least
-  squares to the exact membrane (`nmdeploy.models.predicted.fit`); `spike_disagreement` there measures how many of its
-  spikes differ. Deployed is always the exact recurrence.
+    chosen=PREDICTED
+    + """
 - The paper's refractory soft reset has a variable of its own that decays and acts on the membrane; here w is
-  subtracted from v before the threshold and does not enter v.
+  subtracted from v before the threshold and does not enter v: in v, the leak would sum it up over the steps, and its
+  effect would last by both decays; so it lasts by rho alone, as a raised threshold does.
 - V_th and the magnitude are learned through softplus, leak and rho through a sigmoid, each per neuron.
 - Normalization acts on the memory's output y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states, a soma and an adaptation register. Per step and neuron 6 N + 3
-multiplications, 6 N + 3 additions, one comparison, two more additions after a spike. One step of latency.
+A population `state_space` with N complex states, a soma and an adaptation register. One step of latency.
 """,
     module="nmdeploy.models.s4d_neurons:RefractoryS4D",
     shapes=shapes,
     population=population,
-    options=(
-        Option(
-            "approximation",
-            "none",
-            "training: the exact recurrence, or the membrane predicted by a fitted convolution",
-            ("none", "predicted"),
-        ),
-    ),
+    options=(APPROXIMATION,),
 )

@@ -46,11 +46,10 @@ s = H(U_S - V_th)
 - The paper subtracts in the next step. A is linear, so that the same is subtracted after the spike as `r = (g - b1
   V_th, V_th)`, for which `A r = (g, b2 g + V_th)`; the recorded states are those after it.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and their bias.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with two states. Per step and neuron six multiplications, four additions, one
-comparison, and two subtractions after a spike. One step of latency.
+A population `coupled_state_space` with two states. One step of latency.
 """,
     module="nmdeploy.models.compartments:TwoCompartment",
     shapes=per_channel("soma_logit", "dendrite_logit", "feedback", "threshold_raw"),

@@ -24,7 +24,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
 
 SYSTEM = System(
     name="windowed-ssm",
-    summary="S4D read once a window of r steps by a temporal kernel; the spike lasts the window; then a GLU",
+    summary="S4D read once a window of r steps by a kernel; the spike lasts the window; then a GLU",
     equation="""
 y = S4D(a)
 u[k] = sum over j < r of w[j] y[k r + j]
@@ -45,10 +45,19 @@ out = value * sigmoid(gate),  [value, gate] = M s + m
 """,
     hardware="""
 A population `windowed_state_space`, a dense mixer H to 2 H, a `gate` with a table of the sigmoid. It looks r - 1
-steps ahead inside a window: a block is r - 1 steps later than its inputs, plus one step for each of population, mixer
-and gate. Its output is constant over a window, so that its events are sent once, at the window's start, and the
-receiver keeps its synaptic sum: 1 / r of the synaptic operations. Per step and neuron 6 N + 2 multiplications, 6 N +
-2 additions; one comparison a window.
+steps ahead inside a window, and the mixer and the next block's synapse take a step each: a block is r + 1 steps later
+than the one before. Its output is constant over a window, so that its events are sent once, at the window's start,
+and the receiver keeps its synaptic sum: 1 / r of the synaptic operations.
+
+`nmdeploy export --window-input scaled` is an approximate form without that register. What is constant over a window
+is sent in its first step and is 0 in the others; the receiver's B is scaled instead, each state with pole A by
+`(1 - A^r) / ((1 - A) A^(r-1))` = `1 + A^-1 + ... + A^-(r-1)` (r for A = 1); of the readout, the weights are, with its
+decay as A. Equal, in real numbers, is the state at a window's end. Not equal are the states within a window, what is
+read from them (y, hence the window's sum u and its spikes), and D a, which acts in the first step only. The factor
+grows as `A^-(r-1)` for fast states, and its coefficients and registers with it; the export's notes say the largest.
+Refused are receivers other than diagonal memories without reset or hold and readouts, synapses with a bias into such
+a memory, inputs of which only some are constant over the same window or are delayed, and states that forget within a
+window.
 """,
     module="nmdeploy.models.windowed:WindowedS4D",
     shapes=shapes,

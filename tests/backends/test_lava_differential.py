@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from edge_cases import edge_cases
+from edge_cases import driven_cases, small_cases
+from edge_cases_base import beside
 from figures import Figures
-from networks import Case, coverage, lif_case, state_space_case
+from mechanisms import ACTIONS, CONDITIONS, SPIKES
+from networks import SYSTEMS, Case, coupled_case, coverage, lif_case, state_space_case
 from requires_lava import require_lava
 
 from nmdeploy.backends import lava, reference
@@ -21,18 +23,19 @@ LIF_COVERS = (
     *(f"{which} {d}" for which in ("du", "dv") for d in (0, 1, 4095)),
     *(f"{mode} at its edge" for mode in ("mixed", "excitatory", "inhibitory")),
 )
-STATE_SPACE_COVERS = (
-    *(
-        "re_saturations",
-        "im_saturations",
-        "re_reset_saturations",
-        "im_reset_saturations",
-        "recurrent",
-        "inserted delay",
-    ),
-    *(f"reset {action}" for action in ("none", "hard", "soft")),
-    *("refractory hold", "refractory mask", "per-product", "per-sum", "bias synapse", "negative weight_exp"),
+MECHANISMS_COVER = (
+    *(f"reset {condition}" for condition in CONDITIONS),
+    *(f"action {action}" for action in ACTIONS),
+    *(f"spike {spike}" for spike in SPIKES if spike != "phase"),
+    *("refractory hold", "refractory mask", "refractory mask-raw", "per-product", "per-sum", "recurrent"),
+    *("soma", "rectify", "adaptation", "v_saturations", "w_saturations", "v_reset_saturations"),
+    *("several inputs", "several outputs", "inserted delay", "bias synapse", "negative weight_exp"),
 )
+STATE_SPACE_COVERS = (
+    *("re_saturations", "im_saturations", "re_reset_saturations", "im_reset_saturations", "spike phase"),
+    *MECHANISMS_COVER,
+)
+COUPLED_COVERS = ("x_saturations", "x_reset_saturations", *MECHANISMS_COVER)
 
 
 def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:
@@ -44,11 +47,18 @@ def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:
     wrong = {case.name: c.first_divergence for case, c in zip(cases, found, strict=True) if c.mismatches}
     seen = coverage(cases, expected)
     compared = sum(c.values_compared for c in found)
-    what = cases[0].name.rpartition("-")[0] or "edge"
-    figures(f"{len(cases)} {what} networks: {compared} values compared with Lava, {len(wrong)} networks differ")
+    figures(f"{len(cases)} networks ({kinds(cases)}): {compared} values compared with Lava, {len(wrong)} differ")
     figures("  covered: " + ", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
     assert not wrong
     return seen
+
+
+def kinds(cases: list[Case]) -> str:
+    """What the names begin with, before their seed."""
+    found = dict.fromkeys(
+        case.name.rpartition("-")[0] for case in cases if case.name[-1].isdigit() and "-" in case.name
+    )
+    return ", ".join(found) if len(found) < 20 else "edge cases"
 
 
 def assert_covered(seen: Counter[str], wanted: tuple[str, ...], cases: int) -> None:
@@ -58,22 +68,34 @@ def assert_covered(seen: Counter[str], wanted: tuple[str, ...], cases: int) -> N
 
 
 def test_edges(figures: Figures) -> None:
-    assert_equal_in_lava(edge_cases(), figures)
+    assert_equal_in_lava([*driven_cases(), *beside(small_cases())], figures)
 
 
-@pytest.mark.parametrize(("make", "number"), [(lif_case, 12), (state_space_case, 6)])
-def test_a_sample_of_networks(make: Callable[[int], Case], number: int, figures: Figures) -> None:
-    seen = assert_equal_in_lava([make(seed) for seed in range(1000, 1000 + number)], figures)
-    assert seen["alive"] >= 0.9 * number
-
-
-@pytest.mark.slow
-def test_200_lif_networks(figures: Figures) -> None:
-    seen = assert_equal_in_lava([lif_case(seed) for seed in range(200)], figures)
-    assert_covered(seen, LIF_COVERS, 200)
+def test_a_sample_of_every_family_and_system(figures: Figures) -> None:
+    """All in one worker, which starts once."""
+    makers = [*[lif_case] * 4, *[state_space_case] * 4, *[coupled_case] * 4, *SYSTEMS.values()]
+    cases = [make(1000 + index) for index, make in enumerate(makers)]
+    assert_covered(assert_equal_in_lava(cases, figures), (), len(cases))
 
 
 @pytest.mark.slow
-def test_100_state_space_networks(figures: Figures) -> None:
-    seen = assert_equal_in_lava([state_space_case(seed) for seed in range(100)], figures)
-    assert_covered(seen, STATE_SPACE_COVERS, 100)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_20_networks_of_a_system(system: str, figures: Figures) -> None:
+    seen = assert_equal_in_lava([SYSTEMS[system](seed) for seed in range(20)], figures)
+    assert_covered(seen, (), 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [0, 50, 100, 150])
+def test_50_of_200_lif_networks(first: int, figures: Figures) -> None:
+    seen = assert_equal_in_lava([lif_case(seed) for seed in range(first, first + 50)], figures)
+    assert_covered(seen, LIF_COVERS, 50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "wanted"), [(state_space_case, STATE_SPACE_COVERS), (coupled_case, COUPLED_COVERS)])
+def test_100_networks_over_all_mechanisms(
+    make: Callable[[int], Case], wanted: tuple[str, ...], figures: Figures
+) -> None:
+    seen = assert_equal_in_lava([make(seed) for seed in range(100)], figures)
+    assert_covered(seen, wanted, 100)

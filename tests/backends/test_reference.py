@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from edge_cases import edge_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Case, lif_case, random_case, random_lif, random_state_space, state_space_case
+from networks import SYSTEMS, Case, coupled_case, lif_case, random_case, state_space_case
+from networks_build import Family
+from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
+from networks_windowed import windowed_case
 from simulated import simulated
 
 from nmdeploy.backends.reference import run
@@ -39,20 +45,34 @@ def test_edges(case: Case) -> None:
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(seed=SEEDS, wraps=st.booleans())
 def test_random_lif_networks(seed: int, wraps: bool) -> None:
-    case = random_case(seed, random_lif, (8, 13) if wraps else (2, 9), steps=25, samples=2)
+    case = random_case(seed, LOUD_LIF if wraps else LIF, steps=25, samples=2)
     assert_equal(case, run(case.network, case.inputs, trace="states"))
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
-@given(seed=SEEDS)
-def test_random_state_space_networks(seed: int) -> None:
-    case = random_case(seed, random_state_space, (-2, 2), steps=25, samples=2)
+@given(seed=SEEDS, family=st.sampled_from([STATE_SPACE, COUPLED]))
+def test_random_networks_over_all_mechanisms(seed: int, family: Family) -> None:
+    case = random_case(seed, family, steps=25, samples=2, sizes=(2, 8))
     assert_equal(case, run(case.network, case.inputs, trace="states"))
 
 
-@pytest.mark.parametrize("make", [lif_case, state_space_case])
-def test_64_bit_integers_equal_unbounded_ones(make: object) -> None:
-    case = make(3)  # type: ignore[operator]
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(seed=SEEDS, steps=st.integers(1, 30))
+def test_random_windowed_networks(seed: int, steps: int) -> None:
+    case = windowed_case(seed, steps=steps)
+    assert_equal(case, run(case.network, case.inputs, trace="states"))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_network_of_every_system(system: str) -> None:
+    case = SYSTEMS[system](7)
+    short = replace(case, inputs=case.inputs[:1, :30])
+    assert_equal(short, run(short.network, short.inputs, trace="states"))
+
+
+@pytest.mark.parametrize("make", [lif_case, state_space_case, coupled_case, windowed_case])
+def test_64_bit_integers_equal_unbounded_ones(make: Callable[[int], Case]) -> None:
+    case = make(3)
     machine = run(case.network, case.inputs, trace="states")
     unbounded = run(case.network, case.inputs, trace="states", dtype=object)
     for (name, kind, a), (_, _, b) in zip(values(machine), values(unbounded), strict=True):
@@ -60,7 +80,7 @@ def test_64_bit_integers_equal_unbounded_ones(make: object) -> None:
 
 
 def test_samples_are_independent_and_lengths_hold() -> None:
-    case = random_case(5, random_lif, (2, 9), steps=30, samples=3)
+    case = random_case(5, LIF, steps=30, samples=3)
     together = run(case.network, case.inputs, trace="states")
     for sample in range(3):
         alone = run(case.network, case.inputs[sample : sample + 1], trace="states")
@@ -76,7 +96,7 @@ def test_samples_are_independent_and_lengths_hold() -> None:
 
 
 def test_counts_by_hand() -> None:
-    case = random_case(2, random_lif, (2, 9), steps=20)
+    case = random_case(2, LIF, steps=20)
     recording = run(case.network, case.inputs, trace="spikes")
     synapse = case.network.synapses["layer0.synapse"]
     operations = sum(int((synapse.weight[:, code != 0] != 0).sum()) for code in case.inputs[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from nmdeploy.models.s4d import S4D, complex_expm1
 from nmdeploy.models.scan import deployed_bits, identity
 from nmdeploy.models.spiking_block import IntegratingReadout, SpikingBlock
 from nmdeploy.models.surrogate import graded, phase, spike, stochastic, straight_through, ternary
+from nmdeploy.systems import systems
+from nmdeploy.systems_text import listing
 
 SIZES: dict[str, int] = {"inputs": 2, "channels": 6, "states": 3, "layers": 2, "outputs": 4}
 
@@ -186,6 +189,20 @@ def test_stochastic_spikes_are_drawn_anew_in_training_only() -> None:
     [
         ("unheard-of", {}, "binary-s4d"),
         ("lif-soft", {"layers": 0}, "layers = 0"),
+        ("lif-soft", {"channels": 2.5}, "channels = 2.5: give an int of at least 1"),
+        ("lif-soft", {"residual": 1}, "residual = 1: give True or False"),
+        ("lif-soft", {"compiled": None}, "compiled = None: give True or False"),
+        ("lif-soft", {"dropout": 1.0}, "dropout = 1.0: give a number from 0 to below 1"),
+        ("lif-soft", {"dropout": -0.1}, "dropout = -0.1"),
+        ("lif-soft", {"dropout": float("nan")}, "dropout = nan"),
+        ("lif-soft", {"dropout": True}, "dropout = True"),
+        ("lif-soft", {"dropout": "0.5"}, "dropout = '0.5'"),
+        ("lif-hard", {"v_reset": float("nan")}, "v_reset = nan: give a finite number"),
+        ("fixed-refractory-ssm", {"theta": float("inf")}, "theta = inf: give a finite number"),
+        ("fixed-refractory-ssm", {"theta": 10**400}, "theta = 1000.*: give a finite number"),
+        ("binary-s4d", {"dt_min": 0.0}, "dt_min = 0.0: give at least 1e-06"),
+        ("binary-s4d", {"dt_max": -1}, "dt_max = -1: give at least 1e-06"),
+        ("binary-s4d", {"dt_min": 0.5}, "dt_min = 0.5 exceeds dt_max = 0.2: swap them"),
         ("lif-soft", {"norm": "group"}, "norm = 'group'"),
         ("lif-soft", {"tau": 2.0}, "option 'tau' is unknown"),
         ("dh-lif", {"branches": 0}, "branches = 0: give at least 1"),
@@ -198,11 +215,33 @@ def test_bad_options(name: str, options: dict[str, Any], message: str) -> None:
         create(name, **(SIZES | options))
 
 
-def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan.shutil, "which", lambda name: None)
-    scan._compiled_chunk.cache_clear()
-    with pytest.raises(BadOption, match="compiled = True"):
-        create("lif-hard", **SIZES, compiled=True)(torch.rand(2, 3, 2))
+def test_values_at_their_bounds_are_taken() -> None:
+    network = create("binary-s4d", **SIZES, dt_min=1e-6, dt_max=1e-6, dropout=0, residual=True)
+    torch.testing.assert_close(network.blocks[0].neuron.log_dt.exp(), torch.full((6,), 1e-6))
+
+
+def test_compiling_without_a_compiler_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert scan.find_compiler() is None
+    with pytest.raises(BadOption, match=r"^compiled = True: 0 C\+\+ compilers .* install one, or compiled = False$"):
+        create("lif-hard", **SIZES, compiled=True)
+
+
+@pytest.mark.parametrize("name", [*scan.COMPILERS, "CXX"])
+def test_any_of_the_compilers_will_do(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "mine")
+    found = tmp_path / ("mine" if name == "CXX" else name)
+    found.touch(mode=0o755)
+    assert scan.find_compiler() == str(found)
+    assert create("lif-hard", **SIZES, compiled=True).blocks[0].neuron.compiled
+
+
+def test_the_help_of_create_lists_the_models_as_the_command_does() -> None:
+    told = [line.strip() for line in str(create.__doc__).splitlines()]
+    own = [line for line in listing() if systems()[line.split()[0]].module.startswith("nmdeploy.")]
+    assert own == [line for line in told if line in own] and len(own) >= 17
 
 
 @pytest.mark.slow
