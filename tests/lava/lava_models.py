@@ -109,6 +109,7 @@ def diagonal(rng: np.random.Generator, neurons: int, states: int, inputs: int, o
         "a_im": np.round(4096 * radius * np.sin(angle)).astype(int).tolist(),
         "d": rng.integers(-300, 300, (neurons, outputs, inputs)).tolist(),
         "bias": rng.integers(-50, 50, (neurons, outputs)).tolist(),
+        "input_bias": rng.integers(-5, 6, (neurons, inputs)).tolist(),
     }
     for part in ("re", "im"):
         node[f"b_{part}"] = rng.integers(-2000, 2000, (*shape, inputs)).tolist()
@@ -143,6 +144,7 @@ def coupled(
         "c": rng.integers(-4000, 4000, (neurons, outputs, states)).tolist(),
         "d": rng.integers(-300, 300, (neurons, outputs, inputs)).tolist(),
         "bias": rng.integers(-50, 50, (neurons, outputs)).tolist(),
+        "input_bias": rng.integers(-5, 6, (neurons, inputs)).tolist(),
         "r": rng.integers(-500, 500, (neurons, states, outputs)).tolist(),
         "m": rng.integers(-1500, 1500, shape).tolist(),
     }
