@@ -146,7 +146,6 @@ def test_size_and_time_of_a_large_model(tmp_path: Path) -> None:
     seconds = time.process_time() - start
     print(f"512 x 64: {len(nir.read(path).nodes)} nodes, {path.stat().st_size / 1e6:.1f} MB, {seconds:.2f} s")
     assert path.stat().st_size < 5e6
-    assert seconds < 2
 
 
 def test_writing_twice_gives_the_same_bytes(small: tuple[QuantizedNetwork, Path], tmp_path: Path) -> None:
