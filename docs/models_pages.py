@@ -34,8 +34,8 @@ Handwritten digits as sequences of 64 pixels, 450 test samples that training nev
 `examples/train_digits.py --model NAME`. Quantized to 8-bit weights and 24-bit states with 128 calibration samples, run
 by the reference. Rate: spikes a neuron and step. Operations: synaptic ones a sample, and those computed where a
 window's spikes are sent once. Energy: nJ a sample, from the counts and the figures of profile `loihi2`; the letter says
-where they come from. Training: wall-clock seconds of one thread, beside other work of the machine. A row in bold misses {LEAST_ACCURACY:.0%} in float, or is more than {100 * MOST_APART:.0f} point
-apart once quantized.
+where they come from. Training: wall-clock seconds of one thread, beside other work of the machine. A row in bold
+misses {LEAST_ACCURACY:.0%} in float, or is more than {100 * MOST_APART:.0f} point apart once quantized.
 
 {{results}}
 
