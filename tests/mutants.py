@@ -209,7 +209,8 @@ def _change_code(mutant: Mutant, module: ModuleType) -> Undo:
 
 def _functions(module: ModuleType) -> list[FunctionType]:
     if module.__name__ not in _FUNCTIONS:
-        found = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__module__ == module.__name__]
+        # not isinstance: it asks objects for their class, which makes lazy modules of torch warn
+        found = [f for f in gc.get_objects() if type(f) is FunctionType and f.__module__ == module.__name__]
         _FUNCTIONS[module.__name__] = [f for f in found if f.__code__.co_filename == module.__file__]
     return _FUNCTIONS[module.__name__]
 
