@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from nmdeploy.models.mechanisms import Coefficients, Mechanisms, Norm
 from nmdeploy.models.scan import deployed_bits, scan
 
 
-class SpikingNeuron(nn.Module):
+class SpikingNeuron(nn.Module, ABC):
     """A population of trainable neurons; `coefficients` and `mechanisms` say which.
 
     `sequential` runs the step of `nmdeploy.models.mechanisms` over time. `forward` computes the same spikes; here it is
@@ -36,9 +37,9 @@ class SpikingNeuron(nn.Module):
     seed = 0
     mechanisms: Mechanisms
 
+    @abstractmethod
     def coefficients(self) -> Coefficients:
         """The step's tensors, from the parameters."""
-        raise NotImplementedError
 
     def forward(self, a: Tensor, norm: Norm) -> Tensor:
         """All steps: a (batch, steps, H*q) -> s (batch, steps, H*p)."""

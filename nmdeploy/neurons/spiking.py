@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, FloatState, Moment, Neuron
+from nmdeploy.neurons.dims import Dims
 from nmdeploy.neurons.mechanisms import ONE_SIDED, SIGNED, require_meaning
 from nmdeploy.neurons.random_bits import random16
 
@@ -20,7 +21,7 @@ PER_OUTPUT = ("v_threshold", "bias", "leak", "adaptation_leak", "adaptation_jump
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Spiking(Neuron):
+class Spiking(Dims, Neuron):
     """Float spiking population with H neurons, N states, q inputs and p outputs each.
 
     With synaptic sums a and states x, in this order (all that is per output has an index k):
@@ -81,38 +82,6 @@ class Spiking(Neuron):
 
     membrane_name: ClassVar[str] = "y"
     row_gain: ClassVar[bool] = True
-
-    @property
-    @abstractmethod
-    def dims(self) -> tuple[int, int, int, int]:
-        """(H, N, q, p)."""
-
-    @property
-    def size(self) -> int:
-        return self.dims[0]
-
-    @property
-    def states(self) -> int:
-        """States N of a neuron."""
-        return self.dims[1]
-
-    @property
-    def inputs(self) -> int:
-        """Inputs q of a neuron."""
-        return self.dims[2]
-
-    @property
-    def outputs(self) -> int:
-        """Outputs p of a neuron."""
-        return self.dims[3]
-
-    @property
-    def input_size(self) -> int:
-        return self.size * self.inputs
-
-    @property
-    def output_size(self) -> int:
-        return self.size * self.outputs
 
     def output_range(self, extremes: Mapping[str, FloatArray]) -> tuple[float, int]:
         if self.spike != "graded":

@@ -1,0 +1,44 @@
+"""The sizes of a population whose neurons have several inputs and outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+
+class Dims(ABC):
+    """Mixin of float and integer populations: sizes from `dims`."""
+
+    @property
+    @abstractmethod
+    def dims(self) -> tuple[int, int, int, int]:
+        """(H, N, q, p)."""
+
+    @property
+    def size(self) -> int:
+        """Number of neurons H."""
+        return self.dims[0]
+
+    @property
+    def states(self) -> int:
+        """States N of a neuron."""
+        return self.dims[1]
+
+    @property
+    def inputs(self) -> int:
+        """Inputs q of a neuron."""
+        return self.dims[2]
+
+    @property
+    def outputs(self) -> int:
+        """Outputs p of a neuron."""
+        return self.dims[3]
+
+    @property
+    def input_size(self) -> int:
+        """Number of synaptic sums, H q."""
+        return self.size * self.inputs
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs, H p."""
+        return self.size * self.outputs
