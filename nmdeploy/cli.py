@@ -18,7 +18,7 @@ from nmdeploy.errors import naming
 
 if TYPE_CHECKING:
     from nmdeploy.network import Network, QuantizedNetwork
-    from nmdeploy.samples import Data
+    from nmdeploy.samples import Data, Source
 
 FILE = click.Path(dir_okay=True, path_type=str)
 
@@ -64,7 +64,7 @@ data_option = functools.partial(
     click.option,
     "--data",
     type=FILE,
-    help=".npz with inputs (samples, steps, channels), optionally labels and lengths.",
+    help=".npz or .h5 with inputs (samples, steps, channels), optionally labels and lengths; or .npy of inputs.",
 )
 dt_option = click.option("--dt", type=float, default=None, help="Seconds a step, where the file holds none.")
 checkpoint_option = click.option(
@@ -73,9 +73,13 @@ checkpoint_option = click.option(
 
 
 def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
-    from nmdeploy.pipeline import load_data
+    return _open_data(path, network).first(None)
 
-    return load_data(path, network.input, classes=network.populations[network.output].output_size)
+
+def _open_data(path: str, network: Network | QuantizedNetwork) -> Source:
+    from nmdeploy.samples import open_data
+
+    return open_data(path, network.input, classes=network.populations[network.output].output_size)
 
 
 @main.command()
@@ -156,23 +160,23 @@ def export(
 def simulate(model: str, data: str, backend: str, trace: str, output: str) -> None:
     """Run MODEL on samples, write a recording.
 
-    It holds outputs, event counts and, where asked, spikes and states.
+    It holds outputs, event counts and, where asked, spikes and states. Samples are read, and the recording is written,
+    as the run goes on: neither has to fit in memory.
     """
-    from nmdeploy import pipeline
     from nmdeploy.backends import backend as find_backend
     from nmdeploy.files import require_suffix, require_writable
-    from nmdeploy.recording_io import write_recording
+    from nmdeploy.nir_io import read
+    from nmdeploy.streaming import simulate as run
     from nmdeploy.terminal import progress, recording_lines
 
     require_writable(output, model, data)
     require_suffix(output, ".h5")
     find_backend(backend)
-    network = pipeline.read(model)
-    samples = _load_data(data, network)
+    network = read(model)
+    samples = _open_data(data, network)
     with progress("simulate", samples.samples) as advance:
-        recording = pipeline.run(network, samples, backend, trace, on_progress=advance)
-    write_recording(recording, output)
-    for line in recording_lines(network, recording, samples):
+        totals = run(network, samples, output, backend, trace, on_progress=advance)
+    for line in recording_lines(network, totals):
         click.echo(line)
     click.echo(f"recording: {output}")
 
@@ -204,10 +208,10 @@ def verify(
     for name in names:
         find_backend(name)
     network = pipeline.read(model)
-    part = _load_data(data, network)
+    source = _open_data(data, network)
     floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
-    with progress("verify", pipeline.verify_work(part, names, samples)) as advance:
-        result = pipeline.verify(network, part, names, floats, samples, on_progress=advance)
+    with progress("verify", pipeline.verify_work(source, names, samples)) as advance:
+        result = pipeline.verify(network, source, names, floats, samples, on_progress=advance)
     if as_json:
         click.echo(json.dumps(verification_json(result), indent=2))
     else:
@@ -237,7 +241,7 @@ def report(
         writer_for(output)
         require_writable(output, model, data, checkpoint, profile)
     network = pipeline.read(model)
-    samples = _load_data(data, network)
+    samples = _open_data(data, network)
     floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
     with progress("report", samples.samples) as advance:
         result = pipeline.report(network, samples, profile, floats, on_progress=advance)

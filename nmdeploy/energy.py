@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 
-import numpy as np
-
 from nmdeploy.errors import BadData
 from nmdeploy.mapping import MappedNetwork
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.profile import Energy, Figure, HardwareProfile
-from nmdeploy.recording import Recording
+from nmdeploy.recording import Counted
 
 HYPOTHETICAL = "hypothetical: one update per real state"
 DYNAMIC = ("synapse", "neuron", "spike")
@@ -65,7 +63,7 @@ class Events:
 
 
 def network_energy(
-    network: QuantizedNetwork, recording: Recording, mapped: MappedNetwork, profile: HardwareProfile
+    network: QuantizedNetwork, recording: Counted, mapped: MappedNetwork, profile: HardwareProfile
 ) -> dict[str, LayerEnergy]:
     """Energy of each layer (a population with its incoming synapses), in joules a sample.
 
@@ -86,18 +84,17 @@ def network_energy(
     }
 
 
-def count(recording: Recording, layer: str, metric: str) -> float:
+def count(recording: Counted, layer: str, metric: str) -> float:
     """Mean of a count over the samples; `BadData` where the recording lacks it."""
-    held = recording.layers[layer].counts if layer in recording.layers else {}
-    if metric not in held:
+    if metric not in recording.metrics(layer):
         raise BadData(
             f"recording of backend {recording.backend!r} has no count {metric!r} of layer {layer!r}: "
             "run with --backend embedded"
         )
-    return float(np.mean(held[metric])) if recording.samples else 0.0
+    return recording.total(layer, metric) / recording.samples if recording.samples else 0.0
 
 
-def layer_events(network: QuantizedNetwork, name: str, recording: Recording, mapped: MappedNetwork) -> Events:
+def layer_events(network: QuantizedNetwork, name: str, recording: Counted, mapped: MappedNetwork) -> Events:
     """What costs energy in one layer.
 
     Where the target does not run the family, an update counts once for each real state. What is constant over a window
@@ -107,7 +104,7 @@ def layer_events(network: QuantizedNetwork, name: str, recording: Recording, map
     each = max(neuron.real_states, 1) if name in mapped.hypothetical else 1
     updates, active = (count(recording, name, metric) for metric in ("neuron_updates", "neuron_updates_active"))
     sent = count(recording, name, "events_sent")
-    seconds = (float(np.mean(recording.lengths)) + network.gap) * network.dt if recording.samples else 0.0
+    seconds = (recording.valid_steps / recording.samples + network.gap) * network.dt if recording.samples else 0.0
     return Events(
         synaptic_operations=sum(count(recording, name, metric) for metric in COMPUTED),
         updates_active=active * each,

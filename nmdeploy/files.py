@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from contextlib import suppress
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO, RawIOBase
 from pathlib import Path
+from typing import Any
 
 from nmdeploy.errors import BadFile
 
@@ -19,19 +23,106 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
     BadFile
         The folder is missing or not writable, the disk is full, ...; nothing is left behind.
     """
-    target = _target(path)
-    draft = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        with draft.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
+        with draft(path) as file:
+            _write_all(file, content)
     except OSError as error:
-        raise _unwritable(path, error, len(content)) from None
+        raise unwritable(path, error, len(content)) from None
+
+
+@contextmanager
+def draft(path: str | os.PathLike[str]) -> Iterator[FileIO]:
+    """An empty file beside `path` that takes its place when the block ends well, and is gone when it does not.
+
+    Raises
+    ------
+    BadFile
+        It cannot be made, or cannot take its place. What the block raises is passed on.
+    """
+    target = _target(path)
+    name = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with _saying(path):
+            file = FileIO(name, "x+")
+        # A signal between two bytecodes of a `with` statement can keep its end from being run.
+        weakref.finalize(file, _remove, name)
+        with file:
+            yield file
+            with _saying(path):
+                os.fsync(file.fileno())
+        with _saying(path):
+            name.replace(target)
     finally:
-        with suppress(OSError):
-            draft.unlink()
+        _remove(name)
+
+
+def _remove(name: Path) -> None:
+    with suppress(OSError):
+        name.unlink()
+
+
+@contextmanager
+def _saying(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def _write_all(file: FileIO, content: bytes | memoryview) -> None:
+    rest = memoryview(content).cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+class Unfailing(RawIOBase):
+    """A file for a library that does not recover from a write that fails: it never sees one.
+
+    The first failure is kept in `error`, and nothing is written from then on. Whoever uses the library looks at `error`
+    after each call, and gives up: HDF5 may hang or crash at the end where it could not write.
+
+    Parameters
+    ----------
+    file : FileIO
+        Opened for reading and writing.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self.file = file
+        self.error: BaseException | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place."""
+        return self.file.seek(offset, whence)
+
+    def write(self, content: Any) -> int:
+        """Write all of it, or keep why not."""
+        if self.error is None:
+            try:
+                _write_all(self.file, content)
+            except OSError as error:
+                self.error = error
+        return len(content)
+
+    def readinto(self, buffer: Any) -> int:
+        """Read; what the file does not hold is zero."""
+        rest = buffer
+        while rest and (got := self.file.readinto(rest)):
+            rest = rest[got:]
+        rest[:] = bytes(len(rest))
+        return len(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, or keep why not."""
+        if self.error is None:
+            try:
+                self.file.truncate(size)
+            except OSError as error:
+                self.error = error
+        return size or 0
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -55,7 +146,7 @@ def require_writable(path: str | os.PathLike[str], *inputs: str | os.PathLike[st
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise _unwritable(path, error, 0) from None
+        raise unwritable(path, error) from None
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
@@ -67,11 +158,12 @@ def _target(path: str | os.PathLike[str]) -> Path:
         if target.exists() and not target.is_file():
             raise BadFile(f"{path}: is no regular file: choose another path")
     except (OSError, RuntimeError, ValueError) as error:
-        raise _unwritable(path, error, 0) from None
+        raise unwritable(path, error) from None
     return target
 
 
-def _unwritable(path: str | os.PathLike[str], error: Exception, size: int) -> BadFile:
+def unwritable(path: str | os.PathLike[str], error: Exception, size: int = 0) -> BadFile:
+    """Why a file cannot be written, and how many bytes it needs."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     space = f" with {size} bytes to spare" if size else ""
     return BadFile(f"{path}: cannot be written ({reason}): choose a path in a writable folder{space}")

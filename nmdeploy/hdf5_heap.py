@@ -13,15 +13,20 @@ import mmap
 
 MARK = b"GCOL\x01\0\0\0"
 HEADER = 16
+WINDOW = 1 << 24
 
 
 def has_endless_heap(content: bytes | mmap.mmap) -> bool:
     """Whether libhdf5 would walk a global heap of this file for ever."""
-    start = content.find(MARK)
-    while start >= 0:
-        if _is_endless(content, start):
-            return True
-        start = content.find(MARK, start + 1)
+    for first in range(0, len(content), WINDOW):
+        end = first + WINDOW + len(MARK) - 1
+        start = content.find(MARK, first, end)
+        while start >= 0:
+            if _is_endless(content, start):
+                return True
+            start = content.find(MARK, start + 1, end)
+        if isinstance(content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            content.madvise(mmap.MADV_DONTNEED, first, WINDOW)  # else a large file would count as memory used
     return False
 
 

@@ -53,12 +53,11 @@ def _node(node: Any) -> str:
 
 
 def _recording(path: Path) -> dict[str, Any]:
-    from nmdeploy.recording_io import read_recording
+    from nmdeploy.recording_io import describe_recording
 
-    recording = read_recording(path)
-    kept = {"samples": recording.samples, "steps": recording.steps, "layers": list(recording.layers)}
-    names = ("backend", "version", "latency", "seed", "model_sha256")
-    return {"format": "recording"} | kept | {name: getattr(recording, name) for name in names}
+    described = describe_recording(path)
+    names = ("samples", "steps", "layers", "backend", "version", "latency", "seed", "model_sha256")
+    return {"format": "recording"} | {name: described[name] for name in names}
 
 
 DESCRIBE = {".nir": _model, ".safetensors": _checkpoint, ".pt": _checkpoint, ".h5": _recording}

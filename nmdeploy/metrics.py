@@ -13,7 +13,7 @@ import numpy as np
 
 from nmdeploy.energy import EnergyBreakdown, LayerEnergy, count, total_energy
 from nmdeploy.network import QuantizedNetwork
-from nmdeploy.recording import Recording
+from nmdeploy.recording import Counted
 from nmdeploy.synapses.base import QuantizedSynapse
 
 
@@ -61,14 +61,14 @@ class LayerMetrics:
 
 
 def layer_metrics(
-    network: QuantizedNetwork, recording: Recording, energies: Mapping[str, LayerEnergy] | None = None
+    network: QuantizedNetwork, recording: Counted, energies: Mapping[str, LayerEnergy] | None = None
 ) -> tuple[LayerMetrics, ...]:
     """Metrics of each layer, sources first.
 
     Parameters
     ----------
     network : QuantizedNetwork
-    recording : Recording
+    recording : Recording or Totals
         A run of it that counted events.
     energies : as `nmdeploy.energy.network_energy` returns them, optional
 
@@ -80,7 +80,7 @@ def layer_metrics(
     return tuple(_layer(network, recording, name, (energies or {}).get(name)) for name in network.populations)
 
 
-def _layer(network: QuantizedNetwork, recording: Recording, name: str, energy: LayerEnergy | None) -> LayerMetrics:
+def _layer(network: QuantizedNetwork, recording: Counted, name: str, energy: LayerEnergy | None) -> LayerMetrics:
     neuron, incoming = network.populations[name], incoming_synapses(network, name)
     return LayerMetrics(
         name=name,
@@ -102,7 +102,7 @@ def _layer(network: QuantizedNetwork, recording: Recording, name: str, energy: L
 
 def total_metrics(
     network: QuantizedNetwork,
-    recording: Recording,
+    recording: Counted,
     layers: Sequence[LayerMetrics],
     energies: Mapping[str, LayerEnergy] | None = None,
 ) -> LayerMetrics:
@@ -137,15 +137,15 @@ def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
     return sum(int(np.count_nonzero(weight == 0)) for weight in weights) / stored if stored else None
 
 
-def activation_sparsity(network: QuantizedNetwork, recording: Recording, layers: Sequence[str]) -> float | None:
+def activation_sparsity(network: QuantizedNetwork, recording: Counted, layers: Sequence[str]) -> float | None:
     """``1 - spikes / (outputs * valid steps)`` over the layers that spike; None if none does or nothing was run."""
     spiking = [name for name in layers if network.populations[name].spiking]
-    places = sum(network.populations[name].output_size for name in spiking) * int(np.sum(recording.lengths))
+    places = sum(network.populations[name].output_size for name in spiking) * recording.valid_steps
     spikes = sum(count(recording, name, "spikes") for name in spiking) * recording.samples
     return 1.0 - spikes / places if places else None
 
 
-def spike_rate(network: QuantizedNetwork, recording: Recording, layer: str) -> float | None:
+def spike_rate(network: QuantizedNetwork, recording: Counted, layer: str) -> float | None:
     """Spikes an output and step, 0 to 1: ``1 - activation_sparsity``; divide by dt for hertz."""
     sparsity = activation_sparsity(network, recording, [layer])
     return None if sparsity is None else 1.0 - sparsity
@@ -157,7 +157,7 @@ def operation_kind(network: QuantizedNetwork, layer: str) -> str:
     return "MAC" if graded else "AC"
 
 
-def operations(network: QuantizedNetwork, recording: Recording) -> dict[str, float]:
+def operations(network: QuantizedNetwork, recording: Counted) -> dict[str, float]:
     """NeuroBench's ``synaptic_operations`` of the whole network, a sample."""
     found = {"Effective_MACs": 0.0, "Effective_ACs": 0.0, "Dense": 0.0}
     for name in network.populations:
@@ -166,16 +166,16 @@ def operations(network: QuantizedNetwork, recording: Recording) -> dict[str, flo
     return found
 
 
-def overflows(network: QuantizedNetwork, recording: Recording) -> dict[str, dict[str, int]]:
+def overflows(network: QuantizedNetwork, recording: Counted) -> dict[str, dict[str, int]]:
     """Wraps and saturations of each layer's registers, summed over the samples; layers without counts are left out."""
     return {
         name: {flag: recording.total(name, flag) for flag in neuron.flags}
         for name, neuron in network.populations.items()
-        if all(flag in recording.layers[name].counts for flag in neuron.flags)
+        if set(neuron.flags) <= set(recording.metrics(name))
     }
 
 
-def saturated_share(network: QuantizedNetwork, recording: Recording, layer: str) -> float:
+def saturated_share(network: QuantizedNetwork, recording: Counted, layer: str) -> float:
     """The largest share, over the registers of a layer, of updates that saturate: counts / (registers * steps)."""
     neuron = network.populations[layer]
     updates = recording.total(layer, "neuron_updates") / max(neuron.size, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nmdeploy.backends import backend as find_backend
@@ -18,12 +18,20 @@ from nmdeploy.on_data import difference, require_bounded
 from nmdeploy.profile import HardwareProfile, load_profile, profile_names
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
-from nmdeploy.recording import TRACES, Recording
+from nmdeploy.recording import Recording, Totals
 from nmdeploy.reports import Report, build_report
-from nmdeploy.samples import Data, load_data
-from nmdeploy.verification import Agreement, Verification, accuracy, agree, compare
-
-Progress = Callable[[int], None]
+from nmdeploy.samples import Data, Source, load_data, open_data
+from nmdeploy.streaming import (
+    Progress,
+    after,
+    float_accuracy,
+    require_channels,
+    run_part,
+    run_totals,
+    simulate,
+    totals_of,
+)
+from nmdeploy.verification import Agreement, Verification, agree, compare
 
 __all__ = [
     "Data",
@@ -33,10 +41,12 @@ __all__ = [
     "load_data",
     "load_profile",
     "map_network",
+    "open_data",
     "quantize",
     "read",
     "report",
     "run",
+    "simulate",
     "verify",
     "write",
 ]
@@ -85,7 +95,7 @@ def quantize(
     formats = target.formats(**vars(options))
     extremes = None
     if data is not None:
-        _require_channels(network, data)
+        require_channels(network, data)
         extremes = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
     quantized = quantize_network(network, formats, extremes=extremes, profile=target.name)
     return quantized if data is None else require_bounded(quantized, data)
@@ -124,14 +134,6 @@ def _shape(neuron: Neuron | QuantizedNeuron) -> tuple[str, int, int, int]:
     return neuron.kind, neuron.size, neuron.input_size, neuron.output_size
 
 
-def _require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
-    if data.codes.ndim != 3 or data.codes.shape[2] != network.input.size or not all(data.codes.shape):
-        raise BadOption(
-            f"data of shape {data.codes.shape}: the network takes (samples, steps, {network.input.size}), "
-            "one each at least"
-        )
-
-
 def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
     """Map onto the profile's cores; `DoesNotFit` names the first limit that is exceeded, and by how much."""
     mapped = map_network(network, profile)
@@ -157,18 +159,12 @@ def run(
     on_progress : callable
         Called with the number of samples done.
     """
-    if trace not in TRACES:
-        raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
-    _require_channels(network, data)
-    recording: Recording = find_backend(backend).run(
-        network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress
-    )
-    return replace(recording, backend=backend, model_sha256=model_sha256(network))
+    return replace(run_part(network, data, backend, trace, on_progress), model_sha256=model_sha256(network))
 
 
 def verify(
     network: QuantizedNetwork,
-    data: Data,
+    data: Data | Source,
     against: str | Sequence[str] = ("lava",),
     floats: Network | None = None,
     samples: int | None = None,
@@ -180,6 +176,8 @@ def verify(
 
     Parameters
     ----------
+    data : Data or Source
+        Of a Source, what is not compared value by value is read chunk by chunk.
     against : names of backends, or one name
     floats : Network, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
@@ -200,16 +198,16 @@ def verify(
     comparisons, missing, done = [], None, part.samples
     for name in against:
         try:
-            comparisons.append(compare(expected, run(network, part, name, "states", _from(on_progress, done))))
+            comparisons.append(compare(expected, run(network, part, name, "states", after(on_progress, done))))
             done += part.samples
         except LavaUnavailable as error:
             if require:
                 raise
             missing = str(error)
-    whole = recording or run(network, data, on_progress=_from(on_progress, done))
+    whole = _totals(network, data, recording, after(on_progress, done))
     return Verification(
         comparisons=tuple(comparisons),
-        accuracy=_accuracies(network, data, whole, floats),
+        accuracy=_accuracies(data, whole, floats),
         overflows=overflows(network, whole),
         agreement=None if floats is None else _agreement(floats, part, network, expected),
         not_verified=missing,
@@ -220,16 +218,14 @@ def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording
     """Against the float network in the same form of windows."""
     if any(getattr(neuron, "send_once", False) for neuron in network.populations.values()):
         floats, _ = send_once(floats)
-    return agree(floats, _float_run(floats, data), network, recording)
+    values = floats.input.format.dequantize(data.codes)
+    return agree(floats, run_float(floats, values, trace=True, lengths=data.lengths), network, recording)
 
 
-def verify_work(data: Data, against: Sequence[str], samples: int | None) -> int:
+def verify_work(data: Data | Source, against: Sequence[str], samples: int | None) -> int:
     """Samples that `verify` runs in all, for a progress bar: compared ones in each backend, then all once more."""
-    return data.first(samples).samples * (1 + len(against)) + data.samples
-
-
-def _from(on_progress: Progress | None, done: int) -> Progress | None:
-    return None if on_progress is None else lambda more: on_progress(done + more)
+    compared = data.samples if samples is None else min(samples, data.samples)
+    return compared * (1 + len(against)) + data.samples
 
 
 def _refuse_itself(against: Sequence[str]) -> None:
@@ -239,23 +235,21 @@ def _refuse_itself(against: Sequence[str]) -> None:
             raise BadOption(f"backend {name!r} is the reference itself, nothing would be verified: give --against lava")
 
 
-def _float_run(network: Network, data: Data, trace: bool = True) -> FloatRun:
-    return run_float(network, network.input.format.dequantize(data.codes), trace=trace, lengths=data.lengths)
+def _totals(
+    network: QuantizedNetwork, data: Data | Source, recording: Recording | None, on_progress: Progress | None
+) -> Totals:
+    if recording is None:
+        return run_totals(network, data, on_progress=on_progress)
+    return totals_of(network, data, recording)
 
 
-def _accuracies(
-    network: QuantizedNetwork, data: Data, recording: Recording, floats: Network | None
-) -> dict[str, float | None]:
-    values = None if floats is None else _float_run(floats, data, trace=False).output
-    return {
-        "float": None if values is None else accuracy(values, network.readout, data.lengths, data.labels),
-        "quantized": accuracy(recording.output, network.readout, recording.lengths, data.labels),
-    }
+def _accuracies(data: Data | Source, totals: Totals, floats: Network | None) -> dict[str, float | None]:
+    return {"float": None if floats is None else float_accuracy(floats, data), "quantized": totals.accuracy}
 
 
 def report(
     network: QuantizedNetwork,
-    data: Data,
+    data: Data | Source,
     profile: str | HardwareProfile | None = None,
     floats: Network | None = None,
     verification: Verification | None = None,
@@ -266,6 +260,8 @@ def report(
 
     Parameters
     ----------
+    data : Data or Source
+        A Source is read and run chunk by chunk.
     profile : name, path or HardwareProfile, optional
         The target; the one that the model was quantized for if left out.
     floats : Network, optional
@@ -281,8 +277,8 @@ def report(
     if floats is not None:
         require_origin(network, floats)
     target = load_profile(chosen) if isinstance(chosen, str) else chosen
-    held = recording or run(network, data, on_progress=on_progress)
-    figures = verification.accuracy if verification else _accuracies(network, data, held, floats)
+    held = _totals(network, data, recording, on_progress)
+    figures = verification.accuracy if verification else _accuracies(data, held, floats)
     return build_report(network, held, target, map_network(network, target), figures, verification)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from nmdeploy.frozen import Frozen
 from nmdeploy.neurons.base import IntArray
 
 TRACES = ("none", "spikes", "states")
+ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,109 @@ class Recording(Frozen):
         """Steps of the longest sample."""
         return int(self.output.shape[1])
 
+    @property
+    def valid_steps(self) -> int:
+        """Valid steps of all samples together."""
+        return int(np.sum(self.lengths))
+
+    def metrics(self, layer: str) -> Collection[str]:
+        """What was counted in a layer."""
+        return self.layers[layer].counts.keys() if layer in self.layers else ()
+
     def total(self, layer: str, metric: str) -> int:
         """A count summed over the samples."""
         return int(np.sum(self.layers[layer].counts[metric]))
+
+
+class Counted(Protocol):
+    """What metrics and energies need of a run: a `Recording` or, where that would be too large, its `Totals`."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+
+    @property
+    def valid_steps(self) -> int:
+        """Valid steps of all samples together."""
+
+    @property
+    def backend(self) -> str:
+        """Name of what ran."""
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of the model that was run."""
+
+    def metrics(self, layer: str) -> Collection[str]:
+        """What was counted in a layer."""
+
+    def total(self, layer: str, metric: str) -> int:
+        """A count summed over the samples."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What is left of a run whose parts are gone: sums over the samples.
+
+    Parameters
+    ----------
+    samples, steps, valid_steps : int
+        Number of samples, steps of the longest one, valid steps of all together.
+    counts : mapping of population to metric to int
+    correct : int or None
+        Samples whose class is their label; None without labels.
+    latency, backend, model_sha256 : as in `Recording`
+    """
+
+    samples: int
+    steps: int
+    valid_steps: int
+    counts: Mapping[str, Mapping[str, int]]
+    correct: int | None
+    latency: int
+    backend: str
+    model_sha256: str
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the samples whose class is their label; None without labels."""
+        return None if self.correct is None else self.correct / self.samples
+
+    def metrics(self, layer: str) -> Collection[str]:
+        """What was counted in a layer."""
+        return self.counts[layer].keys() if layer in self.counts else ()
+
+    def total(self, layer: str, metric: str) -> int:
+        """A count summed over the samples."""
+        return self.counts[layer][metric]
+
+    def __add__(self, other: Totals) -> Totals:
+        counts = {
+            name: {metric: number + other.counts[name][metric] for metric, number in held.items()}
+            for name, held in self.counts.items()
+        }
+        return replace(
+            self,
+            samples=self.samples + other.samples,
+            steps=max(self.steps, other.steps),
+            valid_steps=self.valid_steps + other.valid_steps,
+            counts=counts,
+            correct=None if self.correct is None or other.correct is None else self.correct + other.correct,
+        )
+
+
+def totals(recording: Recording, correct: int | None = None) -> Totals:
+    """A recording's sums over its samples."""
+    return Totals(
+        samples=recording.samples,
+        steps=recording.steps,
+        valid_steps=recording.valid_steps,
+        counts={name: {m: recording.total(name, m) for m in layer.counts} for name, layer in recording.layers.items()},
+        correct=correct,
+        latency=recording.latency,
+        backend=recording.backend,
+        model_sha256=recording.model_sha256,
+    )
 
 
 def join(parts: Sequence[tuple[IntArray, Recording]], steps: int) -> Recording:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import mmap
-from io import BytesIO
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nmdeploy.errors import BadFile
-from nmdeploy.files import write_bytes
 from nmdeploy.hdf5_heap import has_endless_heap
-from nmdeploy.recording import Layer, Recording
+from nmdeploy.recording import ATTRIBUTES, Layer, Recording
+from nmdeploy.recording_writer import RecordingWriter
 
 DAMAGED = (
     AttributeError,
@@ -25,44 +26,45 @@ DAMAGED = (
     TypeError,
     ValueError,
 )
-ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed")
 
 
 def write_recording(recording: Recording, path: str | Path) -> None:
-    """Write a recording as a whole or not at all.
-
-    The HDF5 file is made in memory: HDF5 does not recover from a disk that is full.
-    """
-    import h5py
-
-    content = BytesIO()
-    with h5py.File(content, "w") as file:
-        for name in ATTRIBUTES:
-            file.attrs[name] = getattr(recording, name)
-        kind = "spikes" if recording.spiking else "readout"
-        _array(file, f"output/{kind}", recording.output)
-        file["lengths"] = recording.lengths
-        layers = file.create_group("layers", track_order=True)
-        for name, layer in recording.layers.items():
-            group = layers.create_group(name)
-            if layer.spikes is not None:
-                _array(group, "spikes", layer.spikes)
-            states = group.create_group("states", track_order=True)
-            for state, values in layer.states.items():
-                _array(states, state, values)
-            metrics = group.create_group("counts", track_order=True)
-            for metric, counts in layer.counts.items():
-                metrics[metric] = counts
-    write_bytes(path, content.getbuffer())
-
-
-def _array(group: Any, name: str, values: Any) -> None:
-    stored = values.astype(np.uint8) if values.dtype == bool else values
-    group.create_dataset(name, data=stored, compression="gzip", compression_opts=1, shuffle=True)
+    """Write a recording as a whole or not at all."""
+    with RecordingWriter(path, recording.samples) as writer:
+        writer.append(recording)
 
 
 def read_recording(path: str | Path) -> Recording:
-    """Read what `write_recording` wrote; `BadFile` for anything else."""
+    """Read what `RecordingWriter` wrote; `BadFile` for anything else."""
+    with _opened(path) as file:
+        kind = _kind(file)
+        output = file[f"output/{kind}"][()]
+        return Recording(
+            output=_spikes(output) if kind == "spikes" else output,
+            spiking=kind == "spikes",
+            layers={name: _layer(group) for name, group in file["layers"].items()},
+            lengths=file["lengths"][()],
+            **_attributes(file),
+        )
+
+
+def describe_recording(path: str | Path) -> dict[str, Any]:
+    """Samples, steps, names of the layers and attributes of a recording, without its arrays."""
+    with _opened(path) as file:
+        samples, steps, _ = file[f"output/{_kind(file)}"].shape
+        return {"samples": samples, "steps": steps, "layers": list(file["layers"]), **_attributes(file)}
+
+
+def _kind(file: Any) -> str:
+    return "spikes" if "output/spikes" in file else "readout"
+
+
+def _attributes(file: Any) -> dict[str, Any]:
+    return {name: _plain(file.attrs[name]) for name in ATTRIBUTES}
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     import h5py
 
     if not Path(path).is_file():
@@ -70,15 +72,7 @@ def read_recording(path: str | Path) -> Recording:
     try:
         _check_heaps(path)
         with h5py.File(path, "r") as file:
-            kind = "spikes" if "output/spikes" in file else "readout"
-            output = file[f"output/{kind}"][()]
-            return Recording(
-                output=_spikes(output) if kind == "spikes" else output,
-                spiking=kind == "spikes",
-                layers={name: _layer(group) for name, group in file["layers"].items()},
-                lengths=file["lengths"][()],
-                **{name: _plain(file.attrs[name]) for name in ATTRIBUTES},
-            )
+            yield file
     except DAMAGED as error:
         why = " ".join(str(error).split())[:80]
         raise BadFile(f"{path}: is damaged or no recording ({why}): run nmdeploy simulate again") from None

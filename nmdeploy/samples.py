@@ -1,10 +1,10 @@
-"""Samples from an .npz file, checked against what the model takes."""
+"""Samples from .npz, .npy and HDF5 files, checked against what the model takes: all at once, or in chunks."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,23 @@ import numpy.typing as npt
 from nmdeploy.errors import BadData, BadFile
 from nmdeploy.network import Input
 from nmdeploy.neurons.base import IntArray
+from nmdeploy.sources import Stored
+from nmdeploy.sources_hdf5 import open_hdf5
+from nmdeploy.sources_npz import open_npy, open_npz
 
-DIRECTORY_ENTRY = b"PK\x01\x02"
-DAMAGED = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+Codes = npt.NDArray[Any]
+BLOCK_BYTES = 1 << 22
+OPEN = {".npy": open_npy, ".h5": open_hdf5, ".hdf5": open_hdf5}  # everything else is taken for an .npz
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Input codes (samples, steps, channels), labels (samples,) or None, and valid steps (samples,)."""
+    """Input codes (samples, steps, channels), labels (samples,) or None, and valid steps (samples,).
 
-    codes: IntArray
+    The codes are of any integer type, or bool.
+    """
+
+    codes: Codes
     labels: IntArray | None
     lengths: IntArray
 
@@ -42,18 +39,93 @@ class Data:
         """Number of samples."""
         return len(self.codes)
 
+    @property
+    def steps(self) -> int:
+        """Steps of the longest sample."""
+        return int(self.codes.shape[1])
+
     def first(self, samples: int | None) -> Data:
         """The first samples, or all."""
-        part = slice(samples)
+        return self._part(slice(samples))
+
+    def chunks(self, samples: int) -> Iterator[Data]:
+        """All of it in order, that many samples at a time."""
+        for first in range(0, self.samples, samples):
+            yield self._part(slice(first, first + samples))
+
+    def _part(self, part: slice) -> Data:
         return Data(self.codes[part], None if self.labels is None else self.labels[part], self.lengths[part])
 
 
-def load_data(path: str | Path, expected: Input, classes: int | None = None) -> Data:
-    """Read and check an .npz with ``inputs``, optionally ``labels`` and ``lengths``.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Samples in a file, read when they are asked for; what is held does not grow with their number.
+
+    Shapes, types, labels and lengths are checked when it is opened, the inputs as they are read.
+    """
+
+    path: Path
+    expected: Input
+    stored: Stored
+    labels: Codes | None
+    lengths: Codes | None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.stored.shape[0]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the longest sample."""
+        return self.stored.shape[1]
+
+    def chunks(self, samples: int) -> Iterator[Data]:
+        """All samples in order, that many at a time.
+
+        Raises
+        ------
+        BadFile, BadData
+            At the chunk that is damaged or holds what the model does not take; damage at the end at the latest.
+        """
+        done, dtype = 0, _narrowest(self.stored.dtype, self.expected)
+        for block in self.stored.blocks(samples):
+            try:
+                codes = _codes(self.path, block, self.expected, dtype)
+            except BadData:
+                for _ in self.stored.blocks(samples) if self.stored.sealed_at_end else ():
+                    pass  # a bad value in a damaged file is no bad value
+                raise
+            part = slice(done, done + len(codes))
+            labels = None if self.labels is None else self.labels[part].astype(np.int64)
+            yield Data(codes, labels, self._lengths(part))
+            done += len(codes)
+
+    def first(self, samples: int | None) -> Data:
+        """The first samples, or all, in memory."""
+        wanted = self.samples if samples is None else min(samples, self.samples)
+        each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
+        size = min(max(BLOCK_BYTES // each, 1), wanted)
+        codes = np.empty((wanted, self.steps, self.expected.size), _narrowest(self.stored.dtype, self.expected))
+        chunks = self.chunks(size)
+        for index, chunk in enumerate(chunks if samples is None else islice(chunks, -(-wanted // size))):
+            place = codes[index * size : (index + 1) * size]
+            place[:] = chunk.codes[: len(place)]
+        labels = None if self.labels is None else self.labels[:wanted].astype(np.int64)
+        return Data(codes, labels, self._lengths(slice(wanted)))
+
+    def _lengths(self, part: slice) -> IntArray:
+        if self.lengths is None:
+            return np.full(len(range(self.samples)[part]), self.steps, np.int64)
+        return self.lengths[part].astype(np.int64)
+
+
+def open_data(path: str | Path, expected: Input, classes: int | None = None) -> Source:
+    """Open a file of samples: .npz or HDF5 with ``inputs``, optionally ``labels`` and ``lengths``, or .npy of inputs.
 
     Parameters
     ----------
-    path : path of the .npz
+    path : path of the file; by its ending it is an .npy, an HDF5 file (.h5, .hdf5), or else an .npz
     expected : the model's input: shape a step, and format of the codes
     classes : number of outputs, for the range of the labels
 
@@ -62,81 +134,69 @@ def load_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     BadFile, BadData
         One line that names the file, the array, the limit and the remedy.
     """
-    arrays = _read(Path(path))
-    if "inputs" not in arrays:
-        raise BadData(f"{path}: holds no array 'inputs': save one of shape (samples, steps, {expected.size})")
-    codes = _codes(path, arrays["inputs"], expected)
-    samples, steps = codes.shape[:2]
-    lengths = _vector(path, arrays, "lengths", samples, 1, steps)
-    labels = _vector(path, arrays, "labels", samples, 0, None if classes is None else classes - 1)
-    return Data(codes, labels, np.full(samples, steps, np.int64) if lengths is None else lengths)
-
-
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    if not path.exists():
+    file = Path(path)
+    if not file.exists():
         raise BadFile(f"{path}: there is no such file: check the path given to --data")
-    if path.is_dir():
-        raise BadFile(f"{path}: is a folder: give an .npz file")
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not hasattr(archive, "files"):
-                raise BadFile(f"{path}: is a single array: save it as 'inputs' with numpy.savez")
-            with archive:
-                _check_members(archive)
-                return {name: archive[name] for name in ("inputs", "labels", "lengths") if name in archive.files}
-    except ValueError as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
-            raise BadFile(f"{path}: holds an object array or a pickle, which is never loaded: save numbers") from None
-        raise BadFile(f"{path}: is damaged or no .npz file ({_short(error)}): save it again with numpy.savez") from None
-    except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or no .npz file ({_short(error)}): save it again with numpy.savez") from None
+    if file.is_dir():
+        raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
+    stored = OPEN.get(file.suffix, open_npz)(file)
+    if stored is None:
+        raise BadData(f"{path}: holds no array 'inputs': save one of shape (samples, steps, {expected.size})")
+    _check_inputs(file, stored, expected)
+    samples, steps = stored.shape[:2]
+    lengths = _vector(file, stored, "lengths", samples, 1, steps)
+    labels = _vector(file, stored, "labels", samples, 0, None if classes is None else classes - 1)
+    return Source(file, expected, replace(stored, vectors={}), labels, lengths)
 
 
-def _check_members(archive: Any) -> None:
-    """Every member's name and checksum, and that none is hidden: a damaged directory must not make arrays vanish."""
-    damaged = archive.zip.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"checksum of {damaged!r} differs")
-    if any(DIRECTORY_ENTRY in info.comment + info.extra for info in archive.zip.infolist()):
-        raise zipfile.BadZipFile("an entry of its directory hides another")
+def load_data(path: str | Path, expected: Input, classes: int | None = None) -> Data:
+    """Read and check a whole file of samples; parameters and exceptions as for `open_data`."""
+    return open_data(path, expected, classes).first(None)
 
 
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-
-
-def _codes(path: str | Path, inputs: npt.NDArray[Any], expected: Input) -> IntArray:
-    if inputs.dtype.kind not in "biuf":
-        raise BadData(f"{path}: 'inputs' holds values of type {inputs.dtype}: give integers or floats")
-    if inputs.ndim < 2 or inputs.shape[2:] not in (expected.shape, (expected.size,)):
+def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:
+    shape, dtype = stored.shape, stored.dtype
+    if dtype.kind not in "biuf":
+        raise BadData(f"{path}: 'inputs' holds values of type {dtype}: give integers or floats")
+    if len(shape) < 2 or shape[2:] not in (expected.shape, (expected.size,)):
         raise BadData(
-            f"{path}: 'inputs' has shape {inputs.shape}; the model takes (samples, steps, "
+            f"{path}: 'inputs' has shape {shape}; the model takes (samples, steps, "
             f"{', '.join(map(str, expected.shape))}): check the number of channels"
         )
-    if inputs.shape[0] == 0 or inputs.shape[1] == 0:
-        raise BadData(f"{path}: 'inputs' has shape {inputs.shape}, no sample or no step: give at least one of each")
+    if shape[0] == 0 or shape[1] == 0:
+        raise BadData(f"{path}: 'inputs' has shape {shape}, no sample or no step: give at least one of each")
+
+
+def _narrowest(dtype: np.dtype[Any], expected: Input) -> np.dtype[Any]:
+    """The type of the codes: that of the file, unless the input's format fits in a narrower one."""
+    low, high = expected.format.min, expected.format.max
+    fits = next(t for t in ("u1", "u2", "u4", "i1", "i2", "i4") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    keep = dtype.kind in "biu" and dtype.itemsize <= np.dtype(fits).itemsize
+    return dtype.newbyteorder("=") if keep else np.dtype(fits)
+
+
+def _codes(path: Path, inputs: Codes, expected: Input, dtype: np.dtype[Any]) -> Codes:
     flat = inputs.reshape(*inputs.shape[:2], expected.size)
     number = expected.format
     if flat.dtype.kind == "f":
         if not np.isfinite(flat).all():
             raise BadData(f"{path}: 'inputs' holds NaN or infinite values: replace them")
-        flat = np.rint(np.ldexp(flat.astype(np.float64), number.frac))
+        with np.errstate(over="ignore"):  # what is infinite now is refused below
+            flat = np.rint(np.ldexp(flat.astype(np.float64), number.frac))
     if flat.min() < number.min or flat.max() > number.max:
         worst = float(flat.min() if flat.min() < number.min else flat.max())
         raise BadData(
             f"{path}: 'inputs' holds {worst * number.step if inputs.dtype.kind == 'f' else int(worst):g}; the model's "
             f"input encoding takes codes {number.min} to {number.max} in steps of {number.step:g}: rescale the inputs"
         )
-    return flat.astype(np.int64)
+    return np.asarray(flat, dtype)
 
 
-def _vector(
-    path: str | Path, arrays: dict[str, npt.NDArray[Any]], name: str, samples: int, low: int, high: int | None
-) -> IntArray | None:
-    if name not in arrays:
+def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high: int | None) -> Codes | None:
+    """Labels or lengths, in the narrowest type."""
+    if name not in stored.vectors:
         return None
-    values = arrays[name]
+    values = stored.vectors[name]
     if values.shape != (samples,) or values.dtype.kind not in "iu":
         raise BadData(f"{path}: {name!r} has shape {values.shape} and type {values.dtype}: give ({samples},) integers")
     if values.min() < low or (high is not None and values.max() > high):
@@ -144,4 +204,4 @@ def _vector(
             f"{path}: {name!r} holds {int(values.min())} to {int(values.max())}, "
             f"allowed is {low} to {high}: correct the values"
         )
-    return values.astype(np.int64)
+    return values.astype(np.min_scalar_type(int(values.max())))

@@ -2,47 +2,72 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nmdeploy.metrics import overflows
 from nmdeploy.network import QuantizedNetwork
-from nmdeploy.recording import Recording
+from nmdeploy.recording import Totals
 from nmdeploy.reports.verification import overflow_line
-from nmdeploy.samples import Data
-from nmdeploy.verification import accuracy
+
+BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on stderr, if that is a terminal; yields what to call with the number of samples done."""
+    """A progress bar on stderr, if that is a terminal: samples done, samples a second, time gone and time left.
+
+    Yields what to call with the number of samples done.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
 
-    what = TextColumn("{task.description}")
-    columns = (SpinnerColumn(), what, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(speed_text(task.finished_speed or task.speed))
+
+    what, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+    columns = (SpinnerColumn(), what, BarColumn(BAR_WIDTH), MofNCompleteColumn(), Speed(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
-def recording_lines(network: QuantizedNetwork, recording: Recording, data: Data) -> Iterator[str]:
-    """A summary of a recording: size, accuracy where labels were given, spike rates, overflows."""
-    size = f"{recording.samples} samples of {recording.steps} steps"
-    yield f"{size} on {recording.backend}, latency {recording.latency} steps"
-    share = accuracy(recording.output, network.readout, recording.lengths, data.labels)
-    if share is not None:
-        yield f"accuracy {share:.4f}"
-    steps = int(recording.lengths.sum())
-    for name, layer in recording.layers.items():
-        if "spikes" in layer.counts and network.populations[name].spiking:
-            rate = recording.total(name, "spikes") / (steps * network.populations[name].output_size)
+def speed_text(speed: float | None) -> str:
+    """Samples a second, to three digits."""
+    if speed is None:
+        return "- samples/s"
+    digits = max(0, 2 - math.floor(math.log10(speed))) if speed > 0 else 0
+    return f"{speed:,.{digits}f} samples/s"
+
+
+def recording_lines(network: QuantizedNetwork, totals: Totals) -> Iterator[str]:
+    """A summary of a run: size, accuracy where labels were given, spike rates, overflows."""
+    yield f"{totals.samples} samples of {totals.steps} steps on {totals.backend}, latency {totals.latency} steps"
+    if totals.accuracy is not None:
+        yield f"accuracy {totals.accuracy:.4f}"
+    for name, neuron in network.populations.items():
+        if "spikes" in totals.metrics(name) and neuron.spiking:
+            rate = totals.total(name, "spikes") / (totals.valid_steps * neuron.output_size)
             yield f"{name}: spike rate {rate:.4f}"
-    if all(set(network.populations[n].flags) <= set(layer.counts) for n, layer in recording.layers.items()):
-        yield overflow_line(overflows(network, recording))
+    counted = overflows(network, totals)
+    if len(counted) == len(network.populations):
+        yield overflow_line(counted)
     else:
-        yield f"overflows: not counted by backend {recording.backend}"
+        yield f"overflows: not counted by backend {totals.backend}"

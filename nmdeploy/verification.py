@@ -141,7 +141,13 @@ def predictions(output: npt.NDArray[Any], rule: str, lengths: IntArray) -> IntAr
 
 def accuracy(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> float | None:
     """Share of the samples whose class is their label; None without labels."""
-    return None if labels is None else float(np.mean(predictions(output, rule, lengths) == labels))
+    found = correct(output, rule, lengths, labels)
+    return None if found is None else found / len(output)
+
+
+def correct(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> int | None:
+    """Number of samples whose class is their label; None without labels."""
+    return None if labels is None else int(np.count_nonzero(predictions(output, rule, lengths) == labels))
 
 
 def agree(

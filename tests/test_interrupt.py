@@ -108,8 +108,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 @pytest.fixture
 def much_data(tmp_path: Path) -> Path:
-    """Minutes of work."""
-    np.savez(tmp_path / "much.npz", inputs=np.ones((20_000, 64, 1), np.uint8))
+    """A minute of work, and more."""
+    np.savez(tmp_path / "much.npz", inputs=np.ones((400_000, 64, 1), np.uint8))
     return tmp_path / "much.npz"
 
 

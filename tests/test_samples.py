@@ -25,11 +25,31 @@ def saved(path: Path, **arrays: Any) -> Path:
 
 
 def test_integers_are_codes(tmp_path: Path) -> None:
-    for kind in (bool, np.uint8, np.int32, np.uint64, ">i2"):
+    for kind in (bool, np.uint8, np.int8, np.int32, np.uint64, ">i2"):
         inputs = np.array([[[0, 1], [1, 1]]], kind)
         codes = load_data(saved(tmp_path / "a.npz", inputs=inputs), SPIKES).codes
-        assert codes.dtype == np.int64
+        assert codes.dtype == (kind if np.dtype(kind).itemsize == 1 else np.uint8)
         assert codes.tolist() == [[[0, 1], [1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("bits", "signed", "kind", "narrow"),
+    [
+        (8, False, np.float32, "u1"),
+        (8, True, np.float64, "i1"),
+        (9, False, np.int64, "u2"),
+        (9, True, ">i4", "i2"),
+        (9, True, ">i2", "i2"),
+        (9, True, np.int8, "i1"),
+        (32, True, np.int64, "i4"),
+        (32, False, np.float64, "u4"),
+        (32, False, bool, "?"),
+    ],
+)
+def test_codes_are_of_the_narrowest_type(tmp_path: Path, bits: int, signed: bool, kind: Any, narrow: str) -> None:
+    expected = Input((2,), FixedPoint(bits=bits, signed=signed))
+    codes = load_data(saved(tmp_path / "a.npz", inputs=np.ones((1, 3, 2), kind)), expected).codes
+    assert codes.dtype == np.dtype(narrow) and codes.dtype.isnative and (codes == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Backends that run a quantized network, one file each.
 
 A backend module has ``NAMES``, the names under which the command line knows it, and
-``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. A third party registers a module under the entry
-point group ``nmdeploy.backends``.
+``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. The inputs are of any integer type, or bool. Many
+samples come in chunks, one call each, unless the module says ``WHOLE = True``: then all come in one call. A third party
+registers a module under the entry point group ``nmdeploy.backends``.
 """
 
 from __future__ import annotations

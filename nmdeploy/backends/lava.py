@@ -20,6 +20,7 @@ from nmdeploy.neurons.mechanisms import SIGNED
 from nmdeploy.recording import Layer, Recording, join
 
 NAMES = ("lava",)
+WHOLE = True  # each call starts a worker
 START_SECONDS, STEP_SECONDS, JOB_SECONDS = 300.0, 0.05, 5.0
 
 

@@ -20,7 +20,7 @@ from nmdeploy.metrics import LayerMetrics, layer_metrics, operations, overflows,
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.plugins import modules
 from nmdeploy.profile import HardwareProfile
-from nmdeploy.recording import Recording
+from nmdeploy.recording import Counted
 from nmdeploy.reports.verification import verification_json
 from nmdeploy.verification import Verification
 
@@ -83,7 +83,7 @@ class Report:
 
 def build_report(
     network: QuantizedNetwork,
-    recording: Recording,
+    recording: Counted,
     profile: HardwareProfile,
     mapped: MappedNetwork,
     accuracy: Mapping[str, float | None],

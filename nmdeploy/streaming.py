@@ -1,0 +1,135 @@
+"""Runs that are larger than memory: chunk by chunk through a backend, into a file or into sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nmdeploy.backends import backend as find_backend
+from nmdeploy.errors import BadOption
+from nmdeploy.floatrun import run_float
+from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.nir_io import model_sha256
+from nmdeploy.recording import TRACES, Recording, Totals, totals
+from nmdeploy.recording_writer import RecordingWriter
+from nmdeploy.samples import Data, Source
+from nmdeploy.verification import correct
+
+Progress = Callable[[int], None]
+CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
+CODE_BYTES = 8
+
+
+def run_part(
+    network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None = None
+) -> Recording:
+    """Run samples that are in memory; parameters as for `nmdeploy.run`."""
+    if trace not in TRACES:
+        raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
+    require_channels(network, data)
+    recording: Recording = find_backend(backend).run(
+        network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress
+    )
+    return replace(recording, backend=backend)
+
+
+def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
+    """`BadOption` unless the samples have the network's channels, and there are some."""
+    if data.codes.ndim != 3 or data.codes.shape[2] != network.input.size or not all(data.codes.shape):
+        raise BadOption(
+            f"data of shape {data.codes.shape}: the network takes (samples, steps, {network.input.size}), "
+            "one each at least"
+        )
+
+
+def run_parts(
+    network: QuantizedNetwork,
+    data: Data | Source,
+    backend: str = "embedded",
+    trace: str = "none",
+    on_progress: Progress | None = None,
+) -> Iterator[tuple[Data, Recording]]:
+    """Run samples chunk by chunk; a backend that says ``WHOLE = True`` gets all in one call."""
+    sha256, done = model_sha256(network), 0
+    whole = getattr(find_backend(backend), "WHOLE", False)
+    for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
+        yield chunk, replace(run_part(network, chunk, backend, trace, after(on_progress, done)), model_sha256=sha256)
+        done += chunk.samples
+
+
+def after(on_progress: Progress | None, done: int) -> Progress | None:
+    """Progress of what follows `done` samples."""
+    return None if on_progress is None else lambda more: on_progress(done + more)
+
+
+def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
+    """Samples that are run at once, so that inputs, outputs and traces take a bounded part of memory."""
+    populations = network.populations
+    values = 2 * network.input.size + populations[network.output].output_size
+    for neuron in populations.values() if trace != "none" else ():
+        values += neuron.output_size
+        if trace == "states":
+            values += neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded)
+    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (CODE_BYTES * steps * values)))
+
+
+def simulate(
+    network: QuantizedNetwork,
+    data: Data | Source,
+    path: str | Path,
+    backend: str = "embedded",
+    trace: str = "none",
+    on_progress: Progress | None = None,
+) -> Totals:
+    """Run samples and write the recording as it is made, as a whole or not at all.
+
+    Parameters
+    ----------
+    data : Data, or Source as `nmdeploy.samples.open_data` returns it
+        What is held in memory does not grow with the samples of a Source.
+    path : path of the recording
+    backend : name of a backend
+    trace : {"none", "spikes", "states"}
+    on_progress : callable
+        Called with the number of samples done.
+    """
+    with RecordingWriter(path, data.samples) as writer:
+
+        def written() -> Iterator[tuple[Data, Recording]]:
+            for chunk, part in run_parts(network, data, backend, trace, on_progress):
+                writer.append(part)
+                yield chunk, part
+
+        return _total(network, written())
+
+
+def run_totals(
+    network: QuantizedNetwork, data: Data | Source, backend: str = "embedded", on_progress: Progress | None = None
+) -> Totals:
+    """Run samples and keep sums only."""
+    return _total(network, run_parts(network, data, backend, on_progress=on_progress))
+
+
+def _total(network: QuantizedNetwork, parts: Iterator[tuple[Data, Recording]]) -> Totals:
+    chunk, part = next(parts)
+    found = totals_of(network, chunk, part)
+    for chunk, part in parts:
+        found += totals_of(network, chunk, part)
+    return found
+
+
+def totals_of(network: QuantizedNetwork, data: Data | Source, recording: Recording) -> Totals:
+    """The sums of a run of all of the samples, and how many of them were classified as their labels say."""
+    return totals(recording, correct(recording.output, network.readout, recording.lengths, data.labels))
+
+
+def float_accuracy(network: Network, data: Data | Source) -> float | None:
+    """Accuracy of the float network; None without labels."""
+    if data.labels is None:
+        return None
+    found = 0
+    for chunk in data.chunks(CHUNK_SAMPLES):
+        values = run_float(network, network.input.format.dequantize(chunk.codes), lengths=chunk.lengths).output
+        found += correct(values, network.readout, chunk.lengths, chunk.labels) or 0
+    return found / data.samples

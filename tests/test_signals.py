@@ -1,0 +1,59 @@
+"""A signal that comes in the middle of something waits for its end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+import pytest
+
+from nmdeploy.signals import STOPPING, unbroken
+
+
+class Stopped(Exception):
+    """What the handler raises."""
+
+
+@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("error", [None, ValueError("of the block")])
+def test_a_signal_is_raised_at_the_end(number: signal.Signals, error: Exception | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    before, steps = signal.signal(number, stop), []
+    try:
+        with pytest.raises(Stopped), unbroken():
+            signal.raise_signal(number)
+            steps.append("after the signal")
+            if error is not None:
+                raise error
+        assert steps == ["after the signal"] and signal.getsignal(number) is stop
+        with unbroken():
+            pass
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+
+
+def test_handlers_that_are_none_stay() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with unbroken():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_another_thread_nothing_is_changed() -> None:
+    seen = []
+
+    def look() -> None:
+        with unbroken():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]

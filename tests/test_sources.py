@@ -1,0 +1,231 @@
+"""Samples in .npz, .npy and HDF5 files, read in chunks: the same data, the same refusals, no damage taken for data."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import processes
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shared import Cli, Model
+
+from nmdeploy.errors import BadData, BadFile
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network import Input
+from nmdeploy.recording_io import read_recording
+from nmdeploy.samples import Data, load_data, open_data
+
+GRADED = Input((2,), FixedPoint(bits=5, frac=4, signed=False))
+ARRAYS = {
+    "inputs": np.random.default_rng(0).integers(0, 32, (23, 4, 2)),
+    "labels": np.arange(23) % 9,
+    "lengths": np.arange(23) % 4 + 1,
+}
+
+
+def as_hdf5(path: Path, **arrays: Any) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+
+
+def as_packed_hdf5(path: Path, **arrays: Any) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            chunks = tuple(max(1, size // 2) for size in np.shape(values))
+            file.create_dataset(name, data=values, chunks=chunks, compression="gzip", fletcher32=True)
+
+
+def as_npy(path: Path, inputs: Any, **_: Any) -> None:
+    np.save(path, inputs)
+
+
+SAVE: dict[str, tuple[str, Callable[..., None]]] = {
+    "npz": ("a.npz", np.savez),
+    "compressed npz": ("a.npz", np.savez_compressed),
+    "npy": ("a.npy", as_npy),
+    "h5": ("a.h5", as_hdf5),
+    "packed h5": ("a.hdf5", as_packed_hdf5),
+}
+
+
+def saved(folder: Path, kind: str, **arrays: Any) -> Path:
+    name, save = SAVE[kind]
+    save(folder / name, **arrays)
+    return folder / name
+
+
+def joined(parts: list[Data]) -> Data:
+    labels = (
+        None if parts[0].labels is None else np.concatenate([part.labels for part in parts if part.labels is not None])
+    )
+    return Data(np.concatenate([p.codes for p in parts]), labels, np.concatenate([p.lengths for p in parts]))
+
+
+def same(a: Data, b: Data) -> bool:
+    pairs = ((a.codes, b.codes), (a.labels, b.labels), (a.lengths, b.lengths))
+    return all(np.array_equal(x, y) for x, y in pairs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("size", [1, 5, 23, 99])
+@pytest.mark.parametrize("kind", SAVE)
+def test_chunks_are_the_whole(kind: str, size: int, order: Any, tmp_path: Path) -> None:
+    path = saved(tmp_path, kind, **ARRAYS | {"inputs": np.asarray(ARRAYS["inputs"], order=order)})
+    source = open_data(path, GRADED, classes=9)
+    assert (source.samples, source.steps) == (23, 4)
+    for _ in range(2):
+        parts = list(source.chunks(size))
+        assert [part.samples for part in parts] == [size] * (23 // size) + [23 % size] * (23 % size > 0)
+        assert np.array_equal(joined(parts).codes, ARRAYS["inputs"]) and joined(parts).codes.dtype == np.uint8
+        assert all(part.codes.flags.c_contiguous for part in parts)
+    whole = load_data(path, GRADED, classes=9)
+    assert same(whole, joined(parts)) and same(whole.first(7), source.first(7)) and same(whole, source.first(None))
+    assert same(whole, joined(list(whole.chunks(size))))
+    assert (whole.labels is None) == (kind == "npy")
+    assert whole.lengths.tolist() == ([4] * 23 if kind == "npy" else ARRAYS["lengths"].tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(SAVE)),
+    dtype=st.sampled_from(["?", "u1", "i1", "<i2", ">i4", "i8", "u8", "f2", "<f4", ">f8"]),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 4), st.just(2)),
+    size=st.integers(1, 10),
+)
+def test_every_type(kind: str, dtype: str, shape: tuple[int, ...], size: int, tmp_path_factory: Any) -> None:
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    path = saved(tmp_path_factory.mktemp("x"), kind, inputs=values)
+    codes = joined(list(open_data(path, GRADED).chunks(size))).codes
+    assert np.array_equal(codes, values * (16 if np.dtype(dtype).kind == "f" else 1))
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "late value": ({"inputs": np.where(np.arange(46).reshape(23, 1, 2) == 45, 32, ARRAYS["inputs"])}, "holds 32"),
+    "late NaN": ({"inputs": np.where(np.arange(46).reshape(23, 1, 2) == 45, np.nan, 1.0) * np.ones((23, 4, 2))}, "NaN"),
+    "channels": ({"inputs": np.zeros((23, 4, 3), int)}, "check the number of channels"),
+    "scalar": ({"inputs": 3}, r"shape \(\)"),
+    "complex": ({"inputs": np.zeros((23, 4, 2), complex)}, "integers or floats"),
+    "no samples": ({"inputs": np.zeros((0, 4, 2), int)}, "at least one"),
+    "labels": ({"labels": np.arange(23)}, "allowed is 0 to 8"),
+    "label shape": ({"labels": np.zeros((23, 1), int)}, r"'labels' has shape \(23, 1\)"),
+    "lengths": ({"lengths": np.zeros(23)}, "'lengths' has shape"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("kind", SAVE)
+def test_refused(kind: str, name: str, tmp_path: Path) -> None:
+    changed, message = BAD[name]
+    if (kind == "npy" and "inputs" not in changed) or (kind == "packed h5" and name in ("scalar", "no samples")):
+        pytest.skip("cannot be said in this format")
+    path = saved(tmp_path, kind, **ARRAYS | changed)
+    with pytest.raises(BadData, match=message) as found:
+        list(open_data(path, GRADED, classes=9).chunks(5))
+    assert str(path) in str(found.value) and "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("kind", ["npz", "compressed npz", "npy", "packed h5", "h5"])
+def test_flipped_bits_in_chunks(kind: str, tmp_path: Path) -> None:
+    """What has checksums gives the samples that were saved, or an error; the rest gives samples or an error."""
+    path = saved(tmp_path, kind, **ARRAYS)
+    content, good = path.read_bytes(), load_data(path, GRADED, classes=9)
+    for bit in np.random.default_rng(0).integers(0, 8 * len(content), 400):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << int(bit) % 8
+        path.write_bytes(changed)
+        try:
+            found = joined(list(open_data(path, GRADED, classes=9).chunks(4)))
+            assert "npz" not in kind or same(found, good), f"bit {bit}"
+        except (BadFile, BadData) as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("kind", SAVE)
+def test_truncated(kind: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, kind, **ARRAYS)
+    content = path.read_bytes()
+    for length in range(0, len(content), len(content) // 40):
+        path.write_bytes(content[:length])
+        with pytest.raises(BadFile, match=r"damaged or no (\.npz|\.npy|HDF5) file|never loaded"):
+            list(open_data(path, GRADED, classes=9).chunks(4))
+
+
+def test_a_damaged_value_is_damage(tmp_path: Path) -> None:
+    """Not a value that the model cannot take."""
+    path = saved(tmp_path, "npz", **ARRAYS)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"NUMPY") + 400] = 255
+    path.write_bytes(content)
+    with pytest.raises(BadFile, match="damaged"):
+        list(open_data(path, GRADED).chunks(4))
+
+
+def test_more_than_its_header_says(tmp_path: Path) -> None:
+    path = saved(tmp_path, "npy", **ARRAYS)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(BadFile, match="promises 1472 bytes, 1473 are there"):
+        open_data(path, GRADED)
+    values = np.ones((3, 4, 2), bool)
+    np.save(path, values)
+    path.write_bytes(path.read_bytes()[:-1] + b"\2")
+    with pytest.raises(BadFile, match="neither 0 nor 1"):
+        load_data(path, GRADED)
+
+
+def test_names_and_kinds(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([None]), allow_pickle=True)
+    with pytest.raises(BadFile, match="never loaded"):
+        open_data(tmp_path / "a.npy", GRADED)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(BadData, match="no array 'inputs'"):
+        open_data(tmp_path / "a.h5", GRADED)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("inputs")
+    with pytest.raises(BadFile, match="'inputs' is no array"):
+        open_data(tmp_path / "a.h5", GRADED)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["inputs"] = [["text", "of"], ["any", "length"]]
+    with pytest.raises(BadData, match="object: give integers or floats"):
+        open_data(tmp_path / "a.h5", GRADED)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("inputs.npy", b"\x93NUMPY\3\0" + bytes(99))
+    with pytest.raises(BadFile, match=r"format 3\.0 is not for numbers"):
+        open_data(tmp_path / "a.npz", GRADED)
+
+
+@pytest.mark.parametrize("kind", SAVE)
+def test_every_file_runs_alike(kind: str, cli: Cli, lif_model: Model, tmp_path: Path) -> None:
+    with np.load(lif_model.data) as arrays:
+        path = saved(tmp_path, kind, **arrays)
+    for data, out in ((path, "a.rec.h5"), (lif_model.data, "b.rec.h5")):
+        assert cli("simulate", lif_model.path, "--data", data, "--trace", "states", "-o", tmp_path / out).exit_code == 0
+    assert read_recording(tmp_path / "a.rec.h5") == read_recording(tmp_path / "b.rec.h5")
+    reports = [cli("report", lif_model.path, "--data", data).stdout for data in (path, lif_model.data)]
+    assert kind == "npy" or reports[0] == reports[1]
+
+
+@pytest.mark.parametrize("kind", SAVE)
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_bad_value_in_a_late_chunk_leaves_nothing(
+    kind: str, existing: bool, cli: Cli, lif_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmdeploy.streaming.CHUNK_SAMPLES", 3)
+    with np.load(lif_model.data) as arrays:
+        inputs = np.array(arrays["inputs"])
+    inputs[-1, -1, -1] = 99
+    path = saved(tmp_path, kind, inputs=inputs)
+    if existing:
+        (tmp_path / "out.h5").write_text("kept")
+    before = processes.files(tmp_path)
+    outcome = cli("simulate", lif_model.path, "--data", path, "-o", tmp_path / "out.h5")
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr.count("\n")) == (2, "", 1)
+    assert str(path) in outcome.stderr and "'inputs' holds 99" in outcome.stderr
+    assert processes.files(tmp_path) == before

@@ -1,0 +1,206 @@
+"""Runs in chunks: the same recording, figures and report as at once, whatever the chunk; progress; memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from figures import Figures
+from networks import Case, coupled_case, lif_case, state_space_case
+from shared import Cli, Model
+from test_cli import on_a_terminal
+
+from nmdeploy import backends, pipeline, streaming
+from nmdeploy.backends import reference
+from nmdeploy.errors import BadData, LavaUnavailable
+from nmdeploy.metrics import layer_metrics, overflows
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.nir_io import read
+from nmdeploy.recording import TRACES, Recording, totals
+from nmdeploy.recording_io import read_recording, write_recording
+from nmdeploy.samples import Data, open_data
+from nmdeploy.streaming import chunk_samples, run_parts, simulate
+from nmdeploy.terminal import recording_lines, speed_text
+
+CASES = (lif_case(1), state_space_case(2), coupled_case(3))
+CHUNKS = (1, 3, 7, 99)
+
+
+def data_for(case: Case) -> Data:
+    rng = np.random.default_rng(0)
+    inputs = np.repeat(case.inputs[:, :12], 7, 0)
+    labels = rng.integers(0, case.network.populations[case.network.output].output_size, len(inputs))
+    return Data(inputs, labels, rng.integers(1, 13, len(inputs)))
+
+
+@pytest.mark.parametrize("trace", TRACES)
+@pytest.mark.parametrize("size", CHUNKS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_chunks_change_nothing(
+    case: Case, size: int, trace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", size)
+    data, seen = data_for(case), list[int]()
+    found = simulate(case.network, data, tmp_path / "r.h5", trace=trace, on_progress=seen.append)
+    whole = pipeline.run(case.network, data, trace=trace)
+    assert read_recording(tmp_path / "r.h5") == whole
+    assert found == streaming.totals_of(case.network, data, whole)
+    assert seen == sorted(seen) and seen[-1] == data.samples
+    assert overflows(case.network, found) == overflows(case.network, whole)
+    assert layer_metrics(case.network, found) == layer_metrics(case.network, whole)
+    counts = {name: {m: int(c.sum()) for m, c in layer.counts.items()} for name, layer in whole.layers.items()}
+    assert found.counts == counts and found.valid_steps == data.lengths.sum()
+
+
+@pytest.mark.parametrize("size", CHUNKS)
+def test_figures_at_the_command_line(
+    size: int, cli: Cli, digits_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--data", digits_model.data, "-o", tmp_path / "r.h5")
+    reports = ("report", digits_model.path, "--data", digits_model.data)
+    expected = [cli("simulate", digits_model.path, *arguments).stdout, cli(*reports).stdout]
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", size)
+    assert [cli("simulate", digits_model.path, *arguments).stdout, cli(*reports).stdout] == expected
+    assert "6 samples of 64 steps on embedded, latency 4 steps\naccuracy 1.0000\nblock0: spike rate 0." in expected[0]
+
+
+def test_lines_of_a_run_without_labels_and_counts() -> None:
+    case = CASES[0]
+    found = totals(pipeline.run(case.network, replace(data_for(case), labels=None)))
+    assert not any(line.startswith("accuracy") for line in recording_lines(case.network, found))
+    bare = replace(found, counts={name: {"spikes": 3} for name in found.counts}, backend="bare")
+    assert list(recording_lines(case.network, bare))[-1] == "overflows: not counted by backend bare"
+
+
+def test_verify_and_report_of_a_source(digits_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 4)
+    monkeypatch.setattr(pipeline, "_refuse_itself", lambda against: None)
+    network = read(digits_model.path)
+    source = open_data(digits_model.data, network.input)
+    data = source.first(None)
+    for samples in (2, None):
+        found = [pipeline.verify(network, given, "embedded", samples=samples) for given in (source, data)]
+        assert found[0] == found[1] and found[0].equal
+        assert (
+            pipeline.verify_work(source, ["embedded"], samples)
+            == (16 if samples is None else 10) + (samples is None) * 2
+        )
+    assert pipeline.report(network, source) == pipeline.report(network, data)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_size_of_a_chunk(case: Case) -> None:
+    for trace in TRACES:
+        assert chunk_samples(case.network, 1, trace) == streaming.CHUNK_SAMPLES
+        assert chunk_samples(case.network, 10**9, trace) == 1
+        one = pipeline.run(case.network, data_for(case).first(1), trace=trace)
+        kept = [one.output, *(array for layer in one.layers.values() for array in layer.states.values())]
+        kept += [layer.spikes for layer in one.layers.values() if layer.spikes is not None]
+        each = sum(array.size * streaming.CODE_BYTES for array in kept) / one.steps
+        assert chunk_samples(case.network, 1000, trace) * 1000 * each <= streaming.CHUNK_BYTES
+
+
+def fake(run: Any, **attributes: Any) -> Any:
+    return SimpleNamespace(NAMES=("fake",), run=run, **attributes)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_backend_that_wants_all_at_once(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def run(network: QuantizedNetwork, inputs: Any, **options: Any) -> Recording:
+        calls.append(len(inputs))
+        return reference.run(network, inputs, **options)
+
+    module = fake(run, WHOLE=True) if whole else fake(run)
+    monkeypatch.setattr(streaming, "find_backend", lambda name: module)
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 3)
+    data = data_for(CASES[0])
+    assert sum(part.samples for _, part in run_parts(CASES[0].network, data, "fake")) == data.samples == sum(calls)
+    assert (calls == [data.samples]) == whole
+    assert backends.backend("lava").WHOLE
+
+
+@pytest.mark.parametrize("error", [LavaUnavailable("gone"), BadData("odd"), MemoryError(), KeyboardInterrupt()])
+def test_a_backend_that_fails_leaves_nothing(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def run(network: QuantizedNetwork, inputs: Any, **options: Any) -> Recording:
+        calls.append(len(inputs))
+        if len(calls) == 3:
+            raise error
+        return reference.run(network, inputs, **options)
+
+    monkeypatch.setattr(streaming, "find_backend", lambda name: fake(run))
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 2)
+    with pytest.raises(type(error)):
+        simulate(CASES[0].network, data_for(CASES[0]), tmp_path / "r.h5", "fake")
+    assert len(calls) == 3 and list(tmp_path.iterdir()) == []
+
+
+def test_the_bar_shows_samples_a_second(digits_model: Model, tmp_path: Path) -> None:
+    assert [speed_text(s) for s in (None, 0.0, 0.01234, 3.456, 45.6, 999.6, 1234567.0)] == [
+        *("- samples/s", "0 samples/s", "0.0123 samples/s", "3.46 samples/s", "45.6 samples/s", "1,000 samples/s"),
+        "1,234,567 samples/s",
+    ]
+    line = ("simulate", digits_model.path, "--data", digits_model.data, "-o", tmp_path / "r.h5")
+    code, _, shown = on_a_terminal(*line)
+    assert code == 0 and "0/6" in shown and "6/6" in shown and "samples/s" in shown and "0:00:0" in shown
+
+
+def test_recordings_in_memory_and_in_parts_are_the_same_file(tmp_path: Path) -> None:
+    case = CASES[0]
+    data = data_for(case)
+    simulate(case.network, data, tmp_path / "a.h5", trace="states")
+    write_recording(pipeline.run(case.network, data, trace="states"), tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+# Not getrusage: its ru_maxrss counts what the process was before exec, a copy of this one.
+PEAK = """
+import sys
+from pathlib import Path
+from nmdeploy.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(next(line.split()[1] for line in lines if line.startswith("VmHWM")), file=sys.stderr)
+"""
+
+
+def peak_megabytes(*arguments: object) -> float:
+    """The most memory that a command held."""
+    outcome = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, timeout=900, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return int(outcome.stderr.splitlines()[-1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to read the peak")
+@pytest.mark.parametrize("kind", ["npz", "npy", "h5"])
+def test_memory_does_not_grow(kind: str, lif_model: Model, tmp_path: Path, figures: Figures) -> None:
+    """1,000 and 100,000 samples of 20 steps."""
+    from test_sources import saved
+
+    with np.load(lif_model.data) as arrays:
+        inputs = arrays["inputs"]
+    peaks = []
+    for samples in (1_000, 100_000):
+        path = saved(
+            tmp_path, kind, inputs=np.resize(inputs, (samples, *inputs.shape[1:])), labels=np.zeros(samples, int)
+        )
+        peaks.append(peak_megabytes("simulate", lif_model.path, "--data", path, "-o", tmp_path / "r.h5"))
+        size = path.stat().st_size / 1e6
+        figures(f"simulate, {samples} samples ({kind}, {size:.1f} MB): peak {peaks[-1]:.1f} MB")
+    assert peaks[1] <= 1.1 * peaks[0] and peaks[1] < 200
