@@ -1,11 +1,12 @@
 # make demo    the main job on real data, from nothing
 # make test    the tests
 # make check   lint, types, direction of imports
+# make bench   speed: against Lava, float libraries and the machine; BENCH="--quick --only LIF" passes options
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEV = .venv-dev/bin/
 
-.PHONY: demo test test-slow check docs clean
+.PHONY: demo test test-slow check docs bench clean
 
 demo: .venv/ready
 	.venv/bin/nmdeploy demo -o build/demo
@@ -25,8 +26,11 @@ check: .venv-dev/ready
 docs: .venv-dev/ready
 	$(DEV)mkdocs build --strict --site-dir build/site
 
+bench: .venv-bench/ready
+	.venv-bench/bin/python -m benchmarks.run $(BENCH)
+
 clean:
-	rm -rf build .venv .venv-dev
+	rm -rf build .venv .venv-dev .venv-bench
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -36,4 +40,9 @@ clean:
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV)python $(PIP) --editable ".[train,importers,docs,dev]"
+	touch $@
+
+.venv-bench/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP) --editable ".[bench]"
 	touch $@

@@ -1,0 +1,156 @@
+"""The shortest time that a network can take on this machine, from counts of work and measured rates.
+
+A sample takes no less than the largest of three times: rows added / row additions a second, state operations /
+multiply-adds a second, bytes in and out / bytes copied a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import cores
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.recording import Recording
+
+LIF_OPERATIONS = 2
+COMPLEX_STATE_OPERATIONS = 8
+EVENTS, ROUNDS, COPIED = 1 << 16, 50_000, 1 << 26
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the machine does in a second: row additions by width, multiply-adds of doubles, bytes copied."""
+
+    rows: Mapping[int, float]
+    multiply_adds: float
+    bytes_copied: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "rows": {str(width): value for width, value in self.rows.items()}}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one sample needs: rows of a width to add, multiply-adds of the neurons, bytes in and out."""
+
+    rows: Mapping[int, float]
+    state_operations: float
+    bytes_moved: float
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Seconds of each resource for one sample."""
+
+    rows: float
+    states: float
+    bytes: float
+
+    @property
+    def seconds(self) -> float:
+        """The resource that is used longest."""
+        return max(self.rows, self.states, self.bytes)
+
+    @property
+    def limited_by(self) -> str:
+        """Its name."""
+        return max(asdict(self), key=lambda name: float(getattr(self, name)))
+
+
+def bound(work: Work, rates: Rates) -> Bound:
+    """The formula of this module.
+
+    >>> rates = Rates({128: 1e9}, 5e10, 1e10)
+    >>> bound(Work({128: 4e4}, 8e5, 2e5), rates)
+    Bound(rows=4e-05, states=1.6e-05, bytes=2e-05)
+    """
+    return Bound(
+        rows=sum(count / rates.rows[width] for width, count in work.rows.items()),
+        states=work.state_operations / rates.multiply_adds,
+        bytes=work.bytes_moved / rates.bytes_copied,
+    )
+
+
+def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
+    """Mean a sample, from the events that a recording counted."""
+    rows: dict[int, float] = {}
+    operations = 0.0
+    for name, neuron in network.populations.items():
+        events = float(np.mean(recording.layers[name].counts["input_events"]))
+        rows[neuron.input_size] = rows.get(neuron.input_size, 0.0) + events
+        operations += float(neuron.size * recording.steps * operations_of(neuron))
+    channels = network.nodes["input"].size + recording.output.shape[2]  # type: ignore[union-attr]
+    return Work(rows, operations, float(recording.steps * channels))
+
+
+def operations_of(neuron: Any) -> int:
+    """Multiply-adds of a neuron's step: decays of u and v; of a complex state A 4, B 2, C 2."""
+    return LIF_OPERATIONS if neuron.kind == "lif" else COMPLEX_STATE_OPERATIONS * neuron.states
+
+
+def row_rate(width: int) -> float:
+    """Rows of 8-bit weights that all cores add to 16-bit sums in a second, of the fastest loop.
+
+    The rows are drawn from a square table, which is as large as a layer's weights. Variants: vectors of 256 and 512
+    bits, rows of 8 bits and widened to 16 beforehand, whole rows and rows in blocks.
+    """
+    from benchmarks.loops import aligned, compiled, rate, rows
+
+    rng, best = np.random.default_rng(0), 0.0
+    index = [rng.integers(0, width, EVENTS).astype(np.int32) for _ in range(cores())]
+    for block in {min(128, width), width}:
+        for bits in (8, 16):
+            table = rng.integers(-127, 128, (width, block)).astype(f"int{bits}")
+            kept = [(each, aligned(table), aligned(np.zeros(block, np.int16))) for each in index]
+            arguments = [(EVENTS, *[array.ctypes.data for array in arrays]) for arrays in kept]
+            for lanes in (16, 32):
+                found = rate(compiled(rows(block, lanes, bits), 4).call, arguments, EVENTS)
+                best = max(best, found * block / width)
+    return best
+
+
+def multiply_add_rate() -> float:
+    """Fused multiply-adds of doubles that all cores do in a second, on registers, of the fastest loop."""
+    from benchmarks.loops import aligned, compiled, fma, rate
+
+    best = 0.0
+    for lanes in (4, 8):
+        for accumulators in (10, 16):
+            kept = [aligned(np.full(lanes * accumulators, 1e-3)) for _ in range(cores())]
+            arguments = [(ROUNDS, array.ctypes.data) for array in kept]
+            done = ROUNDS * lanes * accumulators
+            best = max(best, rate(compiled(fma(lanes, accumulators), 2).call, arguments, done))
+    return best
+
+
+def copy_rate() -> float:
+    """Bytes read and written a second when all cores copy arrays that are larger than the caches."""
+    pairs = [(np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)) for _ in range(cores())]
+    best = 0.0
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        for _ in range(5):
+            start = time.perf_counter()
+            list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), pairs))
+            best = max(best, 2 * COPIED * len(pairs) / (time.perf_counter() - start))
+    return best
+
+
+def rates(widths: set[int]) -> Rates:
+    """Measure the machine."""
+    return Rates({width: row_rate(width) for width in sorted(widths)}, multiply_add_rate(), copy_rate())
+
+
+def faster(one: Rates, other: Rates) -> Rates:
+    """The better of two measurements, rate by rate: a disturbance can only slow a loop."""
+    return Rates(
+        rows={width: max(one.rows[width], other.rows[width]) for width in one.rows},
+        multiply_adds=max(one.multiply_adds, other.multiply_adds),
+        bytes_copied=max(one.bytes_copied, other.bytes_copied),
+    )

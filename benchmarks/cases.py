@@ -1,0 +1,145 @@
+"""What is required, and the networks it is required of. A new case is one line of `CASES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import networks
+from nmdeploy.network import QuantizedNetwork
+
+TOLERANCE = 0.05
+# A loop that goes lane by lane stays below 1; the calibration loop with vectors of 512 bits reaches 4 to 6.
+VECTORIZED = 2.5
+
+WORKLOADS: dict[str, Callable[[], QuantizedNetwork]] = {
+    "lif-128": lambda: networks.lif(128),
+    "lif-512": lambda: networks.lif(512),
+    "ss-128x16": lambda: networks.state_space(128, 16, "per-product"),
+    "ss-128x16-sum": lambda: networks.state_space(128, 16, "per-sum"),
+    "ss-128x64": lambda: networks.state_space(128, 64, "per-product"),
+    "lif-128-mixed": lambda: networks.lif(128, uniform=False),
+}
+TITLES = {
+    "lif-128": "LIF, 128 channels",
+    "lif-512": "LIF, 512 channels",
+    "ss-128x16": "state-space, 128 channels, 16 states, per-product",
+    "ss-128x16-sum": "state-space, 128 channels, 16 states, per-sum",
+    "ss-128x64": "state-space, 128 channels, 64 states, per-product",
+    "lif-128-mixed": "LIF, 128 channels, parameters of each neuron's own",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A ratio that is required: at least `required`, or for exponents within `TOLERANCE` of it.
+
+    `measure` names what it is computed from (`RATIO`); `of` the workload, sweep or kind of neuron.
+    """
+
+    name: str
+    against: str
+    required: float
+    measure: str
+    of: str
+
+    @property
+    def title(self) -> str:
+        """Name and opponent; unique."""
+        return f"{self.name} against {self.against}"
+
+    def chosen(self, part: str) -> bool:
+        """Whether the title contains the text."""
+        return part.lower() in self.title.lower()
+
+
+def _lava(workload: str, required: float) -> Case:
+    return Case(TITLES[workload], "Lava", required, "lava", workload)
+
+
+def _bound(workload: str, required: float) -> Case:
+    return Case(TITLES[workload], "the machine's bound", required, "bound", workload)
+
+
+def _exponent(sweep: str) -> Case:
+    return Case(f"LIF, 128 channels, exponent of {sweep}", f"1 +- {TOLERANCE}", 1.0, "exponent", sweep)
+
+
+CASES = (
+    _lava("lif-128", 3000),
+    _lava("lif-512", 900),
+    _lava("ss-128x16", 350),
+    _lava("ss-128x16-sum", 500),
+    _lava("ss-128x64", 110),
+    Case(TITLES["lif-128"], "the fastest float library", 5, "peers", "lif-128"),
+    _bound("lif-128", 0.30),
+    _bound("ss-128x16", 0.35),
+    _bound("ss-128x16-sum", 0.35),
+    *map(_exponent, ("samples", "steps", "layers")),
+    Case("LIF updates, vectorized", "a scalar loop", VECTORIZED, "updates", "lif"),
+    Case("state-space updates, vectorized", "a scalar loop", VECTORIZED, "updates", "state_space"),
+)
+
+
+def fastest_peer(peers: Mapping[str, Any]) -> str | None:
+    """The library with the least seconds a sample."""
+    valid = {name: result["seconds"] for name, result in peers.items() if "seconds" in result}
+    return min(valid, key=lambda name: float(valid[name])) if valid else None
+
+
+def against_lava(measured: Mapping[str, Any], of: str) -> float:
+    """Lava's seconds a sample over those of `embedded`."""
+    return float(measured["lava"][of]["seconds"] / measured["embedded"][of]["seconds"])
+
+
+def against_peers(measured: Mapping[str, Any], of: str) -> float:
+    """Seconds a sample of the fastest library over those of `embedded`."""
+    peers = measured["peers"][of]
+    return float(peers[fastest_peer(peers)]["seconds"] / measured["embedded"][of]["seconds"])
+
+
+def share_of_bound(measured: Mapping[str, Any], of: str) -> float:
+    """The bound's seconds over those of `embedded`: 1 is the most there can be."""
+    return float(measured["bound"][of]["seconds"] / measured["embedded"][of]["seconds"])
+
+
+def growth(measured: Mapping[str, Any], of: str) -> float:
+    """The fitted exponent."""
+    return float(measured["exponent"][of]["exponent"])
+
+
+def over_scalar(measured: Mapping[str, Any], of: str) -> float:
+    """Updates a second of `embedded` over those of the scalar loop."""
+    return float(measured["updates"][of]["embedded"] / measured["updates"][of]["scalar"])
+
+
+RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
+    "lava": against_lava,
+    "peers": against_peers,
+    "bound": share_of_bound,
+    "exponent": growth,
+    "updates": over_scalar,
+}
+
+
+def holds(case: Case, ratio: float) -> bool:
+    """Whether the requirement is met."""
+    return abs(ratio - case.required) <= TOLERANCE if case.measure == "exponent" else ratio >= case.required
+
+
+def judge(case: Case, measured: Mapping[str, Any], missing: Mapping[str, str]) -> dict[str, Any]:
+    """The case's line of results.json.
+
+    `ok` is None where the user left the measurement out (`missing` says why, by measure or by title), and False where
+    it failed or where the spikes that were computed differ from the reference's or Lava's.
+    """
+    ratio, ok = None, None
+    if case.measure not in missing and case.title not in missing:
+        try:
+            ratio = RATIO[case.measure](measured, case.of)
+        except KeyError:
+            ratio = None
+        equal = all(measured.get("equal", {}).get(case.of, {}).values())
+        ok = ratio is not None and equal and holds(case, ratio)
+    return {"name": case.name, "against": case.against, "ratio": ratio, "required": case.required, "ok": ok}

@@ -1,0 +1,163 @@
+"""All measurements of one run, in one nested dictionary of plain values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from benchmarks import bounds, lava_speed, networks, peers, scaling, table
+from benchmarks.cases import WORKLOADS, Case
+from benchmarks.timing import Effort, Timing, fitting_batch, repeated, run
+from nmdeploy.errors import LavaFailed, LavaUnavailable
+from nmdeploy.network import QuantizedNetwork
+
+Progress = Callable[[str], None]
+CHECKED, CHECKED_IN_LAVA = 8, 2
+MOST_CODES, TARGET_SECONDS = 1 << 26, 0.6
+SWEEPS = ("samples", "steps", "layers", "small batches", "channels", "density", "states")
+
+
+class Suite:
+    """Networks, their inputs, and what has been measured of them."""
+
+    def __init__(self, effort: Effort, progress: Progress) -> None:
+        self.effort, self.progress = effort, progress
+        self.measured: dict[str, Any] = {"equal": {}, "embedded": {}, "reference": {}, "bound": {}}
+        self.jobs: dict[str, tuple[QuantizedNetwork, networks.Codes]] = {}
+        self.outputs: dict[str, Any] = {}
+        self.rates: bounds.Rates | None = None
+
+    def prepare(self, workloads: Iterable[str]) -> None:
+        """Make networks and inputs; the batch holds as many samples as fit into the time and the memory."""
+        for name in workloads:
+            self.progress(f"{name}: tuning the network")
+            network = WORKLOADS[name]()
+            channels = network.nodes["input"].size  # type: ignore[union-attr]
+            most = 1 << int(np.log2(MOST_CODES // (channels * networks.STEPS)))
+            self.jobs[name] = network, networks.inputs(most, channels)
+
+    def time_embedded(self) -> None:
+        """Time every network, after a comparison with the reference on a few samples."""
+        for name, (network, codes) in self.jobs.items():
+            few = codes[:CHECKED]
+            start = time.perf_counter()
+            expected = run("reference", network, few)
+            seconds = (time.perf_counter() - start) / CHECKED
+            self.measured["reference"][name] = Timing(seconds, seconds, seconds, CHECKED, 1).to_json()
+            self.outputs[name] = expected.output
+            timing = self._timing(network, codes)
+            # A large batch may take other paths than a small one.
+            outputs = [run("embedded", network, codes[:batch]).output[:CHECKED] for batch in (CHECKED, timing.batch)]
+            same = all(np.array_equal(output, expected.output[: len(output)]) for output in outputs)
+            self.measured["equal"][name] = {"reference": same}
+            self.measured["embedded"][name] = timing.to_json()
+            self.measured["bound"][name] = {"work": bounds.work_of(network, expected)}
+            self.progress(
+                f"{name}: embedded {1e3 * timing.seconds:.4g} ms a sample (batch {timing.batch}), reference "
+                f"{1e3 * seconds:.4g} ms, spikes {'equal' if same else 'DIFFER'}"
+            )
+
+    def _timing(self, network: QuantizedNetwork, codes: networks.Codes) -> Timing:
+        def call(batch: int) -> Any:
+            return run("embedded", network, codes[:batch])
+
+        batch = fitting_batch(call, len(codes), TARGET_SECONDS)
+        return repeated(lambda: call(batch), batch, self.effort.repeats, self.effort.seconds)
+
+    def rate_machine(self) -> None:
+        """Measure the machine; before and after what is compared with it, and the better counts."""
+        widths = {neuron.input_size for network, _ in self.jobs.values() for neuron in network.populations.values()}
+        rates = bounds.rates(widths or {networks.CHANNELS})
+        self.rates = bounds.faster(self.rates, rates) if self.rates else rates
+        self.progress(table.rates(rates.to_json()))
+
+    def find_bounds(self) -> None:
+        """What follows from the machine's rates for every network."""
+        assert self.rates is not None
+        for name, entry in self.measured["bound"].items():
+            work = entry["work"]
+            found = bounds.bound(work, self.rates)
+            self.measured["bound"][name] = {
+                "seconds": found.seconds,
+                "limited_by": found.limited_by,
+                "terms": asdict(found),
+                "work": {**asdict(work), "rows": {str(width): count for width, count in work.rows.items()}},
+            }
+            self.progress(f"{name}: bound {1e6 * found.seconds:.4g} us a sample ({found.limited_by})")
+
+    def time_updates(self, kinds: Iterable[str]) -> None:
+        """Neuron or state updates a second of `embedded`, and of the calibration loops."""
+        from benchmarks.update_loops import LANES, updates_per_second
+
+        assert self.rates is not None
+        self.measured["updates"] = {}
+        for kind in kinds:
+            network = networks.lif(128) if kind == "lif" else networks.state_space(128, 16, "per-product")
+            codes = networks.inputs(256, 128)
+            timing = self._timing(network, np.zeros_like(codes) if kind == "lif" else codes)
+            each = sum(neuron.size * neuron.states for neuron in network.populations.values()) * networks.STEPS
+            speed = each / timing.seconds
+            operations = bounds.LIF_OPERATIONS if kind == "lif" else bounds.COMPLEX_STATE_OPERATIONS
+            found = {
+                "embedded": speed,
+                "scalar": updates_per_second(kind, 1),
+                "vectors": updates_per_second(kind, LANES),
+                "of_multiply_add_rate": speed * operations / self.rates.multiply_adds,
+            }
+            self.measured["updates"][kind] = found
+            self.progress(
+                f"{kind} updates, 1e9 a second: embedded {found['embedded'] / 1e9:.3g}, "
+                f"scalar loop {found['scalar'] / 1e9:.3g}, vector loop {found['vectors'] / 1e9:.3g}"
+            )
+
+    def time_scaling(self, names: Iterable[str]) -> None:
+        """Sweeps."""
+        self.measured["exponent"] = scaling.run_all(self.effort, list(names), self.progress)
+
+    def time_lava(self, workloads: Iterable[str]) -> str | None:
+        """Time and compare; returns why it failed, if it did."""
+        jobs = {name: (self.jobs[name][0], self.jobs[name][1][:CHECKED_IN_LAVA]) for name in workloads}
+        self.measured["lava"] = {}
+        try:
+            found = lava_speed.measure(
+                jobs, self.effort.lava_repeats, lambda name, s: self.progress(f"{name}: Lava {1e3 * s:.4g} ms a sample")
+            )
+        except (LavaUnavailable, LavaFailed) as error:
+            return str(error)
+        for name, result in found.items():
+            same = np.array_equal(result.spikes[:CHECKED_IN_LAVA], self.outputs[name][:CHECKED_IN_LAVA])
+            self.measured["equal"][name]["lava"] = same
+            self.measured["lava"][name] = {"seconds": result.seconds_per_sample, "runs": result.seconds}
+            self.progress(f"{name}: Lava's spikes {'equal' if same else 'DIFFER'}")
+        return None
+
+    def time_peers(self, workloads: Iterable[str]) -> str | None:
+        """Float libraries; returns why none could be measured, if so."""
+        self.measured["peers"] = {}
+        for name in workloads:
+            network, codes = self.jobs[name]
+            try:
+                self.measured["peers"][name] = peers.measure(
+                    network, codes[:CHECKED], self.outputs[name], self.effort.peer_repeats, self._peer
+                )
+            except RuntimeError as error:
+                return str(error)
+        return None
+
+    def _peer(self, name: str, result: dict[str, Any]) -> None:
+        if "error" in result:
+            self.progress(f"{name}: {result['error']}")
+            return
+        self.progress(
+            f"{name}: {1e3 * result['seconds']:.4g} ms a sample (batch {result['batch']}), "
+            f"{100 * result['agreement']:.1f} % of the output equal"
+        )
+
+
+def of(cases: Iterable[Case], measure: str) -> list[str]:
+    """What the cases of a measure are about."""
+    return list(dict.fromkeys(case.of for case in cases if case.measure == measure))

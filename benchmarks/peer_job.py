@@ -1,0 +1,161 @@
+"""Times float libraries on a LIF network: ``python -m benchmarks.peer_job JOB.npz``, a JSON line for each.
+
+All run in float32, layer by layer over whole sequences (steps, batch, channels): one matrix product for all steps, then
+the library's own neuron over the steps, which is each library's fastest standard form for a feed-forward network.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.peers import BATCHES
+
+Neuron = Callable[[torch.Tensor], torch.Tensor]
+NO_GAIN = 1.1
+
+
+def snntorch_synaptic(alpha: float, beta: float, threshold: float) -> Neuron:
+    """snnTorch's neuron with synaptic current, in its default form: a spike subtracts the threshold a step later."""
+    import snntorch
+
+    neuron = snntorch.Synaptic(alpha=alpha, beta=beta, threshold=threshold)
+
+    def over_steps(sums: torch.Tensor) -> torch.Tensor:
+        syn, mem = neuron.reset_mem()
+        spikes = []
+        for a in sums:
+            spike, syn, mem = neuron(a, syn, mem)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+    return over_steps
+
+
+def snntorch_leaky(alpha: float, beta: float, threshold: float) -> Neuron:
+    """snnTorch's neuron without synaptic current: one state instead of two, in favour of the library."""
+    import snntorch
+
+    neuron = snntorch.Leaky(beta=beta, threshold=threshold * (1 - alpha))
+
+    def over_steps(sums: torch.Tensor) -> torch.Tensor:
+        mem = neuron.reset_mem()
+        spikes = []
+        for a in sums:
+            spike, mem = neuron(a, mem)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+    return over_steps
+
+
+def norse_lif(alpha: float, beta: float, threshold: float) -> Neuron:
+    """Norse's LIF: the same recurrence, its membrane scaled by 1 - beta."""
+    import norse.torch as norse
+
+    p = norse.LIFParameters(
+        tau_syn_inv=torch.as_tensor((1 - alpha) / 1e-3),
+        tau_mem_inv=torch.as_tensor((1 - beta) / 1e-3),
+        v_th=torch.as_tensor(threshold * (1 - beta)),
+    )
+    neuron = norse.LIF(p, dt=1e-3)
+    return lambda sums: neuron(sums)[0]
+
+
+def spikingjelly_cuba(alpha: float, beta: float, threshold: float) -> Neuron:
+    """spikingjelly's current-based LIF, multi-step."""
+    from spikingjelly.activation_based import functional, neuron
+
+    node = neuron.CUBALIFNode(c_decay=alpha, v_decay=beta, v_threshold=threshold)
+    node.step_mode = "m"
+    return _after_reset(functional, node)
+
+
+def spikingjelly_lif(alpha: float, beta: float, threshold: float) -> Neuron:
+    """spikingjelly's LIF without synaptic current, multi-step: one state instead of two, in favour of the library."""
+    from spikingjelly.activation_based import functional, neuron
+
+    node = neuron.LIFNode(tau=1 / (1 - beta), decay_input=False, v_threshold=threshold * (1 - alpha), step_mode="m")
+    return _after_reset(functional, node)
+
+
+def _after_reset(functional: Any, node: Any) -> Neuron:
+    node.eval()
+
+    def over_steps(sums: torch.Tensor) -> torch.Tensor:
+        functional.reset_net(node)
+        spikes: torch.Tensor = node(sums)
+        return spikes
+
+    return over_steps
+
+
+PEERS = {
+    "snnTorch Synaptic": snntorch_synaptic,
+    "snnTorch Leaky": snntorch_leaky,
+    "Norse LIF": norse_lif,
+    "spikingjelly CUBALIF": spikingjelly_cuba,
+    "spikingjelly LIF": spikingjelly_lif,
+}
+
+
+def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str, Any]:
+    """Median seconds a sample at the best batch size, and the share of output values equal to the integers'."""
+    weights = [torch.from_numpy(weight) for weight in job["weights"].astype(np.float32)]
+    neurons = [make(*values) for values in zip(*(job[k].tolist() for k in ("alpha", "beta", "threshold")), strict=True)]
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        for weight, neuron in zip(weights, neurons, strict=True):
+            x = neuron(torch.nn.functional.linear(x, weight))
+        return x
+
+    codes = torch.from_numpy(job["codes"].astype(np.float32).transpose(1, 0, 2)).contiguous()
+    output = forward(codes).numpy().transpose(1, 0, 2) > 0
+    tried: dict[int, float] = {}
+    for batch in BATCHES:
+        tried[batch] = _seconds(forward, codes, batch, int(job["repeats"])) / batch
+        if tried[batch] > NO_GAIN * min(tried.values()):
+            break
+    best = min(tried, key=lambda batch: tried[batch])
+    return {
+        "seconds": tried[best],
+        "batch": best,
+        "tried": {str(batch): seconds for batch, seconds in tried.items()},
+        "spike_rate": float(output.mean()),
+        "agreement": float((output == job["output"]).mean()),
+    }
+
+
+def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int) -> float:
+    x = codes.repeat(1, -(-batch // codes.shape[1]), 1)[:, :batch].contiguous()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        forward(x)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main(path: str) -> None:
+    """Measure all libraries that can be imported; one that fails is reported with its error."""
+    torch.set_num_threads(2)
+    with np.load(path) as arrays:
+        job = dict(arrays)
+    for name, make in PEERS.items():
+        try:
+            with torch.inference_mode():
+                result = measure(make, job)
+        except Exception as error:
+            result = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps({"peer": name, **result}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

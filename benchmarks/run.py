@@ -1,0 +1,103 @@
+"""All measurements in one run: ``python -m benchmarks.run``; docs/benchmarks.md says what they mean.
+
+Exit code 1 if a case does not reach what is required of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import plot, results, table
+from benchmarks.cases import CASES, WORKLOADS, Case
+from benchmarks.measure import SWEEPS, Suite, of
+from benchmarks.timing import QUICK, Effort
+
+BUSY = 0.5
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name or opponent contains it")
+    parser.add_argument("--no-lava", action="store_true", help="leave Lava out")
+    parser.add_argument("--no-peers", action="store_true", help="leave the float libraries out")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/benchmarks.md too")
+    parser.add_argument("-o", "--out", type=Path, default=ROOT / "build" / "bench", metavar="FOLDER")
+    return parser.parse_args(arguments)
+
+
+def left_out(chosen: argparse.Namespace) -> dict[str, str]:
+    """Why the user left something out, by measure or by the title of a case."""
+    missing = {case.title: f"not in --only {chosen.only}" for case in CASES if not case.chosen(chosen.only)}
+    return missing | {measure: f"--no-{measure}" for measure in ("lava", "peers") if getattr(chosen, f"no_{measure}")}
+
+
+def needed(chosen: argparse.Namespace) -> list[Case]:
+    """Cases that are to be measured."""
+    missing = left_out(chosen)
+    return [case for case in CASES if case.chosen(chosen.only) and case.measure not in missing]
+
+
+def progress() -> Callable[[str], None]:
+    """Prints lines with the seconds since the start."""
+    start = time.perf_counter()
+    return lambda text: print(f"[{time.perf_counter() - start:6.1f} s] {text}", flush=True)
+
+
+def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str, str]:
+    """Measure what the cases need, and what has no requirement too if `everything`; returns what failed, and why."""
+    wanted = {case.of for case in cases if case.of in WORKLOADS}
+    suite.prepare([name for name in WORKLOADS if everything or name in wanted])
+    suite.rate_machine()
+    suite.time_embedded()
+    suite.rate_machine()
+    suite.find_bounds()
+    updates, sweeps = of(cases, "updates"), of(cases, "exponent")
+    if updates:
+        suite.time_updates(updates)
+    if sweeps:
+        suite.time_scaling(SWEEPS if everything else sweeps)
+    outside = {"lava": suite.time_lava, "peers": suite.time_peers}
+    failed = {}
+    for name, call in outside.items():
+        workloads = of(cases, name)
+        reason = call(workloads) if workloads else None
+        if reason:
+            failed[name] = reason
+            suite.progress(f"{name}: {reason}")
+    return failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write; returns the exit code."""
+    chosen = options(arguments)
+    cases = needed(chosen)
+    if not cases:
+        print("no case is chosen", file=sys.stderr)
+        return 2
+    load = round(os.getloadavg()[0], 2)
+    suite = Suite(QUICK if chosen.quick else Effort(), progress())
+    failed = measured(cases, not chosen.only, suite)
+    assert suite.rates is not None
+    content = results.results(CASES, suite.measured, suite.rates.to_json(), left_out(chosen), failed, load)
+    results.write(content, chosen.out / "results.json")
+    plot.draw(content, chosen.out)
+    table.show(content)
+    if load > BUSY:
+        suite.progress(f"the load was {load} at the start: other programs slowed what was measured")
+    if chosen.docs:
+        table.fill(PAGE, table.markdown(content))
+    suite.progress(f"wrote {chosen.out}")
+    return 0 if results.passed(content) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

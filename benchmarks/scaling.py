@@ -1,0 +1,99 @@
+"""How the time of `embedded` grows with the size of the task, and the exponents of that growth."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import networks
+from benchmarks.timing import Effort, fitting_batch, run, seconds_of
+from nmdeploy.network import Edge, QuantizedNetwork
+
+FITTED = ("samples", "steps", "layers")
+MOST, SECONDS = 256, 0.05
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement of a sweep: `x` is what grows."""
+
+    x: float
+    network: QuantizedNetwork
+    samples: int
+    steps: int = networks.STEPS
+    density: float = networks.DENSITY
+
+    def call(self) -> Callable[[], Any]:
+        """What is timed."""
+        codes = networks.inputs(self.samples, self.network.nodes["input"].size, self.steps, self.density)  # type: ignore[union-attr]
+        return lambda: run("embedded", self.network, codes)
+
+
+def exponent(x: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
+    """Slope of the line of least squares through log(seconds) over log(x).
+
+    >>> round(exponent([1, 2, 4], [3, 12, 48]), 6)
+    2.0
+    """
+    return float(np.polyfit(np.log(x), np.log(seconds), 1)[0])
+
+
+def measure(points: Sequence[Point], repeats: int) -> dict[str, Any]:
+    """Median seconds of each point; the repeats go round all points, so that a disturbance meets all alike."""
+    calls = [point.call() for point in points]
+    for call in calls:
+        call()
+    rounds = [[seconds_of(call) for call in calls] for _ in range(repeats)]
+    seconds = [statistics.median(times) for times in zip(*rounds, strict=True)]
+    x = [point.x for point in points]
+    return {"x": x, "seconds": seconds, "exponent": exponent(x, seconds)}
+
+
+def stacked(network: QuantizedNetwork, layers: int) -> QuantizedNetwork:
+    """More layers: behind the last one, copies of all but the first, which was tuned to the input."""
+    names = list(network.populations)
+    nodes: dict[str, Any] = dict(network.nodes)
+    edges, source = list(network.edges), names[-1]
+    for index in range(len(names), layers):
+        model = names[1 + (index - len(names)) % (len(names) - 1)]
+        name = f"layer{index}"
+        nodes |= {f"{name}.synapse": replace(nodes[f"{model}.synapse"]), name: network.populations[model]}
+        edges += [Edge(source, f"{name}.synapse"), Edge(f"{name}.synapse", name)]
+        source = name
+    return QuantizedNetwork(nodes, tuple(edges), network.dt, source)
+
+
+def base_batch() -> int:
+    """Samples that take `embedded` some hundredths of a second, so that what every call costs does not count."""
+    network, codes = networks.lif(networks.CHANNELS), networks.inputs(MOST, networks.CHANNELS)
+    return fitting_batch(lambda batch: run("embedded", network, codes[:batch]), MOST, SECONDS)
+
+
+def sweeps(batch: int) -> dict[str, list[Point]]:
+    """Points of each sweep, around LIF with 4 layers of 128 channels; the states' around a smaller network."""
+    lif, few = networks.lif(networks.CHANNELS), max(1, batch // 4)
+    steps = networks.STEPS
+    return {
+        "samples": [Point(batch * k, lif, batch * k) for k in (1, 2, 4, 8)],
+        "steps": [Point(steps * k, lif, batch, steps * k) for k in (1, 2, 4, 8)],
+        "layers": [Point(k, stacked(lif, k), batch) for k in (4, 8, 16, 32)],
+        "small batches": [Point(k, lif, k) for k in (1, 2, 4, 8, 16)],
+        "channels": [Point(k, networks.lif(k), few) for k in (64, 128, 256, 512)],
+        "density": [Point(k, lif, batch, density=k) for k in (0.02, 0.04, 0.08, 0.16, 0.32)],
+        "states": [Point(k, networks.state_space(64, k, "per-product", 2), few) for k in (4, 8, 16, 32, 64)],
+    }
+
+
+def run_all(effort: Effort, names: Sequence[str], progress: Callable[[str], None]) -> dict[str, Any]:
+    """Measure the sweeps of those names."""
+    batch, found = base_batch(), {}
+    for name, points in sweeps(batch).items():
+        if name in names:
+            found[name] = measure(points, effort.sweep_repeats)
+            progress(f"scaling with {name}: exponent {found[name]['exponent']:.3f}")
+    return found

@@ -1,0 +1,88 @@
+"""Seconds a sample of a backend: medians over repeats, after a run that compiles and warms up."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+
+from nmdeploy.backends import backend
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.recording import Recording
+
+MOST_SECONDS, LEAST_BATCH = 12.0, 32
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is measured: repeats, and the seconds that they take together at least."""
+
+    repeats: int = 7
+    seconds: float = 1.0
+    lava_repeats: int = 5
+    peer_repeats: int = 5
+    sweep_repeats: int = 9
+
+
+QUICK = Effort(repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds a sample, the spread of the repeats, and the batch."""
+
+    seconds: float
+    fastest: float
+    slowest: float
+    batch: int
+    repeats: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(name: str, network: QuantizedNetwork, codes: npt.NDArray[Any]) -> Recording:
+    """The recording of a backend, of the output alone."""
+    recording = backend(name).run(network, codes, lengths=None, trace="none")
+    assert isinstance(recording, Recording)
+    return recording
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def repeated(call: Callable[[], Any], batch: int, repeats: int, seconds: float) -> Timing:
+    """Time a call that runs `batch` samples until there are enough repeats and seconds."""
+    call()
+    times: list[float] = []
+    while len(times) < repeats or sum(times) < seconds:
+        times.append(seconds_of(call))
+        if sum(times) > MOST_SECONDS:
+            break
+    each = sorted(value / batch for value in times)
+    return Timing(statistics.median(each), each[0], each[-1], batch, len(each))
+
+
+def fitting_batch(call: Callable[[int], Any], most: int, target: float) -> int:
+    """The power of two at which `call` takes about `target` seconds, from `LEAST_BATCH` to `most`."""
+    batch = min(LEAST_BATCH, most)
+    call(batch)
+    while batch < most and seconds_of(partial(call, batch)) * 2 <= target:
+        batch *= 2
+    return batch

@@ -1,0 +1,211 @@
+"""The benchmarks' own arithmetic: formulas, fits, verdicts, networks. Nothing here measures time."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import bounds, cases, networks, peers, results, run, scaling, table
+from nmdeploy.backends import reference
+
+FORM = {"name", "against", "ratio", "required", "ok"}
+LINE = {"name": "LIF", "against": "Lava", "ratio": 1.0, "required": 1.0, "ok": True}
+
+
+def measurements(seconds: float = 1e-4) -> dict[str, Any]:
+    """Made-up results in which every case holds, where a sample takes `seconds`."""
+    names = list(cases.WORKLOADS)
+    timing = {"seconds": seconds, "fastest": seconds, "slowest": seconds, "batch": 8, "repeats": 3}
+    terms = {"rows": 5e-5, "states": 1e-5, "bytes": 1e-6}
+    work = {"rows": {"128": 4e4}, "state_operations": 8e5, "bytes_moved": 2e5}
+    peer = {"seconds": 2e-3, "batch": 16, "spike_rate": 0.1, "agreement": 0.97}
+    return {
+        "equal": {name: {"reference": True, "lava": True} for name in names},
+        "embedded": dict.fromkeys(names, timing),
+        "reference": {name: {**timing, "seconds": 0.1} for name in names},
+        "lava": {name: {"seconds": 2.0} for name in names},
+        "bound": {name: {"seconds": 5e-5, "limited_by": "rows", "terms": terms, "work": work} for name in names},
+        "peers": {"lif-128": {"slow": {**peer, "seconds": 1.0}, "fast": peer, "broken": {"error": "ImportError"}}},
+        "exponent": {name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01} for name in scaling.FITTED},
+        "updates": {
+            kind: {"embedded": 4e9, "scalar": 1e9, "vectors": 5e9, "of_multiply_add_rate": 0.2}
+            for kind in ("lif", "state_space")
+        },
+    }
+
+
+def made(measured: dict[str, Any], missing: dict[str, str] | None = None, **failed: str) -> dict[str, Any]:
+    rates = bounds.Rates({128: 1e9}, 5e10, 3e10).to_json()
+    return results.results(cases.CASES, measured, rates, missing or {}, failed, 0.1)
+
+
+def verdict(content: dict[str, Any], against: str, name: str = "") -> list[Any]:
+    return [line["ok"] for line in content["cases"] if line["against"] == against and name in line["name"]]
+
+
+@pytest.mark.parametrize("module", [bounds, scaling])
+def test_doctests(module: Any) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
+
+
+def test_form_of_the_json(tmp_path: Path) -> None:
+    results.write(made(measurements()), tmp_path / "bench" / "results.json")
+    content = json.loads((tmp_path / "bench" / "results.json").read_text("utf-8"))
+    assert {"cases", "bounds", "machine"} <= set(content)
+    assert len(content["cases"]) == len(cases.CASES)
+    for line in content["cases"]:
+        assert set(line) == FORM
+        assert isinstance(line["ratio"], float) and line["ok"] is True
+    assert results.passed(content) and content["missing"] == []
+
+
+def test_a_case_that_is_too_slow_fails() -> None:
+    content = made(measurements(seconds=1e-2))
+    assert verdict(content, "Lava", "LIF") == [False, False]
+    assert verdict(content, "the fastest float library") == [False]
+    assert not results.passed(content)
+
+
+def test_what_the_user_leaves_out_is_listed_and_does_not_fail() -> None:
+    measured = measurements()
+    del measured["lava"]
+    content = made(measured, {"lava": "--no-lava"})
+    assert verdict(content, "Lava") == [None] * 5
+    assert [line["reason"] for line in content["missing"]] == ["--no-lava"] * 5
+    assert results.passed(content)
+
+
+def test_a_case_that_is_not_chosen_leaves_others_of_its_name() -> None:
+    chosen = run.options(["--only", "bound"])
+    missing = run.left_out(chosen)
+    assert {case.against for case in run.needed(chosen)} == {"the machine's bound"}
+    content = made(measurements(), missing)
+    assert verdict(content, "the machine's bound") == [True] * 3
+    assert verdict(content, "Lava") == [None] * 5
+    assert len(content["missing"]) == len(cases.CASES) - 3
+
+
+def test_what_could_not_be_measured_fails_with_its_reason() -> None:
+    measured = measurements() | {"peers": {}}
+    content = made(measured, peers="no library answered")
+    assert verdict(content, "the fastest float library") == [False]
+    assert [line["reason"] for line in content["missing"]] == ["no library answered"]
+    assert not results.passed(content)
+
+
+@pytest.mark.parametrize("other", ["reference", "lava"])
+def test_wrong_spikes_fail_however_fast(other: str) -> None:
+    measured = measurements()
+    measured["equal"]["lif-128"][other] = False
+    content = made(measured)
+    assert verdict(content, "Lava", cases.TITLES["lif-128"]) == [False]
+    assert verdict(content, "Lava", cases.TITLES["lif-512"]) == [True]
+
+
+@pytest.mark.parametrize(("speed", "ok"), [(0.9e9, False), (2.4e9, False), (4e9, True)])
+def test_a_scalar_kernel_does_not_pass_as_vectorized(speed: float, ok: bool) -> None:
+    measured = measurements()
+    measured["updates"]["lif"]["embedded"] = speed
+    assert verdict(made(measured), "a scalar loop", "LIF") == [ok]
+
+
+@pytest.mark.parametrize(("slope", "ok"), [(0.94, False), (0.96, True), (1.04, True), (1.06, False)])
+def test_exponents_have_a_tolerance_on_both_sides(slope: float, ok: bool) -> None:
+    sizes = np.array([64.0, 128, 256, 512])
+    measured = measurements()
+    measured["exponent"]["layers"]["exponent"] = scaling.exponent(sizes, 3e-4 * sizes**slope)
+    assert verdict(made(measured), f"1 +- {cases.TOLERANCE}", "layers") == [ok]
+
+
+def test_overhead_lowers_a_fitted_exponent() -> None:
+    sizes = np.array([1.0, 2, 4, 8])
+    assert scaling.exponent(sizes, 7 * sizes) == pytest.approx(1)
+    assert scaling.exponent(sizes, 7 * sizes + 7) < 0.85
+
+
+def test_the_bound_is_the_longest_of_three() -> None:
+    rates = bounds.Rates({128: 1e9, 512: 2e8}, 5e10, 1e10)
+    found = bounds.bound(bounds.Work({128: 1e4, 512: 4e3}, 8e5, 2e6), rates)
+    assert found.rows == pytest.approx(1e-5 + 2e-5)
+    assert (found.seconds, found.limited_by) == (pytest.approx(2e-4), "bytes")
+
+
+def test_work_counts_rows_state_operations_and_bytes() -> None:
+    network = networks.lif(16, 2)
+    codes = networks.inputs(3, 16, 50)
+    recording = reference.run(network, codes.astype(np.int64))
+    work = bounds.work_of(network, recording)
+    first = codes.sum() / 3
+    assert work.rows[16] == pytest.approx(first + recording.layers["layer0"].counts["spikes"].mean())
+    assert work.state_operations == 2 * 16 * 50 * 2
+    assert work.bytes_moved == 50 * 32
+    assert bounds.operations_of(networks.state_space(8, 4, "per-sum", 1).populations["layer0"]) == 8 * 4
+
+
+MAKERS = {
+    "lif": lambda: networks.lif(32, 2),
+    "lif of each neuron's own": lambda: networks.lif(32, 2, uniform=False),
+    "per-product": lambda: networks.state_space(16, 4, "per-product", 2),
+    "per-sum": lambda: networks.state_space(16, 4, "per-sum", 2),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_networks_are_alive_and_follow_from_the_seed(make: Any) -> None:
+    network = make()
+    codes = networks.inputs(2, network.nodes["input"].size)
+    assert codes.mean() == pytest.approx(networks.DENSITY, rel=0.1)
+    layers = reference.run(network, codes.astype(np.int64), trace="spikes").layers
+    assert all(0.05 <= layer.spikes.mean() <= 0.15 for layer in layers.values())  # type: ignore[union-attr]
+    networks.network.cache_clear()
+    again = make()
+    assert again is not network
+    for name, node in network.nodes.items():
+        assert node.to_json() == again.nodes[name].to_json()
+
+
+def test_lif_populations_for_lava_have_one_value_each() -> None:
+    for neuron in networks.lif(32, 2).populations.values():
+        assert all(np.ptp(getattr(neuron, name)) == 0 for name in ("du", "dv", "vth"))
+
+
+def test_stacked_layers_stay_alive() -> None:
+    network = scaling.stacked(networks.lif(32, 2), 7)
+    layers = reference.run(network, networks.inputs(2, 32).astype(np.int64), trace="spikes").layers
+    assert len(layers) == 7
+    assert all(0.03 <= layer.spikes.mean() <= 0.2 for layer in layers.values())  # type: ignore[union-attr]
+
+
+def test_parameters_of_float_libraries_mean_the_same() -> None:
+    network = networks.lif(16, 2)
+    found = peers.parameters(network)
+    assert found["weights"].shape == (2, 16, 16)
+    assert found["weights"][0] == pytest.approx(network.synapses["layer0.synapse"].weight * 4.0)  # type: ignore[attr-defined]
+    assert (found["alpha"][0], found["beta"][0]) == ((4095 - 1024) / 4096, (4096 - 256) / 4096)
+
+
+def test_every_case_names_something_that_is_measured() -> None:
+    for case in cases.CASES:
+        assert case.measure in cases.RATIO
+        assert case.of in {**cases.WORKLOADS, **dict.fromkeys([*scaling.FITTED, "lif", "state_space"])}
+    assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
+    assert set(cases.TITLES) == set(cases.WORKLOADS)
+
+
+def test_tables_go_between_the_markers_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{table.START}\nold\n{table.END}\n\nafter\n", "utf-8")
+    for _ in range(2):
+        table.fill(page, table.markdown(made(measurements())))
+    text = page.read_text("utf-8")
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.count("| case | against | ratio | required | ok |") == 1
+    page.write_text("no markers", "utf-8")
+    with pytest.raises(ValueError, match="lacks"):
+        table.fill(page, "")
