@@ -17,7 +17,7 @@ from nmdeploy.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, Moment
 from nmdeploy.recording import Layer, Recording
 
-NAMES = ("embedded", "reference")
+NAMES = ("reference",)
 BATCH = 64
 METRICS = (
     *("spikes", "events_sent", "input_events", "synaptic_operations", "synaptic_operations_computed"),

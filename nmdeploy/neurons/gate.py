@@ -30,7 +30,7 @@ from nmdeploy.neurons.base import (
     Registers,
     power_below,
 )
-from nmdeploy.neurons.ops import rz, saturate, shift
+from nmdeploy.neurons.ops import rz, saturate, select, shift, take
 
 TABLE_FRAC = 15
 GATE_FRAC = 12
@@ -126,14 +126,13 @@ class QuantizedGate(QuantizedNeuron):
 
     def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
         value, gate = a[:, ::2], a[:, 1::2]
-        if self.send_once and now.step % self.window:
-            silent = np.zeros_like(value)
-            return ((), (silent,)), silent, [np.zeros_like(value, bool)]
         at = np.minimum(np.maximum(shift(gate, GATE_FRAC - self.frac_in), -GATE_LIMIT), GATE_LIMIT - 1) + GATE_LIMIT
-        index, rest = (at >> STEP_BITS).astype(np.int64), at & ((1 << STEP_BITS) - 1)
-        low, high = (self.table[index + offset].astype(a.dtype) for offset in (0, 1))
-        sigmoid = low + rz((high - low) * rest, STEP_BITS)
-        output, clipped = saturate(rz(value * sigmoid, self.gate_shift), self.output_max)
+        index, rest = at >> STEP_BITS, at & ((1 << STEP_BITS) - 1)
+        low, high = (take(self.table, index + offset).astype(a.dtype) for offset in (0, 1))
+        output, clipped = saturate(rz(value * (low + rz((high - low) * rest, STEP_BITS)), self.gate_shift), self.output_max)
+        if self.send_once:
+            sends = now.step % self.window == 0
+            output, clipped = select(sends, output, 0), clipped & sends
         return ((), (output,)), output, [clipped]
 
     def prove(self, name: str, a_max: IntArray) -> None:

@@ -25,6 +25,17 @@ def select(condition: Any, yes: Any, no: Any) -> Any:
     return np.where(condition, yes, no)
 
 
+def take(table: Any, index: Any) -> Any:
+    """Table lookup ``table[..., index]``: table (K,) or (H, K), index integers.
+
+    >>> int(take(np.array([3, 5, 7]), 2))
+    7
+    """
+    if hasattr(index, "take_from"):  # a symbol of the compiled engine: NumPy would turn it into an array
+        return index.take_from(table)
+    return np.take(table, index if isinstance(index, int) else index.astype(np.int64), axis=-1)
+
+
 def saturate(x: Any, limit: Any) -> tuple[Any, Any]:
     """Clip into ``[-limit, limit]``; also says where it clipped."""
     clipped = np.minimum(np.maximum(x, -limit), limit)

@@ -78,7 +78,7 @@ class QuantizedSpiking(QuantizedSpikingFields):
 
     def _firing(self, block: Lanes, before: Lanes, now: Moment) -> Firing:
         h, _, _, p = self.dims
-        drawn = random16(self.seed, np.arange(h * p).reshape(h, p), now.step) if self.spike == "stochastic" else 0
+        drawn = random16(self.seed, np.arange(h * p).reshape(1, h, p), now.step) if self.spike == "stochastic" else 0
         return Firing(self.vth, self.graded_shift, self.output_max, drawn, block[-1], before[-1])
 
     def _reset(
@@ -106,7 +106,7 @@ class QuantizedSpiking(QuantizedSpikingFields):
         if self.reset_condition == "every":
             return np.full_like(emitted, now.step % self.reset_period == self.reset_period - 1), ones
         sizes = [np.abs(x) > self.reset_magnitude for x in (inner[:1] if self.soma else block)]
-        return np.logical_or.reduce(sizes), ones
+        return functools.reduce(operator.or_, sizes), ones
 
     def _reset_soma(self, v: Any, acts: Any, f: Any) -> tuple[Any, list[Any]]:
         if self.reset_action == "hard":

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible
 from nmdeploy.neurons.base import FloatArray, IntArray, Moment, QuantizedNeuron, Registers
-from nmdeploy.neurons.ops import rz, saturate, select
+from nmdeploy.neurons.ops import rz, saturate, select, take
 from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
 
 MEMORY = (
@@ -150,16 +150,15 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
 
     def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
         block, (y, u, decided, latch) = registers
-        runs, at = np.asarray(now.step < now.steps).reshape(-1, 1), now.step % self.window
+        runs, at = select(now.step < now.steps, True, False), now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
         block, moved, flags = self.memory.remember(block, a[..., None], ~runs[..., None])
         y = select(runs, moved[..., 0], y)
-        total, clipped = saturate(select(at == 0, 0, u) + rz(self.kernel[:, at] * y, self.frac_k), U_LIMIT)
+        total, clipped = saturate(select(at == 0, 0, u) + rz(take(self.kernel, at) * y, self.frac_k), U_LIMIT)
         u = select(runs, total, u)
-        ends = runs & (full | np.asarray(now.step == now.steps - 1).reshape(-1, 1))
-        decided = select(ends, u > self.vth, decided)
-        latch = decided if full else latch
-        output = latch if full or not self.send_once else np.zeros_like(latch)
+        decided = select(runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)
+        latch = select(full, decided, latch)
+        output = select(full, latch, False) if self.send_once else latch
         return (block, (y, u, decided, latch)), output, [*flags, clipped & runs]
 
     def prove(self, name: str, a_max: IntArray) -> None:

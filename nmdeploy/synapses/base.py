@@ -24,9 +24,18 @@ class QuantizedSynapse(Frozen, ABC):
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs)."""
 
+    @property
     @abstractmethod
+    def matrix(self) -> IntArray:
+        """(outputs, inputs) integers that the source's output is multiplied by, exactly."""
+
+    def finish(self, sums: Any) -> Any:
+        """The synaptic sums a of the product (samples, outputs), elementwise; the product itself unless overridden."""
+        return sums
+
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
+        return np.asarray(self.finish(s @ self.matrix.T.astype(s.dtype)))
 
     @abstractmethod
     def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:

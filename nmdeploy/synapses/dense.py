@@ -95,9 +95,13 @@ class QuantizedDense(QuantizedSynapse):
     def shape(self) -> tuple[int, int]:
         return self.weight.shape[0], self.weight.shape[1]
 
-    def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        a = shift(s @ self.weight.T.astype(s.dtype), self.weight_exp)
-        return np.asarray(a if self.bias is None else a + shift(self.bias.astype(s.dtype), self.bias_exp))
+    @property
+    def matrix(self) -> IntArray:
+        return self.weight
+
+    def finish(self, sums: Any) -> Any:
+        a = shift(sums, self.weight_exp)
+        return a if self.bias is None else a + shift(self.bias.astype(sums.dtype), self.bias_exp)
 
     def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
         a = s @ np.ldexp(self.weight.T.astype(np.float64), -self.frac)

@@ -1,0 +1,117 @@
+"""The compiled engine: the reference's values, bit for bit, from vector code. docs/engine.md."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy import __version__
+from nmdeploy.engine.program import Program, program
+from nmdeploy.engine.runner import Engine, Results
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.neurons.base import IntArray
+from nmdeploy.recording import Layer, Recording
+
+NAMES = ("embedded",)
+
+_engines: dict[tuple[int, str], tuple[Any, Engine]] = {}
+
+
+def engine(network: QuantizedNetwork, trace: str) -> Engine:
+    """The network's compiled engine, made once as long as the network lives."""
+    key = id(network), trace
+    kept = _engines.get(key)
+    if kept is None or kept[0]() is not network:
+        made = Engine(program(network, trace))
+        _engines[key] = weakref.ref(network, lambda _: _engines.pop(key, None)), made
+    return _engines[key][1]
+
+
+def run(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[Any],
+    *,
+    lengths: IntArray | None = None,
+    trace: str = "none",
+    on_progress: Callable[[int], None] | None = None,
+) -> Recording:
+    """Run a quantized network on input codes; parameters as for the reference, any integer type."""
+    samples, steps = inputs.shape[:2]
+    lengths = np.full(samples, steps, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+    compiled = engine(network, trace)
+    results = compiled.run(inputs, lengths, on_progress)
+    made = compiled.program
+    return Recording(
+        output=_output(made, results, network.output),
+        spiking=network.populations[network.output].spiking,
+        layers={name: _layer(made, results, name, lengths) for name in network.populations},
+        lengths=lengths,
+        latency=network.latency,
+        backend=NAMES[0],
+        version=__version__,
+    )
+
+
+def _output(made: Program, results: Results, name: str) -> npt.NDArray[Any]:
+    """(samples, steps, outputs), without idle lanes, in the network's order."""
+    wires = made.wires[name]
+    values = results.outputs[name]
+    samples, steps, planes, _ = values.shape
+    neurons = wires.size // planes
+    if planes > 1 or neurons != wires.width:
+        values = np.ascontiguousarray(values[..., :neurons].transpose(0, 1, 3, 2))
+    values = values.reshape(samples, steps, wires.size)
+    return values.astype(np.int64) if wires.coded else values.view(bool)
+
+
+def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Layer:
+    neuron = made.network.populations[name]
+    traced = made.trace != "none" and neuron.spiking
+    states = {}
+    for state, sizes, _ in made.populations[name].layout.traces:
+        values = results.states[name][state][..., : neuron.size].transpose(0, 1, 3, 2)
+        states[state] = values.astype(np.int64).reshape(*values.shape[:3], *sizes)
+    return Layer(
+        spikes=_output(made, results, name) if traced else None,
+        states=states,
+        counts=_counts(made, results, name, lengths),
+    )
+
+
+def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> dict[str, IntArray]:
+    """docs/metrics.md; what does not depend on events is computed here."""
+    network = made.network
+    neuron, layout = network.populations[name], made.populations[name].layout
+    own = dict(zip(layout.counters, results.counts[name].T, strict=True))
+    sends = -(-lengths // made.populations[name].form.sent_over)
+    counts = {
+        "spikes": own["events"] if neuron.spiking else np.zeros_like(lengths),
+        "events_sent": own["events_sent"] if neuron.feeds_synapses else neuron.output_size * sends,
+        "neuron_updates": neuron.size * lengths,
+        "neuron_updates_active": own["active"],
+    }
+    for metric in ("input_events", "synaptic_operations", "synaptic_operations_computed"):
+        counts[metric] = np.zeros_like(lengths)
+    counts["bias_operations"], counts["dense_synaptic_operations"] = np.zeros_like(lengths), np.zeros_like(lengths)
+    for edge in network.sources[name]:
+        synapse, rows = network.synapses[edge.source], made.synapses[edge.source]
+        input_events, operations, computed_events, computed = results.counts[edge.source].T
+        each = 1 if rows.form.counted else int(synapse.fan_out[0])
+        counts["input_events"] = counts["input_events"] + input_events
+        counts["synaptic_operations"] = counts["synaptic_operations"] + operations * each
+        counts["synaptic_operations_computed"] = counts["synaptic_operations_computed"] + computed * each
+        counts["bias_operations"] = counts["bias_operations"] + synapse.bias_synapses * -(-lengths // rows.form.window)
+        dense = synapse.shape[0] * synapse.shape[1] * lengths
+        counts["dense_synaptic_operations"] = counts["dense_synaptic_operations"] + dense
+    ordered = {metric: counts[metric] for metric in METRICS}
+    return ordered | {flag: own[flag] for flag in neuron.flags}
+
+
+METRICS = (
+    *("spikes", "events_sent", "input_events", "synaptic_operations", "synaptic_operations_computed"),
+    *("bias_operations", "dense_synaptic_operations", "neuron_updates", "neuron_updates_active"),
+)

@@ -1,0 +1,120 @@
+"""Small helpers over llvmlite's builder: loops, vectors, memory that lives in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+F64 = ir.DoubleType()
+POINTER = ir.PointerType()
+
+
+def i64(value: int) -> ir.Constant:
+    """A 64-bit literal."""
+    return ir.Constant(I64, value)
+
+
+def vector(kind: Any, lanes: int) -> ir.VectorType:
+    """The type of `lanes` values."""
+    return ir.VectorType(kind, lanes)
+
+
+def splat(b: ir.IRBuilder, value: Any, lanes: int) -> Any:
+    """A scalar in every lane."""
+    if isinstance(value, ir.Constant):
+        return ir.Constant(vector(value.type, lanes), [value.constant] * lanes)
+    kind = vector(value.type, lanes)
+    one = b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(vector(I32, lanes), [0] * lanes))
+
+
+def at(b: ir.IRBuilder, base: Any, index: Any, kind: Any) -> Any:
+    """Address of element `index` of an array of `kind`."""
+    return b.gep(base, [index if not isinstance(index, int) else i64(index)], source_etype=kind)
+
+
+def load(b: ir.IRBuilder, pointer: Any, kind: Any) -> Any:
+    """A load that may be unaligned."""
+    scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+    found = b.load(pointer, typ=kind)
+    found.align = max(1, _bits(scalar) // 8)
+    return found
+
+
+def store(b: ir.IRBuilder, value: Any, pointer: Any) -> None:
+    """A store that may be unaligned."""
+    scalar = value.type.element if isinstance(value.type, ir.VectorType) else value.type
+    b.store(value, pointer).align = max(1, _bits(scalar) // 8)
+
+
+def _bits(kind: Any) -> int:
+    return 64 if kind == F64 or isinstance(kind, ir.PointerType) else int(kind.width)
+
+
+@contextmanager
+def loop(b: ir.IRBuilder, first: Any, last: Any, name: str = "i") -> Iterator[Any]:
+    """``for i in range(first, last)``; yields i."""
+    function = b.function
+    head, body, behind = (function.append_basic_block(f"{name}.{part}") for part in ("head", "body", "end"))
+    before = b.block
+    b.branch(head)
+    b.position_at_end(head)
+    index = b.phi(I64, name)
+    index.add_incoming(first, before)
+    b.cbranch(b.icmp_signed("<", index, last), body, behind)
+    b.position_at_end(body)
+    yield index
+    index.add_incoming(b.add(index, i64(1), flags=("nsw",)), b.block)
+    b.branch(head)
+    b.position_at_end(behind)
+
+
+@contextmanager
+def inside(b: ir.IRBuilder, block: Any) -> Iterator[None]:
+    """Write at the end of another block, before its branch; then go on where it was."""
+    if block is b.block:
+        yield
+        return
+    back = b._block, b._anchor
+    if block.is_terminated:
+        b.position_before(block.terminator)
+    else:
+        b.position_at_end(block)
+    yield
+    b._block, b._anchor = back
+
+
+def variable(b: ir.IRBuilder, kind: Any, start: Any) -> Any:
+    """Memory for one value, which LLVM turns into a register."""
+    with inside(b, b.function.entry_basic_block):
+        place = b.alloca(kind)
+    b.store(start, place)
+    return place
+
+
+def call(b: ir.IRBuilder, name: str, args: Sequence[Any], result: Any = None) -> Any:
+    """An LLVM intrinsic, overloaded on the type of its first argument."""
+    kind = args[0].type
+    result = result or kind
+    full = f"{name}.{_suffix(kind)}"
+    module = b.module
+    known = module.globals.get(full)
+    function = known or ir.Function(module, ir.FunctionType(result, [a.type for a in args]), full)
+    return b.call(function, args)
+
+
+def _suffix(kind: Any) -> str:
+    if isinstance(kind, ir.VectorType):
+        return f"v{kind.count}{_suffix(kind.element)}"
+    return "f64" if kind == F64 else f"i{kind.width}"
+
+
+def popcount(b: ir.IRBuilder, mask: Any) -> Any:
+    """Number of set lanes of a mask, 64 bits."""
+    bits = b.bitcast(mask, ir.IntType(mask.type.count))
+    count = call(b, "llvm.ctpop", [bits])
+    return count if count.type == I64 else (b.zext if count.type.width < 64 else b.trunc)(count, I64)

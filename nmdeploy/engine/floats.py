@@ -1,0 +1,161 @@
+"""A step's operations in float64 lanes: docs/engine.md."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nmdeploy.engine.code import call
+from nmdeploy.engine.schedule import is_reduction
+from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, whole
+
+if TYPE_CHECKING:
+    from nmdeploy.engine.values import Index, Values
+
+FUSED = ("contract",)
+
+
+def in_floats(v: Values, node: Node, index: Index, scale: int) -> Any:
+    """A value, times ``2**scale``."""
+    b, op = v.b, node.op
+    if op == "rz":
+        x = node.args[0]
+        if takes_scale(v, x):
+            inner = v.read(x, index, "f", -node.value)
+        else:
+            inner = v.times(v.read(x, index, "f"), "f", -node.value)
+        return v.times(call(b, "llvm.trunc", [inner]), "f", scale)
+    if op == "mul":
+        first, second = node.args
+        if takes_scale(v, first):
+            return b.fmul(v.read(first, index, "f", scale), v.read(second, index, "f"), flags=FUSED)
+        if takes_scale(v, second):
+            return b.fmul(v.read(first, index, "f"), v.read(second, index, "f", scale), flags=FUSED)
+    if op == "shl":
+        x, by = node.args[0], node.args[1].node.value
+        if takes_scale(v, x):
+            return v.read(x, index, "f", scale + by)
+        return v.times(v.read(x, index, "f"), "f", scale + by)
+    if op in ("add", "sub", "sum") and scale and not all(takes_scale(v, arg) for arg in node.args):
+        return v.times(v.of(node, index, "f"), "f", scale)
+    if op == "add":
+        return b.fadd(*(v.read(arg, index, "f", scale) for arg in node.args), flags=FUSED)
+    if op == "sub":
+        return b.fsub(*(v.read(arg, index, "f", scale) for arg in node.args), flags=FUSED)
+    if op == "sum":
+        return v.summed(node, index, "f", scale)
+    return v.times(_plain(v, node, index), "f", scale)
+
+
+def _plain(v: Values, node: Node, index: Index) -> Any:
+    b, op = v.b, node.op
+    if op == "select":
+        condition, yes, no = node.args
+        return b.select(v.read(condition, index, "b"), v.read(yes, index, "f"), v.read(no, index, "f"))
+    clip = clipped(node)
+    if clip is not None and not b.block.is_terminated:
+        return _clipped(v, node, clip, index)
+    args = [v.read(arg, index, "f") for arg in node.args]
+    if op == "mul":
+        return b.fmul(*args, flags=FUSED)
+    if op in ("min", "max"):
+        return b.select(b.fcmp_ordered("<" if op == "min" else ">", *args), *args)
+    if op == "abs":
+        return call(b, "llvm.fabs", args)
+    if op == "sign":
+        zero = v.literal(0, "f", 0)
+        negative = b.select(b.fcmp_ordered("<", args[0], zero), v.literal(-1, "f", 0), zero)
+        return b.select(b.fcmp_ordered(">", args[0], zero), v.literal(1, "f", 0), negative)
+    if op == "shr":
+        return call(b, "llvm.floor", [v.times(args[0], "f", -node.args[1].node.value)])
+    if op == "number":
+        return args[0]
+    raise NotTraceable(f"the operation {op}")
+
+
+class Clip(NamedTuple):
+    """``min(max(x, low), high)``; an end that is never met is None."""
+
+    x: Symbol
+    low: float | None
+    high: float | None
+
+
+def _clipped(v: Values, node: Node, clip: Clip, index: Index) -> Any:
+    """Clips seldom happen: one comparison says whether any lane needs one."""
+    b = v.b
+    value, mask = v.read(clip.x, index, "f"), beyond(v, node, clip, index)
+    before, limited = b.block, value
+    with v.seldom(mask):
+        for end, sign in ((clip.high, ">"), (clip.low, "<")):
+            if end is not None:
+                limit = v.literal(end, "f", 0)
+                limited = b.select(b.fcmp_ordered(sign, limited, limit), limit, limited)
+        inside = b.block
+    merged = b.phi(value.type)
+    merged.add_incoming(value, before)
+    merged.add_incoming(limited, inside)
+    return merged
+
+
+def beyond(v: Values, node: Node, clip: Clip, index: Index) -> Any:
+    """Whether a clip changes the value."""
+    key = (node, index, "beyond")
+    known = v.scopes[-1].known
+    if key in known:
+        return known[key]
+    b, x = v.b, v.read(clip.x, index, "f")
+    if clip.low is not None and clip.high == -clip.low:
+        known[key] = b.fcmp_ordered(">", call(b, "llvm.fabs", [x]), v.literal(clip.high, "f", 0))
+    else:
+        ends = [(clip.low, "<"), (clip.high, ">")]
+        masks = [b.fcmp_ordered(sign, x, v.literal(end, "f", 0)) for end, sign in ends if end is not None]
+        known[key] = functools.reduce(b.or_, masks)
+    return known[key]
+
+
+def clipped(node: Node) -> Clip | None:
+    """The clip that a node is, with literal ends."""
+    if node.op not in ("min", "max") or node.args[1].node.op != "const":
+        return None
+    end, inner = float(node.args[1].node.value), node.args[0]
+    if node.op == "max":
+        return Clip(inner, end, None)
+    below = clipped(inner.node) if inner.node.op == "max" and whole(inner) else None
+    return Clip(inner, None, end) if below is None else Clip(below.x, below.low, end)
+
+
+def takes_scale(v: Values, symbol: Symbol) -> bool:
+    """Whether a factor can be moved into the parameters that a value is made of."""
+    node = symbol.node
+    if node.op in ("param", "const"):
+        return True
+    if node.op == "number":
+        return True
+    if node.uniform or node.boolean or not node.args or node in v.kept or v.kind(node) != "f":
+        return False
+    if node.op == "mul":
+        return any(takes_scale(v, arg) for arg in node.args)
+    if node.op in ("add", "sub", "sum"):
+        return all(takes_scale(v, arg) for arg in node.args)
+    return node.op == "shl" and takes_scale(v, node.args[0])
+
+
+def plan_scales(v: Values, nodes: list[Node]) -> None:
+    """The scale at which each sum over a loop is gathered: that of the rounding behind it, if there is but one."""
+    wanted: dict[Node, set[int]] = {}
+
+    def push(symbol: Symbol, scale: int) -> None:
+        node = symbol.node
+        if is_reduction(node):
+            wanted.setdefault(node, set()).add(scale if takes_scale(v, node.args[0]) else 0)
+        elif node.op in ("add", "sub") and takes_scale(v, symbol):
+            for arg in node.args:
+                push(arg, scale)
+        elif node.op == "shl" and takes_scale(v, symbol):
+            push(node.args[0], scale + node.args[1].node.value)
+
+    for node in nodes:
+        if node.op == "rz" and v.kind(node) == "f":
+            push(node.args[0], -node.value)
+    v.scales = {node: next(iter(found)) for node, found in wanted.items() if len(found) == 1}

@@ -1,0 +1,141 @@
+"""LLVM: text in, callable code out, kept on disk so that it is compiled once."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from nmdeploy import __version__
+
+VARIABLE = "NMDEPLOY_CACHE"
+SPEED = 3
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `NMDEPLOY_CACHE`, or the user's cache folder; need not exist."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "nmdeploy"
+    return (Path(base) if base else Path.home() / ".cache") / "nmdeploy"
+
+
+@cache
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=SPEED,
+        reloc="pic",
+        codemodel="small",
+    )
+
+
+def triple() -> str:
+    """What code is made for."""
+    return str(llvm.get_default_triple())
+
+
+@cache
+def _processor() -> str:
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+def identity(text: str) -> str:
+    """Names a compiled object: what it was made from, by what, for which processor."""
+    parts = (text, llvmlite.__version__, str(llvm.llvm_version_info), _processor(), __version__, str(SPEED))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def is_compiled(text: str) -> bool:
+    """Whether the code of a module is at hand."""
+    return (cache_folder() / f"{identity(text)}.o").is_file()
+
+
+def compiled(text: str) -> bytes:
+    """The object code of a module's text, from the cache or compiled now and kept there."""
+    path = cache_folder() / f"{identity(text)}.o"
+    with suppress(OSError):
+        kept = path.read_bytes()
+        if hashlib.sha256(kept[32:]).digest() == kept[:32]:
+            return kept[32:]
+    code = bytes(_machine().emit_object(optimized(text)))
+    _keep(path, hashlib.sha256(code).digest() + code)
+    return code
+
+
+def optimized(text: str) -> Any:
+    """The parsed and optimized module."""
+    machine = _machine()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=SPEED)
+    tuning.loop_vectorization = False  # vectors are written, not found
+    tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def assembly(text: str) -> str:
+    """What the processor runs."""
+    return str(_machine().emit_assembly(optimized(text)))
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """A cache that cannot be written is no error: the next process compiles again."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+
+
+@cache
+def _jit() -> Any:
+    _machine()
+    return llvm.create_lljit_compiler(
+        llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=SPEED, jit=True
+        )
+    )
+
+
+_linked: dict[str, Any] = {}
+_linking = threading.Lock()
+
+
+def functions(text: str, names: Sequence[str]) -> list[int]:
+    """Addresses of a module's functions."""
+    key = identity(text)
+    with _linking:
+        if key not in _linked:
+            library = llvm.JITLibraryBuilder().add_object_img(compiled(text)).add_current_process()
+            for name in names:
+                library.export_symbol(name)
+            _linked[key] = library.link(_jit(), key)
+    return [int(_linked[key][name]) for name in names]
+
+
+def callable_at(address: int, *arguments: Any) -> Any:
+    """A C function without result; the interpreter's lock is free while it runs."""
+    return ctypes.CFUNCTYPE(None, *arguments)(address)

@@ -1,0 +1,282 @@
+"""Runs a program on samples: memory for one worker, and the threads that share the samples."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.engine import driver, layout, machine, synapses
+from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text, is_recorded
+from nmdeploy.neurons.base import IntArray
+
+CHUNK_STEPS = 128
+ALIGNMENT = 64
+TASK_SAMPLES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What kernels wrote, a sample a row: outputs (samples, steps, planes, width), states (samples, steps, elements,
+    width), counters (samples, n)."""
+
+    outputs: Mapping[str, npt.NDArray[Any]]
+    states: Mapping[str, Mapping[str, npt.NDArray[Any]]]
+    counts: Mapping[str, IntArray]
+
+
+def zeros(words: int) -> IntArray:
+    """Words of 64 bits at the start of a cache line."""
+    raw = np.zeros(words + ALIGNMENT // 8, np.int64)
+    first = (-raw.ctypes.data) % ALIGNMENT // 8
+    return np.asarray(raw[first : first + max(words, 1)])
+
+
+@dataclass
+class Worker:
+    """One thread's memory: registers, sums, events; and the tables that the driver reads."""
+
+    program: Program
+    steps: int
+    dtype: np.dtype[Any]
+    held: list[Any] = field(default_factory=list)
+    args: dict[str, IntArray] = field(default_factory=dict)
+    out: dict[str, IntArray] = field(default_factory=dict)
+    resets: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        network = self.program.network
+        self.kernels: list[int] = []
+        for name in self.program.order:
+            if name in self.program.populations:
+                self._population(name, self.program.populations[name])
+            elif name in self.program.synapses:
+                self._rows(name, self.program.synapses[name])
+            else:
+                self._input(name)
+        self.driver = machine.callable_at(machine.functions(driver_text(), [KERNEL])[0], ctypes.c_void_p)
+        self.chunk = min(CHUNK_STEPS, self.steps + network.gap)
+
+    def _memory(self, words: int) -> IntArray:
+        memory = zeros(words)
+        self.held.append(memory)
+        return memory
+
+    def _buffer(self, name: str) -> IntArray:
+        """Rows of a node's outputs, that of every step."""
+        if name not in self.out:  # a feedback asks for it before its population does
+            wires = self.program.wires[name]
+            self.out[name] = self._memory(-(-wires.stride * self.steps // 8) + 8)
+        return self.out[name]
+
+    def _kernel(self, name: str, text: str, args: IntArray) -> None:
+        self.args[name] = args
+        self.held.append(args)
+        self.kernels += [machine.functions(text, [KERNEL])[0], args.ctypes.data]
+
+    def _input(self, name: str) -> None:
+        wires = self.program.wires[name]
+        args = zeros(len(synapses.INPUT_ARGS))
+        args[1:] = self._buffer(name).ctypes.data, wires.size, wires.stride
+        self._kernel(name, input_text(self.dtype, not wires.coded), args)
+
+    def _population(self, name: str, made: Population) -> None:
+        network, form = self.program.network, made.form
+        own, shared = made.layout.slots.fill(network.populations[name].size, form.lanes)
+        state = self._memory(made.blocks * made.layout.state_slots * form.lanes)
+        start = self._memory(state.size)
+        start[:] = _starts(made).reshape(-1)
+        self.resets += [state.ctypes.data, start.ctypes.data, state.size]
+        valid = np.zeros(made.wires.width, np.uint8)
+        valid[: network.populations[name].size] = 1
+        scratch = self._memory(max(made.layout.scratch_slots, 1) * form.lanes)
+        args = zeros(len(layout.ARGS) + len(form.sums) + len(made.layout.traces))
+        args[layout.ARGS.index("blocks")] = made.blocks
+        args[layout.ARGS.index("lag")] = network.lag[name]
+        places = {"own": own, "shared": shared, "state": state, "scratch": scratch, "valid": valid}
+        everything: dict[str, Any] = places | {"out": self._buffer(name)}
+        for key, memory in everything.items():
+            args[layout.ARGS.index(key)] = memory.ctypes.data
+            self.held.append(memory)
+        for index, each in enumerate(form.sums):
+            args[len(layout.ARGS) + index] = self._sums(each, made).ctypes.data
+        self._kernel(name, made.text, args)
+
+    def _sums(self, synapse: str, target: Population) -> IntArray:
+        key = f"{synapse}|sums"
+        if key not in self.out:
+            rows = self.program.synapses[synapse]
+            columns = rows.weights.shape[1]
+            steps = min(CHUNK_STEPS, self.steps + self.program.network.gap)
+            self.out[key] = self._memory(-(-columns * steps * rows.form.sum_bits // 64) + 8)
+        return self.out[key]
+
+    def _rows(self, name: str, made: Rows) -> None:
+        network = self.program.network
+        target = network.target[name]
+        table = synapses.offsets()
+        weights = zeros(-(-made.weights.nbytes // 8)).view(made.weights.dtype)[: made.weights.size]
+        weights[:] = made.weights.reshape(-1)
+        memory = {
+            "weights": weights,
+            "out": self._sums(name, self.program.populations[target]),
+            "counts": None,
+            "events": self._memory(made.inputs // 2 + 16),
+            "codes": self._memory(made.inputs // 2 + 16),
+            "table": table,
+            "fan_out": made.fan_out,
+        }
+        numbers = {
+            "width": made.weights.shape[1],
+            "inputs": made.inputs,
+            "lag": network.lag[name],
+            "rows": made.inputs,
+        }
+        args = zeros(len(synapses.ARGS) + len(synapses.SOURCE) * len(network.sources[name]))
+        for index, key in enumerate(synapses.ARGS):
+            if key in numbers:
+                args[index] = numbers[key]
+            elif memory[key] is not None:
+                args[index] = memory[key].ctypes.data
+        self.held += [weights, table, made.fan_out]
+        for index, edge in enumerate(network.sources[name]):
+            at = len(synapses.ARGS) + index * len(synapses.SOURCE)
+            args[at : at + 3] = (
+                self._buffer(edge.source).ctypes.data,
+                edge.delay,
+                self.program.wires[edge.source].stride,
+            )
+        self._kernel(name, made.text, args)
+
+    def run(self, codes: Any, lengths: IntArray, first: int, last: int, results: Results) -> None:
+        """Run samples `first` to `last` (exclusive)."""
+        moves = self._place(codes, first, results)
+        tables = {
+            "lengths": np.ascontiguousarray(lengths[first:last], np.int64),
+            "ranges": _table([value for row in self.program.ranges for value in row], 3),
+            "kernels": _table(self.kernels, 2),
+            "resets": _table(self.resets, 3),
+            "moves": _table(moves, 2),
+        }
+        numbers = {"samples": last - first, "gap": self.program.network.gap, "chunk": self.chunk}
+        fields = np.array(
+            [numbers[key] if key in numbers else tables[key].ctypes.data for key in driver.FIELDS], np.int64
+        )
+        self.driver(fields.ctypes.data)
+
+    def _place(self, codes: Any, first: int, results: Results) -> list[int]:
+        """Point the kernels at the first sample's rows; returns how far each pointer moves from sample to sample."""
+        moves: list[int] = []
+
+        def point(name: str, index: int, array: Any) -> None:
+            args = self.args[name]
+            args[index] = array[first:].ctypes.data
+            moves.extend((args.ctypes.data + 8 * index, array.strides[0]))
+
+        point(self.program.network.input_name, 0, codes)
+        for name, counts in results.counts.items():
+            table = layout.ARGS if name in self.program.populations else synapses.ARGS
+            point(name, table.index("counts"), counts)
+        for name, outputs in results.outputs.items():
+            key = "out" if self.program.wires[name].coded else "record"
+            point(name, layout.ARGS.index(key), outputs)
+            if key == "out":
+                self._follow(name, outputs, first, moves)
+        for name, states in results.states.items():
+            made = self.program.populations[name]
+            for index, (state, _, _) in enumerate(made.layout.traces):
+                point(name, len(layout.ARGS) + len(made.form.sums) + index, states[state])
+        return moves
+
+    def _follow(self, name: str, outputs: Any, first: int, moves: list[int]) -> None:
+        """Codes are recorded where they are written: what they feed reads them there."""
+        network = self.program.network
+        for synapse in network.synapses:
+            for index, edge in enumerate(network.sources[synapse]):
+                if edge.source == name:
+                    at = len(synapses.ARGS) + index * len(synapses.SOURCE)
+                    self.args[synapse][at] = outputs[first:].ctypes.data
+                    moves.extend((self.args[synapse].ctypes.data + 8 * at, outputs.strides[0]))
+
+
+def _starts(made: Population) -> npt.NDArray[np.int64]:
+    """(blocks, slots, lanes) the registers at rest."""
+    lanes, layout = made.form.lanes, made.layout
+    start = np.zeros((made.blocks, layout.state_slots, lanes), np.int64)
+    for held in layout.registers:
+        values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
+        which = np.minimum(np.arange(made.blocks * lanes), len(values) - 1)
+        lanes_first = values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1)
+        kept = lanes_first.astype(np.float64).view(np.int64) if held.kind == "f" else lanes_first
+        start[:, held.slot : held.slot + kept.shape[1]] = kept
+    return start
+
+
+def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:
+    return np.array([len(values) // columns, *values], np.int64)
+
+
+def results(program: Program, samples: int, steps: int) -> Results:
+    """Memory for the results of samples."""
+    network = program.network
+    outputs, states, counts = {}, {}, {}
+    for name, made in program.populations.items():
+        counts[name] = np.zeros((samples, len(made.layout.counters)), np.int64)
+        if is_recorded(network, name, program.trace):
+            shape = (samples, steps, made.wires.planes, made.wires.width)
+            outputs[name] = np.zeros(shape, np.int32 if made.wires.coded else np.uint8)
+        states[name] = {
+            state: np.zeros((samples, steps, int(np.prod(sizes)), made.wires.width), f"i{bits // 8}")
+            for state, sizes, bits in made.layout.traces
+        }
+    for name in program.synapses:
+        counts[name] = np.zeros((samples, len(synapses.COUNTERS)), np.int64)
+    return Results(outputs, states, counts)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Engine:
+    """A program with its workers."""
+
+    def __init__(self, program: Program, threads: int | None = None) -> None:
+        self.program = program
+        self.threads = threads or processors()
+        self.workers: dict[tuple[int, str], list[Worker]] = {}
+
+    def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
+        """Run samples (samples, steps, channels) of any integer type."""
+        codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
+        samples, steps = codes.shape[:2]
+        made = results(self.program, samples, steps)
+        free = self.workers.setdefault((steps, codes.dtype.str), [])
+        threads = min(self.threads, samples)
+        while len(free) < threads:
+            free.append(Worker(self.program, steps, codes.dtype))
+        size = max(1, min(TASK_SAMPLES, -(-samples // threads)))
+        bounds = [(first, min(first + size, samples)) for first in range(0, samples, size)]
+        done = 0
+
+        def task(part: tuple[int, int]) -> int:
+            worker = free.pop()
+            try:
+                worker.run(codes, lengths, *part, made)
+            finally:
+                free.append(worker)
+            return part[1] - part[0]
+
+        with ThreadPoolExecutor(threads) as pool:
+            for amount in map(task, bounds) if threads == 1 else pool.map(task, bounds):
+                done += amount
+                if on_progress:
+                    on_progress(done)
+        return made
