@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -21,7 +22,7 @@ class OneLineErrors(click.Group):
     """Turns every error that a user can mend into one line on stderr and exit code 2; signals end it tidily."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        with _tidy_signals() as stopped:
+        with _tidy_signals() as stopped, _notes():
             try:
                 sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
             except click.exceptions.NoArgsIsHelpError as error:
@@ -39,6 +40,22 @@ class OneLineErrors(click.Group):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(128 + signal.SIGPIPE)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Our warnings are notes: one line each, without the place in the code."""
+    default = warnings.formatwarning
+
+    def note(message: Any, category: Any, *place: Any, **more: Any) -> str:
+        ours = category is RuntimeWarning and "nmdeploy" in str(place[:1])
+        return f"note: {message}\n" if ours else default(message, category, *place, **more)
+
+    warnings.formatwarning = note
+    try:
+        yield
+    finally:
+        warnings.formatwarning = default
 
 
 class _Stopped(SystemExit):

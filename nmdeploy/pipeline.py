@@ -194,11 +194,12 @@ def verify(
     if floats is not None:
         require_origin(network, floats)
     part = data.first(samples)
-    expected = run(network, part, "reference", "states", on_progress)
+    expected = run_part(network, part, "reference", "states", on_progress, exactly=True)
     comparisons, missing, done = [], None, part.samples
     for name in against:
         try:
-            comparisons.append(compare(expected, run(network, part, name, "states", after(on_progress, done))))
+            candidate = run_part(network, part, name, "states", after(on_progress, done), exactly=True)
+            comparisons.append(compare(expected, candidate))
             done += part.samples
         except LavaUnavailable as error:
             if require:

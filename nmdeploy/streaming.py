@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
 from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording import TRACES, Recording, Totals, totals
 from nmdeploy.recording_writer import RecordingWriter
@@ -18,19 +20,31 @@ from nmdeploy.verification import correct
 
 Progress = Callable[[int], None]
 CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
-CODE_BYTES = 8
+OUTPUT_BYTES, CODE_BYTES = 2, 16  # a spike, or a code, as kernels write it and as a recording holds it
 
 
 def run_part(
-    network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None = None
+    network: QuantizedNetwork,
+    data: Data,
+    backend: str,
+    trace: str,
+    on_progress: Progress | None = None,
+    *,
+    exactly: bool = False,
 ) -> Recording:
-    """Run samples that are in memory; parameters as for `nmdeploy.run`."""
+    """Run samples that are in memory; parameters as for `nmdeploy.run`.
+
+    `exactly` that backend runs them; else one that gives the same values may, where that is quicker, or the only way.
+    """
     if trace not in TRACES:
         raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
     require_channels(network, data)
-    recording: Recording = find_backend(backend).run(
-        network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress
-    )
+    chosen = find_backend(backend)
+    if not exactly and hasattr(chosen, "instead"):
+        chosen, note = chosen.instead(network, data.samples, data.steps, trace)
+        if note:
+            warnings.warn(note, RuntimeWarning, stacklevel=3)
+    recording: Recording = chosen.run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
     return replace(recording, backend=backend)
 
 
@@ -66,12 +80,16 @@ def after(on_progress: Progress | None, done: int) -> Progress | None:
 def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
     """Samples that are run at once, so that inputs, outputs and traces take a bounded part of memory."""
     populations = network.populations
-    values = 2 * network.input.size + populations[network.output].output_size
+
+    def wide(neuron: QuantizedNeuron) -> int:
+        return neuron.output_size * (OUTPUT_BYTES if neuron.spiking else CODE_BYTES)
+
+    size = OUTPUT_BYTES * network.input.size + wide(populations[network.output])
     for neuron in populations.values() if trace != "none" else ():
-        values += neuron.output_size
+        size += wide(neuron)
         if trace == "states":
-            values += neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded)
-    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (CODE_BYTES * steps * values)))
+            size += CODE_BYTES * (neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded))
+    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
 
 
 def simulate(

@@ -2,8 +2,9 @@
 
 A backend module has ``NAMES``, the names under which the command line knows it, and
 ``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. The inputs are of any integer type, or bool. Many
-samples come in chunks, one call each, unless the module says ``WHOLE = True``: then all come in one call. A third party
-registers a module under the entry point group ``nmdeploy.backends``.
+samples come in chunks, one call each, unless the module says ``WHOLE = True``: then all come in one call. It may define
+``instead(network, samples, steps, trace) -> (module, note or None)``, which names the backend with the same values that
+should run a job in its place. A third party registers a module under the entry point group ``nmdeploy.backends``.
 """
 
 from __future__ import annotations

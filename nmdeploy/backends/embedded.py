@@ -2,33 +2,70 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy import __version__
-from nmdeploy.engine.program import Program, program
-from nmdeploy.engine.runner import Engine, Results
+from nmdeploy.backends import reference
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.recording import Layer, Recording
 
+if TYPE_CHECKING:
+    from nmdeploy.engine.program import Program
+    from nmdeploy.engine.runner import Engine, Results
+
 NAMES = ("embedded",)
+# What the reference takes, about: a population's step of a batch, and a state's step; and what it takes to compile a
+# population. benchmarks/small.py measures them.
+STEP_SECONDS, STATE_SECONDS, COMPILE_SECONDS = 3e-4, 1e-7, 0.06
 
 _engines: dict[tuple[int, str], tuple[Any, Engine]] = {}
 
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
     """The network's compiled engine, made once as long as the network lives."""
-    key = id(network), trace
-    kept = _engines.get(key)
-    if kept is None or kept[0]() is not network:
-        made = Engine(program(network, trace))
-        _engines[key] = weakref.ref(network, lambda _: _engines.pop(key, None)), made
-    return _engines[key][1]
+    from nmdeploy.engine.program import program
+    from nmdeploy.engine.runner import Engine
+
+    kept = _engines.get((id(network), trace))
+    if kept is not None and kept[0]() is network:
+        return kept[1]
+    for key in [key for key, (alive, _) in _engines.items() if alive() is None]:
+        del _engines[key]
+    made = Engine(program(network, trace))
+    _engines[id(network), trace] = weakref.ref(network), made
+    return made
+
+
+def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> tuple[ModuleType, str | None]:
+    """The backend that should run a job in this one's place, itself as a rule, and a note for the user.
+
+    The reference runs what is done before anything could be compiled, and what cannot be compiled.
+    """
+    from nmdeploy.engine.symbols import NotTraceable
+
+    if (id(network), trace) not in _engines and _is_small(network, samples, steps):
+        return reference, None
+    try:
+        engine(network, trace)
+    except NotTraceable as error:
+        return reference, f"{str(error).rpartition(':')[0]}: the reference runs the network"
+    return sys.modules[__name__], None
+
+
+def _is_small(network: QuantizedNetwork, samples: int, steps: int) -> bool:
+    populations = network.populations.values()
+    states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
+    batches = -(-samples // reference.BATCH)
+    seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
+    return seconds < COMPILE_SECONDS * len(populations)
 
 
 def run(
@@ -99,7 +136,7 @@ def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> di
     counts["bias_operations"], counts["dense_synaptic_operations"] = np.zeros_like(lengths), np.zeros_like(lengths)
     for edge in network.sources[name]:
         synapse, rows = network.synapses[edge.source], made.synapses[edge.source]
-        input_events, operations, computed_events, computed = results.counts[edge.source].T
+        input_events, operations, _, computed = results.counts[edge.source].T
         each = 1 if rows.form.counted else int(synapse.fan_out[0])
         counts["input_events"] = counts["input_events"] + input_events
         counts["synaptic_operations"] = counts["synaptic_operations"] + operations * each

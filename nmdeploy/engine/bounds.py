@@ -16,7 +16,7 @@ from nmdeploy.engine.symbols import Node, Symbol, same, whole
 from nmdeploy.engine.views import composed
 from nmdeploy.neurons.base import FloatArray
 
-EXACT = 2.0**53
+EXACT = 2.0**53 - 1  # 2**53 may be what a larger one was rounded to
 TOP = 2.0**70
 
 
@@ -183,7 +183,7 @@ def _under(symbol: Symbol, bounds: Bounds, given: tuple[Constraint, ...]) -> Bou
 
 
 def _both(a: Bound, b: Bound) -> Bound:
-    """What lies in two bounds that both hold; where that is nothing, no value can be there, and the first is as good."""
+    """What lies in two bounds that both hold; where nothing does, no value is there, and the first is as good."""
     low, high = np.maximum(a.low, b.low), np.minimum(a.high, b.high)
     return Bound(np.where(low <= high, low, a.low), np.where(low <= high, high, a.high))
 

@@ -12,7 +12,7 @@ from nmdeploy.engine.symbols import Node, Symbol, whole
 from nmdeploy.engine.trace import STEP, STEPS, Step
 
 MOST_STEPS = 2.0**31
-WARM_UP = 12
+WARM_UP = 8
 SATURATED = 2.0**45
 WIDER = (1, 16, None, None, 16, 16, 16, 16, 2**12, 2**12)
 
@@ -68,7 +68,7 @@ def invariant(starts: list[Bound], following: Callable[..., list[Bound]]) -> lis
     """Bounds that hold `starts` and that `following` does not leave."""
     top = [Bound(start.low - TOP, start.high + TOP) for start in starts]
     saturated = top
-    for _ in range(3):
+    for _ in range(2):
         saturated = [joined(s, b) for s, b in zip(starts, following(saturated, fresh=True), strict=True)]
     trail = [starts]
     for _ in range(WARM_UP):

@@ -122,7 +122,7 @@ class Kernel:
         slot, held = 0, {}
         for name, register in self.step.registers.items():
             node = register.old.node
-            kind = "b" if node.boolean else "f" if self.bounds[node].magnitude <= 2.0**53 else "i"
+            kind = "b" if node.boolean else "f" if self.bounds[node].magnitude < 2.0**53 else "i"
             held[name] = Held(slot, node.dims, kind, register.start)
             slot += int(np.prod(node.dims))
         self.state_slots = max(slot, 1)

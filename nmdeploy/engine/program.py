@@ -82,11 +82,18 @@ class Program:
 
     network: QuantizedNetwork
     trace: str
+    groups: tuple[tuple[tuple[str, ...], bool], ...]
     order: tuple[str, ...]
     ranges: tuple[tuple[int, int, bool], ...]
     populations: Mapping[str, Population]
     synapses: Mapping[str, Rows]
     wires: Mapping[str, Wires]
+
+    def without(self, names: frozenset[str]) -> Program:
+        """The program of a run in which the sums of some synapses are at hand."""
+        groups = tuple((tuple(n for n in group if n not in names), loop) for group, loop in self.groups)
+        order = tuple(name for group, _ in groups for name in group)
+        return replace(self, groups=groups, order=order, ranges=_ranges(groups))
 
     @property
     def texts(self) -> list[str]:
@@ -124,14 +131,14 @@ def program(network: QuantizedNetwork, trace_level: str = "none") -> Program:
     NotTraceable
         A population whose step cannot be compiled, by name.
     """
-    groups = components(network)
+    groups = tuple((tuple(names), loop) for names, loop in components(network))
     order = tuple(name for names, _ in groups for name in names)
     steps = {name: _step(network, name) for name in network.populations}
     wires: dict[str, Wires] = {network.input_name: _input_wires(network.input)}
     wires |= {name: _wires(neuron, *steps[name]) for name, neuron in network.populations.items()}
     populations = {name: _population(network, name, *steps[name], wires, trace_level) for name in steps}
     synapses = {name: _rows(network, name, wires, populations) for name in network.synapses}
-    return Program(network, trace_level, order, _ranges(groups), populations, synapses, wires)
+    return Program(network, trace_level, groups, order, _ranges(groups), populations, synapses, wires)
 
 
 def _step(network: QuantizedNetwork, name: str) -> tuple[Step, dict[Any, Bound]]:
@@ -142,7 +149,14 @@ def _step(network: QuantizedNetwork, name: str) -> tuple[Step, dict[Any, Bound]]
         sums = {each: _per_neuron(neuron, sum_bound(network, each)) for each in incoming}
         return simplify(step, analyse(step, sums))
     except NotTraceable as error:
-        raise NotTraceable(f"population {name!r} ({neuron.kind}): {error}") from None
+        raise uncompiled(name, neuron, error) from None
+
+
+def uncompiled(name: str, neuron: QuantizedNeuron, error: Exception) -> NotTraceable:
+    """What is said of a population whose step cannot be compiled."""
+    return NotTraceable(
+        f"population {name!r} ({neuron.kind}) cannot be compiled ({error}): run it with --backend reference"
+    )
 
 
 def _per_neuron(neuron: QuantizedNeuron, bound: Bound) -> Bound:
@@ -204,7 +218,7 @@ def _population(
     try:
         layout = write_population(made, KERNEL, step, bounds, form)
     except NotTraceable as error:
-        raise NotTraceable(f"population {name!r} ({neuron.kind}): {error}") from None
+        raise uncompiled(name, neuron, error) from None
     return Population(str(made), form, layout, own.width // lanes, own)
 
 
@@ -231,7 +245,10 @@ def _rows(
     synapse = network.synapses[name]
     sources = [wires[edge.source] for edge in network.sources[name]]
     if len({(w.planes, w.width if w.planes > 1 else 0) for w in sources}) > 1:
-        raise NotTraceable(f"synapse {name!r}: its sources have different numbers of outputs a neuron")
+        raise NotTraceable(
+            f"synapse {name!r} cannot be compiled (its sources have different numbers of outputs a neuron): "
+            "run it with --backend reference"
+        )
     target = network.target[name]
     width = populations[target].wires.width
     planes = network.populations[target].input_size // network.populations[target].size
@@ -264,7 +281,7 @@ def _weights(synapse: QuantizedSynapse, place: IntArray, inputs: int, planes: in
     return rows.reshape(inputs + 1, planes * width)
 
 
-def _ranges(groups: list[tuple[list[str], bool]]) -> tuple[tuple[int, int, bool], ...]:
+def _ranges(groups: tuple[tuple[tuple[str, ...], bool], ...]) -> tuple[tuple[int, int, bool], ...]:
     """Positions of nodes that run together; a loop runs step by step."""
     ranges: list[tuple[int, int, bool]] = []
     at = 0

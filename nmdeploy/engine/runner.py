@@ -6,19 +6,22 @@ import ctypes
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.engine import driver, layout, machine, synapses
+from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text, is_recorded
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 128
 ALIGNMENT = 64
 TASK_SAMPLES = 32
+PRODUCT_BYTES = 1 << 24
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Worker:
     program: Program
     steps: int
     dtype: np.dtype[Any]
+    given: frozenset[str] = frozenset()
     held: list[Any] = field(default_factory=list)
     args: dict[str, IntArray] = field(default_factory=dict)
     out: dict[str, IntArray] = field(default_factory=dict)
@@ -52,6 +56,8 @@ class Worker:
 
     def __post_init__(self) -> None:
         network = self.program.network
+        # Sums that are given are so for whole samples.
+        self.chunk = self.steps + network.gap if self.given else min(CHUNK_STEPS, self.steps + network.gap)
         self.kernels: list[int] = []
         for name in self.program.order:
             if name in self.program.populations:
@@ -61,7 +67,6 @@ class Worker:
             else:
                 self._input(name)
         self.driver = machine.callable_at(machine.functions(driver_text(), [KERNEL])[0], ctypes.c_void_p)
-        self.chunk = min(CHUNK_STEPS, self.steps + network.gap)
 
     def _memory(self, words: int) -> IntArray:
         memory = zeros(words)
@@ -113,8 +118,7 @@ class Worker:
         if key not in self.out:
             rows = self.program.synapses[synapse]
             columns = rows.weights.shape[1]
-            steps = min(CHUNK_STEPS, self.steps + self.program.network.gap)
-            self.out[key] = self._memory(-(-columns * steps * rows.form.sum_bits // 64) + 8)
+            self.out[key] = self._memory(-(-columns * self.chunk * rows.form.sum_bits // 64) + 8)
         return self.out[key]
 
     def _rows(self, name: str, made: Rows) -> None:
@@ -154,9 +158,17 @@ class Worker:
             )
         self._kernel(name, made.text, args)
 
-    def run(self, codes: Any, lengths: IntArray, first: int, last: int, results: Results) -> None:
-        """Run samples `first` to `last` (exclusive)."""
-        moves = self._place(codes, first, results)
+    def run(
+        self,
+        codes: Any,
+        lengths: IntArray,
+        first: int,
+        last: int,
+        results: Results,
+        sums: Mapping[str, npt.NDArray[Any]] = NOTHING,
+    ) -> None:
+        """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) are those that are given."""
+        moves = self._place(codes, first, results, sums)
         tables = {
             "lengths": np.ascontiguousarray(lengths[first:last], np.int64),
             "ranges": _table([value for row in self.program.ranges for value in row], 3),
@@ -170,17 +182,23 @@ class Worker:
         )
         self.driver(fields.ctypes.data)
 
-    def _place(self, codes: Any, first: int, results: Results) -> list[int]:
+    def _place(self, codes: Any, first: int, results: Results, sums: Mapping[str, Any]) -> list[int]:
         """Point the kernels at the first sample's rows; returns how far each pointer moves from sample to sample."""
         moves: list[int] = []
 
-        def point(name: str, index: int, array: Any) -> None:
+        def point(name: str, index: int, array: Any, start: int = first) -> None:
             args = self.args[name]
-            args[index] = array[first:].ctypes.data
+            args[index] = array[start:].ctypes.data
             moves.extend((args.ctypes.data + 8 * index, array.strides[0]))
 
         point(self.program.network.input_name, 0, codes)
+        for name, given in sums.items():
+            target = self.program.network.target[name]
+            forms = [*self.program.populations[target].form.sums]
+            point(target, len(layout.ARGS) + forms.index(name), given, 0)
         for name, counts in results.counts.items():
+            if name in sums:
+                continue
             table = layout.ARGS if name in self.program.populations else synapses.ARGS
             point(name, table.index("counts"), counts)
         for name, outputs in results.outputs.items():
@@ -240,6 +258,16 @@ def results(program: Program, samples: int, steps: int) -> Results:
     return Results(outputs, states, counts)
 
 
+def alone(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
+    """What runs the events of the input through one synapse, and nothing else, on one processor."""
+    groups = (((program.network.input_name, synapse), False),)
+    part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
+    worker = Worker(part, codes.shape[1], codes.dtype)
+    lengths = np.full(len(codes), codes.shape[1], np.int64)
+    counts = Results({}, {}, {synapse: np.zeros((len(codes), len(synapses.COUNTERS)), np.int64)})
+    return lambda: worker.run(codes, lengths, 0, len(codes), counts)
+
+
 def processors() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -251,32 +279,49 @@ class Engine:
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.program = program
         self.threads = threads or processors()
-        self.workers: dict[tuple[int, str], list[Worker]] = {}
+        self.multiplied = Multiplied(program)
+        self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
 
     def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
         """Run samples (samples, steps, channels) of any integer type."""
         codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
         samples, steps = codes.shape[:2]
+        chosen = self.multiplied.choose(codes)
         made = results(self.program, samples, steps)
-        free = self.workers.setdefault((steps, codes.dtype.str), [])
-        threads = min(self.threads, samples)
-        while len(free) < threads:
-            free.append(Worker(self.program, steps, codes.dtype))
-        size = max(1, min(TASK_SAMPLES, -(-samples // threads)))
-        bounds = [(first, min(first + size, samples)) for first in range(0, samples, size)]
+        free = self._free(steps, codes.dtype, frozenset(chosen), min(self.threads, samples))
         done = 0
 
-        def task(part: tuple[int, int]) -> int:
+        def task(part: slice) -> int:
             worker = free.pop()
             try:
-                worker.run(codes, lengths, *part, made)
+                sums = {}
+                for name, library in chosen.items():
+                    rows = self.program.synapses[name]
+                    sums[name] = product(codes[part], rows, library)
+                    made.counts[name][part] = counted(codes[part], rows, lengths[part])
+                worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
                 free.append(worker)
-            return part[1] - part[0]
+            return int(part.stop - part.start)
 
-        with ThreadPoolExecutor(threads) as pool:
-            for amount in map(task, bounds) if threads == 1 else pool.map(task, bounds):
+        parts = self._parts(samples, steps, chosen)
+        with ThreadPoolExecutor(len(free)) as pool:
+            for amount in map(task, parts) if len(free) == 1 else pool.map(task, parts):
                 done += amount
                 if on_progress:
                     on_progress(done)
         return made
+
+    def _parts(self, samples: int, steps: int, chosen: Mapping[str, str]) -> list[slice]:
+        """Samples of a task: few enough for every processor to have some, and for products to fit in memory."""
+        columns = sum(self.program.synapses[name].weights.shape[1] for name in chosen)
+        most = PRODUCT_BYTES // (4 * steps * columns) if columns else TASK_SAMPLES
+        size = max(1, min(TASK_SAMPLES, most, -(-samples // self.threads)))
+        return [slice(first, min(first + size, samples)) for first in range(0, samples, size)]
+
+    def _free(self, steps: int, dtype: np.dtype[Any], given: frozenset[str], threads: int) -> list[Worker]:
+        free = self.workers.setdefault((steps, dtype.str, given), [])
+        program = self.program.without(given) if given else self.program
+        while len(free) < threads:
+            free.append(Worker(program, steps, dtype, given))
+        return free

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmdeploy.engine.bounds import Bound, Bounds, order, seen
+from nmdeploy.engine.bounds import Bound, Bounds, evaluate, order, seen
 from nmdeploy.engine.operations import node_of, operate
 from nmdeploy.engine.symbols import Node, Symbol, constant, whole
 from nmdeploy.engine.trace import Step
@@ -37,7 +37,9 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     )
     for root in (r.old for r in made.registers.values()):
         known.setdefault(root.node, bounds.get(root.node, Bound(np.zeros(1), np.zeros(1))))
-    return made, known
+    every = [*(r.new for r in made.registers.values()), made.output, made.active]
+    # An operation that was put together anew may bring nodes along that the analysis did not meet.
+    return made, evaluate(order([*every, *made.flags.values(), *made.recorded.values()]), known)
 
 
 def _simpler(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Symbol:

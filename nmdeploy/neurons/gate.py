@@ -129,7 +129,9 @@ class QuantizedGate(QuantizedNeuron):
         at = np.minimum(np.maximum(shift(gate, GATE_FRAC - self.frac_in), -GATE_LIMIT), GATE_LIMIT - 1) + GATE_LIMIT
         index, rest = at >> STEP_BITS, at & ((1 << STEP_BITS) - 1)
         low, high = (take(self.table, index + offset).astype(a.dtype) for offset in (0, 1))
-        output, clipped = saturate(rz(value * (low + rz((high - low) * rest, STEP_BITS)), self.gate_shift), self.output_max)
+        output, clipped = saturate(
+            rz(value * (low + rz((high - low) * rest, STEP_BITS)), self.gate_shift), self.output_max
+        )
         if self.send_once:
             sends = now.step % self.window == 0
             output, clipped = select(sends, output, 0), clipped & sends

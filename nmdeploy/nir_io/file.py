@@ -9,6 +9,7 @@ Source: HDF5 file format specification 3.0, section II.A (the superblock is sear
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from io import BytesIO
 from pathlib import Path
@@ -130,14 +131,17 @@ class _Walk:
         found: Tree = {}
         for name in group.id:
             child = self._child(group, name)
-            is_group = isinstance(child, h5py.Group)
-            found[name.decode("utf-8")] = self.group(child, depth + 1) if is_group else self._value(child)
+            is_group = isinstance(child, h5py.h5g.GroupID)
+            found[name.decode("utf-8")] = self.group(h5py.Group(child), depth + 1) if is_group else self._value(child)
         return found
 
     def dataset(self, file: Any, name: str) -> Any:
-        for part in name.split("/"):
-            file = self._child(file, part.encode())
-        return self._value(file)
+        import h5py
+
+        *groups, last = (part.encode() for part in name.split("/"))
+        for part in groups:
+            file = h5py.Group(self._child(file, part))
+        return self._value(self._child(file, last))
 
     def _child(self, group: Any, name: bytes) -> Any:
         """The group or dataset behind a hard link; links into other files and loops of soft links are refused."""
@@ -147,27 +151,32 @@ class _Walk:
             where = f"{group.name.rstrip('/')}/{name.decode('utf-8')}"
             raise BadFile(f"{self.path}: {where}: is missing or a link, which no NIR file holds: export it again")
         child = h5py.h5o.open(group.id, name)
-        wrap = {h5py.h5g.GroupID: h5py.Group, h5py.h5d.DatasetID: h5py.Dataset}.get(type(child))
-        if wrap is None:
+        if not isinstance(child, (h5py.h5g.GroupID, h5py.h5d.DatasetID)):
             raise BadFile(f"{self.path}: {group.name}: holds what no NIR file holds: export it again")
-        return wrap(child)
+        return child
 
     def _value(self, dataset: Any) -> Any:
+        """The content of a dataset by its low-level handle: a model has hundreds of small ones."""
         import h5py
         import numpy as np
 
-        if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or dataset.is_virtual or dataset.external:
-            raise BadFile(f"{self.path}: {dataset.name}: is no plain dataset: export it again")
-        is_text = h5py.check_string_dtype(dataset.dtype) is not None
-        self.budget -= dataset.size * (EXPANSION if is_text else dataset.dtype.itemsize)
+        if isinstance(dataset, h5py.h5g.GroupID) or not _is_plain(dataset):
+            raise BadFile(f"{self.path}: {_name(dataset)}: is no plain dataset: export it again")
+        dtype, shape = dataset.dtype, dataset.shape
+        size = math.prod(shape)
+        is_text = h5py.check_string_dtype(dtype) is not None
+        self.budget -= size * (EXPANSION if is_text else dtype.itemsize)
         if self.budget < 0:
-            raise BadFile(f"{self.path}: {dataset.name}: claims more data than the file can hold: export it again")
+            raise BadFile(f"{self.path}: {_name(dataset)}: claims more data than the file can hold: export it again")
         if is_text:
-            self._check_lengths(dataset)
-            return _text(dataset[()])
-        if dataset.dtype.kind not in "fiub":
-            raise BadFile(f"{self.path}: {dataset.name}: has type {dataset.dtype}: NIR files hold numbers and texts")
-        return np.asarray(dataset[()])
+            self._check_lengths(h5py.Dataset(dataset))
+            return _text(h5py.Dataset(dataset)[()])
+        if dtype.kind not in "fiub":
+            raise BadFile(f"{self.path}: {_name(dataset)}: has type {dtype}: NIR files hold numbers and texts")
+        values = np.empty(shape, dtype)
+        if size:
+            dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        return values
 
     def _check_lengths(self, dataset: Any) -> None:
         """Texts lie as (length, address, index) of 4, 8 and 4 bytes; HDF5 would allocate any length."""
@@ -182,6 +191,21 @@ class _Walk:
                 raise BadFile(
                     f"{self.path}: {dataset.name}: a text of {lengths.max()} bytes, over the file's: export again"
                 )
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Whether a dataset has a shape, and its values in this file."""
+    import h5py
+
+    properties = dataset.get_create_plist()
+    stored = properties.get_layout() != h5py.h5d.VIRTUAL and not properties.get_external_count()
+    return bool(stored and dataset.get_space().get_simple_extent_type() != h5py.h5s.NULL)
+
+
+def _name(handle: Any) -> str:
+    import h5py
+
+    return str(h5py.h5i.get_name(handle).decode("utf-8"))
 
 
 def _text(value: Any) -> Any:

@@ -1,0 +1,97 @@
+"""Which synapses of the input are multiplied by a library, and their sums: measured on the samples of the job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.engine import products
+from nmdeploy.engine.program import Program, Rows
+from nmdeploy.neurons.base import IntArray
+
+# Below this share of inputs that are not zero, events were never slower (`python benchmarks/crossover.py`).
+DENSE = 0.1
+WORTH_SECONDS = 0.5
+TRIAL_VALUES = 1 << 22
+TRIALS = 2
+BYTE = (-128, 255)
+
+
+class Multiplied:
+    """Decides at the first samples of a job, by the time that both ways take on some of them."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.chosen: dict[str, str | None] = {}
+        self.candidates = {name: rows for name, rows in program.synapses.items() if self._is_candidate(name, rows)}
+
+    def _is_candidate(self, name: str, rows: Rows) -> bool:
+        """A synapse that the input alone feeds, with weights of a byte, outside of feedback loops."""
+        network = self.program.network
+        (edge, *more) = network.sources[name]
+        plain = not more and edge.source == network.input_name and edge.delay == 0
+        loops = {each for names, loop in self.program.groups if loop for each in names}
+        return plain and rows.form.row_bits == 8 and name not in loops
+
+    def choose(self, codes: npt.NDArray[Any]) -> dict[str, str]:
+        """The library for each synapse that is to be multiplied."""
+        if not self.candidates or not self._may_pay(codes):
+            return {}
+        for name, rows in self.candidates.items():
+            if name not in self.chosen:
+                self.chosen[name] = self._measured(name, rows, codes)
+        return {name: library for name, library in self.chosen.items() if library is not None}
+
+    def _may_pay(self, codes: npt.NDArray[Any]) -> bool:
+        """Whether the input is dense, of bytes, and much."""
+        some = codes.reshape(-1)[:TRIAL_VALUES]
+        if self.chosen and not any(self.chosen.values()):
+            return False
+        low, high = BYTE
+        dense = np.count_nonzero(some) > DENSE * some.size
+        fits = codes.dtype.itemsize == 1 or (codes.min(initial=0) >= low and codes.max(initial=0) <= high)
+        signed = codes.dtype.itemsize > 1 and codes.min(initial=0) < 0 and codes.max(initial=0) > 127
+        return bool(dense and fits and not signed)
+
+    def _measured(self, name: str, rows: Rows, codes: npt.NDArray[Any]) -> str | None:
+        from nmdeploy.engine.runner import alone
+
+        library = products.library()
+        if library is None:
+            return None
+        samples = max(1, min(len(codes), TRIAL_VALUES // max(codes[0].size, 1)))
+        some = codes[:samples]
+        events = _seconds(alone(self.program, name, some))
+        if events * len(codes) / samples < WORTH_SECONDS:
+            return None
+        return library if _seconds(lambda: product(some, rows, library)) < events else None
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    times = []
+    for _ in range(TRIALS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def product(codes: npt.NDArray[Any], rows: Rows, library: str) -> npt.NDArray[Any]:
+    """(samples, steps, columns) sums, as wide as the kernels take them."""
+    samples, steps, channels = codes.shape
+    weights = np.ascontiguousarray(rows.weights[:channels])
+    found = products.sums(codes.reshape(-1, channels), weights, library)
+    return found.astype(f"i{rows.form.sum_bits // 8}", copy=False).reshape(samples, steps, -1)
+
+
+def counted(codes: npt.NDArray[Any], rows: Rows, lengths: IntArray) -> IntArray:
+    """The counters that the synapse's kernel would have written."""
+    valid = np.arange(codes.shape[1])[:, None] < lengths[:, None, None]
+    events = ((codes != 0) & valid).sum(1)
+    fan_out = rows.fan_out[: codes.shape[2]] if rows.form.counted else np.ones(codes.shape[2], np.int64)
+    operations = events @ fan_out
+    return np.stack([events.sum(1), operations, events.sum(1), operations], 1)
