@@ -182,6 +182,19 @@ def simulate(model: str, data: str, backend: str, trace: str, output: str) -> No
 
 
 @main.command()
+@click.argument("models", nargs=-1, type=FILE, metavar="[MODEL]...")
+def warmup(models: tuple[str, ...]) -> None:
+    """Compile the kernels of MODELs, or of the demo's.
+
+    Later runs find them in the cache folder (NMDEPLOY_CACHE, or the user's) and start at once.
+    """
+    from nmdeploy.warmup import warmed
+
+    for line in warmed(models):
+        click.echo(line)
+
+
+@main.command()
 @click.argument("model", type=FILE)
 @data_option(required=True)
 @click.option(

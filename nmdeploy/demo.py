@@ -69,6 +69,12 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     return result.equal or result.not_verified is not None
 
 
+def demo_model() -> QuantizedNetwork:
+    """The model that the demo exports."""
+    floats = pipeline.load(CHECKPOINT)
+    return pipeline.quantize(floats, PROFILE, pipeline.load_data(CALIBRATION, floats.input))
+
+
 def _folder(folder: str) -> Path:
     out = Path(folder)
     try:

@@ -31,20 +31,21 @@ LAYERS = (
     ("metrics", "energy", "verification", "inspect_file"),
     ("reports", "on_data", "streaming"),
     ("pipeline",),
-    ("terminal", "doctor", "demo"),
+    ("terminal", "doctor", "demo", "warmup"),
     ("command_group",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Inside functions only, and only where named: the edges of the program.
 LAZY = {
-    "torch": ("models", "importers.torch_pickle"),
+    "torch": ("models", "importers.torch_pickle", "engine.products"),
+    "onnxruntime": ("engine.products",),
     "llvmlite": ("engine",),
     "nir": ("nir_io",),
     "h5py": ("nir_io", "recording_io", "recording_writer", "sources_hdf5", "lava.model_file"),
     "rich": ("terminal", "reports.as_terminal", "inspect_file"),
     "safetensors": ("importers.checkpoint", "importers.checkpoint_content", "models.checkpoint"),
-    **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "onnxruntime", "sklearn", "scipy"), ()),
+    **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "sklearn", "scipy"), ()),
 }
 
 

@@ -1,0 +1,39 @@
+"""Compiles what runs of a network need, so that none of them waits for the compiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmdeploy.engine import machine
+from nmdeploy.engine.program import input_text, program
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.recording import TRACES
+
+INPUT_TYPES = ("u1", "i1", "i2", "i4", "i8")
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """Kernels that were compiled now, and those that were at hand."""
+
+    compiled: int
+    at_hand: int
+
+    def __add__(self, other: Warmed) -> Warmed:
+        return Warmed(self.compiled + other.compiled, self.at_hand + other.at_hand)
+
+
+def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
+    """Compile the kernels of a network for each trace level and type of input; `NotTraceable` where that cannot be."""
+    texts: dict[str, None] = {}
+    for trace in traces:
+        made = program(network, trace)
+        texts |= dict.fromkeys(made.texts)
+        binary = not made.wires[network.input_name].coded
+    texts |= dict.fromkeys(input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
+    at_hand = sum(machine.is_compiled(text) for text in texts)
+    for text in texts:
+        machine.compiled(text)
+    return Warmed(len(texts) - at_hand, at_hand)
