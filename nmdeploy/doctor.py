@@ -12,8 +12,10 @@ PARTS = {
     "numpy": "everything",
     "h5py": "models and recordings",
     "nir": "models",
+    "llvmlite": "the embedded backend",
     "safetensors": "checkpoints",
     "uv": "Lava, on any Python but 3.10",
+    "onnxruntime": "faster products of dense input (pip install onnxruntime)",
     "torch": "training (pip install 'nmdeploy[train]')",
     "scikit-learn": "examples (pip install 'nmdeploy[train]')",
 }

@@ -1,7 +1,4 @@
-"""The reference: plain NumPy integers, vectorized over samples, small enough to read.
-
-It also goes by the name ``embedded``: the backend that runs anywhere without a chip or Lava.
-"""
+"""The reference: plain NumPy integers, vectorized over samples, small enough to read."""
 
 from __future__ import annotations
 

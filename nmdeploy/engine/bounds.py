@@ -18,6 +18,7 @@ from nmdeploy.neurons.base import FloatArray
 
 EXACT = 2.0**53 - 1  # 2**53 may be what a larger one was rounded to
 TOP = 2.0**70
+LONGEST_SHIFT = 63
 
 
 class Bound(NamedTuple):
@@ -71,12 +72,16 @@ def _corners(operation: Callable[[Any, Any], Any]) -> Callable[[Bound, Bound], B
     return bound
 
 
+def _by(k: Any) -> Any:
+    return np.clip(k, 0, LONGEST_SHIFT).astype(np.int64)
+
+
 def _shifted_left(a: Bound, b: Bound) -> Bound:
-    return _corners(lambda x, k: np.ldexp(x, k.astype(np.int64)))(a, b)
+    return _corners(lambda x, k: np.ldexp(x, _by(k)))(a, b)
 
 
 def _shifted_right(a: Bound, b: Bound) -> Bound:
-    return _corners(lambda x, k: np.floor(np.ldexp(x, -k.astype(np.int64))))(a, b)
+    return _corners(lambda x, k: np.floor(np.ldexp(x, -_by(k))))(a, b)
 
 
 def _multiplied(a: Bound, b: Bound) -> Bound:
@@ -101,7 +106,7 @@ def _masked(a: Bound, b: Bound) -> Bound:
 def _bits(a: Bound, b: Bound) -> Bound:
     """Bitwise or and exclusive or: below the next power of two."""
     most = np.maximum(np.maximum(np.abs(a.low), np.abs(a.high)), np.maximum(np.abs(b.low), np.abs(b.high)))
-    top = np.exp2(np.ceil(np.log2(most + 1)))
+    top = np.ldexp(1.0, np.frexp(most)[1])
     signed = (a.low < 0) | (b.low < 0)
     return _box(np.where(signed, -top, 0), np.where(signed, top, top - 1))
 
@@ -215,7 +220,7 @@ def _constraints(condition: Symbol, holds: bool, bounds: Bounds) -> list[Constra
 def of_constant(node: Node) -> Bound:
     """The bound of a literal or a parameter: its value."""
     value = np.atleast_1d(np.asarray(node.value, np.float64))
-    return Bound(value, value)
+    return Bound(value, value) if np.abs(value).max(initial=0) <= EXACT else _box(value, value)
 
 
 def _reduced(node: Node, a: Bound) -> Bound:
@@ -223,7 +228,10 @@ def _reduced(node: Node, a: Bound) -> Bound:
     if node.op == "any":
         return Bound(a.low.max(-1), a.high.max(-1))
     spread = 1 if a.low.shape[-1] == size else size
-    return _box(a.low.sum(-1) * spread, a.high.sum(-1) * spread)
+    low, high = a.low.sum(-1) * spread, a.high.sum(-1) * spread
+    terms = np.maximum(np.abs(a.low), np.abs(a.high)).sum(-1) * spread
+    lost = np.where(terms > EXACT, terms * 2.0**-40, 0.0)  # of terms that cancel, what rounding took stays
+    return _box(low - lost, high + lost)
 
 
 def _of(node: Node, bounds: Bounds) -> Bound:
@@ -244,8 +252,9 @@ def _counts_down(node: Node) -> bool:
     x, less = node.args
     if less.node.op != "number" or not whole(less) or less.node.args[0].node.op != "ne":
         return False
-    inner, zero = less.node.args[0].node.args
-    return inner.node is x.node and inner.places == x.places and zero.node.op == "const" and zero.node.value == 0
+    unequal = less.node.args[0]
+    inner, zero = unequal.node.args
+    return whole(unequal) and same(inner, x) and zero.node.op == "const" and zero.node.value == 0
 
 
 def _of_args(node: Node, args: list[Bound]) -> Bound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,3 +118,13 @@ def popcount(b: ir.IRBuilder, mask: Any) -> Any:
     bits = b.bitcast(mask, ir.IntType(mask.type.count))
     count = call(b, "llvm.ctpop", [bits])
     return count if count.type == I64 else (b.zext if count.type.width < 64 else b.trunc)(count, I64)
+
+
+def folded(b: ir.IRBuilder, value: Any, fold: Callable[[Any, Any], Any], lanes: int = 8) -> Any:
+    """A vector of `lanes`: the halves of a longer one are folded until it is that short."""
+    while value.type.count > lanes:
+        half = value.type.count // 2
+        nothing = ir.Constant(value.type, ir.Undefined)
+        numbers = [ir.Constant(vector(I32, half), [*range(first, first + half)]) for first in (0, half)]
+        value = fold(*(b.shuffle_vector(value, nothing, number) for number in numbers))
+    return value

@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nmdeploy.engine.code import call
+from llvmlite import ir
+
+from nmdeploy.engine.code import F64, I64, call, folded, vector
 from nmdeploy.engine.schedule import is_reduction
-from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, whole
+from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same, whole
 
 if TYPE_CHECKING:
     from nmdeploy.engine.values import Index, Values
 
 FUSED = ("contract",)
+MAGIC = 1.5 * 2.0**52
+MAGIC_BITS = 0x4338 << 48
 
 
 def in_floats(v: Values, node: Node, index: Index, scale: int) -> Any:
@@ -33,6 +37,8 @@ def in_floats(v: Values, node: Node, index: Index, scale: int) -> Any:
             return b.fmul(v.read(first, index, "f"), v.read(second, index, "f", scale), flags=FUSED)
     if op == "shl":
         x, by = node.args[0], node.args[1].node.value
+        if x.node.op == "leaf" and x.node.value in v.places.sums and scale == 0 and v.bounds[node].magnitude < 2.0**31:
+            return from_integers(v, v.raw(x.node, v.indices(x, index)), by)
         if takes_scale(v, x):
             return v.read(x, index, "f", scale + by)
         return v.times(v.read(x, index, "f"), "f", scale + by)
@@ -84,9 +90,9 @@ class Clip(NamedTuple):
 def _clipped(v: Values, node: Node, clip: Clip, index: Index) -> Any:
     """Clips seldom happen: one comparison says whether any lane needs one."""
     b = v.b
-    value, mask = v.read(clip.x, index, "f"), beyond(v, node, clip, index)
+    value, rare = v.read(clip.x, index, "f"), guard(v, node, clip, index)
     before, limited = b.block, value
-    with v.seldom(mask):
+    with v.seldom(rare):
         for end, sign in ((clip.high, ">"), (clip.low, "<")):
             if end is not None:
                 limit = v.literal(end, "f", 0)
@@ -112,6 +118,44 @@ def beyond(v: Values, node: Node, clip: Clip, index: Index) -> Any:
         masks = [b.fcmp_ordered(sign, x, v.literal(end, "f", 0)) for end, sign in ends if end is not None]
         known[key] = functools.reduce(b.or_, masks)
     return known[key]
+
+
+def guard(v: Values, node: Node, clip: Clip, index: Index) -> Any:
+    """Whether any lane needs the clip: lanes are folded to one vector, so that one comparison remains."""
+    key = (node, index, "guard")
+    known = v.scopes[-1].known
+    if key not in known:
+        b, x = v.b, v.read(clip.x, index, "f")
+        ends = [(clip.low, "<"), (clip.high, ">")]
+        if clip.low is not None and clip.high == -clip.low:
+            x, ends = call(b, "llvm.fabs", [x]), ends[1:]
+        masks = []
+        for end, sign in ends:
+            if end is not None:
+                most = folded(b, x, functools.partial(_further, b, sign))
+                mask = b.fcmp_ordered(sign, most, ir.Constant(vector(F64, most.type.count), [end] * most.type.count))
+                bits = b.bitcast(mask, ir.IntType(most.type.count))
+                masks.append(b.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)))
+        known[key] = functools.reduce(b.or_, masks)
+    return known[key]
+
+
+def _further(b: ir.IRBuilder, sign: str, x: Any, y: Any) -> Any:
+    return b.select(b.fcmp_ordered(sign, x, y), x, y)
+
+
+def guard_of(v: Values, symbol: Symbol, index: Index) -> Any | None:
+    """A condition that holds wherever a lane of an overflow flag is set, if its clip was written with one."""
+    node = symbol.node
+    if node.op == "and":
+        found = [guard_of(v, arg, index) for arg in node.args]
+        return next((each for each in found if each is not None), None)
+    if node.op == "ne":
+        left, right = node.args
+        clip = clipped(left.node)
+        places = v.indices(left, index) if clip is not None and same(clip.x, right) else None
+        return None if places is None else v.scopes[-1].known.get((left.node, places, "guard"))
+    return None
 
 
 def clipped(node: Node) -> Clip | None:
@@ -159,3 +203,16 @@ def plan_scales(v: Values, nodes: list[Node]) -> None:
         if node.op == "rz" and v.kind(node) == "f":
             push(node.args[0], -node.value)
     v.scales = {node: next(iter(found)) for node, found in wanted.items() if len(found) == 1}
+
+
+def from_integers(v: Values, integers: Any, shift: int = 0) -> Any:
+    """``integers * 2**shift`` in float64 lanes: the integer is added to the bits of 1.5 * 2**52, whose unit is 1.
+
+    That takes two operations on ports that are idle; the processor's own conversion takes more, on busy ones.
+    """
+    b, lanes = v.b, vector(I64, v.lanes)
+    wide = b.sext(integers, lanes)
+    if shift:
+        wide = b.shl(wide, ir.Constant(lanes, [shift] * v.lanes))
+    bits = b.add(wide, ir.Constant(lanes, [MAGIC_BITS] * v.lanes))
+    return b.fsub(b.bitcast(bits, vector(F64, v.lanes)), v.literal(MAGIC, "f", 0))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.bounds import EXACT
+from nmdeploy.engine.bounds import EXACT, LONGEST_SHIFT, of_constant, seen
 from nmdeploy.engine.code import F64, I1, I32, I64, at, i64, load, splat, vector
 from nmdeploy.engine.floats import beyond, clipped
 from nmdeploy.engine.operations import COMPARISONS
@@ -53,6 +53,8 @@ def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
     def literal(value: int) -> Any:
         return i64(value) if kind == I64 else v.literal(value, "i", 0)
 
+    if op in ("shl", "shr") and not _is_short(v, node):
+        raise NotTraceable(f"a shift by less than 0 or more than {LONGEST_SHIFT} bits")
     if op in WHOLE:
         return WHOLE[op](b, *args)
     if op == "abs":
@@ -69,6 +71,12 @@ def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
     if op == "number":
         return args[0]
     raise NotTraceable(f"the operation {op}")
+
+
+def _is_short(v: Values, node: Node) -> bool:
+    by = node.args[1]
+    low, high = seen(by, v.bounds[by.node]) if by.node in v.bounds else of_constant(by.node)
+    return bool(low.min() >= 0 and high.max() <= LONGEST_SHIFT)
 
 
 def _looked_up(v: Values, node: Node, index: Index) -> Any:

@@ -57,6 +57,12 @@ def _processor() -> str:
     return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
+@cache
+def has(feature: str) -> bool:
+    """Whether the processor has a feature, by LLVM's name."""
+    return bool(llvm.get_host_cpu_features().get(feature, False))
+
+
 def identity(text: str) -> str:
     """Names a compiled object: what it was made from, by what, for which processor."""
     parts = (text, llvmlite.__version__, str(llvm.llvm_version_info), _processor(), __version__, str(SPEED))

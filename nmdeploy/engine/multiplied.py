@@ -35,7 +35,10 @@ class Multiplied:
         (edge, *more) = network.sources[name]
         plain = not more and edge.source == network.input_name and edge.delay == 0
         loops = {each for names, loop in self.program.groups if loop for each in names}
-        return plain and rows.form.row_bits == 8 and name not in loops
+        target = network.target[name]
+        # Given sums have a row for each step of the sample, none for steps before or behind it.
+        in_time = not network.lag[name] and not network.lookahead(target)
+        return plain and in_time and rows.form.row_bits == 8 and name not in loops
 
     def choose(self, codes: npt.NDArray[Any]) -> dict[str, str]:
         """The library for each synapse that is to be multiplied."""
@@ -61,7 +64,7 @@ class Multiplied:
         from nmdeploy.engine.runner import alone
 
         library = products.library()
-        if library is None:
+        if library is None or not products.is_exact(codes, rows.weights):
             return None
         samples = max(1, min(len(codes), TRIAL_VALUES // max(codes[0].size, 1)))
         some = codes[:samples]

@@ -173,7 +173,7 @@ def sent_between(network: QuantizedNetwork, name: str) -> tuple[int, int]:
     return -node.output_max, node.output_max
 
 
-def sum_bound(network: QuantizedNetwork, synapse: str, binary: Mapping[str, bool] | None = None) -> Bound:
+def sum_bound(network: QuantizedNetwork, synapse: str) -> Bound:
     """Lowest and highest sum of each output, in whatever order its terms are added: (outputs,) arrays."""
     ends = [sent_between(network, edge.source) for edge in network.sources[synapse]]
     low, high = sum(min(low, 0) for low, _ in ends), sum(max(high, 0) for _, high in ends)
@@ -264,6 +264,8 @@ def _rows(
         chunks=planes * width >= CHUNK,
         counted=bool((synapse.fan_out != synapse.fan_out[:1]).any()),
         window=network.windows[name],
+        event_bits=next(bits for bits in (8, 16, 32) if inputs < 1 << bits),
+        compress=machine.has("avx512vbmi2"),
     )
     made = module()
     write_rows(made, KERNEL, form)
@@ -273,8 +275,13 @@ def _rows(
 def _weights(synapse: QuantizedSynapse, place: IntArray, inputs: int, planes: int, width: int) -> Any:
     """(inputs + 1, planes * width), in the order of the sources' and the target's memory, in the narrowest type."""
     matrix = synapse.matrix
-    kind = next(t for t in (np.int8, np.int16, np.int32) if np.abs(matrix).max(initial=0) <= np.iinfo(t).max
-                or (matrix.min() >= np.iinfo(t).min and matrix.max() <= np.iinfo(t).max))  # fmt: skip
+    low, high = matrix.min(initial=0), matrix.max(initial=0)
+    kinds = [kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max]
+    if not kinds:
+        raise NotTraceable(
+            f"a synapse with weights {low} to {high} cannot be compiled: run it with --backend reference"
+        )
+    kind = kinds[0]
     rows = np.zeros((inputs + 1, planes, width), kind)
     neurons = matrix.shape[0] // planes
     rows[place, :, :neurons] = matrix.T.reshape(-1, neurons, planes).transpose(0, 2, 1)

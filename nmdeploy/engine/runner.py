@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text, is_recorded
 from nmdeploy.neurons.base import IntArray
 
-CHUNK_STEPS = 128
+CHUNK_STEPS = 64
 ALIGNMENT = 64
 TASK_SAMPLES = 32
 PRODUCT_BYTES = 1 << 24
@@ -131,7 +132,8 @@ class Worker:
             "weights": weights,
             "out": self._sums(name, self.program.populations[target]),
             "counts": None,
-            "events": self._memory(made.inputs // 2 + 16),
+            "events": self._memory((made.inputs + synapses.UNROLL) * self.chunk * made.form.event_bits // 64 + 64),
+            "found": self._memory(self.chunk),
             "codes": self._memory(made.inputs // 2 + 16),
             "table": table,
             "fan_out": made.fan_out,
@@ -281,6 +283,7 @@ class Engine:
         self.threads = threads or processors()
         self.multiplied = Multiplied(program)
         self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
+        self.lock = threading.Lock()
 
     def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
         """Run samples (samples, steps, channels) of any integer type."""
@@ -288,11 +291,11 @@ class Engine:
         samples, steps = codes.shape[:2]
         chosen = self.multiplied.choose(codes)
         made = results(self.program, samples, steps)
-        free = self._free(steps, codes.dtype, frozenset(chosen), min(self.threads, samples))
+        kind = steps, codes.dtype.str, frozenset(chosen)
         done = 0
 
         def task(part: slice) -> int:
-            worker = free.pop()
+            worker = self._worker(*kind)
             try:
                 sums = {}
                 for name, library in chosen.items():
@@ -301,12 +304,13 @@ class Engine:
                     made.counts[name][part] = counted(codes[part], rows, lengths[part])
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
-                free.append(worker)
+                self.workers[kind].append(worker)
             return int(part.stop - part.start)
 
         parts = self._parts(samples, steps, chosen)
-        with ThreadPoolExecutor(len(free)) as pool:
-            for amount in map(task, parts) if len(free) == 1 else pool.map(task, parts):
+        threads = min(self.threads, len(parts))
+        with ThreadPoolExecutor(threads) as pool:
+            for amount in map(task, parts) if threads == 1 else pool.map(task, parts):
                 done += amount
                 if on_progress:
                     on_progress(done)
@@ -319,9 +323,11 @@ class Engine:
         size = max(1, min(TASK_SAMPLES, most, -(-samples // self.threads)))
         return [slice(first, min(first + size, samples)) for first in range(0, samples, size)]
 
-    def _free(self, steps: int, dtype: np.dtype[Any], given: frozenset[str], threads: int) -> list[Worker]:
-        free = self.workers.setdefault((steps, dtype.str, given), [])
+    def _worker(self, steps: int, dtype: str, given: frozenset[str]) -> Worker:
+        """One that nobody uses, or a new one."""
+        with self.lock:
+            free = self.workers.setdefault((steps, dtype, given), [])
+            if free:
+                return free.pop()
         program = self.program.without(given) if given else self.program
-        while len(free) < threads:
-            free.append(Worker(program, steps, dtype, given))
-        return free
+        return Worker(program, steps, np.dtype(dtype), given)

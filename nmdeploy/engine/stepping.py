@@ -10,6 +10,7 @@ import numpy as np
 from llvmlite import ir
 
 from nmdeploy.engine.code import I8, I16, I32, I64, at, i64, load, loop, popcount, store, variable, vector
+from nmdeploy.engine.floats import guard_of
 from nmdeploy.engine.layout import elements
 from nmdeploy.engine.schedule import Loop, extents, looped
 from nmdeploy.engine.symbols import NotTraceable, Symbol
@@ -178,7 +179,8 @@ class StepWriter:
         if symbol.node.op == "const" and not symbol.node.value:
             return
         mask = self._masked(self.values.read(symbol, index, "b"))
-        with self.values.seldom(mask):
+        guard = guard_of(self.values, symbol, index)
+        with self.values.seldom(mask if guard is None else guard):
             self._add(name, mask)
 
     def _trace(self, name: str, index: tuple[Any, ...]) -> None:

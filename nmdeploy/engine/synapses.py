@@ -7,7 +7,7 @@ added, four at a time. The list ends with the row behind the last one, which is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +32,13 @@ from nmdeploy.engine.code import (
     vector,
 )
 
-ARGS = ("weights", "out", "counts", "events", "codes", "table", "fan_out", "width", "inputs", "lag", "rows")
+ARGS = ("weights", "out", "counts", "events", "found", "codes", "table", "fan_out", "width", "inputs", "lag", "rows")
+POINTERS = 8
 SOURCE = ("address", "delay", "stride")
 COUNTERS = ("input_events", "synaptic_operations", "computed_events", "synaptic_operations_computed")
 CHUNK = 512
 UNROLL = 4
-SIDE = 8
+SIDE, WORD = 8, 64
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class RowsForm:
         Whether rows have different numbers of synapses, which are added up one by one.
     window : int
         Steps over which the sum is constant.
+    event_bits : int
+        Width of an event's number in memory: 8, 16 or 32.
+    compress : bool
+        Whether the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
     """
 
     sources: tuple[str, ...]
@@ -67,6 +72,8 @@ class RowsForm:
     chunks: bool
     counted: bool
     window: int
+    event_bits: int
+    compress: bool
 
     @property
     def binary(self) -> bool:
@@ -96,11 +103,12 @@ class _Rows:
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.weight = ir.IntType(form.row_bits)
         self.sum = ir.IntType(form.sum_bits)
+        self.event = ir.IntType(form.event_bits)
 
     def write(self) -> None:
         b = self.b
         args, first, last, steps = self.function.args
-        values = [load(b, at(b, args, i, I64), POINTER if i < 7 else I64) for i in range(len(ARGS))]
+        values = [load(b, at(b, args, i, I64), POINTER if i < POINTERS else I64) for i in range(len(ARGS))]
         self.given = dict(zip(ARGS, values, strict=True))
         self.sources = [
             [load(b, at(b, args, len(ARGS) + s * len(SOURCE) + i, I64), POINTER if i == 0 else I64) for i in range(3)]
@@ -112,10 +120,20 @@ class _Rows:
         stop = b.sub(last, lag)
         stop = b.select(b.icmp_signed("<", stop, steps), stop, steps)
         self.totals = {name: variable(b, I64, i64(0)) for name in COUNTERS}
+        if self.form.binary:  # first all lists: what was just stored cannot be loaded at once
+            used = variable(b, I64, i64(0))
+            with loop(b, start, stop, "t") as t:
+                count = self._listed(t, b.load(used))
+                store(b, count, at(b, self.given["found"], b.sub(t, base), I64))
+                b.store(b.add(b.load(used), self._padded(count)), used)
+        used = variable(b, I64, i64(0))
         with loop(b, start, stop, "t") as t:
-            count = self._listed(t)
-            self._count(t, count)
-            self._add_rows(b.sub(t, base), count)
+            if self.form.binary:
+                count, first = load(b, at(b, self.given["found"], b.sub(t, base), I64), I64), b.load(used)
+                b.store(b.add(first, self._padded(count)), used)
+            else:
+                count, first = self._listed(t, i64(0)), i64(0)
+            self._count(t, count, self._add_rows(b.sub(t, base), first, count))
         for index, name in enumerate(COUNTERS):
             place = at(b, self.given["counts"], index, I64)
             store(b, b.add(load(b, place, I64), b.load(self.totals[name])), place)
@@ -123,17 +141,19 @@ class _Rows:
 
     # -- events
 
-    def _listed(self, t: Any) -> Any:
-        """Write the step's list of events, padded to a multiple of `UNROLL`; returns how many there are."""
+    def _padded(self, count: Any) -> Any:
+        return self.b.and_(self.b.add(count, i64(UNROLL - 1)), i64(-UNROLL))
+
+    def _listed(self, t: Any, first: Any) -> Any:
+        """Write the step's list of events from `first` on, and what pads it; returns how many there are."""
         b = self.b
         count = variable(b, I64, i64(0))
+        self.list = at(b, self.given["events"], first, self.event)
         if self.form.binary:
             pointer, delay, stride = self.sources[0]
             row = b.sub(t, delay)
             with b.if_then(b.icmp_signed(">=", row, i64(0))):
-                line = at(b, pointer, b.mul(row, stride), I8)
-                with loop(b, i64(0), b.lshr(self.given["inputs"], i64(3)), "byte") as index:
-                    self._list_byte(load(b, at(b, line, index, I8), I8), index, count)
+                self._list_bits(at(b, pointer, b.mul(row, stride), I8), count)
         else:
             self._sum_codes(t)
             with loop(b, i64(0), b.lshr(self.given["inputs"], i64(3)), "byte") as index:
@@ -141,17 +161,47 @@ class _Rows:
                 mask = b.icmp_signed("!=", eight, ir.Constant(eight.type, [0] * SIDE))
                 self._list_byte(b.bitcast(mask, I8), index, count)
         found = b.load(count)
-        nothing = splat(b, b.trunc(self.given["rows"], I32), SIDE)
-        store(b, nothing, at(b, self.given["events"], found, I32))
+        nothing = splat(b, self._number(self.given["rows"]), SIDE)
+        store(b, nothing, at(b, self.list, found, self.event))
         return found
+
+    def _number(self, value: Any) -> Any:
+        """An event's number as it stands in memory."""
+        return self.b.trunc(value, self.event)
+
+    def _list_bits(self, line: Any, count: Any) -> None:
+        b, done = self.b, i64(0)
+        if self.form.compress:
+            words = b.lshr(self.given["inputs"], i64(6))
+            with loop(b, i64(0), words, "word") as index:
+                self._list_word(load(b, at(b, line, b.shl(index, i64(3)), I8), I64), index, count)
+            done = b.shl(words, i64(3))
+        with loop(b, done, b.lshr(self.given["inputs"], i64(3)), "byte") as index:
+            self._list_byte(load(b, at(b, line, index, I8), I8), index, count)
+
+    def _list_word(self, word: Any, index: Any, count: Any) -> None:
+        b = self.b
+        places = ir.Constant(vector(I8, WORD), list(range(WORD)))
+        nowhere = ir.Constant(vector(I8, WORD), [0] * WORD)
+        mask = b.bitcast(word, vector(I1, WORD))
+        kept = call(b, "llvm.experimental.vector.compress", [places, mask, nowhere])
+        self._append(self._widened(kept), b.shl(index, i64(6)), count)
+        b.store(b.add(b.load(count), call(b, "llvm.ctpop", [word])), count)
 
     def _list_byte(self, byte: Any, index: Any, count: Any) -> None:
         b = self.b
         places = load(b, at(b, self.given["table"], b.shl(b.zext(byte, I64), i64(3)), I8), vector(I8, SIDE))
-        numbers = b.add(b.zext(places, vector(I32, SIDE)), splat(b, b.trunc(b.shl(index, i64(3)), I32), SIDE))
-        found = b.load(count)
-        store(b, numbers, at(b, self.given["events"], found, I32))
-        b.store(b.add(found, b.zext(call(b, "llvm.ctpop", [byte]), I64)), count)
+        self._append(self._widened(places), b.shl(index, i64(3)), count)
+        b.store(b.add(b.load(count), b.zext(call(b, "llvm.ctpop", [byte]), I64)), count)
+
+    def _widened(self, places: Any) -> Any:
+        return places if self.event == I8 else self.b.zext(places, vector(self.event, places.type.count))
+
+    def _append(self, places: Any, first: Any, count: Any) -> None:
+        """Events behind those that are listed: what is written beyond them is overwritten."""
+        b = self.b
+        numbers = b.add(places, splat(b, self._number(first), places.type.count))
+        store(b, numbers, at(b, self.list, b.load(count), self.event))
 
     def _sum_codes(self, t: Any) -> None:
         """The sum of the sources' outputs, as 32-bit codes."""
@@ -170,15 +220,8 @@ class _Rows:
                 code = b.select(there, code, ir.Constant(code.type, [0] * SIDE))
                 store(b, b.add(code, load(b, place, code.type)) if number else code, place)
 
-    def _count(self, t: Any, count: Any) -> None:
+    def _count(self, t: Any, count: Any, operations: Any) -> None:
         b = self.b
-        operations = count
-        if self.form.counted:
-            total = variable(b, I64, i64(0))
-            with loop(b, i64(0), count, "event") as i:
-                row = b.zext(load(b, at(b, self.given["events"], i, I32), I32), I64)
-                b.store(b.add(b.load(total), load(b, at(b, self.given["fan_out"], row, I64), I64)), total)
-            operations = b.load(total)
         self._plus("input_events", count)
         self._plus("synaptic_operations", operations)
         if self.form.window > 1:
@@ -192,41 +235,57 @@ class _Rows:
 
     # -- rows
 
-    def _add_rows(self, row: Any, count: Any) -> None:
+    def _add_rows(self, row: Any, first: Any, count: Any) -> Any:
+        """Store the step's sums; returns the number of synapses that were met."""
         b = self.b
         line = b.mul(row, self.given["width"])
-        if self.form.chunks:
-            with loop(b, i64(0), b.sdiv(self.given["width"], i64(CHUNK)), "chunk") as chunk:
-                self._chunk(line, b.mul(chunk, i64(CHUNK)), CHUNK, count)
+        self.list = at(b, self.given["events"], first, self.event)
+        self.met = variable(b, I64, i64(0)) if self.form.counted else None
         if self.form.tail:
             column = b.sub(self.given["width"], i64(self.form.tail))
-            self._chunk(line, column, self.form.tail, count)
+            self._chunk(line, column, self.form.tail, count, self.form.counted)
+        if self.form.chunks:
+            with loop(b, i64(0), b.sdiv(self.given["width"], i64(CHUNK)), "chunk") as chunk:
+                first = b.icmp_signed("==", chunk, i64(0)) if self.form.counted and not self.form.tail else None
+                self._chunk(line, b.mul(chunk, i64(CHUNK)), CHUNK, count, first)
+        return b.load(self.met) if self.form.counted else count
 
-    def _chunk(self, line: Any, column: Any, columns: int, count: Any) -> None:
+    def _chunk(self, line: Any, column: Any, columns: int, count: Any, counts: Any) -> None:
+        """Sums of some columns; `counts` says whether synapses are counted along the way."""
         b = self.b
         wide = vector(self.sum, columns)
         total = variable(b, wide, ir.Constant(wide, [0] * columns))
+        met = variable(b, I64, i64(0))
         quads = b.udiv(b.add(count, i64(UNROLL - 1)), i64(UNROLL))
         with loop(b, i64(0), quads, "events") as quad:
-            rows = list(self._rows(b.mul(quad, i64(UNROLL)), column, columns))
+            events = [self._event(b.add(b.mul(quad, i64(UNROLL)), i64(k))) for k in range(UNROLL)]
+            rows = [self._row(event, column, columns) for event in events]
             pairs = [b.add(one, two) for one, two in zip(rows[::2], rows[1::2], strict=True)]
             b.store(b.add(b.load(total), b.add(*pairs)), total)
+            if counts:
+                fans = [load(b, at(b, self.given["fan_out"], event, I64), I64) for event in events]
+                b.store(b.add(b.load(met), functools.reduce(b.add, fans)), met)
         store(b, b.load(total), at(b, self.given["out"], b.add(line, column), self.sum))
+        if counts is True:
+            b.store(b.load(met), self.met)
+        elif counts:
+            b.store(b.select(counts, b.load(met), b.load(self.met)), self.met)
 
-    def _rows(self, first: Any, column: Any, columns: int) -> Iterator[Any]:
+    def _event(self, index: Any) -> Any:
+        return self.b.zext(load(self.b, at(self.b, self.list, index, self.event), self.event), I64)
+
+    def _row(self, event: Any, column: Any, columns: int) -> Any:
         b = self.b
-        for k in range(UNROLL):
-            event = b.zext(load(b, at(b, self.given["events"], b.add(first, i64(k)), I32), I32), I64)
-            place = b.add(b.mul(event, self.given["width"]), column)
-            weights = load(b, at(b, self.given["weights"], place, self.weight), vector(self.weight, columns))
-            if self.form.row_bits < self.form.sum_bits:
-                weights = b.sext(weights, vector(self.sum, columns))
-            if not self.form.binary:
-                code = load(b, at(b, self.given["codes"], event, I32), I32)
-                if self.form.sum_bits < 32:
-                    code = b.trunc(code, self.sum)
-                weights = b.mul(weights, splat(b, code, columns))
-            yield weights
+        place = b.add(b.mul(event, self.given["width"]), column)
+        weights = load(b, at(b, self.given["weights"], place, self.weight), vector(self.weight, columns))
+        if self.form.row_bits < self.form.sum_bits:
+            weights = b.sext(weights, vector(self.sum, columns))
+        if self.form.binary:
+            return weights
+        code = load(b, at(b, self.given["codes"], event, I32), I32)
+        if self.form.sum_bits < 32:
+            code = b.trunc(code, self.sum)
+        return b.mul(weights, splat(b, code, columns))
 
 
 INPUT_ARGS = ("codes", "out", "channels", "stride")

@@ -70,8 +70,12 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     blocks, rest = neuron.start(1)
     olds = [_register(index, np.asarray(start), size) for index, start in enumerate((*blocks, *rest))]
     before = (tuple(olds[: len(blocks)]), tuple(olds[len(blocks) :]))
-    after, output, flags = neuron.advance(before, a, Moment(moment(STEP), moment(STEPS)))  # type: ignore[arg-type]
-    recorded = neuron.recorded_states(after)
+    try:
+        after, output, flags = neuron.advance(before, a, Moment(moment(STEP), moment(STEPS)))  # type: ignore[arg-type]
+        recorded = neuron.recorded_states(after)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        # What a symbol is not (an array with all methods, a number) shows as one of these.
+        raise NotTraceable(f"{type(error).__name__}: {error}") from None
     return Step(
         neurons=size,
         registers={

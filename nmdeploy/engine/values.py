@@ -19,8 +19,6 @@ from nmdeploy.engine.bounds import EXACT, Bounds, seen
 from nmdeploy.engine.code import (
     F64,
     I1,
-    I16,
-    I32,
     I64,
     at,
     i64,
@@ -32,7 +30,7 @@ from nmdeploy.engine.code import (
     variable,
     vector,
 )
-from nmdeploy.engine.floats import FUSED, in_floats
+from nmdeploy.engine.floats import FUSED, from_integers, in_floats
 from nmdeploy.engine.integers import boolean, in_integers, spread
 from nmdeploy.engine.memory import Slots
 from nmdeploy.engine.schedule import UNROLLED, extents, is_reduction
@@ -263,10 +261,7 @@ class Values:
     def _leaf(self, node: Node, index: Index, kind: str) -> Any:
         if node.value in self.places.sums:
             raw = self.raw(node, index)
-            wide = self.b.sext(raw, vector(I32, self.lanes)) if raw.type.element == I16 else raw
-            if kind == "f":
-                return self.b.sitofp(wide, vector(F64, self.lanes))
-            return self.b.sext(wide, vector(I64, self.lanes))
+            return from_integers(self, raw) if kind == "f" else self.b.sext(raw, vector(I64, self.lanes))
         if extents(node.dims):
             return self._load(self.places.state, self.state[node.value], node, index, kind)
         return self.b.load(self.places.variables[node.value, self.linear(node.dims, index)])
@@ -277,10 +272,12 @@ class Values:
         return load(self.b, pointer, vector(kind, self.lanes))
 
     @contextmanager
-    def seldom(self, mask: Any) -> Iterator[None]:
-        """Written for the case that a lane of the mask is set, which is thought to be rare."""
-        bits = self.b.bitcast(mask, ir.IntType(self.lanes))
-        with self.b.if_then(self.b.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)), likely=False):
+    def seldom(self, condition: Any) -> Iterator[None]:
+        """Written for the case that a condition holds, or a lane of a mask is set, which is thought to be rare."""
+        if condition.type != I1:
+            bits = self.b.bitcast(condition, ir.IntType(self.lanes))
+            condition = self.b.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+        with self.b.if_then(condition, likely=False):
             yield
         self.scopes[-1].block = self.b.block
 

@@ -114,6 +114,8 @@ def indexed(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
         size = symbol.sizes[axis]
         if isinstance(item, slice):
             start, stop, step = item.indices(size)
+            if step < 0:
+                raise NotTraceable("a slice that goes backwards")
             moved[axis] = (len(sizes), start, step)
             sizes.append(len(range(start, stop, step)))
         else:

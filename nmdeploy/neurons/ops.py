@@ -1,7 +1,7 @@
 """The operations that a neuron's integer step is made of.
 
-Each works alike on Python integers, on NumPy arrays (64-bit or ``object``), and on scalars in compiled code, and has no
-branch. ``docs/arithmetic.md`` states the same rules in words.
+Each works alike on Python integers, on NumPy arrays (64-bit or ``object``) and on the symbols of the compiled engine,
+and has no branch. ``docs/arithmetic.md`` states the same rules in words.
 """
 
 from __future__ import annotations
