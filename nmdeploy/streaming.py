@@ -12,6 +12,7 @@ from nmdeploy.errors import BadOption
 from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
+from nmdeploy.neurons.mechanisms import SIGNED
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording import TRACES, Recording, Totals, totals
 from nmdeploy.recording_writer import RecordingWriter
@@ -82,7 +83,8 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
     populations = network.populations
 
     def wide(neuron: QuantizedNeuron) -> int:
-        return neuron.output_size * (OUTPUT_BYTES if neuron.spiking else CODE_BYTES)
+        bits = neuron.spiking and getattr(neuron, "spike", "") not in SIGNED
+        return neuron.output_size * (OUTPUT_BYTES if bits else CODE_BYTES)
 
     size = OUTPUT_BYTES * network.input.size + wide(populations[network.output])
     for neuron in populations.values() if trace != "none" else ():

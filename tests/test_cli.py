@@ -22,7 +22,19 @@ from nmdeploy.recording_io import read_recording
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
 needs_corpus = pytest.mark.skipif(CORPUS is None, reason="NMDEPLOY_CORPUS names no corpus")
-COMMANDS = ("check", "demo", "doctor", "export", "inspect", "models", "profiles", "report", "simulate", "verify")
+COMMANDS = (
+    "check",
+    "demo",
+    "doctor",
+    "export",
+    "inspect",
+    "models",
+    "profiles",
+    "report",
+    "simulate",
+    "verify",
+    "warmup",
+)
 WRONG_BACKEND = """
 from dataclasses import replace
 from nmdeploy.backends import reference

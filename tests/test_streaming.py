@@ -102,7 +102,7 @@ def test_size_of_a_chunk(case: Case) -> None:
         one = pipeline.run(case.network, data_for(case).first(1), trace=trace)
         kept = [one.output, *(array for layer in one.layers.values() for array in layer.states.values())]
         kept += [layer.spikes for layer in one.layers.values() if layer.spikes is not None]
-        each = sum(array.size * streaming.CODE_BYTES for array in kept) / one.steps
+        each = sum(array.nbytes for array in kept) / one.steps
         assert chunk_samples(case.network, 1000, trace) * 1000 * each <= streaming.CHUNK_BYTES
 
 

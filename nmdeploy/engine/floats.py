@@ -206,13 +206,12 @@ def plan_scales(v: Values, nodes: list[Node]) -> None:
 
 
 def from_integers(v: Values, integers: Any, shift: int = 0) -> Any:
-    """``integers * 2**shift`` in float64 lanes: the integer is added to the bits of 1.5 * 2**52, whose unit is 1.
+    """``integers * 2**shift`` in float64 lanes: added to the bits of a float64 whose last place is worth 2**shift.
 
     That takes two operations on ports that are idle; the processor's own conversion takes more, on busy ones.
     """
     b, lanes = v.b, vector(I64, v.lanes)
     wide = b.sext(integers, lanes)
-    if shift:
-        wide = b.shl(wide, ir.Constant(lanes, [shift] * v.lanes))
-    bits = b.add(wide, ir.Constant(lanes, [MAGIC_BITS] * v.lanes))
-    return b.fsub(b.bitcast(bits, vector(F64, v.lanes)), v.literal(MAGIC, "f", 0))
+    base = MAGIC * 2.0**shift
+    bits = b.add(wide, ir.Constant(lanes, [MAGIC_BITS + (shift << 52)] * v.lanes))
+    return b.fsub(b.bitcast(bits, vector(F64, v.lanes)), v.literal(base, "f", 0))

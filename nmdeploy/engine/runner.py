@@ -18,7 +18,8 @@ from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text, is_recorded
 from nmdeploy.neurons.base import IntArray
 
-CHUNK_STEPS = 64
+CHUNK_STEPS = 32, 128
+SUMS_BYTES = 1 << 15  # what a chunk leaves for the next kernel should still be in the first-level cache
 ALIGNMENT = 64
 TASK_SAMPLES = 32
 PRODUCT_BYTES = 1 << 24
@@ -33,6 +34,13 @@ class Results:
     outputs: Mapping[str, npt.NDArray[Any]]
     states: Mapping[str, Mapping[str, npt.NDArray[Any]]]
     counts: Mapping[str, IntArray]
+
+
+def chunk_steps(program: Program) -> int:
+    """Steps that each kernel runs before the next one does."""
+    least, most = CHUNK_STEPS
+    row = max((made.weights.shape[1] * made.form.sum_bits // 8 for made in program.synapses.values()), default=1)
+    return max(least, min(most, SUMS_BYTES // row))
 
 
 def zeros(words: int) -> IntArray:
@@ -58,7 +66,8 @@ class Worker:
     def __post_init__(self) -> None:
         network = self.program.network
         # Sums that are given are so for whole samples.
-        self.chunk = self.steps + network.gap if self.given else min(CHUNK_STEPS, self.steps + network.gap)
+        most = self.steps + network.gap
+        self.chunk = most if self.given else min(chunk_steps(self.program), most)
         self.kernels: list[int] = []
         for name in self.program.order:
             if name in self.program.populations:

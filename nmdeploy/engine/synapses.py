@@ -260,8 +260,9 @@ class _Rows:
         with loop(b, i64(0), quads, "events") as quad:
             events = [self._event(b.add(b.mul(quad, i64(UNROLL)), i64(k))) for k in range(UNROLL)]
             rows = [self._row(event, column, columns) for event in events]
-            pairs = [b.add(one, two) for one, two in zip(rows[::2], rows[1::2], strict=True)]
-            b.store(b.add(b.load(total), b.add(*pairs)), total)
+            while len(rows) > 1:
+                rows = [b.add(one, two) for one, two in zip(rows[::2], rows[1::2], strict=True)]
+            b.store(b.add(b.load(total), rows[0]), total)
             if counts:
                 fans = [load(b, at(b, self.given["fan_out"], event, I64), I64) for event in events]
                 b.store(b.add(b.load(met), functools.reduce(b.add, fans)), met)
@@ -304,6 +305,11 @@ def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: b
     channels, stride = (load(b, at(b, args, i, I64), I64) for i in (2, 3))
     last = b.select(b.icmp_signed("<", last, steps), last, steps)
     code = ir.IntType(bits)
+    if binary:  # rows of whole words follow each other without a gap
+        with b.if_then(b.icmp_signed("==", b.and_(channels, i64(WORD - 1)), i64(0))):
+            start, words = b.mul(first, channels), b.lshr(b.mul(b.sub(last, first), channels), i64(6))
+            _pack(b, at(b, codes, start, code), at(b, out, b.lshr(start, i64(3)), I8), words, code)
+            b.ret_void()
     with loop(b, first, last, "t") as t:
         source = at(b, codes, b.mul(t, channels), code)
         target = at(b, out, b.mul(t, stride), I8)
@@ -311,10 +317,7 @@ def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: b
         if binary:
             words = b.lshr(channels, i64(6))
             most = b.shl(words, i64(3))
-            with loop(b, i64(0), words, "word") as index:
-                many = load(b, at(b, source, b.shl(index, i64(6)), code), vector(code, 64))
-                mask = b.icmp_signed("!=", many, ir.Constant(many.type, [0] * 64))
-                store(b, b.bitcast(mask, I64), at(b, target, b.shl(index, i64(3)), I8))
+            _pack(b, source, target, words, code)
         with loop(b, most, whole, "eight") as index:
             eight = load(b, at(b, source, b.shl(index, i64(3)), code), vector(code, SIDE))
             if binary:
@@ -334,6 +337,14 @@ def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: b
             with b.if_then(b.icmp_signed("!=", b.and_(channels, i64(7)), i64(0))):
                 store(b, b.load(rest), at(b, target, whole, I8))
     b.ret_void()
+
+
+def _pack(b: ir.IRBuilder, source: Any, target: Any, words: Any, code: Any) -> None:
+    """Whether each code is not 0, 64 to a word."""
+    with loop(b, i64(0), words, "word") as index:
+        many = load(b, at(b, source, b.shl(index, i64(6)), code), vector(code, WORD))
+        mask = b.icmp_signed("!=", many, ir.Constant(many.type, [0] * WORD))
+        store(b, b.bitcast(mask, I64), at(b, target, b.shl(index, i64(3)), I8))
 
 
 def _code32(b: ir.IRBuilder, value: Any, bits: int, signed: bool) -> Any:

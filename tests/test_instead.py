@@ -1,0 +1,109 @@
+"""Which backend runs a job: the compiled one, unless the reference is done before, or is the only one that can."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from family_examples import inputs, quantized
+from networks import lif_case
+
+from nmdeploy import demo, pipeline
+from nmdeploy.backends import embedded, reference
+from nmdeploy.cli import main
+from nmdeploy.engine.symbols import NotTraceable
+from nmdeploy.neurons.lif import LIF, QuantizedLIF
+from nmdeploy.samples import Data
+
+
+@dataclass(frozen=True, eq=False)
+class Branching(QuantizedLIF):
+    """Asks for a value, which symbols have none of."""
+
+    def advance(self, registers: Any, a: Any, now: Any) -> Any:
+        return super().advance(registers, a if now.step < 1 << 20 else 0 * a, now)
+
+
+def branching() -> Any:
+    network = quantized(LIF(0.5 * np.ones(12), 0.9, 1.0))  # type: ignore[arg-type]
+    nodes = {
+        name: Branching.from_json(node.to_json()) if name == "n" else node  # type: ignore[union-attr]
+        for name, node in network.nodes.items()
+    }
+    return type(network)(nodes, network.edges, network.dt, network.output, network.readout)
+
+
+def data(codes: Any) -> Data:
+    return Data(codes, None, np.full(len(codes), codes.shape[1], np.int64))
+
+
+def test_a_small_job_is_run_by_the_reference_at_once() -> None:
+    network = lif_case(1).network
+    assert embedded.instead(network, 1, 10, "none") == (reference, None)
+
+
+def test_a_large_job_is_compiled() -> None:
+    network = lif_case(1).network
+    module, note = embedded.instead(network, 10_000, 100, "none")
+    assert module is embedded and note is None
+
+
+def test_what_is_compiled_already_runs_small_jobs_too() -> None:
+    network = lif_case(1).network
+    embedded.engine(network, "none")
+    assert embedded.instead(network, 1, 10, "none")[0] is embedded
+
+
+def test_what_cannot_be_compiled_runs_on_the_reference_and_says_so() -> None:
+    network, samples = branching(), data(np.tile(inputs(), (30, 1, 1)))
+    with pytest.warns(RuntimeWarning, match=r"population 'n' \(lif\) cannot be compiled .* the reference runs"):
+        found = pipeline.run(network, samples)
+    assert np.array_equal(found.output, pipeline.run(network, samples, "reference").output)
+
+
+def test_a_comparison_runs_the_backend_it_names() -> None:
+    """The reference in its place would be compared with itself."""
+    with pytest.raises(NotTraceable, match=r"'n' .* cannot be compiled .*: run it with --backend reference"):
+        pipeline.verify(branching(), data(inputs()), "embedded")
+
+
+def test_a_small_comparison_is_not_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :5])
+    ran: list[str] = []
+    run = embedded.run
+    monkeypatch.setattr(embedded, "run", lambda *given, **more: ran.append("embedded") or run(*given, **more))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pipeline.verify(network, samples, "embedded").equal
+    assert ran == ["embedded"]
+
+
+def test_warmup_compiles_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path / "kernels"))
+    model = tmp_path / "model.nir"
+    pipeline.write(quantized(LIF(0.5 * np.ones(12), 0.9, 1.0)), model)  # type: ignore[arg-type]
+    first, second = (CliRunner().invoke(main, ["warmup", str(model)]) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0
+    (made,) = re.findall(r"model.nir: (\d+) kernels compiled, 0 were at hand in .*kernels", first.stdout)
+    assert int(made) == len(list((tmp_path / "kernels").glob("*.o"))) > 5
+    assert f"model.nir: 0 kernels compiled, {made} were at hand" in second.stdout
+
+
+def test_warmup_without_a_model_compiles_the_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path))
+    assert CliRunner().invoke(main, ["warmup"]).stdout.startswith("demo: ")
+    network = demo.demo_model()
+    at_hand = len(list(tmp_path.glob("*.o")))
+    embedded.run(network, np.zeros((1, 4, 1), np.uint8))
+    assert len(list(tmp_path.glob("*.o"))) == at_hand
+
+
+def test_warmup_says_what_is_no_model(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["warmup", str(tmp_path / "none.nir")])
+    assert done.exit_code == 2 and "there is no such file" in done.stderr and done.stderr.count("\n") == 1
