@@ -19,7 +19,8 @@ from nmdeploy.recording import Layer, Recording
 
 if TYPE_CHECKING:
     from nmdeploy.engine.program import Program
-    from nmdeploy.engine.runner import Engine, Results
+    from nmdeploy.engine.results import Results
+    from nmdeploy.engine.runner import Engine
 
 NAMES = ("embedded",)
 # What the reference takes, about: a population's step of a batch, and a state's step; and what it takes to compile a

@@ -12,6 +12,7 @@ from llvmlite import ir
 from nmdeploy.engine import machine
 from nmdeploy.engine.bounds import Bound
 from nmdeploy.engine.driver import write_driver
+from nmdeploy.engine.inputs import write_input
 from nmdeploy.engine.intervals import analyse
 from nmdeploy.engine.layout import Form, Layout
 from nmdeploy.engine.order import components
@@ -19,7 +20,7 @@ from nmdeploy.engine.population import write_population
 from nmdeploy.engine.schedule import extents
 from nmdeploy.engine.simplify import simplify
 from nmdeploy.engine.symbols import NotTraceable
-from nmdeploy.engine.synapses import CHUNK, RowsForm, write_input, write_rows
+from nmdeploy.engine.synapses import CHUNK, RowsForm, write_rows
 from nmdeploy.engine.trace import Step, trace
 from nmdeploy.network import Input, QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron

@@ -13,27 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.engine import driver, layout, machine, synapses
+from nmdeploy.engine import driver, inputs, layout, machine, synapses
 from nmdeploy.engine.multiplied import Multiplied, counted, product
-from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text, is_recorded
+from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text
+from nmdeploy.engine.results import Results, results, zeros
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 32, 128
 SUMS_BYTES = 1 << 15  # what a chunk leaves for the next kernel should still be in the first-level cache
-ALIGNMENT = 64
 TASK_SAMPLES = 32
 PRODUCT_BYTES = 1 << 24
 NOTHING: Mapping[str, Any] = {}
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """What kernels wrote, a sample a row: outputs (samples, steps, planes, width), states (samples, steps, elements,
-    width), counters (samples, n)."""
-
-    outputs: Mapping[str, npt.NDArray[Any]]
-    states: Mapping[str, Mapping[str, npt.NDArray[Any]]]
-    counts: Mapping[str, IntArray]
 
 
 def chunk_steps(program: Program) -> int:
@@ -41,13 +31,6 @@ def chunk_steps(program: Program) -> int:
     least, most = CHUNK_STEPS
     row = max((made.weights.shape[1] * made.form.sum_bits // 8 for made in program.synapses.values()), default=1)
     return max(least, min(most, SUMS_BYTES // row))
-
-
-def zeros(words: int) -> IntArray:
-    """Words of 64 bits at the start of a cache line."""
-    raw = np.zeros(words + ALIGNMENT // 8, np.int64)
-    first = (-raw.ctypes.data) % ALIGNMENT // 8
-    return np.asarray(raw[first : first + max(words, 1)])
 
 
 @dataclass
@@ -97,7 +80,7 @@ class Worker:
 
     def _input(self, name: str) -> None:
         wires = self.program.wires[name]
-        args = zeros(len(synapses.INPUT_ARGS))
+        args = zeros(len(inputs.ARGS))
         args[1:] = self._buffer(name).ctypes.data, wires.size, wires.stride
         self._kernel(name, input_text(self.dtype, not wires.coded), args)
 
@@ -249,24 +232,6 @@ def _starts(made: Population) -> npt.NDArray[np.int64]:
 
 def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:
     return np.array([len(values) // columns, *values], np.int64)
-
-
-def results(program: Program, samples: int, steps: int) -> Results:
-    """Memory for the results of samples."""
-    network = program.network
-    outputs, states, counts = {}, {}, {}
-    for name, made in program.populations.items():
-        counts[name] = np.zeros((samples, len(made.layout.counters)), np.int64)
-        if is_recorded(network, name, program.trace):
-            shape = (samples, steps, made.wires.planes, made.wires.width)
-            outputs[name] = np.zeros(shape, np.int32 if made.wires.coded else np.uint8)
-        states[name] = {
-            state: np.zeros((samples, steps, int(np.prod(sizes)), made.wires.width), f"i{bits // 8}")
-            for state, sizes, bits in made.layout.traces
-        }
-    for name in program.synapses:
-        counts[name] = np.zeros((samples, len(synapses.COUNTERS)), np.int64)
-    return Results(outputs, states, counts)
 
 
 def alone(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
