@@ -60,8 +60,10 @@ def test_what_is_compiled_already_runs_small_jobs_too() -> None:
     assert embedded.instead(network, 1, 10, "none")[0] is embedded
 
 
-def test_what_cannot_be_compiled_runs_on_the_reference_and_says_so() -> None:
-    network, samples = branching(), data(np.tile(inputs(), (30, 1, 1)))
+def test_what_cannot_be_compiled_runs_on_the_reference_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.0)
+    monkeypatch.setattr(embedded, "COMPILE_SECONDS", 0.0)
+    network, samples = branching(), data(inputs())
     with pytest.warns(RuntimeWarning, match=r"population 'n' \(lif\) cannot be compiled .* the reference runs"):
         found = pipeline.run(network, samples)
     assert np.array_equal(found.output, pipeline.run(network, samples, "reference").output)

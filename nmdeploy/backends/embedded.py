@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -23,26 +22,26 @@ if TYPE_CHECKING:
     from nmdeploy.engine.runner import Engine
 
 NAMES = ("embedded",)
-# What the reference takes, about: a population's step of a batch, and a state's step; and what it takes to compile a
-# population. benchmarks/small.py measures them.
-STEP_SECONDS, STATE_SECONDS, COMPILE_SECONDS = 3e-4, 1e-7, 0.06
-
-_engines: dict[tuple[int, str], tuple[Any, Engine]] = {}
+# What the reference takes, about: a population's step of a batch, and a state's step. What the engine takes before its
+# first step, from a cache that holds all or nothing: something between. `python benchmarks/small.py` measures them.
+STEP_SECONDS, STATE_SECONDS = 1.2e-4, 2.5e-8
+START_SECONDS, COMPILE_SECONDS = 0.1, 0.05
 
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
-    """The network's compiled engine, made once as long as the network lives."""
+    """The network's compiled engine, made once and kept with the network."""
     from nmdeploy.engine.program import program
     from nmdeploy.engine.runner import Engine
 
-    kept = _engines.get((id(network), trace))
-    if kept is not None and kept[0]() is network:
-        return kept[1]
-    for key in [key for key, (alive, _) in _engines.items() if alive() is None]:
-        del _engines[key]
-    made = Engine(program(network, trace))
-    _engines[id(network), trace] = weakref.ref(network), made
-    return made
+    kept = _kept(network)
+    if trace not in kept:
+        kept[trace] = Engine(program(network, trace))
+    return kept[trace]
+
+
+def _kept(network: QuantizedNetwork) -> dict[str, Engine]:
+    found: dict[str, Engine] = vars(network).setdefault("_engines", {})
+    return found
 
 
 def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> tuple[ModuleType, str | None]:
@@ -52,7 +51,7 @@ def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> 
     """
     from nmdeploy.engine.symbols import NotTraceable
 
-    if (id(network), trace) not in _engines and _is_small(network, samples, steps):
+    if trace not in _kept(network) and _is_small(network, samples, steps):
         return reference, None
     try:
         engine(network, trace)
@@ -66,7 +65,7 @@ def _is_small(network: QuantizedNetwork, samples: int, steps: int) -> bool:
     states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
     batches = -(-samples // reference.BATCH)
     seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
-    return seconds < COMPILE_SECONDS * len(populations)
+    return seconds < START_SECONDS + COMPILE_SECONDS * len(populations)
 
 
 def run(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.bounds import EXACT, LONGEST_SHIFT, of_constant, seen
+from nmdeploy.engine.bounds import EXACT, LONGEST_SHIFT, Bound, of_constant, seen
 from nmdeploy.engine.code import F64, I1, I32, I64, at, i64, load, splat, vector
 from nmdeploy.engine.floats import beyond, clipped
 from nmdeploy.engine.operations import COMPARISONS
-from nmdeploy.engine.symbols import Node, NotTraceable, same
+from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same
 from nmdeploy.engine.trace import STEP
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
         negative = b.select(b.icmp_signed("<", args[0], literal(0)), literal(-1), literal(0))
         return b.select(b.icmp_signed(">", args[0], literal(0)), literal(1), negative)
     if op == "mod":
+        if _bound(v, node.args[1]).low.min() <= 0:
+            raise NotTraceable("a remainder by less than 1")
         rest = b.srem(*args)
         return b.select(b.icmp_signed("<", rest, literal(0)), b.add(rest, args[1]), rest)
     if op == "rz":
@@ -74,12 +76,25 @@ def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
 
 
 def _is_short(v: Values, node: Node) -> bool:
-    by = node.args[1]
-    low, high = seen(by, v.bounds[by.node]) if by.node in v.bounds else of_constant(by.node)
+    low, high = _bound(v, node.args[1])
     return bool(low.min() >= 0 and high.max() <= LONGEST_SHIFT)
 
 
+def _bound(v: Values, symbol: Symbol) -> Bound:
+    node = symbol.node
+    return seen(symbol, v.bounds[node] if node in v.bounds else of_constant(node))
+
+
+def _require_reached(v: Values, node: Node) -> None:
+    """Every index lies in the table: NumPy would count from its end, or raise."""
+    table, place = node.args
+    low, high = _bound(v, place)
+    if low.min() < 0 or high.max() >= table.node.dims[-1]:
+        raise NotTraceable(f"an index {low.min():.0f} to {high.max():.0f} of a table of {table.node.dims[-1]}")
+
+
 def _looked_up(v: Values, node: Node, index: Index) -> Any:
+    _require_reached(v, node)
     b = v.b
     table, place = node.args
     own, slot = v.slots.of(table.node, 0, "i")
@@ -154,6 +169,11 @@ def _scalar(v: Values, node: Node) -> Any:
     if node.op == "param":
         _, slot = v.slots.of(node, 0, "i")
         return load(b, at(b, v.places.shared, slot, I64), I64)
+    if node.op == "take":
+        _require_reached(v, node)
+        table, place = node.args
+        _, slot = v.slots.of(table.node, 0, "i")
+        return load(b, at(b, v.places.shared, b.add(scalar(v, place.node), i64(slot)), I64), I64)
     args = [scalar(v, arg.node) for arg in node.args]
     if node.op in COMPARISONS:
         wide = [b.zext(a, I64) if a.type == I1 else a for a in args]

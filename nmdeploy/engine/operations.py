@@ -56,7 +56,7 @@ def select(condition: Any, yes: Any, no: Any) -> Symbol:
 
 def number(symbol: Symbol) -> Symbol:
     """A boolean as 0 or 1."""
-    return operate("number", [symbol]) if symbol.node.boolean else symbol
+    return _shown_as(operate("number", [symbol]), [symbol]) if symbol.node.boolean else symbol
 
 
 def operate(op: str, symbols: Sequence[Symbol]) -> Symbol:

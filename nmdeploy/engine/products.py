@@ -69,6 +69,7 @@ def _session() -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # the engine has threads of its own
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(MODEL.read_bytes(), options, providers=["CPUExecutionProvider"])
 

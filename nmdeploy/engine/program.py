@@ -300,6 +300,3 @@ def _ranges(groups: tuple[tuple[tuple[str, ...], bool], ...]) -> tuple[tuple[int
             ranges.append((at, at + len(names), loop))
         at += len(names)
     return tuple(ranges)
-
-
-__all__ = ["KERNEL", "Population", "Program", "Rows", "Wires", "driver_text", "input_text", "program", "replace"]

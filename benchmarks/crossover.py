@@ -1,0 +1,211 @@
+"""From which density on a library's product beats adding events: ``python benchmarks/crossover.py [--docs]``.
+
+Exit code 1 if a product was faster below `nmdeploy.engine.multiplied.DENSE`: the engine then never tries it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.compilers import draw, fill, markdown, printed_by
+from benchmarks.networks import WEIGHT_SPREAD, Rng
+from benchmarks.table import Table
+from benchmarks.timing import seconds_of
+from nmdeploy.engine import multiplied, products
+from nmdeploy.engine.program import Program, Rows, program
+from nmdeploy.engine.runner import alone
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.neurons.lif import QuantizedLIF
+from nmdeploy.synapses.dense import QuantizedDense
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+MARKER = "crossover"
+SHAPES = ((64, 128), (128, 128), (256, 512), (784, 256))
+DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+KINDS = {
+    "binary": FixedPoint(1, 0, signed=False),
+    "0 to 255": FixedPoint(8, 0, signed=False),
+    "-128 to 127": FixedPoint(8, 0, signed=True),
+}
+STEPS, VALUES, REPEATS, SEED = 256, 1 << 21, 5, 2026
+SYNAPSE, POPULATION = "synapse", "population"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds by density: of the events, and of each library's product."""
+
+    shape: tuple[int, int]
+    kind: str
+    events: tuple[float, ...]
+    products: dict[str, tuple[float, ...]]
+
+
+def crossover(densities: Sequence[float], events: Sequence[float], product: Sequence[float]) -> float | None:
+    """The least density from which on the product was always faster; between two measured ones by interpolation.
+
+    Lines through the logarithms, because times grow as powers. None where the last product is slower; the first
+    density where all are faster.
+
+    >>> crossover([0.1, 0.4], [1.0, 4.0], [2.0, 2.0])
+    0.2
+    >>> crossover([0.1, 0.4], [1.0, 4.0], [5.0, 5.0]) is None
+    True
+    """
+    gains = [math.log(e / p) for e, p in zip(events, product, strict=True)]
+    slower = [index for index, gain in enumerate(gains) if gain <= 0]
+    if not slower:
+        return densities[0]
+    low = slower[-1]
+    if low == len(gains) - 1:
+        return None
+    share = -gains[low] / (gains[low + 1] - gains[low])
+    return round(densities[low] * (densities[low + 1] / densities[low]) ** share, 6)
+
+
+def least(curves: Sequence[Curve]) -> float | None:
+    """The lowest density at which a product was faster."""
+    found = [crossover(DENSITIES, c.events, times) for c in curves for times in c.products.values()]
+    return min((each for each in found if each is not None), default=None)
+
+
+def layer(inputs: int, outputs: int, kind: FixedPoint, rng: Rng) -> QuantizedNetwork:
+    """One dense synapse of 8-bit weights into LIF neurons."""
+    weight = np.clip(np.rint(rng.normal(0, WEIGHT_SPREAD, (outputs, inputs))), -127, 127).astype(np.int64)
+    zeros = np.zeros(outputs, np.int64)
+    nodes = {
+        "input": Input((inputs,), kind),
+        SYNAPSE: QuantizedDense(weight),
+        POPULATION: QuantizedLIF(zeros + 1024, zeros + 256, zeros + 1000, zeros, zeros),
+    }
+    return QuantizedNetwork(nodes, (Edge("input", SYNAPSE), Edge(SYNAPSE, POPULATION)), 1e-3, POPULATION)
+
+
+def codes_of(kind: FixedPoint, samples: int, inputs: int, density: float, rng: Rng) -> npt.NDArray[Any]:
+    """(samples, STEPS, inputs) codes, a share of `density` of them not zero."""
+    dtype = np.int8 if kind.min < 0 else np.uint8
+    shape = (samples, STEPS, inputs)
+    codes = rng.integers(1, kind.max, shape, dtype, endpoint=True)
+    if kind.min < 0:
+        codes = np.where(rng.random(shape, np.float32) < 0.5, codes, ~codes)  # -128 to -2
+    return np.ascontiguousarray(codes * (rng.random(shape, np.float32) < density).astype(dtype))
+
+
+def measured(shape: tuple[int, int], kind: str, libraries: Sequence[str]) -> Curve:
+    """The times of a shape and a kind of input, one thread each."""
+    rng = np.random.default_rng(SEED)
+    made = program(layer(*shape, KINDS[kind], rng))
+    times: dict[str, list[float]] = {name: [] for name in ("events", *libraries)}
+    for density in DENSITIES:
+        codes = codes_of(KINDS[kind], max(1, VALUES // (STEPS * shape[0])), shape[0], density, rng)
+        for name, seconds in times_of(made, codes, libraries).items():
+            times[name].append(seconds)
+    return Curve(shape, kind, tuple(times.pop("events")), {name: tuple(each) for name, each in times.items()})
+
+
+def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -> dict[str, float]:
+    """Least seconds of each way; they take turns, so that a disturbance meets all."""
+    rows: Rows = made.synapses[SYNAPSE]
+    calls: dict[str, Callable[[], object]] = {"events": alone(made, SYNAPSE, codes)}
+    calls |= {name: partial(multiplied.product, codes, rows, name) for name in libraries}
+    best = dict.fromkeys(calls, math.inf)
+    for _ in range(REPEATS):
+        for name, call in calls.items():
+            best[name] = min(best[name], seconds_of(call))
+    return best
+
+
+def installed() -> list[str]:
+    """Libraries that can multiply here, held to one thread."""
+    found = [name for name in products.PRODUCTS if importlib.util.find_spec(name)]
+    if "onnxruntime" in found:
+        # The engine's own session takes all cores, which its threads share; one thread's events are one core's work.
+        session = _one_threaded()
+        products._session = lambda: session
+    if "torch" in found:
+        import torch
+
+        torch.set_num_threads(1)
+    return found
+
+
+def _one_threaded() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 3, 1, 1
+    return onnxruntime.InferenceSession(products.MODEL.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def tables(curves: Sequence[Curve]) -> list[Table]:
+    """Crossovers, and the times that they follow from."""
+    first, second = [], []
+    for curve in curves:
+        head = (f"{curve.shape[0]} x {curve.shape[1]}", curve.kind)
+        found = {name: crossover(DENSITIES, curve.events, times) for name, times in curve.products.items()}
+        first.append((*head, *map(words, found.values())))
+        for name, times in {"events": curve.events, **curve.products}.items():
+            second.append((*head, name, *(f"{1e3 * each:.3g}" for each in times)))
+    columns = ("inputs x outputs", "codes")
+    return [
+        Table("density from which on the product is faster", (*columns, *curves[0].products), first),
+        Table("milliseconds, by density", (*columns, "", *map(str, DENSITIES)), second),
+    ]
+
+
+def words(found: float | None) -> str:
+    """Of a crossover."""
+    if found is None:
+        return "never"
+    return f"below {found:g}" if found <= DENSITIES[0] else f"{found:.2f}"
+
+
+def verdict(lowest: float | None) -> str:
+    """The last line."""
+    found = "never" if lowest is None else f"{lowest:.3g}"
+    return (
+        f"`DENSE` {multiplied.DENSE} lies {'below every crossover' if holds(lowest) else 'NOT below every crossover'}"
+        f" (lowest: {found})."
+    )
+
+
+def holds(lowest: float | None) -> bool:
+    """Whether events were faster wherever the engine takes them without a measurement."""
+    return lowest is None or lowest >= multiplied.DENSE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/crossover.py", description=__doc__)
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/benchmarks.md too")
+    chosen = parser.parse_args(arguments)
+    libraries = installed()
+    if not libraries:
+        print(f"none of {', '.join(products.PRODUCTS)} is installed", file=sys.stderr)
+        return 2
+    load = os.getloadavg()[0]
+    curves = [measured(shape, kind, libraries) for shape in SHAPES for kind in KINDS]
+    lowest, made = least(curves), tables(curves)
+    draw(made)
+    print(verdict(lowest))
+    if chosen.docs:
+        head = printed_by("benchmarks/crossover.py", ("nmdeploy", *libraries), load)
+        fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict(lowest)}", markdown(made[0])]))
+    return 0 if holds(lowest) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

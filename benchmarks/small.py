@@ -1,0 +1,227 @@
+"""What the choice between the backends for small jobs rests on: ``python benchmarks/small.py [--docs]``.
+
+The constants of `nmdeploy.backends.embedded` as this machine has them, and which backend `instead` picks for some tiny
+jobs. Exit code 1 if a constant is off by more than a factor of `FACTOR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import networks
+from benchmarks.compilers import child, draw, fill, markdown, printed_by
+from benchmarks.networks import Shape
+from benchmarks.table import Table
+from benchmarks.timing import seconds_of
+from nmdeploy.backends import embedded, reference
+from nmdeploy.demo import demo_model
+from nmdeploy.network import QuantizedNetwork
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+MARKER = "small"
+FACTOR, REPEATS, STEPS, ITERATIONS = 5.0, 3, 64, 50
+SHAPES = {
+    "LIF 16, 1 layer": Shape("lif", 16, layers=1),
+    "LIF 128, 2 layers": Shape("lif", 128, layers=2),
+    "state-space 32 x 4, 1 layer": Shape("state_space", 32, 4, "per-product", layers=1),
+    "state-space 64 x 8, 2 layers": Shape("state_space", 64, 8, "per-sum", layers=2),
+}
+FITTED_SAMPLES = (1, 16, 128)
+JOBS = (
+    *(("demo", samples, 64) for samples in (1, 10, 100)),
+    *(("LIF 16, 1 layer", 1, steps) for steps in (50, 1000)),
+    *(("LIF 128, 2 layers", samples, 200) for samples in (1, 64)),
+    ("state-space 32 x 4, 1 layer", 4, 100),
+)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Those of `embedded`."""
+
+    step: float
+    state: float
+    compile: float
+
+    def off(self, other: Constants) -> float:
+        """The largest factor between two of them."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return max(max(a / b, b / a) if min(a, b) > 0 else float("inf") for a, b in pairs)
+
+
+IN_THE_CODE = Constants(embedded.STEP_SECONDS, embedded.STATE_SECONDS, embedded.COMPILE_SECONDS)
+
+
+def amounts(network: QuantizedNetwork, samples: int, steps: int) -> tuple[float, float]:
+    """What `embedded` multiplies with STEP_SECONDS and with STATE_SECONDS."""
+    states = sum(neuron.size * max(neuron.real_states, 1) for neuron in network.populations.values())
+    batches = -(-samples // reference.BATCH)
+    return float(steps * batches * len(network.populations)), float(steps * samples * states)
+
+
+def fitted(work: Sequence[tuple[float, float]], seconds: Sequence[float]) -> tuple[float, float]:
+    """Seconds of each amount: least squares of the logarithms, by Gauss and Newton.
+
+    A short job counts as much as a long one, and half as long as much as twice as long.
+    """
+    amount, found = np.array(work), np.array(seconds)
+    log = np.log(found.sum() / 2 / amount.sum(0))
+    for _ in range(ITERATIONS):
+        parts = amount * np.exp(log)
+        whole = parts.sum(1)
+        log = log + np.linalg.lstsq(parts / whole[:, None], np.log(found / whole), rcond=None)[0]
+    step, state = np.exp(log)
+    return float(step), float(state)
+
+
+def network_of(name: str) -> QuantizedNetwork:
+    """The demo's model, or one of `SHAPES`."""
+    return demo_model() if name == "demo" else networks.network(SHAPES[name])
+
+
+def codes_of(network: QuantizedNetwork, samples: int, steps: int) -> npt.NDArray[Any]:
+    """Random codes that the input takes, a tenth of them not zero."""
+    rng, size, kind = np.random.default_rng(networks.SEED), network.input.size, network.input.format
+    codes = rng.integers(kind.min, kind.max, (samples, steps, size), endpoint=True)
+    return codes if (kind.min, kind.max) != (0, 1) else (rng.random(codes.shape) < networks.RATE).astype(np.int64)
+
+
+def least_seconds(call: Callable[[], Any]) -> float:
+    """Of some calls."""
+    return min(seconds_of(call) for _ in range(REPEATS))
+
+
+def reference_seconds() -> tuple[float, float]:
+    """A population's step of a batch, and a state's step, of the reference."""
+    work, seconds = [], []
+    for name in (*SHAPES, "demo"):
+        network = network_of(name)
+        for samples in FITTED_SAMPLES:
+            codes = codes_of(network, samples, STEPS)
+            work.append(amounts(network, samples, STEPS))
+            seconds.append(least_seconds(lambda n=network, c=codes: reference.run(n, c)))
+    return fitted(work, seconds)
+
+
+def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
+    """Nothing at hand: to plan and compile a population; and all that a network needs besides its populations."""
+    from nmdeploy.engine import machine
+    from nmdeploy.engine.program import input_text, program
+
+    before = os.environ.get(machine.VARIABLE)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ[machine.VARIABLE] = cache
+        try:
+            start = time.perf_counter()
+            made = program(network)
+            compile_all([population.text for population in made.populations.values()])
+            middle = time.perf_counter()
+            coded = made.wires[network.input_name].coded
+            compile_all([*made.texts, input_text(np.dtype(np.int64), not coded)])
+            return (middle - start) / len(network.populations), time.perf_counter() - middle
+        finally:
+            os.environ.pop(machine.VARIABLE)
+            os.environ |= {machine.VARIABLE: before} if before is not None else {}
+
+
+def compile_all(texts: Sequence[str]) -> None:
+    """Compile what the cache does not have."""
+    from nmdeploy.engine import machine
+
+    for text in texts:
+        machine.compiled(text)
+
+
+def measured() -> tuple[Constants, float]:
+    """The constants of this machine; seconds to compile what a network needs besides its populations."""
+    runs = [[compile_seconds(network_of(name)) for _ in range(REPEATS)] for name in (*SHAPES, "demo")]
+    population, besides = (statistics.median(min(each) for each in part) for part in _parts(runs))
+    return Constants(*reference_seconds(), population), besides
+
+
+def _parts(runs: Sequence[Sequence[tuple[float, float]]]) -> list[list[list[float]]]:
+    return [[[run[part] for run in each] for each in runs] for part in (0, 1)]
+
+
+def first_run(name: str, samples: int, steps: int) -> dict[str, Any]:
+    """What `instead` picks in a new process, and the seconds of both backends' first run; `embedded` compiles."""
+    network = network_of(name)
+    codes = codes_of(network, samples, steps)
+    picked, _ = embedded.instead(network, samples, steps, "none")
+    vars(network).pop("_engines", None)
+    batches, states = amounts(network, samples, steps)
+    return {
+        "estimate": batches * IN_THE_CODE.step + states * IN_THE_CODE.state,
+        "picked": picked.NAMES[0],
+        "reference": seconds_of(lambda: reference.run(network, codes)),
+        "embedded": seconds_of(lambda: embedded.run(network, codes)),
+    }
+
+
+def constants_table(found: Constants, besides: float) -> Table:
+    """The constants beside those in the code; what is compiled besides is in none of them."""
+    names = ("STEP_SECONDS", "STATE_SECONDS", "COMPILE_SECONDS")
+    values = zip(names, vars(IN_THE_CODE).values(), vars(found).values(), strict=True)
+    rows = [(name, f"{code:.2g}", f"{here:.2g}") for name, code, here in values]
+    rows.append(("synapses, input and driver of a network, compiled when no network was before", "-", f"{besides:.2g}"))
+    return Table("constants of nmdeploy/backends/embedded.py", ("seconds", "in the code", "measured"), rows)
+
+
+def jobs_table() -> Table:
+    """What is picked, and both times, each in a process of its own; `embedded` with nothing compiled, then with all."""
+    rows = []
+    for name, samples, steps in JOBS:
+        job = ["-m", "benchmarks.small", "--child", json.dumps([name, samples, steps])]
+        with tempfile.TemporaryDirectory() as cache:
+            cold, warm = (child(job, cache) for _ in range(2))
+        times = (cold["estimate"], min(cold["reference"], warm["reference"]), cold["embedded"], warm["embedded"])
+        rows.append((name, str(samples), str(steps), *(f"{1e3 * each:.3g}" for each in times), cold["picked"]))
+    columns = (
+        "network",
+        "samples",
+        "steps",
+        "reference, estimated",
+        "reference",
+        "embedded",
+        "compiled before",
+        "picked",
+    )
+    return Table("small jobs, milliseconds of the first run of a process", columns, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/small.py", description=__doc__)
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/benchmarks.md too")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.child:
+        print(json.dumps(first_run(*json.loads(chosen.child))))
+        return 0
+    load = os.getloadavg()[0]
+    found, besides = measured()
+    made, factor = [constants_table(found, besides), jobs_table()], found.off(IN_THE_CODE)
+    verdict = f"The largest factor between a constant and what was measured: {factor:.2g} (at most {FACTOR:g})."
+    draw(made)
+    print(verdict)
+    if chosen.docs:
+        head = printed_by("benchmarks/small.py", ("nmdeploy", "numpy", "llvmlite"), load)
+        fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict}", *map(markdown, made)]))
+    return 0 if factor <= FACTOR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
