@@ -173,6 +173,57 @@ def test_the_neuron_runs_by_its_rule_and_the_model_file_holds_it(site: Path, mod
     assert done.returncode == 0 and done.stdout == "done\n", done.stderr
 
 
+COMPILED = """
+import numpy as np
+from equal_runs import both, random_codes, random_lengths
+from nmdeploy import pipeline
+from nmdeploy.backends import embedded, reference
+from nmdeploy.engine import symbols
+
+q = pipeline.read("model.nir")
+for trace in ("none", "spikes", "states"):
+    recording, _ = both(q, random_codes(q, 0, 5, 150), random_lengths(0, 5, 150), trace)
+assert 0 < recording.output.mean() < 0.8
+data = pipeline.load_data("test.npz", q.input)
+assert pipeline.run(q, data, "embedded").output.tolist() == pipeline.run(q, data, "reference").output.tolist()
+
+
+# a family whose step branches on a value
+
+from dataclasses import fields, replace
+from example_neuron import QuantizedPIF
+
+class Branching(QuantizedPIF):
+    kind = "branching"
+
+    def advance(self, registers, a, now):
+        (v,), _ = registers
+        if (v > 3).any():
+            a = a + 1
+        return super().advance(registers, a, now)
+
+first = next(iter(q.populations))
+neuron = q.populations[first]
+branching = Branching(**{f.name: getattr(neuron, f.name) for f in fields(neuron)})
+network = replace(q, nodes=dict(q.nodes) | {first: branching})
+try:
+    embedded.run(network, data.codes)
+except symbols.NotTraceable as error:
+    print(error)
+chosen, note = embedded.instead(network, 100, 10000, "none")
+assert chosen is reference and note.startswith("population 'layer0' (branching) cannot be compiled"), note
+recording = pipeline.run(network, data, "embedded")
+assert recording.output.tolist() == pipeline.run(network, data, "reference").output.tolist()
+"""
+
+
+def test_the_neuron_is_compiled_without_a_line_in_the_engine(site: Path, model: Path) -> None:
+    code = f"import sys; sys.path.append({str(ROOT / 'tests')!r})\n{COMPILED}"
+    done = python(site, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"population 'layer0' \(branching\) cannot be compiled \(.*\n", done.stdout)
+
+
 TRAINED = """
 import sys
 import numpy as np

@@ -109,9 +109,9 @@ def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Lay
     neuron = made.network.populations[name]
     traced = made.trace != "none" and neuron.spiking
     states = {}
-    for state, sizes, _ in made.populations[name].layout.traces:
+    for state, sizes, bits in made.populations[name].layout.traces:
         values = results.states[name][state][..., : neuron.size].transpose(0, 1, 3, 2)
-        states[state] = values.astype(np.int64).reshape(*values.shape[:3], *sizes)
+        states[state] = values.astype(bool if bits == 1 else np.int64).reshape(*values.shape[:3], *sizes)
     return Layer(
         spikes=_output(made, results, name) if traced else None,
         states=states,

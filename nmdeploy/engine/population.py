@@ -180,5 +180,7 @@ class Kernel:
                 values.keep(values.places.state, held.slot, held.dims, index, value)
 
     def trace_bits(self, name: str) -> int:
-        """Width of a recorded state in memory."""
+        """Width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""
+        if self.step.recorded[name].node.boolean:
+            return 1
         return 32 if self.bounds[self.step.recorded[name].node].magnitude < 2.0**31 else 64

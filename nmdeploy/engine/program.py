@@ -189,9 +189,10 @@ def _input_wires(node: Input) -> Wires:
 
 
 def _wires(neuron: QuantizedNeuron, step: Step, bounds: Any) -> Wires:
-    lanes = _lanes(neuron, step)
     planes = neuron.output_size // neuron.size
-    return Wires(not step.output.node.boolean, neuron.output_size, planes, -(-neuron.size // lanes) * lanes)
+    # Planes of equally many neurons are equally wide, whatever the blocks: their outputs may be summed.
+    unit = _lanes(neuron, step) if planes == 1 else LANES
+    return Wires(not step.output.node.boolean, neuron.output_size, planes, -(-neuron.size // unit) * unit)
 
 
 def _lanes(neuron: QuantizedNeuron, step: Step) -> int:
@@ -207,7 +208,7 @@ def _population(
     own = wires[name]
     form = Form(
         lanes=lanes,
-        ragged=neuron.size % lanes != 0,
+        ragged=neuron.size != own.width,
         sums={each: sum_bits(network, each) for each in step.sums},
         lookahead=neuron.lookahead,
         sent_over=sent_over(network, name),

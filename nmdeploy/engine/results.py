@@ -43,7 +43,7 @@ def results(program: Program, samples: int, steps: int) -> Results:
             shape = (samples, steps, made.wires.planes, made.wires.width)
             outputs[name] = np.zeros(shape, np.int32 if made.wires.coded else np.uint8)
         states[name] = {
-            state: np.zeros((samples, steps, int(np.prod(sizes)), made.wires.width), f"i{bits // 8}")
+            state: np.zeros((samples, steps, int(np.prod(sizes)), made.wires.width), f"i{max(bits, 32) // 8}")
             for state, sizes, bits in made.layout.traces
         }
     for name in program.synapses:

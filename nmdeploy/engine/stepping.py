@@ -186,7 +186,7 @@ class StepWriter:
     def _trace(self, name: str, index: tuple[Any, ...]) -> None:
         """Into (steps, elements, neurons) of 32 or 64 bits; what comes behind the sample's last step is not stored."""
         symbol, b, values = self.step.recorded[name], self.b, self.values
-        scalar = I32 if self.k.trace_bits(name) == 32 else I64
+        scalar = I64 if self.k.trace_bits(name) == 64 else I32
         own = values.kind(symbol.node)
         value = values.read(symbol, index)
         if own == "b":
@@ -225,6 +225,9 @@ class StepWriter:
         if symbol.node.boolean and not self.form.coded:
             return self._masked(values.read(symbol, index, "b"))
         kind = values.kind(symbol.node)
+        low, high = values.bounds[symbol.node]
+        if low.min() < -(2.0**31) or high.max() >= 2.0**31:
+            raise NotTraceable("an output that can exceed 32 bits")
         lanes = vector(I32, self.form.lanes)
         value = values.read(symbol, index, None if kind != "b" else "b")
         code = self.b.zext(value, lanes) if kind == "b" else None

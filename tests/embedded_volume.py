@@ -1,0 +1,88 @@
+"""Many values of large random live networks through both backends, and what they exercised."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from equal_runs import both, compiled, random_codes, random_lengths
+from figures import Figures
+from networks import SYSTEMS, Case, coverage
+from networks_build import random_case
+from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
+from networks_systems import FAMILIES
+from networks_windowed import windowed_case
+
+
+Maker = Callable[[int], Case]
+TOTAL = 10**9
+NETWORKS = {"families": 8, "systems": 3}
+MOST = 4_000_000  # values of a run, so that memory stays small
+STEPS = (60, 150)
+SIZES = (40, 160)
+
+
+def large(families: Sequence[object], seed: int) -> Case:
+    """A network of large populations; of LIF, one of three is loud."""
+    return random_case(seed, families[seed % len(families)], sizes=SIZES)  # type: ignore[arg-type]
+
+
+GENERAL: dict[str, Maker] = {
+    "lif": partial(large, (LIF, LIF, LOUD_LIF)),
+    "state_space": partial(large, (STATE_SPACE,)),
+    "coupled_state_space": partial(large, (COUPLED,)),
+    "windowed_state_space and gate": windowed_case,
+}
+NAMED: dict[str, Maker] = {family.name: partial(large, (family,)) for family in FAMILIES if family is not LIF}
+NAMED |= {"lif": partial(large, (LOUD_LIF,)), "windowed-ssm": lambda seed: windowed_case(seed + 5000)}
+assert set(NAMED) == set(SYSTEMS)
+
+
+def share(part: str) -> int:
+    """Values of a network of a part: both parts compare half of the total."""
+    makers = {"families": GENERAL, "systems": NAMED}[part]
+    return math.ceil(TOTAL / 2 / len(makers) / NETWORKS[part])
+
+
+def compare_many(name: str, make: Maker, part: str, figures: Figures) -> Counter[str]:
+    """Networks of a maker, each until its share of values was compared; prints and returns what they covered."""
+    seen: Counter[str] = Counter()
+    happened: Counter[str] = Counter()
+    compared, cases = 0, list(compilable(make, NETWORKS[part]))
+    for seed, case in cases:
+        compared += _compared(case, seed, share(part), seen, happened)
+    figures(f"{name}: {len(cases)} networks, {compared} values equal the reference's")
+    figures(f"  in {name}: " + ", ".join(f"{number} {what}" for what, number in sorted(happened.items())))
+    figures(f"  networks of {name}: " + ", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
+    assert compared >= share(part) * len(cases) and len(cases) == NETWORKS[part]
+    assert seen["alive"] >= math.ceil(0.9 * len(cases))
+    return seen
+
+
+def compilable(make: Maker, number: int) -> Iterator[tuple[int, Case]]:
+    """Networks, each compiled: every family of the package can be."""
+    for seed in range(number):
+        case = make(seed)
+        compiled(case.network, "states")
+        yield seed, case
+
+
+def _compared(case: Case, seed: int, wanted: int, seen: Counter[str], happened: Counter[str]) -> int:
+    """The first run has samples of unlike lengths, all others full ones; the last one's coverage counts."""
+    network = case.network
+    done, run, samples = 0, 0, 4
+    while done < wanted:
+        steps = STEPS[run % 2]
+        codes = random_codes(network, 1000 * seed + run, samples, steps)
+        lengths = random_lengths(run, samples, steps) if run == 0 else None
+        expected, values = both(network, codes, lengths)
+        each = values // samples // steps
+        samples = max(1, min(MOST, wanted - done) // (each * STEPS[(run + 1) % 2]) + 1)
+        done, run = done + values, run + 1
+        for name, neuron in network.populations.items():
+            for flag in (*neuron.flags, "spikes"):
+                happened[flag] += expected.total(name, flag)
+    seen.update(coverage([case], [expected]))
+    return done

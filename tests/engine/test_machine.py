@@ -1,0 +1,186 @@
+"""Compiled code is kept on disk: once for all processes, never trusted where it is damaged, never required."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks_wired import chain
+from processes import files
+
+from nmdeploy.engine import machine
+from nmdeploy.engine.program import driver_text, program
+
+TESTS = Path(__file__).resolve().parents[1]
+RUN = """
+import sys
+import numpy as np
+from equal_runs import both, random_codes
+from networks_wired import chain
+from nmdeploy.engine import machine
+
+count = 0
+real = machine.optimized
+def counted(text):
+    global count
+    count += 1
+    return real(text)
+machine.optimized = counted
+network = chain(1, 5, 9, 12)
+both(network, random_codes(network, 0, 2, 9))
+print(count)
+"""
+
+
+def process(cache: Path | str, **more: str) -> int:
+    """Modules that a process compiles for a network whose values equal the reference's."""
+    environment = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "PYTHONWARNINGS": "error"}
+    environment |= {machine.VARIABLE: str(cache), **more}
+    environment = {name: value for name, value in environment.items() if value}
+    done = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return int(done.stdout)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that does not exist yet."""
+    monkeypatch.setenv(machine.VARIABLE, str(tmp_path / "a" / "cache"))
+    return tmp_path / "a" / "cache"
+
+
+def refused(text: str) -> Any:
+    raise AssertionError("compiled again")
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file was written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = process(cache)
+    kept, written = files(cache), times(cache)
+    assert first == len(kept) > 0 and all(name.endswith(".o") and name[0] != "." for name in kept)
+    assert process(cache) == 0
+    assert files(cache) == kept and times(cache) == written
+
+
+def test_damaged_code_is_compiled_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = process(cache)
+    kept = files(cache)
+    damaged = sorted(kept)
+    (cache / damaged[0]).write_bytes(b"")
+    (cache / damaged[1]).write_bytes(kept[damaged[1]][:-1])
+    whole = bytearray(kept[damaged[2]])
+    whole[len(whole) // 2] ^= 1
+    (cache / damaged[2]).write_bytes(whole)
+    (cache / damaged[3]).unlink()
+    assert process(cache) == 4 < first
+    assert files(cache) == kept
+
+
+@pytest.mark.parametrize("change", ["empty", "short", "flipped", "swapped", "garbage"])
+def test_damage_of_every_kind_is_seen(folder: Path, change: str) -> None:
+    code = machine.compiled(driver_text())
+    (path,) = folder.iterdir()
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "empty": b"",
+            "short": content[:20],
+            "flipped": content[:40] + bytes([content[40] ^ 255]) + content[41:],
+            "swapped": content[32:] + content[:32],
+            "garbage": bytes(range(256)) * 8,
+        }[change]
+    )
+    assert machine.compiled(driver_text()) == code
+    assert path.read_bytes() == content
+
+
+def test_what_is_at_hand_is_not_compiled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = program(chain(1, 3, 4), "none").texts
+    assert not any(machine.is_compiled(text) for text in texts)
+    codes = [machine.compiled(text) for text in texts]
+    assert all(machine.is_compiled(text) for text in texts) and len(files(folder)) == len(texts)
+    monkeypatch.setattr(machine, "optimized", refused)
+    assert [machine.compiled(text) for text in texts] == codes
+
+
+def test_equal_networks_share_code() -> None:
+    assert program(chain(1, 5, 9, 12), "none").texts == program(chain(1, 5, 9, 12), "none").texts
+
+
+def test_another_version_does_not_take_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.compiled(driver_text())
+    monkeypatch.setattr(machine, "__version__", "0.0.0")
+    assert not machine.is_compiled(driver_text())
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("in the way")
+    assert process(taken / "cache") > 0
+    assert taken.read_text() == "in the way"
+    assert process("/proc/nmdeploy") > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o500)
+    assert process(cache) > 0 and not files(cache)
+    cache.chmod(0o700)
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_error(folder: Path) -> None:
+    code = machine.compiled(driver_text())
+    (path,) = folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    assert machine.compiled(driver_text()) == code
+    assert [p.name for p in folder.iterdir()] == [path.name]
+
+
+def test_the_folder_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(machine.VARIABLE, str(tmp_path / "named"))
+    assert machine.cache_folder() == tmp_path / "named"
+    monkeypatch.delenv(machine.VARIABLE)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert machine.cache_folder() == tmp_path / "xdg" / "nmdeploy"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert machine.cache_folder() == tmp_path / ".cache" / "nmdeploy"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.cache_folder() == tmp_path / "Library" / "Caches" / "nmdeploy"
+
+
+def test_without_a_choice_it_is_the_users_cache(tmp_path: Path) -> None:
+    assert process("", XDG_CACHE_HOME=str(tmp_path)) == len(files(tmp_path / "nmdeploy")) > 0
+
+
+def test_processes_at_the_same_time(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", machine.VARIABLE: str(tmp_path)}
+    started = [subprocess.Popen([sys.executable, "-c", RUN], env=environment, stdout=-1) for _ in range(3)]
+    assert [one.wait(300) for one in started] == [0, 0, 0]
+    for one in started:
+        one.communicate()
+    assert all(name[0] != "." for name in files(tmp_path))
+    assert process(tmp_path) == 0
+
+
+def test_code_depends_on_the_type_of_inputs_alone(folder: Path) -> None:
+    """A run with another type of codes compiles the kernel that reads them, and nothing else."""
+    from nmdeploy.engine.program import input_text
+
+    texts = {input_text(np.dtype(kind), binary) for kind in ("i1", "u1", "i8") for binary in (True, False)}
+    assert 4 <= len(texts) <= 6

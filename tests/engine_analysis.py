@@ -1,0 +1,71 @@
+"""What the engine proves about a population, and populations whose sums reach given values exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from networks_build import Case
+
+from nmdeploy.engine.bounds import Bound, seen
+from nmdeploy.engine.intervals import analyse
+from nmdeploy.engine.program import sum_bound
+from nmdeploy.engine.simplify import simplify
+from nmdeploy.engine.trace import Step, trace
+from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.recording import Recording
+from nmdeploy.synapses.dense import QuantizedDense
+
+
+class Proved(NamedTuple):
+    """A population's step as it was traced, the bounds of its values, and the step without what cannot occur."""
+
+    step: Step
+    bounds: Any
+    simple: Step
+
+    def of(self, state: str) -> Bound:
+        """The bound of a recorded state, over (neurons or 1, *states)."""
+        symbol = self.step.recorded[state]
+        return seen(symbol, self.bounds[symbol.node])
+
+    def never(self, flag: str) -> bool:
+        """Whether it is proved that nothing is counted."""
+        node = self.simple.flags[flag].node
+        return bool(node.op == "const" and not node.value)
+
+
+def proved(network: QuantizedNetwork, name: str) -> Proved:
+    """The analysis of a population."""
+    neuron = network.populations[name]
+    incoming = {edge.source: network.synapses[edge.source] for edge in network.sources[name]}
+    step = trace(neuron, incoming)
+    width = neuron.input_size // neuron.size
+    sums = {each: sum_bound(network, each) for each in incoming}
+    if width > 1:
+        sums = {each: Bound(*(ends.reshape(neuron.size, width) for ends in b)) for each, b in sums.items()}
+    bounds = analyse(step, sums)
+    return Proved(step, bounds, simplify(step, bounds)[0])
+
+
+def outside(network: QuantizedNetwork, recording: Recording) -> Iterator[str]:
+    """Recorded states that leave their bounds."""
+    for name, layer in recording.layers.items():
+        found = proved(network, name)
+        for state, values in layer.states.items():
+            low, high = found.of(state)
+            least, most = values.min((0, 1)), values.max((0, 1))
+            if (least < low).any() or (most > high).any():
+                yield f"{name} {state}: {int(least.min())} to {int(most.max())}, proved {low.min()} to {high.max()}"
+
+
+def reaching(neuron: Any, sums: Sequence[int], pattern: Sequence[int] = (1, 0, 1, 1, 0)) -> Case:
+    """Sums that are exactly `sums` where the pattern has a 1, else 0, and whose proved bounds are these values too."""
+    wanted = np.asarray(sums, np.int64)
+    nodes: dict[str, Any] = {"input": Input((1,)), "n": neuron}
+    for part in range(5):
+        digit = np.sign(wanted) * (np.abs(wanted) >> 7 * part & 127)
+        nodes[f"s{part}"] = QuantizedDense(digit[:, None], 8, 0, "mixed", 7 * part)
+    edges = [Edge("input", s) for s in nodes if s[0] == "s"] + [Edge(s, "n") for s in nodes if s[0] == "s"]
+    return Case(f"{sums}", QuantizedNetwork(nodes, tuple(edges), 1e-3, "n"), np.asarray(pattern)[None, :, None])
