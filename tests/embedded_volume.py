@@ -15,7 +15,6 @@ from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_systems import FAMILIES
 from networks_windowed import windowed_case
 
-
 Maker = Callable[[int], Case]
 TOTAL = 10**9
 NETWORKS = {"families": 8, "systems": 3}
