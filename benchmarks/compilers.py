@@ -190,13 +190,14 @@ def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     """The sums of a sample, what the engine sends, its kernel on them and nothing else, and what must be kept alive."""
     from nmdeploy.engine import machine
     from nmdeploy.engine.program import program
-    from nmdeploy.engine.runner import Worker, results
+    from nmdeploy.engine.results import Spare, results
+    from nmdeploy.engine.runner import Worker
 
     synapse, codes = f"{NAME}.synapse", networks.inputs(1, networks.CHANNELS)
     made = program(network).without(frozenset([synapse]))
     worker = Worker(made, STEPS, codes.dtype, frozenset([synapse]))
     sums = (codes.astype(np.int64) @ network.synapses[synapse].matrix.T).astype(f"i{_sum_bytes(network)}")
-    written = results(made, 1, STEPS)
+    written = results(made, np.full(1, STEPS), STEPS, Spare())
     worker.run(codes, np.array([STEPS]), 0, 1, written, {synapse: sums})
     expected = written.outputs[NAME][0, :, 0].copy()
     worker._place(codes, 0, written, {synapse: sums})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,8 @@ from nmdeploy.engine.program import Program, is_recorded
 from nmdeploy.neurons.base import IntArray
 
 ALIGNMENT = 64
+SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
+IDLE = 3  # references to an array that only the list holds: the list, the name it is looked at by, the argument
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +37,39 @@ def zeros(words: int) -> IntArray:
     return np.asarray(raw[first : first + max(words, 1)])
 
 
-def results(program: Program, samples: int, steps: int) -> Results:
+class Spare:
+    """Memory of earlier outputs that nobody holds any more: fresh pages would cost more than writing to them."""
+
+    def __init__(self) -> None:
+        self.held: list[npt.NDArray[np.uint8]] = []
+        self.lock = threading.Lock()
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any, lengths: IntArray) -> npt.NDArray[Any]:
+        """An array (samples, steps, ...) whose rows behind each sample's length are 0; kernels write the others."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        with self.lock:
+            raw = next((each for each in self.held if each.size == size and sys.getrefcount(each) == IDLE), None)
+            if raw is None:
+                raw = np.zeros(size, np.uint8)
+                if size <= SPARE_BYTES:
+                    self.held = [*self.held[1 - SPARE_ARRAYS :], raw]
+                return np.asarray(raw.view(dtype).reshape(shape))
+        made: npt.NDArray[Any] = raw.view(dtype).reshape(shape)
+        for sample in np.flatnonzero(lengths < shape[1]):
+            made[sample, lengths[sample] :] = 0
+        return made
+
+
+def results(program: Program, lengths: IntArray, steps: int, spare: Spare) -> Results:
     """Memory for the results of samples."""
+    samples = len(lengths)
     network = program.network
     outputs, states, counts = {}, {}, {}
     for name, made in program.populations.items():
         counts[name] = np.zeros((samples, len(made.layout.counters)), np.int64)
         if is_recorded(network, name, program.trace):
             shape = (samples, steps, made.wires.planes, made.wires.width)
-            outputs[name] = np.zeros(shape, np.int32 if made.wires.coded else np.uint8)
+            outputs[name] = spare.zeros(shape, np.int32 if made.wires.coded else np.uint8, lengths)
         states[name] = {
             state: np.zeros((samples, steps, int(np.prod(sizes)), made.wires.width), f"i{max(bits, 32) // 8}")
             for state, sizes, bits in made.layout.traces

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nmdeploy.engine import driver, inputs, layout, machine, synapses
 from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text
-from nmdeploy.engine.results import Results, results, zeros
+from nmdeploy.engine.results import Results, Spare, results, zeros
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 32, 128
@@ -258,13 +258,14 @@ class Engine:
         self.multiplied = Multiplied(program)
         self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
         self.lock = threading.Lock()
+        self.spare = Spare()
 
     def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
         """Run samples (samples, steps, channels) of any integer type."""
         codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
         samples, steps = codes.shape[:2]
         chosen = self.multiplied.choose(codes)
-        made = results(self.program, samples, steps)
+        made = results(self.program, lengths, steps, self.spare)
         kind = steps, codes.dtype.str, frozenset(chosen)
         done = 0
 
