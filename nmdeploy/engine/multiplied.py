@@ -51,9 +51,9 @@ class Multiplied:
 
     def _may_pay(self, codes: npt.NDArray[Any]) -> bool:
         """Whether the input is dense, of bytes, and much."""
-        some = codes.reshape(-1)[:TRIAL_VALUES]
         if self.chosen and not any(self.chosen.values()):
-            return False
+            return False  # decided
+        some = codes.reshape(-1)[:TRIAL_VALUES]
         low, high = BYTE
         dense = np.count_nonzero(some) > DENSE * some.size
         fits = codes.dtype.itemsize == 1 or (codes.min(initial=0) >= low and codes.max(initial=0) <= high)
