@@ -26,7 +26,7 @@ from nmdeploy.network import Input, QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse
 
-LANES, LANES_OF_LOOPS = 32, 8
+LANES, LANES_OF_LOOPS = 32, 16
 KERNEL = "kernel"
 
 
