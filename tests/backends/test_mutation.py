@@ -31,17 +31,12 @@ EQUIVALENT = {
         "1",
     ): "only graded codes have a limit",
     (
-        'drawn = random16(self.seed, np.arange(h * p).reshape(h, p), now.step) if self.spike == "stochastic" else 0',
+        'drawn = random16(self.seed, np.arange(h * p).reshape(1, h, p), now.step) if self.spike == "stochastic" else 0',
         "0",
     ): "only stochastic spikes look at it",
     (
-        "runs, at = np.asarray(now.step < now.steps).reshape(-1, 1), now.step % self.window",
-        "1, 1), now.step % self.window",
-    ): "NumPy infers a dimension for any negative number",
-    ("ends = runs & (full | np.asarray(now.step == now.steps - 1).reshape(-1, 1))", "1, 1))"): "as above",
-    (
-        "ends = runs & (full | np.asarray(now.step == now.steps - 1).reshape(-1, 1))",
-        "runs & (full | np.asarray(now.step == now.steps - 1).reshape(-1, 1))",
+        "decided = select(runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)",
+        "runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)",
     ): "decided may follow u in every step: only that of a full window's end, or u's last, reaches the latch",
 }
 
