@@ -86,7 +86,9 @@ class Worker:
 
     def _population(self, name: str, made: Population) -> None:
         network, form = self.program.network, made.form
-        own, shared = made.layout.slots.fill(network.populations[name].size, form.lanes)
+        filled, shared = made.layout.slots.fill(network.populations[name].size, form.lanes)
+        own = self._memory(filled.size)  # at the start of a cache line: a vector over two lines takes twice as long
+        own[:] = filled.reshape(-1)
         state = self._memory(made.blocks * made.layout.state_slots * form.lanes)
         start = self._memory(state.size)
         start[:] = _starts(made).reshape(-1)
