@@ -17,6 +17,8 @@ from nmdeploy.engine.views import composed
 from nmdeploy.neurons.base import FloatArray
 
 EXACT = 2.0**53 - 1  # 2**53 may be what a larger one was rounded to
+SINGLE = 2.0**24
+"""Up to these every integer is a float64, or a float32."""
 TOP = 2.0**70
 LONGEST_SHIFT = 63
 

@@ -9,7 +9,7 @@ from typing import Any
 from llvmlite import ir
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-F64 = ir.DoubleType()
+F32, F64 = ir.FloatType(), ir.DoubleType()
 POINTER = ir.PointerType()
 
 
@@ -41,17 +41,19 @@ def load(b: ir.IRBuilder, pointer: Any, kind: Any) -> Any:
     """A load that may be unaligned."""
     scalar = kind.element if isinstance(kind, ir.VectorType) else kind
     found = b.load(pointer, typ=kind)
-    found.align = max(1, _bits(scalar) // 8)
+    found.align = max(1, bits(scalar) // 8)
     return found
 
 
 def store(b: ir.IRBuilder, value: Any, pointer: Any) -> None:
     """A store that may be unaligned."""
     scalar = value.type.element if isinstance(value.type, ir.VectorType) else value.type
-    b.store(value, pointer).align = max(1, _bits(scalar) // 8)
+    b.store(value, pointer).align = max(1, bits(scalar) // 8)
 
 
-def _bits(kind: Any) -> int:
+def bits(kind: Any) -> int:
+    if kind == F32:
+        return 32
     return 64 if kind == F64 or isinstance(kind, ir.PointerType) else int(kind.width)
 
 
@@ -110,7 +112,16 @@ def call(b: ir.IRBuilder, name: str, args: Sequence[Any], result: Any = None) ->
 def _suffix(kind: Any) -> str:
     if isinstance(kind, ir.VectorType):
         return f"v{kind.count}{_suffix(kind.element)}"
-    return "f64" if kind == F64 else f"i{kind.width}"
+    return "f32" if kind == F32 else "f64" if kind == F64 else f"i{kind.width}"
+
+
+def towards_zero(b: ir.IRBuilder, operation: str, left: Any, right: Any) -> Any:
+    """A float operation that is rounded towards zero, as the driver has set it: LLVM may not round it otherwise."""
+    name, kind = f"llvm.experimental.constrained.{operation}.{_suffix(left.type)}", ir.MetaDataType()
+    known = b.module.globals.get(name)
+    function = known or ir.Function(b.module, ir.FunctionType(left.type, [left.type, left.type, kind, kind]), name)
+    notes = [ir.MetaDataString(b.module, text) for text in ("round.towardzero", "fpexcept.ignore")]
+    return b.call(function, [left, right, *notes])
 
 
 def popcount(b: ir.IRBuilder, mask: Any) -> Any:

@@ -6,10 +6,11 @@ from typing import Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.code import I64, POINTER, at, i64, load, loop, store
+from nmdeploy.engine.code import I32, I64, POINTER, at, i64, load, loop, store
 
 FIELDS = ("samples", "lengths", "gap", "chunk", "ranges", "kernels", "resets", "moves")
 """Of a program: addresses but for `samples`, `gap` and `chunk`. Tables begin with their number of rows."""
+TOWARDS_ZERO = 0
 RANGE = ("first", "last", "stepwise")
 KERNEL = ("function", "args")
 RESET = ("target", "source", "words")
@@ -30,6 +31,9 @@ def write_driver(module: ir.Module, name: str) -> None:
     field = {
         key: load(b, at(b, program, index, I64), I64 if key in numbers else POINTER) for index, key in enumerate(FIELDS)
     }
+    before = b.call(ir.Function(module, ir.FunctionType(I32, []), "llvm.get.rounding"), [])
+    rounding = ir.Function(module, ir.FunctionType(ir.VoidType(), [I32]), "llvm.set.rounding")
+    b.call(rounding, [ir.Constant(I32, TOWARDS_ZERO)])
     with loop(b, i64(0), field["samples"], "sample") as sample:
         steps = load(b, at(b, field["lengths"], sample, I64), I64)
         with _rows(b, field["resets"], RESET) as (target, source, words):
@@ -51,6 +55,7 @@ def write_driver(module: ir.Module, name: str) -> None:
         with _rows(b, field["moves"], MOVE) as (address, stride):
             place = b.inttoptr(address, POINTER)
             store(b, b.add(load(b, place, I64), stride), place)
+    b.call(rounding, [before])
     b.ret_void()
 
 

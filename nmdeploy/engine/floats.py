@@ -1,4 +1,4 @@
-"""A step's operations in float64 lanes: docs/engine.md."""
+"""A step's operations in float64 and in float32 lanes: docs/engine.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
 
-from nmdeploy.engine.code import F64, I64, call, folded, vector
+from nmdeploy.engine.code import F32, F64, I32, I64, bits, call, folded, towards_zero, vector
+from nmdeploy.engine.kinds import FLOATS
 from nmdeploy.engine.schedule import is_reduction
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same, whole
 
@@ -17,51 +18,59 @@ if TYPE_CHECKING:
 FUSED = ("contract",)
 MAGIC = 1.5 * 2.0**52
 MAGIC_BITS = 0x4338 << 48
+VECTOR_BITS = 512
 
 
-def in_floats(v: Values, node: Node, index: Index, scale: int) -> Any:
+def in_floats(v: Values, node: Node, index: Index, kind: str, scale: int) -> Any:
     """A value, times ``2**scale``."""
     b, op = v.b, node.op
     if op == "rz":
-        x = node.args[0]
-        if takes_scale(v, x):
-            inner = v.read(x, index, "f", -node.value)
-        else:
-            inner = v.times(v.read(x, index, "f"), "f", -node.value)
-        return v.times(call(b, "llvm.trunc", [inner]), "f", scale)
+        return v.times(call(b, "llvm.trunc", [_divided(v, node, index, kind)]), kind, scale)
     if op == "mul":
         first, second = node.args
-        if takes_scale(v, first):
-            return b.fmul(v.read(first, index, "f", scale), v.read(second, index, "f"), flags=FUSED)
-        if takes_scale(v, second):
-            return b.fmul(v.read(first, index, "f"), v.read(second, index, "f", scale), flags=FUSED)
+        if takes_scale(v, first, kind):
+            return b.fmul(v.read(first, index, kind, scale), v.read(second, index, kind), flags=FUSED)
+        if takes_scale(v, second, kind):
+            return b.fmul(v.read(first, index, kind), v.read(second, index, kind, scale), flags=FUSED)
     if op == "shl":
         x, by = node.args[0], node.args[1].node.value
         if x.node.op == "leaf" and x.node.value in v.places.sums and scale == 0 and v.bounds[node].magnitude < 2.0**31:
-            return from_integers(v, v.raw(x.node, v.indices(x, index)), by)
-        if takes_scale(v, x):
-            return v.read(x, index, "f", scale + by)
-        return v.times(v.read(x, index, "f"), "f", scale + by)
-    if op in ("add", "sub", "sum") and scale and not all(takes_scale(v, arg) for arg in node.args):
-        return v.times(v.of(node, index, "f"), "f", scale)
+            return from_integers(v, v.raw(x.node, v.indices(x, index)), kind, by)
+        if takes_scale(v, x, kind):
+            return v.read(x, index, kind, scale + by)
+        return v.times(v.read(x, index, kind), kind, scale + by)
+    if op in ("add", "sub", "sum") and scale and not all(takes_scale(v, arg, kind) for arg in node.args):
+        return v.times(v.of(node, index, kind), kind, scale)
     if op == "add":
-        return b.fadd(*(v.read(arg, index, "f", scale) for arg in node.args), flags=FUSED)
+        return b.fadd(*(v.read(arg, index, kind, scale) for arg in node.args), flags=FUSED)
     if op == "sub":
-        return b.fsub(*(v.read(arg, index, "f", scale) for arg in node.args), flags=FUSED)
+        return b.fsub(*(v.read(arg, index, kind, scale) for arg in node.args), flags=FUSED)
     if op == "sum":
-        return v.summed(node, index, "f", scale)
-    return v.times(_plain(v, node, index), "f", scale)
+        return v.summed(node, index, kind, scale)
+    return v.times(_plain(v, node, index, kind), kind, scale)
 
 
-def _plain(v: Values, node: Node, index: Index) -> Any:
+def _divided(v: Values, node: Node, index: Index, kind: str) -> Any:
+    """What `rz` truncates: exact, or a product of float32 that is itself rounded towards zero."""
+    x, by = node.args[0], -node.value
+    if kind == "s" and v.kinds.rounds_product(node):
+        places = v.indices(x, index)
+        first, second = sorted(x.node.args, key=lambda arg: not takes_scale(v, arg, kind))
+        return towards_zero(v.b, "fmul", v.read(first, places, kind, by), v.read(second, places, kind))
+    if takes_scale(v, x, kind):
+        return v.read(x, index, kind, by)
+    return v.times(v.read(x, index, kind), kind, by)
+
+
+def _plain(v: Values, node: Node, index: Index, kind: str) -> Any:
     b, op = v.b, node.op
     if op == "select":
         condition, yes, no = node.args
-        return b.select(v.read(condition, index, "b"), v.read(yes, index, "f"), v.read(no, index, "f"))
+        return b.select(v.read(condition, index, "b"), v.read(yes, index, kind), v.read(no, index, kind))
     clip = clipped(node)
     if clip is not None and not b.block.is_terminated:
-        return _clipped(v, node, clip, index)
-    args = [v.read(arg, index, "f") for arg in node.args]
+        return _clipped(v, node, clip, index, kind)
+    args = [v.read(arg, index, kind) for arg in node.args]
     if op == "mul":
         return b.fmul(*args, flags=FUSED)
     if op in ("min", "max"):
@@ -69,11 +78,11 @@ def _plain(v: Values, node: Node, index: Index) -> Any:
     if op == "abs":
         return call(b, "llvm.fabs", args)
     if op == "sign":
-        zero = v.literal(0, "f", 0)
-        negative = b.select(b.fcmp_ordered("<", args[0], zero), v.literal(-1, "f", 0), zero)
-        return b.select(b.fcmp_ordered(">", args[0], zero), v.literal(1, "f", 0), negative)
+        zero = v.literal(0, kind, 0)
+        negative = b.select(b.fcmp_ordered("<", args[0], zero), v.literal(-1, kind, 0), zero)
+        return b.select(b.fcmp_ordered(">", args[0], zero), v.literal(1, kind, 0), negative)
     if op == "shr":
-        return call(b, "llvm.floor", [v.times(args[0], "f", -node.args[1].node.value)])
+        return call(b, "llvm.floor", [v.times(args[0], kind, -node.args[1].node.value)])
     if op == "number":
         return args[0]
     raise NotTraceable(f"the operation {op}")
@@ -87,15 +96,15 @@ class Clip(NamedTuple):
     high: float | None
 
 
-def _clipped(v: Values, node: Node, clip: Clip, index: Index) -> Any:
+def _clipped(v: Values, node: Node, clip: Clip, index: Index, kind: str) -> Any:
     """Clips seldom happen: one comparison says whether any lane needs one."""
     b = v.b
-    value, rare = v.read(clip.x, index, "f"), guard(v, node, clip, index)
+    value, rare = v.read(clip.x, index, kind), guard(v, node, clip, index)
     before, limited = b.block, value
     with v.seldom(rare):
         for end, sign in ((clip.high, ">"), (clip.low, "<")):
             if end is not None:
-                limit = v.literal(end, "f", 0)
+                limit = v.literal(end, kind, 0)
                 limited = b.select(b.fcmp_ordered(sign, limited, limit), limit, limited)
         inside = b.block
     merged = b.phi(value.type)
@@ -110,12 +119,13 @@ def beyond(v: Values, node: Node, clip: Clip, index: Index) -> Any:
     known = v.scopes[-1].known
     if key in known:
         return known[key]
-    b, x = v.b, v.read(clip.x, index, "f")
+    b, kind = v.b, v.kind(node)
+    x = v.read(clip.x, index, kind)
     if clip.low is not None and clip.high == -clip.low:
-        known[key] = b.fcmp_ordered(">", call(b, "llvm.fabs", [x]), v.literal(clip.high, "f", 0))
+        known[key] = b.fcmp_ordered(">", call(b, "llvm.fabs", [x]), v.literal(clip.high, kind, 0))
     else:
         ends = [(clip.low, "<"), (clip.high, ">")]
-        masks = [b.fcmp_ordered(sign, x, v.literal(end, "f", 0)) for end, sign in ends if end is not None]
+        masks = [b.fcmp_ordered(sign, x, v.literal(end, kind, 0)) for end, sign in ends if end is not None]
         known[key] = functools.reduce(b.or_, masks)
     return known[key]
 
@@ -125,17 +135,18 @@ def guard(v: Values, node: Node, clip: Clip, index: Index) -> Any:
     key = (node, index, "guard")
     known = v.scopes[-1].known
     if key not in known:
-        b, x = v.b, v.read(clip.x, index, "f")
+        b, kind = v.b, v.kind(node)
+        x = v.read(clip.x, index, kind)
         ends = [(clip.low, "<"), (clip.high, ">")]
         if clip.low is not None and clip.high == -clip.low:
             x, ends = call(b, "llvm.fabs", [x]), ends[1:]
         masks = []
         for end, sign in ends:
             if end is not None:
-                most = folded(b, x, functools.partial(_further, b, sign))
-                mask = b.fcmp_ordered(sign, most, ir.Constant(vector(F64, most.type.count), [end] * most.type.count))
-                bits = b.bitcast(mask, ir.IntType(most.type.count))
-                masks.append(b.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)))
+                most = folded(b, x, functools.partial(_further, b, sign), VECTOR_BITS // bits(x.type.element))
+                mask = b.fcmp_ordered(sign, most, ir.Constant(most.type, [end] * most.type.count))
+                met = b.bitcast(mask, ir.IntType(most.type.count))
+                masks.append(b.icmp_unsigned("!=", met, ir.Constant(met.type, 0)))
         known[key] = functools.reduce(b.or_, masks)
     return known[key]
 
@@ -169,49 +180,54 @@ def clipped(node: Node) -> Clip | None:
     return Clip(inner, None, end) if below is None else Clip(below.x, below.low, end)
 
 
-def takes_scale(v: Values, symbol: Symbol) -> bool:
+def takes_scale(v: Values, symbol: Symbol, kind: str) -> bool:
     """Whether a factor can be moved into the parameters that a value is made of."""
     node = symbol.node
     if node.op in ("param", "const"):
         return True
     if node.op == "number":
         return True
-    if node.uniform or node.boolean or not node.args or node in v.kept or v.kind(node) != "f":
+    if node.uniform or node.boolean or not node.args or node in v.kept or v.kind(node) != kind:
         return False
     if node.op == "mul":
-        return any(takes_scale(v, arg) for arg in node.args)
+        return any(takes_scale(v, arg, kind) for arg in node.args)
     if node.op in ("add", "sub", "sum"):
-        return all(takes_scale(v, arg) for arg in node.args)
-    return node.op == "shl" and takes_scale(v, node.args[0])
+        return all(takes_scale(v, arg, kind) for arg in node.args)
+    return node.op == "shl" and takes_scale(v, node.args[0], kind)
 
 
 def plan_scales(v: Values, nodes: list[Node]) -> None:
     """The scale at which each sum over a loop is gathered: that of the rounding behind it, if there is but one."""
     wanted: dict[Node, set[int]] = {}
 
-    def push(symbol: Symbol, scale: int) -> None:
+    def push(symbol: Symbol, scale: int, kind: str) -> None:
         node = symbol.node
         if is_reduction(node):
-            wanted.setdefault(node, set()).add(scale if takes_scale(v, node.args[0]) else 0)
-        elif node.op in ("add", "sub") and takes_scale(v, symbol):
+            wanted.setdefault(node, set()).add(scale if takes_scale(v, node.args[0], kind) else 0)
+        elif node.op in ("add", "sub") and takes_scale(v, symbol, kind):
             for arg in node.args:
-                push(arg, scale)
-        elif node.op == "shl" and takes_scale(v, symbol):
-            push(node.args[0], scale + node.args[1].node.value)
+                push(arg, scale, kind)
+        elif node.op == "shl" and takes_scale(v, symbol, kind):
+            push(node.args[0], scale + node.args[1].node.value, kind)
 
     for node in nodes:
-        if node.op == "rz" and v.kind(node) == "f":
-            push(node.args[0], -node.value)
+        if node.op == "rz" and v.kind(node) in FLOATS:
+            push(node.args[0], -node.value, v.kind(node))
     v.scales = {node: next(iter(found)) for node, found in wanted.items() if len(found) == 1}
 
 
-def from_integers(v: Values, integers: Any, shift: int = 0) -> Any:
-    """``integers * 2**shift`` in float64 lanes: added to the bits of a float64 whose last place is worth 2**shift.
+def from_integers(v: Values, integers: Any, kind: str, shift: int = 0) -> Any:
+    """``integers * 2**shift`` in float lanes.
 
-    That takes two operations on ports that are idle; the processor's own conversion takes more, on busy ones.
+    In float64 they are added to the bits of a float64 whose last place is worth 2**shift: two operations on ports that
+    are idle; the processor's own conversion takes more, on busy ones. In float32 the conversion is one operation, and
+    the factor is contained in the addition that follows.
     """
-    b, lanes = v.b, vector(I64, v.lanes)
-    wide = b.sext(integers, lanes)
+    b = v.b
+    if kind == "s":
+        wide = integers if integers.type.element == I32 else b.sext(integers, vector(I32, v.lanes))
+        return v.times(b.sitofp(wide, vector(F32, v.lanes)), kind, shift)
+    lanes = vector(I64, v.lanes)
     base = MAGIC * 2.0**shift
-    bits = b.add(wide, ir.Constant(lanes, [MAGIC_BITS + (shift << 52)] * v.lanes))
-    return b.fsub(b.bitcast(bits, vector(F64, v.lanes)), v.literal(base, "f", 0))
+    magic = b.add(b.sext(integers, lanes), ir.Constant(lanes, [MAGIC_BITS + (shift << 52)] * v.lanes))
+    return b.fsub(b.bitcast(magic, vector(F64, v.lanes)), v.literal(base, "f", 0))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.bounds import EXACT, LONGEST_SHIFT, Bound, of_constant, seen
-from nmdeploy.engine.code import F64, I1, I32, I64, at, i64, load, splat, vector
+from nmdeploy.engine.bounds import LONGEST_SHIFT, Bound, of_constant, seen
+from nmdeploy.engine.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
 from nmdeploy.engine.floats import beyond, clipped
+from nmdeploy.engine.kinds import FLOATS
 from nmdeploy.engine.operations import COMPARISONS
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same
 from nmdeploy.engine.trace import STEP
@@ -139,9 +140,15 @@ def _compared(v: Values, node: Node, index: Index) -> Any:
     if against_zero and left.node.op == "leaf" and left.node.value in v.places.sums:
         raw = v.raw(left.node, v.indices(left, index))
         return b.icmp_signed(SIGNS[node.op], raw, ir.Constant(raw.type, [0] * v.lanes))
-    kind = "f" if max(v.bounds[arg.node].magnitude for arg in node.args) <= EXACT else "i"
+    kind = v.kinds.together(node.args)
     clip = clipped(left.node)
-    if node.op == "ne" and kind == "f" and clip is not None and same(clip.x, right) and not b.block.is_terminated:
+    if (
+        node.op == "ne"
+        and v.kind(left.node) in FLOATS
+        and clip is not None
+        and same(clip.x, right)
+        and not b.block.is_terminated
+    ):
         return beyond(v, left.node, clip, index)
     a, c = (v.read(arg, index, kind) for arg in node.args)
     if kind == "i":
@@ -195,4 +202,4 @@ def spread(v: Values, node: Node, kind: str, scale: int) -> Any:
     value = v.b.zext(value, I64) if value.type == I1 else value
     if kind == "i":
         return splat(v.b, value, v.lanes)
-    return v.times(splat(v.b, v.b.sitofp(value, F64), v.lanes), "f", scale)
+    return v.times(splat(v.b, v.b.sitofp(value, F32 if kind == "s" else F64), v.lanes), kind, scale)

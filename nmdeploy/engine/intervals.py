@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from nmdeploy.engine.bounds import TOP, Bound, Bounds, evaluate, joined, order, seen, within
+from nmdeploy.engine.bounds import SINGLE, TOP, Bound, Bounds, evaluate, joined, order, seen, within
 from nmdeploy.engine.symbols import Node, Symbol, whole
 from nmdeploy.engine.trace import STEP, STEPS, Step
 
@@ -80,12 +80,21 @@ def invariant(starts: list[Bound], following: Callable[..., list[Bound]]) -> lis
     for wider in WIDER:
         after = [joined(start, new) for start, new in zip(starts, following(guess), strict=True)]
         if all(within(new, old) for new, old in zip(after, guess, strict=True)):
-            return after
+            return _narrowed(after, starts, following)
         if wider is None:  # all that saturates does so from now on: the rest (a counter, ...) settles around it
             guess = [_saturating(*parts) for parts in zip(guess, after, saturated, strict=True)]
         else:
             guess = [_failed(*parts, wider) for parts in zip(guess, after, saturated, strict=True)]
     return top
+
+
+def _narrowed(registers: list[Bound], starts: list[Bound], following: Callable[..., list[Bound]]) -> list[Bound]:
+    """The part of an invariant that fits float32 lanes, if that is one too: a slow decay may be guessed too wide."""
+    if all(bound.magnitude <= SINGLE for bound in registers):
+        return registers
+    guess = [Bound(*(np.clip(end, -SINGLE, SINGLE) for end in bound)) for bound in registers]
+    after = [joined(start, new) for start, new in zip(starts, following(guess), strict=True)]
+    return after if all(within(new, old) for new, old in zip(after, guess, strict=True)) else registers
 
 
 def _saturating(guess: Bound, after: Bound, saturated: Bound) -> Bound:

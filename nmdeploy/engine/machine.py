@@ -63,6 +63,12 @@ def has(feature: str) -> bool:
     return bool(llvm.get_host_cpu_features().get(feature, False))
 
 
+@cache
+def rounds() -> bool:
+    """Whether code can choose how products are rounded: where LLVM is known to set the processor's mode."""
+    return triple().split("-")[0] in ("x86_64", "aarch64", "arm64")
+
+
 def identity(text: str) -> str:
     """Names a compiled object: what it was made from, by what, for which processor."""
     parts = (text, llvmlite.__version__, str(llvm.llvm_version_info), _processor(), __version__, str(SPEED))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nmdeploy.engine.symbols import Node
 
 Key = tuple[Node, int, str]
-"""A parameter, the power of two it is multiplied by, and how it is held: ``f`` float64 or ``i`` int64."""
+"""A parameter, the power of two it is multiplied by, and how it is held: one of `Kinds`."""
 
 
 @dataclass
@@ -46,17 +46,23 @@ class Slots:
         which = np.minimum(np.arange(blocks * lanes), neurons - 1)
         own: npt.NDArray[np.int64] = np.zeros((blocks, max(self.laned_size, 1), lanes), np.int64)
         for (node, scale, kind), slot in self.laned.items():
-            values = _held(node.value[which], scale, kind).reshape(blocks, lanes, -1)
-            own[:, slot : slot + values.shape[2]] = values.transpose(0, 2, 1)
+            values = node.value[which].reshape(blocks, lanes, -1).transpose(0, 2, 1)
+            own[:, slot : slot + values.shape[1]] = words(values, kind, scale)
         common: npt.NDArray[np.int64] = np.zeros(self.shared_size, np.int64)
         common[0] = own.shape[1]
         for (node, scale, kind), slot in self.shared.items():
-            flat = _held(node.value, scale, kind).reshape(-1)
-            common[slot : slot + flat.size] = flat
+            each = words(node.value.reshape(-1, 1), kind, scale)
+            common[slot : slot + len(each)] = each[:, 0]
         return own, common
 
 
-def _held(values: Any, scale: int, kind: str) -> npt.NDArray[np.int64]:
-    if kind == "i":
+def words(values: Any, kind: str, scale: int = 0) -> npt.NDArray[np.int64]:
+    """Rows of integers (..., lanes) as they stand in memory: a slot each, of which float32 fill the first half."""
+    if kind not in ("f", "s"):
         return np.ascontiguousarray(values, np.int64)
-    return np.ldexp(np.ascontiguousarray(values, np.float64), scale).view(np.int64)
+    scaled = np.ldexp(np.ascontiguousarray(values, np.float64), scale)
+    if kind == "f":
+        return scaled.view(np.int64)
+    slots = np.zeros(scaled.shape, np.int64)
+    slots.view(np.float32)[..., : scaled.shape[-1]] = scaled
+    return slots

@@ -7,13 +7,12 @@ address of each synapse's sums, then those of the traces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from nmdeploy.engine.bounds import Bound, order
 from nmdeploy.engine.code import (
     I8,
     I64,
@@ -27,25 +26,25 @@ from nmdeploy.engine.code import (
     vector,
 )
 from nmdeploy.engine.floats import plan_scales
+from nmdeploy.engine.kinds import Kinds
 from nmdeploy.engine.layout import ARGS, POINTERS, Form, Held, Layout, elements
 from nmdeploy.engine.memory import Slots
 from nmdeploy.engine.schedule import extents, schedule
 from nmdeploy.engine.stepping import StepWriter
-from nmdeploy.engine.symbols import Node
 from nmdeploy.engine.trace import Register, Step
 from nmdeploy.engine.values import Places, Values
 
 
-def write_population(module: ir.Module, name: str, step: Step, bounds: Mapping[Node, Bound], form: Form) -> Layout:
+def write_population(module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form) -> Layout:
     """Write the kernel `name` into a module; `NotTraceable` where it cannot be written."""
-    return Kernel(module, name, step, bounds, form).write()
+    return Kernel(module, name, step, kinds, form).write()
 
 
 class Kernel:
     """The kernel of a population: its arguments, and each block's registers before, between and after its steps."""
 
-    def __init__(self, module: ir.Module, name: str, step: Step, bounds: Mapping[Node, Bound], form: Form) -> None:
-        self.step, self.form, self.bounds = step, form, bounds
+    def __init__(self, module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form) -> None:
+        self.step, self.form, self.kinds, self.bounds = step, form, kinds, kinds.bounds
         self.schedule = schedule(step, form.traced)
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
         self.outer = ir.Function(module, kind, name)
@@ -64,10 +63,8 @@ class Kernel:
         """Write it."""
         self._thunk()
         self.b = ir.IRBuilder(self.inner.append_basic_block("entry"))
-        self.values = Values(self.b, self.form.lanes, self.bounds, self.slots)
-        roots = [*(r.new for r in self.step.registers.values()), self.step.output, self.step.active]
-        roots += [*self.step.flags.values(), *(self.step.recorded.values() if self.form.traced else ())]
-        plan_scales(self.values, order(roots))
+        self.values = Values(self.b, self.form.lanes, self.kinds, self.slots)
+        plan_scales(self.values, self.kinds.nodes)
         self._name_arguments()
         self.registers = self._held()
         self.values.state = {name: held.slot for name, held in self.registers.items()}
@@ -122,8 +119,7 @@ class Kernel:
         slot, held = 0, {}
         for name, register in self.step.registers.items():
             node = register.old.node
-            kind = "b" if node.boolean else "f" if self.bounds[node].magnitude < 2.0**53 else "i"
-            held[name] = Held(slot, node.dims, kind, register.start)
+            held[name] = Held(slot, node.dims, self.kinds.kind(node), register.start)
             slot += int(np.prod(node.dims))
         self.state_slots = max(slot, 1)
         return held

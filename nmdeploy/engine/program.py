@@ -14,6 +14,7 @@ from nmdeploy.engine.bounds import Bound
 from nmdeploy.engine.driver import write_driver
 from nmdeploy.engine.inputs import write_input
 from nmdeploy.engine.intervals import analyse
+from nmdeploy.engine.kinds import Kinds
 from nmdeploy.engine.layout import Form, Layout
 from nmdeploy.engine.order import components
 from nmdeploy.engine.population import write_population
@@ -137,18 +138,19 @@ def program(network: QuantizedNetwork, trace_level: str = "none") -> Program:
     steps = {name: _step(network, name) for name in network.populations}
     wires: dict[str, Wires] = {network.input_name: _input_wires(network.input)}
     wires |= {name: _wires(neuron, *steps[name]) for name, neuron in network.populations.items()}
-    populations = {name: _population(network, name, *steps[name], wires, trace_level) for name in steps}
+    populations = {name: _population(network, name, *steps[name], wires[name], trace_level) for name in steps}
     synapses = {name: _rows(network, name, wires, populations) for name in network.synapses}
     return Program(network, trace_level, groups, order, _ranges(groups), populations, synapses, wires)
 
 
-def _step(network: QuantizedNetwork, name: str) -> tuple[Step, dict[Any, Bound]]:
+def _step(network: QuantizedNetwork, name: str) -> tuple[Step, Kinds]:
     neuron = network.populations[name]
     incoming = {edge.source: network.synapses[edge.source] for edge in network.sources[name]}
     try:
         step = trace(neuron, incoming)
         sums = {each: _per_neuron(neuron, sum_bound(network, each)) for each in incoming}
-        return simplify(step, analyse(step, sums))
+        simpler, bounds = simplify(step, analyse(step, sums))
+        return simpler, Kinds(simpler, bounds, machine.rounds())
     except NotTraceable as error:
         raise uncompiled(name, neuron, error) from None
 
@@ -188,24 +190,22 @@ def _input_wires(node: Input) -> Wires:
     return Wires(coded, node.size, 1, -(-node.size // 8) * 8)
 
 
-def _wires(neuron: QuantizedNeuron, step: Step, bounds: Any) -> Wires:
+def _wires(neuron: QuantizedNeuron, step: Step, kinds: Kinds) -> Wires:
     planes = neuron.output_size // neuron.size
     # Planes of equally many neurons are equally wide, whatever the blocks: their outputs may be summed.
-    unit = _lanes(neuron, step) if planes == 1 else LANES
+    unit = _lanes(neuron, step, kinds) if planes == 1 else 2 * LANES
     return Wires(not step.output.node.boolean, neuron.output_size, planes, -(-neuron.size // unit) * unit)
 
 
-def _lanes(neuron: QuantizedNeuron, step: Step) -> int:
+def _lanes(neuron: QuantizedNeuron, step: Step, kinds: Kinds) -> int:
     """Neurons of a block: many where a neuron is little work, so that the processor always has some at hand."""
     most = LANES_OF_LOOPS if any(extents(r.old.node.dims) for r in step.registers.values()) else LANES
-    return min(most, max(8, 1 << (neuron.size - 1).bit_length()))
+    return min(2 * most if kinds.narrow else most, max(8, 1 << (neuron.size - 1).bit_length()))
 
 
-def _population(
-    network: QuantizedNetwork, name: str, step: Step, bounds: dict[Any, Bound], wires: Mapping[str, Wires], level: str
-) -> Population:
-    neuron, lanes = network.populations[name], _lanes(network.populations[name], step)
-    own = wires[name]
+def _population(network: QuantizedNetwork, name: str, step: Step, kinds: Kinds, own: Wires, level: str) -> Population:
+    neuron = network.populations[name]
+    lanes = _lanes(neuron, step, kinds)
     form = Form(
         lanes=lanes,
         ragged=neuron.size != own.width,
@@ -218,7 +218,7 @@ def _population(
     )
     made = module()
     try:
-        layout = write_population(made, KERNEL, step, bounds, form)
+        layout = write_population(made, KERNEL, step, kinds, form)
     except NotTraceable as error:
         raise uncompiled(name, neuron, error) from None
     return Population(str(made), form, layout, own.width // lanes, own)

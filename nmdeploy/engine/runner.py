@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.engine import driver, inputs, layout, machine, synapses
+from nmdeploy.engine.memory import words
 from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text
 from nmdeploy.engine.results import Results, Spare, results, zeros
@@ -226,8 +227,7 @@ def _starts(made: Population) -> npt.NDArray[np.int64]:
     for held in layout.registers:
         values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
         which = np.minimum(np.arange(made.blocks * lanes), len(values) - 1)
-        lanes_first = values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1)
-        kept = lanes_first.astype(np.float64).view(np.int64) if held.kind == "f" else lanes_first
+        kept = words(values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1), held.kind)
         start[:, held.slot : held.slot + kept.shape[1]] = kept
     return start
 

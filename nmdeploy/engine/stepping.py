@@ -11,6 +11,7 @@ from llvmlite import ir
 
 from nmdeploy.engine.code import I8, I16, I32, I64, at, i64, load, loop, popcount, store, variable, vector
 from nmdeploy.engine.floats import guard_of
+from nmdeploy.engine.kinds import FLOATS
 from nmdeploy.engine.layout import elements
 from nmdeploy.engine.schedule import Loop, extents, looped
 from nmdeploy.engine.symbols import NotTraceable, Symbol
@@ -60,7 +61,7 @@ class StepWriter:
         totals = []
         for node in each.reductions:
             kind, scale = values.kind(node), values.scales.get(node, 0)
-            scale = scale if kind == "f" else 0
+            scale = scale if kind in FLOATS else 0
             for index in elements(node.dims):
                 zero = values.literal(0, kind, 0)
                 totals.append((node, index, kind, scale, variable(b, zero.type, zero)))
@@ -191,7 +192,7 @@ class StepWriter:
         value = values.read(symbol, index)
         if own == "b":
             value = b.zext(value, vector(scalar, self.form.lanes))
-        elif own == "f":
+        elif own in FLOATS:
             value = b.fptosi(value, vector(scalar, self.form.lanes))
         elif scalar == I32:
             value = b.trunc(value, vector(I32, self.form.lanes))
@@ -232,7 +233,7 @@ class StepWriter:
         value = values.read(symbol, index, None if kind != "b" else "b")
         code = self.b.zext(value, lanes) if kind == "b" else None
         if code is None:
-            code = self.b.fptosi(value, lanes) if kind == "f" else self.b.trunc(value, lanes)
+            code = self.b.fptosi(value, lanes) if kind in FLOATS else self.b.trunc(value, lanes)
         if self.k.valid is not None:
             code = self.b.select(self.k.valid, code, ir.Constant(lanes, [0] * self.form.lanes))
         return code

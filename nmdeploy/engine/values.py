@@ -1,8 +1,7 @@
-"""Writes the values of a step as vector instructions: what each operation is in float64 lanes and in int64 lanes.
+"""Writes the values of a step as vector instructions, each in the lanes that `Kinds` says.
 
-A value whose magnitude, with those of its operands, stays under 2**53 is computed in float64 lanes, where integers are
-exact and `rz` is one instruction; what is larger, and what works on bits, in int64 lanes. A power of two that a value
-is to be multiplied by is moved into the parameters it is made of (`scale`), where it costs nothing.
+In float lanes integers are exact and `rz` is one instruction. A power of two that a value is to be multiplied by is
+moved into the parameters it is made of (`scale`), where it costs nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from nmdeploy.engine.bounds import EXACT, Bounds, seen
 from nmdeploy.engine.code import (
+    F32,
     F64,
     I1,
     I64,
@@ -32,12 +31,13 @@ from nmdeploy.engine.code import (
 )
 from nmdeploy.engine.floats import FUSED, from_integers, in_floats
 from nmdeploy.engine.integers import boolean, in_integers, spread
+from nmdeploy.engine.kinds import FLOATS, Kinds
 from nmdeploy.engine.memory import Slots
 from nmdeploy.engine.schedule import UNROLLED, extents, is_reduction
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol
 
-BITWISE = ("and", "or", "xor", "mod", "take")
 Index = tuple[Any, ...]
+SCALAR = {"f": F64, "s": F32, "i": I64, "b": I1}
 
 
 @dataclass
@@ -65,8 +65,9 @@ class Places:
 class Values:
     """Writes values on demand, each once where it is valid."""
 
-    def __init__(self, b: ir.IRBuilder, lanes: int, bounds: Bounds, slots: Slots) -> None:
-        self.b, self.lanes, self.bounds, self.slots = b, lanes, bounds, slots
+    def __init__(self, b: ir.IRBuilder, lanes: int, kinds: Kinds, slots: Slots) -> None:
+        self.b, self.lanes, self.slots = b, lanes, slots
+        self.kinds, self.bounds, self.kind = kinds, kinds.bounds, kinds.kind
         self.scopes: list[Scope] = []
         self.depths: dict[Any, int] = {}
         self.scratch: dict[Any, int] = {}
@@ -110,7 +111,7 @@ class Values:
     # -- reading
 
     def read(self, symbol: Symbol, index: Index, kind: str | None = None, scale: int = 0) -> Any:
-        """A view's element as a vector: `kind` ``f``, ``i`` or ``b``; of its own kind by default."""
+        """A view's element as a vector: `kind` as of `Kinds`; of its own kind by default."""
         return self.of(symbol.node, self.indices(symbol, index), kind or self.kind(symbol.node), scale)
 
     def indices(self, symbol: Symbol, index: Index) -> Index:
@@ -134,25 +135,6 @@ class Values:
         self.depths[value] = self.depths[index]
         return value
 
-    def kind(self, node: Node) -> str:
-        """In which lanes a value is computed."""
-        if node.boolean:
-            return "b"
-        if node.op in BITWISE or (node.op in ("shl", "shr") and node.args[1].node.op != "const"):
-            return self._fits_64(node)
-        wide = [self.bounds[node].magnitude, *(self.bounds[a.node].magnitude for a in node.args if not a.node.boolean)]
-        if node.op == "sum":
-            inner = seen(node.args[0], self.bounds[node.args[0].node])
-            each = np.maximum(np.abs(inner.low), np.abs(inner.high))
-            spread = 1 if each.shape[-1] == node.args[0].sizes[-1] else node.args[0].sizes[-1]
-            wide.append(float(each.sum(-1).max(initial=0)) * spread)
-        return "f" if max(wide) <= EXACT else self._fits_64(node)
-
-    def _fits_64(self, node: Node) -> str:
-        if self.bounds[node].magnitude >= 2.0**63:
-            raise NotTraceable("a value that can exceed 64 bits")
-        return "i"
-
     def of(self, node: Node, index: Index, kind: str, scale: int = 0) -> Any:
         """A node's element."""
         if node.op == "const":
@@ -174,16 +156,17 @@ class Values:
 
     def literal(self, value: Any, kind: str, scale: int) -> Any:
         """A constant in every lane."""
-        if kind == "f":
-            return ir.Constant(vector(F64, self.lanes), [float(np.ldexp(float(value), scale))] * self.lanes)
-        return ir.Constant(vector(I64 if kind == "i" else I1, self.lanes), [int(value)] * self.lanes)
+        number = float(np.ldexp(float(value), scale)) if kind in FLOATS else int(value)
+        return ir.Constant(vector(SCALAR[kind], self.lanes), [number] * self.lanes)
 
     def _made(self, node: Node, index: Index, kind: str, scale: int) -> Any:
         if node.uniform:
             return spread(self, node, kind, scale)
-        own = self.kind(node)
         if node.op == "param":
             return self._parameter(node, index, kind, scale)
+        if node.op == "leaf" and node.value in self.places.sums:
+            return self.times(self._sum(node, index, kind), kind, scale)
+        own = self.kind(node)
         if kind != own:
             return self._converted(node, index, own, kind, scale)
         if node in self.kept:
@@ -194,15 +177,15 @@ class Values:
             if scale == 0:
                 raise NotTraceable("a sum over a loop that is needed before it")
             return self.times(self.of(node, index, own), own, scale)
-        if own == "f":
-            return in_floats(self, node, index, scale)
+        if own in FLOATS:
+            return in_floats(self, node, index, own, scale)
         return in_integers(self, node, index) if own == "i" else boolean(self, node, index)
 
     def times(self, value: Any, kind: str, scale: int) -> Any:
         """A float value times a power of two."""
-        if scale == 0 or kind != "f":
+        if scale == 0 or kind not in FLOATS:
             return value
-        return self.b.fmul(value, self.literal(1, "f", scale), flags=FUSED)
+        return self.b.fmul(value, self.literal(1, kind, scale), flags=FUSED)
 
     def _converted(self, node: Node, index: Index, own: str, kind: str, scale: int) -> Any:
         if own == "b":
@@ -211,9 +194,15 @@ class Values:
         value = self.of(node, index, own)
         if kind == "b":
             raise NotTraceable("a number as a condition")
+        return self.times(self._between(value, own, kind), kind, scale)
+
+    def _between(self, value: Any, own: str, kind: str) -> Any:
+        lanes = vector(SCALAR[kind], self.lanes)
         if kind == "i":
-            return self.b.fptosi(value, vector(I64, self.lanes))
-        return self.times(self.b.sitofp(value, vector(F64, self.lanes)), "f", scale)
+            return self.b.fptosi(value, lanes)
+        if own == "i":
+            return self.b.sitofp(value, lanes)
+        return self.b.fpext(value, lanes) if kind == "f" else self.b.fptrunc(value, lanes)
 
     # -- memory
 
@@ -237,7 +226,7 @@ class Values:
 
     def _load(self, base: Any, slot: int, node: Node, index: Index, kind: str) -> Any:
         value = load(
-            self.b, self.address(base, slot, node.dims, index), vector(F64 if kind == "f" else I64, self.lanes)
+            self.b, self.address(base, slot, node.dims, index), vector(I64 if kind == "b" else SCALAR[kind], self.lanes)
         )
         return self.b.icmp_signed("!=", value, self.literal(0, "i", 0)) if kind == "b" else value
 
@@ -250,18 +239,19 @@ class Values:
     def _parameter(self, node: Node, index: Index, kind: str, scale: int) -> Any:
         if kind == "b":
             raise NotTraceable("a parameter as a condition")
-        own, slot = self.slots.of(node, scale if kind == "f" else 0, kind)
-        scalar = F64 if kind == "f" else I64
+        own, slot = self.slots.of(node, scale if kind in FLOATS else 0, kind)
+        scalar = SCALAR[kind]
         if own:
             return load(self.b, self.address(self.places.own, slot, node.dims, index), vector(scalar, self.lanes))
         element = self.linear(node.dims, index)
         place = slot + element if isinstance(element, int) else self.b.add(element, i64(slot))
         return splat(self.b, load(self.b, at(self.b, self.places.shared, place, I64), scalar), self.lanes)
 
+    def _sum(self, node: Node, index: Index, kind: str) -> Any:
+        raw = self.raw(node, index)
+        return from_integers(self, raw, kind) if kind in FLOATS else self.b.sext(raw, vector(I64, self.lanes))
+
     def _leaf(self, node: Node, index: Index, kind: str) -> Any:
-        if node.value in self.places.sums:
-            raw = self.raw(node, index)
-            return from_integers(self, raw) if kind == "f" else self.b.sext(raw, vector(I64, self.lanes))
         if extents(node.dims):
             return self._load(self.places.state, self.state[node.value], node, index, kind)
         return self.b.load(self.places.variables[node.value, self.linear(node.dims, index)])
@@ -294,7 +284,7 @@ class Values:
             return total
         if self.b.block is not self.scopes[-1].block and self.b.block.is_terminated:
             raise NotTraceable("a sum within a loop that is needed in another")
-        total = variable(self.b, vector({"f": F64, "i": I64, "b": I1}[kind], self.lanes), self.literal(0, kind, 0))
+        total = variable(self.b, vector(SCALAR[kind], self.lanes), self.literal(0, kind, 0))
         with self.loop(size) as i:
             self.b.store(gather(self.b.load(total), self.read(arg, (*index, i), kind, scale)), total)
         return self.b.load(total)
@@ -303,4 +293,4 @@ class Values:
         """How a sum or `any` takes up an element."""
         if node.op == "any":
             return lambda a, c: self.b.or_(a, c)
-        return (lambda a, c: self.b.fadd(a, c, flags=FUSED)) if kind == "f" else lambda a, c: self.b.add(a, c)
+        return (lambda a, c: self.b.fadd(a, c, flags=FUSED)) if kind in FLOATS else lambda a, c: self.b.add(a, c)

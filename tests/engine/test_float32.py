@@ -1,0 +1,155 @@
+"""Float32 lanes: what is computed in them, at their limit and one beside it, and that products round towards zero."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_analysis import reaching
+from equal_runs import both
+from formula_neuron import FormulaNeuron
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks_build import Case
+
+from nmdeploy.backends import embedded
+from nmdeploy.engine.program import program
+from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
+from nmdeploy.neurons.ops import rz, saturate, wrap24
+
+SINGLE, WRAP = 1 << 24, 1 << 23
+
+
+def held(case: Case) -> dict[str, str]:
+    """In which lanes each formula's value is kept, in a case whose runs agree."""
+    both(case.network, case.inputs)
+    population = program(case.network, "states").populations["n"]
+    names = [*case.network.populations["n"].formulas]  # type: ignore[attr-defined]
+    return dict(zip(names, (register.kind for register in population.layout.registers[2:]), strict=True))
+
+
+def formulas(**found: Any) -> FormulaNeuron:
+    return FormulaNeuron(1, 1, {"rounded": lambda e: rz(e.a * 3, 7), **found}, inputs=1)
+
+
+def up(factor: int, bits: int) -> int:
+    """Just under 2**24: its product with an odd factor is one less than a multiple of 2**bits."""
+    return SINGLE - (1 << bits) - pow(factor, -1, 1 << bits) % (1 << bits)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_lanes_at_24_bits(sign: int, beyond: int) -> None:
+    """2**24 + 1 is the first integer that float32 does not hold."""
+    case = reaching(formulas(r=lambda e: e.a + 0, s=lambda e: e.a * 1), [sign * (SINGLE + beyond)])
+    kinds = held(case)
+    assert kinds["r"] == kinds["s"] == ("s" if beyond <= 0 else "f")
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_and_differences_at_24_bits(sign: int, beyond: int) -> None:
+    half = sign * (SINGLE // 2 + beyond)
+
+    def near(e: Any) -> Any:
+        return (e.a << 12) + np.where(e.a == 0, 0, half)
+
+    kinds = held(reaching(formulas(r=near, t=lambda e: near(e) - e.a), [sign * (1 << 11)]))
+    assert kinds["r"] == ("s" if beyond <= 0 else "f")
+
+
+def test_a_nearest_product_would_be_wrong() -> None:
+    """What the next test multiplies: rounded to nearest, float32 gives the next integer."""
+    for factor, bits in ((3071, 12), (4095, 12), (32767, 15)):
+        value = up(factor, bits)
+        assert np.trunc(np.float32(value) * np.float32(factor / 2**bits)) != rz(value * factor, bits)
+
+
+@pytest.mark.parametrize("bits", [1, 3, 6, 11, 12, 15])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_products_round_towards_zero(bits: int, sign: int) -> None:
+    """Literal factors, a parameter, and one that two registers have between them; each product ends in ones."""
+    top = (1 << bits) - 1
+
+    def parameter(e: Any) -> Any:
+        return rz(e.a * (e.z * 0 + top), bits)
+
+    values = {
+        "literal": lambda e: rz(e.a * top, bits),
+        "parameter": parameter,
+        "below": lambda e: rz(e.a * (top // 2 | 1), bits),
+        "negative": lambda e: rz(e.a * -top, bits),
+        "square": lambda e: rz(e.a * rz(e.a, 24 - bits), bits),
+        "rest": lambda e: rz(e.a * top, bits) - rz(e.a * (top // 2), bits),
+    }
+    for factor in (top, top // 2 | 1):
+        kinds = held(reaching(formulas(**values), [sign * up(factor, bits)]))
+        assert kinds["literal"] == kinds["parameter"] == "s"
+
+
+@pytest.mark.parametrize("bits", [3, 12])
+def test_a_constant_that_is_chosen_is_not_multiplied_beforehand(bits: int) -> None:
+    """A compiler that multiplies both sides of a choice must round as the processor does."""
+    factor = (1 << bits) - 1
+    level = up(factor, bits)
+    values = {"r": lambda e: rz(np.where(e.a > 0, level, e.a) * factor, bits)}
+    values |= {"s": lambda e: rz(np.where(e.a > 0, level, -level) * factor, bits)}
+    assert held(reaching(formulas(**values), [5])) == {"rounded": "s", "r": "s", "s": "s"}
+
+
+def test_a_rounded_product_beyond_24_bits_is_not_taken() -> None:
+    assert held(reaching(formulas(r=lambda e: rz(e.a * 4097, 12)), [SINGLE]))["rounded"] == "f"
+
+
+def test_a_wider_value_stands_beside_narrow_ones() -> None:
+    """A sum of many states, compared, chosen and clipped."""
+    values = {
+        "wide": lambda e: e.a * 3 + 1,
+        "back": lambda e: rz(e.a * 3 + 1 - e.a * 2, 1),
+        "clip": lambda e: saturate(e.a * 3 + 1, WRAP - 1)[0],
+        "clipped": lambda e: saturate(e.a * 3 + 1, WRAP - 1)[1],
+        "more": lambda e: e.a * 3 > SINGLE + 1,
+        "bits": lambda e: (e.a & 255) + rz(e.a, 3),
+    }
+    kinds = held(reaching(FormulaNeuron(1, 1, values, inputs=1), [WRAP + 5]))
+    assert kinds["wide"] == "f"
+
+
+@pytest.mark.parametrize("reached", [WRAP - 1, WRAP, WRAP + 1, -WRAP, -WRAP - 1, SINGLE, -SINGLE])
+def test_a_side_that_is_not_taken_may_not_fit(reached: int) -> None:
+    """The correction of `wrap24` reaches 2**25 where it is not taken."""
+    kinds = held(reaching(formulas(u=lambda e: wrap24(e.a)[0], wraps=lambda e: wrap24(e.a)[1]), [reached]))
+    assert kinds["u"] == "s"
+
+
+@pytest.mark.parametrize("du", [0, 1, 1024, 4095])
+@pytest.mark.parametrize("a", [(1 << 17) - 1, 1 << 17, (1 << 17) + 1, -(1 << 17)])
+def test_lif_is_narrow_and_wraps_as_it_should(du: int, a: int) -> None:
+    """However slow its decay: between wraps its current stays within 24 bits."""
+    neuron = QuantizedLIF(du=du, dv=7, vth=VTH_MAX, bias_mant=np.zeros(1, int), bias_exp=0)
+    case = reaching(neuron, [a], [1] * 40 + [0] * 5)
+    both(case.network, case.inputs)
+    kinds = [register.kind for register in program(case.network).populations["n"].layout.registers]
+    assert kinds[:2] == ["s", "s"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(-SINGLE, SINGLE),
+    st.lists(st.tuples(st.integers(-(1 << 16), 1 << 16), st.integers(0, 20)), min_size=1, max_size=4),
+)
+def test_any_products(a: int, factors: list[tuple[int, int]]) -> None:
+    values = {f"{i}": lambda e, m=m, k=k: rz(e.a * m, k) for i, (m, k) in enumerate(factors)}
+    held(reaching(FormulaNeuron(1, 1, values, inputs=1), [a]))
+
+
+def test_the_rounding_of_the_caller_is_left_as_it_was() -> None:
+    case = reaching(formulas(), [77])
+    rounding = ctypes.CDLL(None).fegetround
+    before = rounding()
+    embedded.engine(case.network, "none").threads = 1  # in this very thread
+    embedded.run(case.network, case.inputs)
+    assert rounding() == before == 0
+    assert np.float32(1) / np.float32(3) * np.float32(3) == np.float32(1)
