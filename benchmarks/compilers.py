@@ -146,7 +146,7 @@ def numba_ready(kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _sum_bytes(network: Any) -> int:
-    from nmdeploy.engine.program import sum_bits
+    from nmdeploy.engine.planning import sum_bits
 
     return sum_bits(network, f"{NAME}.synapse") // 8
 
@@ -154,7 +154,8 @@ def _sum_bytes(network: Any) -> int:
 def engine_ready(kinds: Sequence[str]) -> dict[str, Any]:
     """Seconds until the code of each kernel can be called; of these, of the layer's texts (synapse and neurons)."""
     from nmdeploy.engine import machine
-    from nmdeploy.engine.program import KERNEL, program
+    from nmdeploy.engine.planning import program
+    from nmdeploy.engine.program import KERNEL
 
     found = {}
     for kind in kinds:
@@ -189,7 +190,7 @@ def speed(kinds: Sequence[str]) -> dict[str, Any]:
 def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     """The sums of a sample, what the engine sends, its kernel on them and nothing else, and what must be kept alive."""
     from nmdeploy.engine import machine
-    from nmdeploy.engine.program import program
+    from nmdeploy.engine.planning import program
     from nmdeploy.engine.results import Spare, results
     from nmdeploy.engine.runner import Worker
 

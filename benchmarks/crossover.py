@@ -24,7 +24,8 @@ from benchmarks.networks import WEIGHT_SPREAD, Rng
 from benchmarks.table import Table
 from benchmarks.timing import seconds_of
 from nmdeploy.engine import multiplied, products
-from nmdeploy.engine.program import Program, Rows, program
+from nmdeploy.engine.planning import program
+from nmdeploy.engine.program import Program, Rows
 from nmdeploy.engine.runner import alone
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import Edge, Input, QuantizedNetwork

@@ -119,7 +119,7 @@ def reference_seconds() -> tuple[float, float]:
 def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
     """Nothing at hand: to plan and compile a population; and all that a network needs besides its populations."""
     from nmdeploy.engine import machine
-    from nmdeploy.engine.program import input_text, program
+    from nmdeploy.engine.planning import driver_text, input_text, program
 
     before = os.environ.get(machine.VARIABLE)
     with tempfile.TemporaryDirectory() as cache:
@@ -130,7 +130,7 @@ def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
             compile_all([population.text for population in made.populations.values()])
             middle = time.perf_counter()
             coded = made.wires[network.input_name].coded
-            compile_all([*made.texts, input_text(np.dtype(np.int64), not coded)])
+            compile_all([*made.texts, driver_text(), input_text(np.dtype(np.int64), not coded)])
             return (middle - start) / len(network.populations), time.perf_counter() - middle
         finally:
             os.environ.pop(machine.VARIABLE)

@@ -10,7 +10,7 @@ from networks_build import Case
 
 from nmdeploy.engine.bounds import Bound, seen
 from nmdeploy.engine.intervals import analyse
-from nmdeploy.engine.program import sum_bound
+from nmdeploy.engine.planning import sum_bound
 from nmdeploy.engine.simplify import simplify
 from nmdeploy.engine.trace import Step, trace
 from nmdeploy.network import Edge, Input, QuantizedNetwork

@@ -30,7 +30,7 @@ START_SECONDS, COMPILE_SECONDS = 0.1, 0.05
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
     """The network's compiled engine, made once and kept with the network."""
-    from nmdeploy.engine.program import program
+    from nmdeploy.engine.plans import program
     from nmdeploy.engine.runner import Engine
 
     kept = _kept(network)

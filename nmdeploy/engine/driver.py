@@ -7,9 +7,8 @@ from typing import Any
 from llvmlite import ir
 
 from nmdeploy.engine.code import I32, I64, POINTER, at, i64, load, loop, store
+from nmdeploy.engine.layout import DRIVER_FIELDS
 
-FIELDS = ("samples", "lengths", "gap", "chunk", "ranges", "kernels", "resets", "moves")
-"""Of a program: addresses but for `samples`, `gap` and `chunk`. Tables begin with their number of rows."""
 TOWARDS_ZERO = 0
 RANGE = ("first", "last", "stepwise")
 KERNEL = ("function", "args")
@@ -29,7 +28,8 @@ def write_driver(module: ir.Module, name: str) -> None:
     program = function.args[0]
     numbers = ("samples", "gap", "chunk")
     field = {
-        key: load(b, at(b, program, index, I64), I64 if key in numbers else POINTER) for index, key in enumerate(FIELDS)
+        key: load(b, at(b, program, index, I64), I64 if key in numbers else POINTER)
+        for index, key in enumerate(DRIVER_FIELDS)
     }
     before = b.call(ir.Function(module, ir.FunctionType(I32, []), "llvm.get.rounding"), [])
     rounding = ir.Function(module, ir.FunctionType(ir.VoidType(), [I32]), "llvm.set.rounding")

@@ -7,9 +7,9 @@ from typing import Any
 from llvmlite import ir
 
 from nmdeploy.engine.code import I8, I32, I64, POINTER, at, i64, load, loop, store, variable, vector
+from nmdeploy.engine.layout import SIDE
 
-SIDE, WORD = 8, 64
-ARGS = ("codes", "out", "channels", "stride")
+WORD = 64
 
 
 def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: bool) -> None:

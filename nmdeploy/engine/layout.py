@@ -1,4 +1,4 @@
-"""What a population's kernel is written for, and what its caller must know to run it."""
+"""What kernels are written for, and what their caller must know to run them: nothing here needs LLVM."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nmdeploy.engine.memory import Slots
+import numpy as np
 
+from nmdeploy.neurons.base import IntArray
+
+DRIVER_FIELDS = ("samples", "lengths", "gap", "chunk", "ranges", "kernels", "resets", "moves")
+"""Of a program: addresses but for `samples`, `gap` and `chunk`. Tables begin with their number of rows."""
+INPUT_ARGS = ("codes", "out", "channels", "stride")
+SYNAPSE_ARGS = (
+    *("weights", "out", "counts", "events", "found", "codes", "table", "fan_out"),
+    *("width", "inputs", "lag", "rows"),
+)
+SYNAPSE_POINTERS = 8
+SOURCE_ARGS = ("address", "delay", "stride")
+SYNAPSE_COUNTERS = ("input_events", "synaptic_operations", "computed_events", "synaptic_operations_computed")
+ROWS_TOGETHER, SIDE = 4, 8
 ARGS = ("own", "shared", "state", "scratch", "valid", "out", "record", "counts", "blocks", "lag")
 POINTERS = ARGS[:8]
 
@@ -57,9 +70,20 @@ class Held:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the caller must know to run a kernel."""
+    """What the caller must know to run a population's kernel.
 
-    slots: Slots
+    Parameters
+    ----------
+    own : (blocks, slots, lanes) parameters that differ between neurons, as they stand in memory
+    shared : (slots,) parameters of all
+    registers : tuple of Held
+    state_slots, scratch_slots : int
+    counters : tuple of str
+    traces : name, elements and bits of each recorded state
+    """
+
+    own: IntArray
+    shared: IntArray
     registers: tuple[Held, ...]
     state_slots: int
     scratch_slots: int
@@ -70,3 +94,52 @@ class Layout:
 def elements(dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Indices of every element."""
     return itertools.product(*map(range, dims))
+
+
+@dataclass(frozen=True)
+class RowsForm:
+    """What a synapse's kernel is written for.
+
+    Parameters
+    ----------
+    sources : tuple of str
+        ``bits`` or ``codes``, each source's outputs; one source of bits needs no multiplication.
+    row_bits, sum_bits : int
+        Widths of a weight in memory (8, 16, 32) and of a sum (16, 32).
+    tail : int
+        Columns of the last chunk of `CHUNK` columns, 0 if it is a whole one.
+    chunks : bool
+        Whether there are whole chunks.
+    counted : bool
+        Whether rows have different numbers of synapses, which are added up one by one.
+    window : int
+        Steps over which the sum is constant.
+    event_bits : int
+        Width of an event's number in memory: 8, 16 or 32.
+    compress : bool
+        Whether the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
+    """
+
+    sources: tuple[str, ...]
+    row_bits: int
+    sum_bits: int
+    tail: int
+    chunks: bool
+    counted: bool
+    window: int
+    event_bits: int
+    compress: bool
+
+    @property
+    def binary(self) -> bool:
+        """Whether events are 0 or 1."""
+        return self.sources == ("bits",)
+
+
+def offsets() -> Any:
+    """(256, 8) bytes: positions of the set bits of a byte, lowest first."""
+    table = np.zeros((256, SIDE), np.uint8)
+    for byte in range(256):
+        places = [bit for bit in range(SIDE) if byte >> bit & 1]
+        table[byte, : len(places)] = places
+    return table

@@ -21,6 +21,7 @@ from nmdeploy import __version__
 
 VARIABLE = "NMDEPLOY_CACHE"
 SPEED = 3
+DIGEST = 32
 
 
 def cache_folder() -> Path:
@@ -71,8 +72,12 @@ def rounds() -> bool:
 
 def identity(text: str) -> str:
     """Names a compiled object: what it was made from, by what, for which processor."""
-    parts = (text, llvmlite.__version__, str(llvm.llvm_version_info), _processor(), __version__, str(SPEED))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256(f"{text}\0{target()}".encode()).hexdigest()
+
+
+def target() -> str:
+    """By what, and for which processor, code is made."""
+    return "\0".join((llvmlite.__version__, str(llvm.llvm_version_info), _processor(), __version__, str(SPEED)))
 
 
 def is_compiled(text: str) -> bool:
@@ -83,12 +88,10 @@ def is_compiled(text: str) -> bool:
 def compiled(text: str) -> bytes:
     """The object code of a module's text, from the cache or compiled now and kept there."""
     path = cache_folder() / f"{identity(text)}.o"
-    with suppress(OSError):
-        kept = path.read_bytes()
-        if hashlib.sha256(kept[32:]).digest() == kept[:32]:
-            return kept[32:]
-    code = bytes(_machine().emit_object(optimized(text)))
-    _keep(path, hashlib.sha256(code).digest() + code)
+    code = kept(path)
+    if code is None:
+        code = bytes(_machine().emit_object(optimized(text)))
+        keep(path, code)
     return code
 
 
@@ -110,12 +113,21 @@ def assembly(text: str) -> str:
     return str(_machine().emit_assembly(optimized(text)))
 
 
-def _keep(path: Path, content: bytes) -> None:
-    """A cache that cannot be written is no error: the next process compiles again."""
+def kept(path: Path) -> bytes | None:
+    """A file's content behind its digest; None where it is missing or damaged."""
+    with suppress(OSError):
+        content = path.read_bytes()
+        if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
+            return content[DIGEST:]
+    return None
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file behind its digest, as a whole or not at all. A cache that cannot be written is no error."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(content)
+        draft.write_bytes(hashlib.sha256(content).digest() + content)
         draft.replace(path)
     except OSError:
         with suppress(OSError):

@@ -77,7 +77,7 @@ class Kernel:
         self.b.ret_void()
         traces = tuple((name, self.step.recorded[name].sizes, self.trace_bits(name)) for name in self.traces)
         return Layout(
-            self.slots,
+            *self.slots.fill(self.step.neurons, self.form.lanes),
             tuple(self.registers.values()),
             self.state_slots,
             self.values.scratch_size,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.engine import synapses
+from nmdeploy.engine.layout import SYNAPSE_COUNTERS
 from nmdeploy.engine.program import Program, is_recorded
 from nmdeploy.neurons.base import IntArray
 
@@ -75,5 +75,5 @@ def results(program: Program, lengths: IntArray, steps: int, spare: Spare) -> Re
             for state, sizes, bits in made.layout.traces
         }
     for name in program.synapses:
-        counts[name] = np.zeros((samples, len(synapses.COUNTERS)), np.int64)
+        counts[name] = np.zeros((samples, len(SYNAPSE_COUNTERS)), np.int64)
     return Results(outputs, states, counts)

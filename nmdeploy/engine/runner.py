@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.engine import driver, inputs, layout, machine, synapses
+from nmdeploy.engine import layout, machine, plans
 from nmdeploy.engine.memory import words
 from nmdeploy.engine.multiplied import Multiplied, counted, product
-from nmdeploy.engine.program import KERNEL, Population, Program, Rows, driver_text, input_text
+from nmdeploy.engine.program import KERNEL, Population, Program, Rows
 from nmdeploy.engine.results import Results, Spare, results, zeros
 from nmdeploy.neurons.base import IntArray
 
@@ -60,7 +60,7 @@ class Worker:
                 self._rows(name, self.program.synapses[name])
             else:
                 self._input(name)
-        self.driver = machine.callable_at(machine.functions(driver_text(), [KERNEL])[0], ctypes.c_void_p)
+        self.driver = machine.callable_at(machine.functions(plans.driver_text(), [KERNEL])[0], ctypes.c_void_p)
 
     def _memory(self, words: int) -> IntArray:
         memory = zeros(words)
@@ -81,15 +81,15 @@ class Worker:
 
     def _input(self, name: str) -> None:
         wires = self.program.wires[name]
-        args = zeros(len(inputs.ARGS))
+        args = zeros(len(layout.INPUT_ARGS))
         args[1:] = self._buffer(name).ctypes.data, wires.size, wires.stride
-        self._kernel(name, input_text(self.dtype, not wires.coded), args)
+        self._kernel(name, plans.input_text(self.dtype, not wires.coded), args)
 
     def _population(self, name: str, made: Population) -> None:
         network, form = self.program.network, made.form
-        filled, shared = made.layout.slots.fill(network.populations[name].size, form.lanes)
-        own = self._memory(filled.size)  # at the start of a cache line: a vector over two lines takes twice as long
-        own[:] = filled.reshape(-1)
+        shared = made.layout.shared
+        own = self._memory(made.layout.own.size)  # at a cache line's start: a vector over two lines takes twice as long
+        own[:] = made.layout.own.reshape(-1)
         state = self._memory(made.blocks * made.layout.state_slots * form.lanes)
         start = self._memory(state.size)
         start[:] = _starts(made).reshape(-1)
@@ -120,14 +120,14 @@ class Worker:
     def _rows(self, name: str, made: Rows) -> None:
         network = self.program.network
         target = network.target[name]
-        table = synapses.offsets()
+        table = layout.offsets()
         weights = zeros(-(-made.weights.nbytes // 8)).view(made.weights.dtype)[: made.weights.size]
         weights[:] = made.weights.reshape(-1)
         memory = {
             "weights": weights,
             "out": self._sums(name, self.program.populations[target]),
             "counts": None,
-            "events": self._memory((made.inputs + synapses.UNROLL) * self.chunk * made.form.event_bits // 64 + 64),
+            "events": self._memory((made.inputs + layout.ROWS_TOGETHER) * self.chunk * made.form.event_bits // 64 + 64),
             "found": self._memory(self.chunk),
             "codes": self._memory(made.inputs // 2 + 16),
             "table": table,
@@ -139,15 +139,15 @@ class Worker:
             "lag": network.lag[name],
             "rows": made.inputs,
         }
-        args = zeros(len(synapses.ARGS) + len(synapses.SOURCE) * len(network.sources[name]))
-        for index, key in enumerate(synapses.ARGS):
+        args = zeros(len(layout.SYNAPSE_ARGS) + len(layout.SOURCE_ARGS) * len(network.sources[name]))
+        for index, key in enumerate(layout.SYNAPSE_ARGS):
             if key in numbers:
                 args[index] = numbers[key]
             elif memory[key] is not None:
                 args[index] = memory[key].ctypes.data
         self.held += [weights, table, made.fan_out]
         for index, edge in enumerate(network.sources[name]):
-            at = len(synapses.ARGS) + index * len(synapses.SOURCE)
+            at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
             args[at : at + 3] = (
                 self._buffer(edge.source).ctypes.data,
                 edge.delay,
@@ -175,7 +175,7 @@ class Worker:
         }
         numbers = {"samples": last - first, "gap": self.program.network.gap, "chunk": self.chunk}
         fields = np.array(
-            [numbers[key] if key in numbers else tables[key].ctypes.data for key in driver.FIELDS], np.int64
+            [numbers[key] if key in numbers else tables[key].ctypes.data for key in layout.DRIVER_FIELDS], np.int64
         )
         self.driver(fields.ctypes.data)
 
@@ -196,7 +196,7 @@ class Worker:
         for name, counts in results.counts.items():
             if name in sums:
                 continue
-            table = layout.ARGS if name in self.program.populations else synapses.ARGS
+            table = layout.ARGS if name in self.program.populations else layout.SYNAPSE_ARGS
             point(name, table.index("counts"), counts)
         for name, outputs in results.outputs.items():
             key = "out" if self.program.wires[name].coded else "record"
@@ -215,7 +215,7 @@ class Worker:
         for synapse in network.synapses:
             for index, edge in enumerate(network.sources[synapse]):
                 if edge.source == name:
-                    at = len(synapses.ARGS) + index * len(synapses.SOURCE)
+                    at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
                     self.args[synapse][at] = outputs[first:].ctypes.data
                     moves.extend((self.args[synapse].ctypes.data + 8 * at, outputs.strides[0]))
 
@@ -242,7 +242,7 @@ def alone(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
     part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
     worker = Worker(part, codes.shape[1], codes.dtype)
     lengths = np.full(len(codes), codes.shape[1], np.int64)
-    counts = Results({}, {}, {synapse: np.zeros((len(codes), len(synapses.COUNTERS)), np.int64)})
+    counts = Results({}, {}, {synapse: np.zeros((len(codes), len(layout.SYNAPSE_COUNTERS)), np.int64)})
     return lambda: worker.run(codes, lengths, 0, len(codes), counts)
 
 

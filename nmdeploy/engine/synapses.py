@@ -8,10 +8,8 @@ added, four at a time. The list ends with the row behind the last one, which is 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 
 from nmdeploy.engine.code import (
@@ -30,63 +28,18 @@ from nmdeploy.engine.code import (
     variable,
     vector,
 )
+from nmdeploy.engine.layout import (
+    ROWS_TOGETHER,
+    SIDE,
+    SOURCE_ARGS,
+    SYNAPSE_ARGS,
+    SYNAPSE_COUNTERS,
+    SYNAPSE_POINTERS,
+    RowsForm,
+)
 
-ARGS = ("weights", "out", "counts", "events", "found", "codes", "table", "fan_out", "width", "inputs", "lag", "rows")
-POINTERS = 8
-SOURCE = ("address", "delay", "stride")
-COUNTERS = ("input_events", "synaptic_operations", "computed_events", "synaptic_operations_computed")
 CHUNK = 512
-UNROLL = 4
-SIDE, WORD = 8, 64
-
-
-@dataclass(frozen=True)
-class RowsForm:
-    """What a synapse's kernel is written for.
-
-    Parameters
-    ----------
-    sources : tuple of str
-        ``bits`` or ``codes``, each source's outputs; one source of bits needs no multiplication.
-    row_bits, sum_bits : int
-        Widths of a weight in memory (8, 16, 32) and of a sum (16, 32).
-    tail : int
-        Columns of the last chunk of `CHUNK` columns, 0 if it is a whole one.
-    chunks : bool
-        Whether there are whole chunks.
-    counted : bool
-        Whether rows have different numbers of synapses, which are added up one by one.
-    window : int
-        Steps over which the sum is constant.
-    event_bits : int
-        Width of an event's number in memory: 8, 16 or 32.
-    compress : bool
-        Whether the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
-    """
-
-    sources: tuple[str, ...]
-    row_bits: int
-    sum_bits: int
-    tail: int
-    chunks: bool
-    counted: bool
-    window: int
-    event_bits: int
-    compress: bool
-
-    @property
-    def binary(self) -> bool:
-        """Whether events are 0 or 1."""
-        return self.sources == ("bits",)
-
-
-def offsets() -> Any:
-    """(256, 8) bytes: positions of the set bits of a byte, lowest first."""
-    table = np.zeros((256, SIDE), np.uint8)
-    for byte in range(256):
-        places = [bit for bit in range(SIDE) if byte >> bit & 1]
-        table[byte, : len(places)] = places
-    return table
+WORD = 64
 
 
 def write_rows(module: ir.Module, name: str, form: RowsForm) -> None:
@@ -107,10 +60,15 @@ class _Rows:
     def write(self) -> None:
         b = self.b
         args, first, last, steps = self.function.args
-        values = [load(b, at(b, args, i, I64), POINTER if i < POINTERS else I64) for i in range(len(ARGS))]
-        self.given = dict(zip(ARGS, values, strict=True))
+        values = [
+            load(b, at(b, args, i, I64), POINTER if i < SYNAPSE_POINTERS else I64) for i in range(len(SYNAPSE_ARGS))
+        ]
+        self.given = dict(zip(SYNAPSE_ARGS, values, strict=True))
         self.sources = [
-            [load(b, at(b, args, len(ARGS) + s * len(SOURCE) + i, I64), POINTER if i == 0 else I64) for i in range(3)]
+            [
+                load(b, at(b, args, len(SYNAPSE_ARGS) + s * len(SOURCE_ARGS) + i, I64), POINTER if i == 0 else I64)
+                for i in range(3)
+            ]
             for s in range(len(self.form.sources))
         ]
         lag = self.given["lag"]
@@ -118,7 +76,7 @@ class _Rows:
         start = b.select(b.icmp_signed(">", base, i64(0)), base, i64(0))
         stop = b.sub(last, lag)
         stop = b.select(b.icmp_signed("<", stop, steps), stop, steps)
-        self.totals = {name: variable(b, I64, i64(0)) for name in COUNTERS}
+        self.totals = {name: variable(b, I64, i64(0)) for name in SYNAPSE_COUNTERS}
         if self.form.binary:  # first all lists: what was just stored cannot be loaded at once
             used = variable(b, I64, i64(0))
             with loop(b, start, stop, "t") as t:
@@ -133,7 +91,7 @@ class _Rows:
             else:
                 count, first = self._listed(t, i64(0)), i64(0)
             self._count(t, count, self._add_rows(b.sub(t, base), first, count))
-        for index, name in enumerate(COUNTERS):
+        for index, name in enumerate(SYNAPSE_COUNTERS):
             place = at(b, self.given["counts"], index, I64)
             store(b, b.add(load(b, place, I64), b.load(self.totals[name])), place)
         b.ret_void()
@@ -141,7 +99,7 @@ class _Rows:
     # -- events
 
     def _padded(self, count: Any) -> Any:
-        return self.b.and_(self.b.add(count, i64(UNROLL - 1)), i64(-UNROLL))
+        return self.b.and_(self.b.add(count, i64(ROWS_TOGETHER - 1)), i64(-ROWS_TOGETHER))
 
     def _listed(self, t: Any, first: Any) -> Any:
         """Write the step's list of events from `first` on, and what pads it; returns how many there are."""
@@ -255,9 +213,9 @@ class _Rows:
         wide = vector(self.sum, columns)
         total = variable(b, wide, ir.Constant(wide, [0] * columns))
         met = variable(b, I64, i64(0))
-        quads = b.udiv(b.add(count, i64(UNROLL - 1)), i64(UNROLL))
+        quads = b.udiv(b.add(count, i64(ROWS_TOGETHER - 1)), i64(ROWS_TOGETHER))
         with loop(b, i64(0), quads, "events") as quad:
-            events = [self._event(b.add(b.mul(quad, i64(UNROLL)), i64(k))) for k in range(UNROLL)]
+            events = [self._event(b.add(b.mul(quad, i64(ROWS_TOGETHER)), i64(k))) for k in range(ROWS_TOGETHER)]
             rows = [self._row(event, column, columns) for event in events]
             while len(rows) > 1:
                 rows = [b.add(one, two) for one, two in zip(rows[::2], rows[1::2], strict=True)]

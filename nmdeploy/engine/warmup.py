@@ -1,4 +1,4 @@
-"""Compiles what runs of a network need, so that none of them waits for the compiler."""
+"""Plans and compiles what runs of a network need, so that none of them waits for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmdeploy.engine import machine
-from nmdeploy.engine.program import input_text, program
+from nmdeploy.engine import machine, plans
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import TRACES
 
@@ -27,12 +26,12 @@ class Warmed:
 
 def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
     """Compile the kernels of a network for each trace level and type of input; `NotTraceable` where that cannot be."""
-    texts: dict[str, None] = {}
+    texts: dict[str, None] = {plans.driver_text(): None}
     for trace in traces:
-        made = program(network, trace)
+        made = plans.program(network, trace)
         texts |= dict.fromkeys(made.texts)
         binary = not made.wires[network.input_name].coded
-    texts |= dict.fromkeys(input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
+    texts |= dict.fromkeys(plans.input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
     at_hand = sum(machine.is_compiled(text) for text in texts)
     for text in texts:
         machine.compiled(text)

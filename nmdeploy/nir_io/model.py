@@ -36,7 +36,20 @@ Path = str | os.PathLike[str]
 def model_json(q: QuantizedNetwork) -> str:
     """The JSON text of a network."""
     content = content_json(q)
-    return f'{content[:-1]},"sha256":"{digest(content)}"}}'
+    vars(q)["_sha256"] = sha256 = digest(content)
+    return f'{content[:-1]},"sha256":"{sha256}"}}'
+
+
+def network_sha256(q: QuantizedNetwork) -> str:
+    """The digest in that text, kept with the network, which never changes: all its integers must be written for it."""
+    if "_sha256" not in vars(q):
+        model_json(q)
+    return str(vars(q)["_sha256"])
+
+
+def known_sha256(q: QuantizedNetwork) -> str | None:
+    """The digest, if it was asked for before, as of a network that was read from a file."""
+    return vars(q).get("_sha256")
 
 
 def content_json(q: QuantizedNetwork) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from networks_build import Case
 
 from nmdeploy.backends import embedded
-from nmdeploy.engine.program import program
+from nmdeploy.engine.planning import program
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, wrap24
 

@@ -11,7 +11,8 @@ from equal_runs import both, random_codes
 from formula_neuron import Formula, FormulaNeuron
 from networks_build import Case
 
-from nmdeploy.engine.program import Program, program
+from nmdeploy.engine.planning import program
+from nmdeploy.engine.program import Program
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import Edge, Input, QuantizedNetwork
 from nmdeploy.neurons.base import Moment, Registers

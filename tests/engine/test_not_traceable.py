@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from formula_neuron import Formula, FormulaNeuron, formula_case
 
-from nmdeploy.engine.program import program
+from nmdeploy.engine.planning import program
 from nmdeploy.engine.symbols import NotTraceable
 from nmdeploy.neurons.base import Registers
 from nmdeploy.neurons.ops import take

@@ -1,0 +1,99 @@
+"""What kernels are compiled from, kept on disk: a program that was planned once is not traced and written again.
+
+A plan's file is named by all that it was made from: the network's digest, the processor, and the files of this package
+as they stand. Only networks whose digest is known and whose families are nmdeploy's own are kept: what else a family
+imports is not known. Texts and parameters are kept, code is not: a plan leads to the compiled code by its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nmdeploy
+from nmdeploy.engine import machine
+from nmdeploy.engine.program import Program
+from nmdeploy.network import QuantizedNetwork
+from nmdeploy.nir_io.model import known_sha256
+
+FOLDER, SUFFIX, MOST = "plans", ".plan", 64
+
+
+def program(network: QuantizedNetwork, trace: str) -> Program:
+    """The program of a network, from the cache if it is there; `NotTraceable` as `planning.program`."""
+
+    def planned() -> dict[str, Any]:
+        from nmdeploy.engine import planning
+
+        made = planning.program(network, trace)
+        return {field.name: getattr(made, field.name) for field in fields(made) if field.name != "network"}
+
+    digest = known_sha256(network)
+    own = all(type(node).__module__.startswith("nmdeploy.") for node in network.nodes.values())
+    return Program(network=network, **(planned() if digest is None or not own else kept(planned, digest, trace)))
+
+
+def driver_text() -> str:
+    """The driver's module."""
+
+    def written() -> str:
+        from nmdeploy.engine import planning
+
+        return planning.driver_text()
+
+    return str(kept(written, "driver"))
+
+
+def input_text(dtype: np.dtype[Any], binary: bool) -> str:
+    """The module of the kernel that reads input codes of a type."""
+
+    def written() -> str:
+        from nmdeploy.engine import planning
+
+        return planning.input_text(dtype, binary)
+
+    return str(kept(written, "input", dtype.str, str(binary)))
+
+
+def kept(make: Callable[[], Any], *names: str) -> Any:
+    """What `make` returns, or returned when it was last asked for under these names."""
+    path = machine.cache_folder() / FOLDER / f"{_identity(names)}{SUFFIX}"
+    content = machine.kept(path)
+    if content is not None:
+        # No stranger's file: the folder also holds the machine code that this process is about to run.
+        with suppress(Exception):
+            return pickle.loads(content)
+    made = make()
+    machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+    _forget(path.parent)
+    return made
+
+
+def _identity(names: tuple[str, ...]) -> str:
+    parts = (*names, machine.target(), sources(), np.__version__, platform.python_version())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@cache
+def sources() -> str:
+    """Name, size and time of every file of the package: whatever a plan is made by is among them."""
+    root = Path(nmdeploy.__file__).parent
+    stats = ((path, path.stat()) for path in sorted(root.rglob("*.py")))
+    return "".join(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n" for path, stat in stats)
+
+
+def _forget(folder: Path) -> None:
+    """Plans are as large as models: the oldest go."""
+    with suppress(OSError):
+        plans = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in plans[MOST:]:
+            path.unlink()
