@@ -2,6 +2,9 @@
 
 A sample takes no less than the largest of three times: rows added / row additions a second, state operations /
 multiply-adds a second, bytes in and out / bytes copied a second.
+
+States of 24 bits are multiply-added as float32, twice as many a second as doubles, but where a neuron sums products
+before it rounds them (per-sum rounding): these need doubles.
 """
 
 from __future__ import annotations
@@ -25,24 +28,32 @@ EVENTS, ROUNDS, COPIED = 1 << 16, 50_000, 1 << 26
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine does in a second: row additions by width, multiply-adds of doubles, bytes copied."""
+    """What the machine does in a second: row additions by width, multiply-adds by the bits of a float, bytes copied."""
 
     rows: Mapping[int, float]
-    multiply_adds: float
+    multiply_adds: Mapping[int, float]
     bytes_copied: float
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {**asdict(self), "rows": {str(width): value for width, value in self.rows.items()}}
+        return {**asdict(self), "rows": _named(self.rows), "multiply_adds": _named(self.multiply_adds)}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one sample needs: rows of a width to add, multiply-adds of the neurons, bytes in and out."""
+    """What one sample needs: rows of a width to add, multiply-adds by the bits of a float, bytes in and out."""
 
     rows: Mapping[int, float]
-    state_operations: float
+    state_operations: Mapping[int, float]
     bytes_moved: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "rows": _named(self.rows), "state_operations": _named(self.state_operations)}
+
+
+def _named(values: Mapping[int, float]) -> dict[str, float]:
+    return {str(key): value for key, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -67,13 +78,13 @@ class Bound:
 def bound(work: Work, rates: Rates) -> Bound:
     """The formula of this module.
 
-    >>> rates = Rates({128: 1e9}, 5e10, 1e10)
-    >>> bound(Work({128: 4e4}, 8e5, 2e5), rates)
+    >>> rates = Rates({128: 1e9}, {32: 1e11, 64: 5e10}, 1e10)
+    >>> bound(Work({128: 4e4}, {64: 8e5}, 2e5), rates)
     Bound(rows=4e-05, states=1.6e-05, bytes=2e-05)
     """
     return Bound(
         rows=sum(count / rates.rows[width] for width, count in work.rows.items()),
-        states=work.state_operations / rates.multiply_adds,
+        states=sum(count / rates.multiply_adds[bits] for bits, count in work.state_operations.items()),
         bytes=work.bytes_moved / rates.bytes_copied,
     )
 
@@ -81,11 +92,12 @@ def bound(work: Work, rates: Rates) -> Bound:
 def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
     """Mean a sample, from the events that a recording counted."""
     rows: dict[int, float] = {}
-    operations = 0.0
+    operations: dict[int, float] = {}
     for name, neuron in network.populations.items():
         events = float(np.mean(recording.layers[name].counts["input_events"]))
         rows[neuron.input_size] = rows.get(neuron.input_size, 0.0) + events
-        operations += float(neuron.size * recording.steps * operations_of(neuron))
+        bits, each = float_bits(neuron), operations_of(neuron)
+        operations[bits] = operations.get(bits, 0.0) + float(neuron.size * recording.steps * each)
     channels = network.nodes["input"].size + recording.output.shape[2]  # type: ignore[union-attr]
     return Work(rows, operations, float(recording.steps * channels))
 
@@ -93,6 +105,11 @@ def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
 def operations_of(neuron: Any) -> int:
     """Multiply-adds of a neuron's step: decays of u and v; of a complex state A 4, B 2, C 2."""
     return LIF_OPERATIONS if neuron.kind == "lif" else COMPLEX_STATE_OPERATIONS * neuron.states
+
+
+def float_bits(neuron: Any) -> int:
+    """Of the floats that a neuron's states can be computed in."""
+    return 64 if getattr(neuron, "rounding", "") == "per-sum" else 32
 
 
 def row_rate(width: int) -> float:
@@ -116,17 +133,17 @@ def row_rate(width: int) -> float:
     return best
 
 
-def multiply_add_rate() -> float:
-    """Fused multiply-adds of doubles that all cores do in a second, on registers, of the fastest loop."""
+def multiply_add_rate(bits: int) -> float:
+    """Fused multiply-adds of floats of so many bits that all cores do in a second, on registers, of the fastest loop."""
     from benchmarks.loops import aligned, compiled, fma, rate
 
     best = 0.0
-    for lanes in (4, 8):
+    for lanes in (256 // bits, 512 // bits):
         for accumulators in (10, 16):
-            kept = [aligned(np.full(lanes * accumulators, 1e-3)) for _ in range(cores())]
+            kept = [aligned(np.full(lanes * accumulators, 1e-3, f"f{bits // 8}")) for _ in range(cores())]
             arguments = [(ROUNDS, array.ctypes.data) for array in kept]
             done = ROUNDS * lanes * accumulators
-            best = max(best, rate(compiled(fma(lanes, accumulators), 2).call, arguments, done))
+            best = max(best, rate(compiled(fma(lanes, accumulators, bits), 2).call, arguments, done))
     return best
 
 
@@ -144,13 +161,14 @@ def copy_rate() -> float:
 
 def rates(widths: set[int]) -> Rates:
     """Measure the machine."""
-    return Rates({width: row_rate(width) for width in sorted(widths)}, multiply_add_rate(), copy_rate())
+    multiply_adds = {bits: multiply_add_rate(bits) for bits in (32, 64)}
+    return Rates({width: row_rate(width) for width in sorted(widths)}, multiply_adds, copy_rate())
 
 
 def faster(one: Rates, other: Rates) -> Rates:
     """The better of two measurements, rate by rate: a disturbance can only slow a loop."""
     return Rates(
         rows={width: max(one.rows[width], other.rows[width]) for width in one.rows},
-        multiply_adds=max(one.multiply_adds, other.multiply_adds),
+        multiply_adds={bits: max(one.multiply_adds[bits], other.multiply_adds[bits]) for bits in one.multiply_adds},
         bytes_copied=max(one.bytes_copied, other.bytes_copied),
     )

@@ -87,11 +87,11 @@ def lines(template: str, count: int) -> str:
     return "\n".join(template.replace("{k}", str(k)) for k in range(count))
 
 
-def fma(lanes: int, accumulators: int) -> str:
-    """f(n, out): n rounds of one multiply-add of doubles on each accumulator."""
-    vector = f"<{lanes} x double>"
+def fma(lanes: int, accumulators: int, bits: int = 64) -> str:
+    """f(n, out): n rounds of one multiply-add of floats of 32 or 64 bits on each accumulator."""
+    vector = f"<{lanes} x {'double' if bits == 64 else 'float'}>"
     return f"""
-declare {vector} @llvm.fma.v{lanes}f64({vector}, {vector}, {vector})
+declare {vector} @llvm.fma.v{lanes}f{bits}({vector}, {vector}, {vector})
 define void @f(i64 %n, ptr %out) {{
 entry:
   %m = load {vector}, ptr %out
@@ -99,12 +99,12 @@ entry:
 loop:
   %i = phi i64 [0, %entry], [%next, %loop]
 {lines(f"  %a{{k}} = phi {vector} [%m, %entry], [%b{{k}}, %loop]", accumulators)}
-{lines(f"  %b{{k}} = call {vector} @llvm.fma.v{lanes}f64({vector} %a{{k}}, {vector} %m, {vector} %m)", accumulators)}
+{lines(f"  %b{{k}} = call {vector} @llvm.fma.v{lanes}f{bits}({vector} %a{{k}}, {vector} %m, {vector} %m)", accumulators)}
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, %n
   br i1 %more, label %loop, label %done
 done:
-{_stored(vector, lanes * 8, accumulators, "b", "store")}
+{_stored(vector, lanes * bits // 8, accumulators, "b", "store")}
   ret void
 }}"""
 

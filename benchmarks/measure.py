@@ -85,7 +85,7 @@ class Suite:
                 "seconds": found.seconds,
                 "limited_by": found.limited_by,
                 "terms": asdict(found),
-                "work": {**asdict(work), "rows": {str(width): count for width, count in work.rows.items()}},
+                "work": work.to_json(),
             }
             self.progress(f"{name}: bound {1e6 * found.seconds:.4g} us a sample ({found.limited_by})")
 
@@ -106,7 +106,7 @@ class Suite:
                 "embedded": speed,
                 "scalar": updates_per_second(kind, 1),
                 "vectors": updates_per_second(kind, LANES),
-                "of_multiply_add_rate": speed * operations / self.rates.multiply_adds,
+                "of_multiply_add_rate": speed * operations / self.rates.multiply_adds[32],
             }
             self.measured["updates"][kind] = found
             self.progress(

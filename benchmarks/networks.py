@@ -103,7 +103,7 @@ def lif_layer(rng: Rng, shape: Shape, sums: npt.NDArray[Any]) -> tuple[Quantized
     du, dv = np.full(size, DU), np.full(size, DV)
     if not shape.uniform:
         du, dv = rng.integers(0, 2048, size), rng.integers(0, 1024, size)
-    zeros, short = np.zeros(size, np.int64), sums[:2, : STEPS // 2]
+    zeros, short = np.zeros(size, np.int64), sums[:2, STEPS // 2 :]  # behind the silence that layers begin with
     draft = QuantizedLIF(du, dv, zeros, zeros, zeros)
 
     def at(level: float) -> QuantizedLIF:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from benchmarks import networks
 from benchmarks.timing import Effort, fitting_batch, run, seconds_of
-from nmdeploy.network import Edge, QuantizedNetwork
+from nmdeploy.network import QuantizedNetwork
 
 FITTED = ("samples", "steps", "layers")
 MOST, SECONDS = 256, 0.05
+DEPTHS = 4, 8, 16, 32
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,6 @@ def measure(points: Sequence[Point], repeats: int) -> dict[str, Any]:
     return {"x": x, "seconds": seconds, "exponent": exponent(x, seconds)}
 
 
-def stacked(network: QuantizedNetwork, layers: int) -> QuantizedNetwork:
-    """More layers: behind the last one, copies of all but the first, which was tuned to the input."""
-    names = list(network.populations)
-    nodes: dict[str, Any] = dict(network.nodes)
-    edges, source = list(network.edges), names[-1]
-    for index in range(len(names), layers):
-        model = names[1 + (index - len(names)) % (len(names) - 1)]
-        name = f"layer{index}"
-        nodes |= {f"{name}.synapse": replace(nodes[f"{model}.synapse"]), name: network.populations[model]}
-        edges += [Edge(source, f"{name}.synapse"), Edge(f"{name}.synapse", name)]
-        source = name
-    return QuantizedNetwork(nodes, tuple(edges), network.dt, source)
-
-
 def base_batch() -> int:
     """Samples that take `embedded` some hundredths of a second, so that what every call costs does not count."""
     network, codes = networks.lif(networks.CHANNELS), networks.inputs(MOST, networks.CHANNELS)
@@ -77,11 +64,11 @@ def base_batch() -> int:
 def sweeps(batch: int) -> dict[str, list[Point]]:
     """Points of each sweep, around LIF with 4 layers of 128 channels; the states' around a smaller network."""
     lif, few = networks.lif(networks.CHANNELS), max(1, batch // 4)
-    steps = networks.STEPS
+    steps, deep = networks.STEPS, networks.lif(networks.CHANNELS, DEPTHS[-1])
     return {
         "samples": [Point(batch * k, lif, batch * k) for k in (1, 2, 4, 8)],
         "steps": [Point(steps * k, lif, batch, steps * k) for k in (1, 2, 4, 8)],
-        "layers": [Point(k, stacked(lif, k), batch) for k in (4, 8, 16, 32)],
+        "layers": [Point(k, networks.first_layers(deep, k), batch) for k in DEPTHS],
         "small batches": [Point(k, lif, k) for k in (1, 2, 4, 8, 16)],
         "channels": [Point(k, networks.lif(k), few) for k in (64, 128, 256, 512)],
         "density": [Point(k, lif, batch, density=k) for k in (0.02, 0.04, 0.08, 0.16, 0.32)],

@@ -61,7 +61,7 @@ def work(content: Mapping[str, Any]) -> Table:
             continue
         added = sum(counts["rows"].values())
         seconds = content["measured"]["embedded"][name]["seconds"]
-        values = (added, 1e6 * terms["rows"], counts["state_operations"], 1e6 * terms["states"])
+        values = (added, 1e6 * terms["rows"], sum(counts["state_operations"].values()), 1e6 * terms["states"])
         last = (counts["bytes_moved"], 1e6 * terms["bytes"], 1e6 * found["seconds"], found["seconds"] / seconds)
         rows.append((name, *(f"{value:.4g}" for value in (*values, *last))))
     columns = ("a sample", "rows", "us", "state operations", "us", "bytes", "us", "bound/us", "share reached")
@@ -122,8 +122,9 @@ def milliseconds(found: Mapping[str, Any] | None) -> str:
 def rates(found: Mapping[str, Any]) -> str:
     """What the machine does in a second."""
     rows = ", ".join(f"{rate / 1e9:.4g}e9 rows of {width} added" for width, rate in found["rows"].items())
-    doubles, copied = found["multiply_adds"] / 1e9, found["bytes_copied"] / 1e9
-    return f"The machine, a second: {rows}; {doubles:.4g}e9 multiply-adds; {copied:.4g}e9 bytes copied."
+    kinds = ", ".join(f"{rate / 1e9:.4g}e9 of float{bits}" for bits, rate in found["multiply_adds"].items())
+    copied = found["bytes_copied"] / 1e9
+    return f"The machine, a second: {rows}; multiply-adds: {kinds}; {copied:.4g}e9 bytes copied."
 
 
 def show(content: Mapping[str, Any]) -> None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 from nmdeploy.errors import BadData
-from nmdeploy.mapping import MappedNetwork
 from nmdeploy.network import QuantizedNetwork
-from nmdeploy.profile import Energy, Figure, HardwareProfile
 from nmdeploy.recording import Counted
+
+if TYPE_CHECKING:
+    from nmdeploy.mapping import MappedNetwork
+    from nmdeploy.profile import Energy, Figure, HardwareProfile
 
 HYPOTHETICAL = "hypothetical: one update per real state"
 DYNAMIC = ("synapse", "neuron", "spike")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
-from nmdeploy.floatrun import run_float
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.mechanisms import SIGNED
@@ -146,6 +145,8 @@ def totals_of(network: QuantizedNetwork, data: Data | Source, recording: Recordi
 
 def float_accuracy(network: Network, data: Data | Source) -> float | None:
     """Accuracy of the float network; None without labels."""
+    from nmdeploy.floatrun import run_float
+
     if data.labels is None:
         return None
     found = 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.floatrun import FloatRun
 from nmdeploy.network import Network, QuantizedNetwork, readout_values
 from nmdeploy.neurons.base import IntArray, Neuron
 from nmdeploy.recording import Recording
+
+if TYPE_CHECKING:
+    from nmdeploy.floatrun import FloatRun
 
 NOT_VERIFIED = "NOT VERIFIED AGAINST LAVA"
 

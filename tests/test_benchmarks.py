@@ -22,7 +22,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
     names = list(cases.WORKLOADS)
     timing = {"seconds": seconds, "fastest": seconds, "slowest": seconds, "batch": 8, "repeats": 3}
     terms = {"rows": 5e-5, "states": 1e-5, "bytes": 1e-6}
-    work = {"rows": {"128": 4e4}, "state_operations": 8e5, "bytes_moved": 2e5}
+    work = {"rows": {"128": 4e4}, "state_operations": {"32": 8e5}, "bytes_moved": 2e5}
     peer = {"seconds": 2e-3, "batch": 16, "spike_rate": 0.1, "agreement": 0.97}
     return {
         "equal": {name: {"reference": True, "lava": True} for name in names},
@@ -40,7 +40,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
 
 
 def made(measured: dict[str, Any], missing: dict[str, str] | None = None, **failed: str) -> dict[str, Any]:
-    rates = bounds.Rates({128: 1e9}, 5e10, 3e10).to_json()
+    rates = bounds.Rates({128: 1e9}, {32: 1e11, 64: 5e10}, 3e10).to_json()
     return results.results(cases.CASES, measured, rates, missing or {}, failed, 0.1)
 
 
@@ -130,8 +130,8 @@ def test_overhead_lowers_a_fitted_exponent() -> None:
 
 
 def test_the_bound_is_the_longest_of_three() -> None:
-    rates = bounds.Rates({128: 1e9, 512: 2e8}, 5e10, 1e10)
-    found = bounds.bound(bounds.Work({128: 1e4, 512: 4e3}, 8e5, 2e6), rates)
+    rates = bounds.Rates({128: 1e9, 512: 2e8}, {32: 1e11, 64: 5e10}, 1e10)
+    found = bounds.bound(bounds.Work({128: 1e4, 512: 4e3}, {64: 6e5, 32: 4e5}, 2e6), rates)
     assert found.rows == pytest.approx(1e-5 + 2e-5)
     assert (found.seconds, found.limited_by) == (pytest.approx(2e-4), "bytes")
 
@@ -143,7 +143,7 @@ def test_work_counts_rows_state_operations_and_bytes() -> None:
     work = bounds.work_of(network, recording)
     first = codes.sum() / 3
     assert work.rows[16] == pytest.approx(first + recording.layers["layer0"].counts["spikes"].mean())
-    assert work.state_operations == 2 * 16 * 50 * 2
+    assert work.state_operations == {32: 2 * 16 * 50 * 2}
     assert work.bytes_moved == 50 * 32
     assert bounds.operations_of(networks.state_space(8, 4, "per-sum", 1).populations["layer0"]) == 8 * 4
 
@@ -175,8 +175,8 @@ def test_lif_populations_for_lava_have_one_value_each() -> None:
         assert all(np.ptp(getattr(neuron, name)) == 0 for name in ("du", "dv", "vth"))
 
 
-def test_stacked_layers_stay_alive() -> None:
-    network = scaling.stacked(networks.lif(32, 2), 7)
+def test_deep_layers_stay_alive() -> None:
+    network = networks.first_layers(networks.lif(32, 9), 7)
     layers = reference.run(network, networks.inputs(2, 32).astype(np.int64), trace="spikes").layers
     assert len(layers) == 7
     assert all(0.03 <= layer.spikes.mean() <= 0.2 for layer in layers.values())  # type: ignore[union-attr]

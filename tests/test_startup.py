@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from shared import Model
 
+from nmdeploy.cli import main
 from nmdeploy.demo import CHECKPOINT
 
 FRAMEWORKS = {"torch", "norse", "snntorch", "nirtorch", "matplotlib", "numba", "sklearn", "scipy", "pandas", "lava"}
@@ -68,3 +70,10 @@ def test_import_of_the_package_costs_nothing() -> None:
     program = "import sys, nmdeploy; sys.exit(any(name in sys.modules for name in sys.argv[1:]))"
     heavy = [*EVERYTHING, "click", "nmdeploy.pipeline"]
     assert subprocess.run([sys.executable, "-c", program, *heavy], check=False).returncode == 0
+
+
+def test_a_command_leaves_the_search_for_cycles_as_it_was() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert gc.get_threshold() == before

@@ -50,6 +50,17 @@ def in_floats(v: Values, node: Node, index: Index, kind: str, scale: int) -> Any
     return v.times(_plain(v, node, index, kind), kind, scale)
 
 
+def in_words(v: Values, node: Node, index: Index) -> Any:
+    """A float32 value as 32-bit integers, into which it is truncated at once where it is truncated anyway."""
+    b, words = v.b, vector(I32, v.lanes)
+    if node.op == "rz" and node not in v.kept:
+        return b.fptosi(_divided(v, node, index, "s"), words)
+    if node.op in ("add", "sub") and node not in v.kept and all(v.kind(arg.node) == "s" for arg in node.args):
+        args = [v.read(arg, index, "n") for arg in node.args]
+        return b.add(*args) if node.op == "add" else b.sub(*args)
+    return b.fptosi(v.of(node, index, "s"), words)
+
+
 def _divided(v: Values, node: Node, index: Index, kind: str) -> Any:
     """What `rz` truncates: exact, or a product of float32 that is itself rounded towards zero."""
     x, by = node.args[0], -node.value

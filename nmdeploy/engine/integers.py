@@ -99,16 +99,16 @@ def _looked_up(v: Values, node: Node, index: Index) -> Any:
     b = v.b
     table, place = node.args
     own, slot = v.slots.of(table.node, 0, "i")
-    base = v.places.own if own else v.places.shared
+    base = at(b, v.places.own, slot * v.lanes, I32) if own else at(b, v.places.shared, slot, I64)
     if place.node.uniform:
-        element = b.add(scalar(v, place.node), i64(slot))
+        element = scalar(v, place.node)
         if own:
             return load(b, at(b, base, b.mul(element, i64(v.lanes)), I64), vector(I64, v.lanes))
         return splat(b, load(b, at(b, base, element, I64), I64), v.lanes)
     at_lanes = v.read(place, index, "i")
     found = ir.Constant(vector(I64, v.lanes), ir.Undefined)
     for lane in range(v.lanes):
-        element = b.add(b.extract_element(at_lanes, ir.Constant(I32, lane)), i64(slot))
+        element = b.extract_element(at_lanes, ir.Constant(I32, lane))
         if own:
             element = b.add(b.mul(element, i64(v.lanes)), i64(lane))
         found = b.insert_element(found, load(b, at(b, base, element, I64), I64), ir.Constant(I32, lane))

@@ -19,7 +19,7 @@ BITWISE = ("and", "or", "xor", "mod", "take")
 
 
 class Kinds:
-    """Kinds of values: ``s`` float32, ``f`` float64, ``i`` int64, ``b`` a condition.
+    """Kinds of values: ``s`` float32, ``f`` float64, ``i`` int64, ``b`` a condition; ``n`` int32, for some sums only.
 
     Parameters
     ----------
@@ -86,12 +86,18 @@ class Kinds:
         operands = () if node.op == "select" else node.args  # a side of a choice may be wrong where it is not taken
         met = [self.chosen.get(node, self.bounds[node].magnitude)]
         met += [self.bounds[arg.node].magnitude for arg in operands if not arg.node.boolean]
-        if node.op == "sum":
-            inner = seen(node.args[0], self.bounds[node.args[0].node])
-            each = np.maximum(np.abs(inner.low), np.abs(inner.high))
-            spread = 1 if each.shape[-1] == node.args[0].sizes[-1] else node.args[0].sizes[-1]
-            met.append(float(each.sum(-1).max(initial=0)) * spread)
-        return max(met)
+        return max(*met, self._terms(node)) if node.op == "sum" else max(met)
+
+    def _terms(self, node: Node) -> float:
+        """The sum of the magnitudes that a sum adds."""
+        inner = seen(node.args[0], self.bounds[node.args[0].node])
+        each = np.maximum(np.abs(inner.low), np.abs(inner.high))
+        spread = 1 if each.shape[-1] == node.args[0].sizes[-1] else node.args[0].sizes[-1]
+        return float(each.sum(-1).max(initial=0)) * spread
+
+    def adds_words(self, node: Node) -> bool:
+        """Whether a sum of float32 values is gathered in 32-bit integers, which reach further and are added faster."""
+        return node.op == "sum" and self.kind(node.args[0].node) == "s" and self._terms(node) < 2.0**31
 
     def _fits_64(self, node: Node) -> str:
         if self.bounds[node].magnitude >= 2.0**63:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nmdeploy.neurons.base import IntArray
 
@@ -74,7 +75,7 @@ class Layout:
 
     Parameters
     ----------
-    own : (blocks, slots, lanes) parameters that differ between neurons, as they stand in memory
+    own : (blocks, slots, lanes) parameters that differ between neurons, as they stand in memory, 32 bits a lane
     shared : (slots,) parameters of all
     registers : tuple of Held
     state_slots, scratch_slots : int
@@ -82,7 +83,7 @@ class Layout:
     traces : name, elements and bits of each recorded state
     """
 
-    own: IntArray
+    own: npt.NDArray[np.int32]
     shared: IntArray
     registers: tuple[Held, ...]
     state_slots: int

@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from nmdeploy.engine.code import (
     I8,
+    I32,
     I64,
     POINTER,
     at,
@@ -28,7 +29,7 @@ from nmdeploy.engine.code import (
 from nmdeploy.engine.floats import plan_scales
 from nmdeploy.engine.kinds import Kinds
 from nmdeploy.engine.layout import ARGS, POINTERS, Form, Held, Layout, elements
-from nmdeploy.engine.memory import Slots
+from nmdeploy.engine.memory import Slots, slots_of
 from nmdeploy.engine.schedule import extents, schedule
 from nmdeploy.engine.stepping import StepWriter
 from nmdeploy.engine.trace import Register, Step
@@ -120,7 +121,7 @@ class Kernel:
         for name, register in self.step.registers.items():
             node = register.old.node
             held[name] = Held(slot, node.dims, self.kinds.kind(node), register.start)
-            slot += int(np.prod(node.dims))
+            slot += int(np.prod(node.dims)) * slots_of(held[name].kind)
         self.state_slots = max(slot, 1)
         return held
 
@@ -131,7 +132,7 @@ class Kernel:
         size = b.mul(block, i64(lanes))
 
         def part(name: str, slots: Any) -> Any:
-            return at(b, self.pointer[name], b.mul(size, slots), I64)
+            return at(b, self.pointer[name], b.mul(size, slots), I32)
 
         # How many slots a block has is known only when all is written: the first shared one says it.
         values.places = Places(
@@ -173,7 +174,7 @@ class Kernel:
         for name, _, held in self.in_registers():
             for element, index in enumerate(elements(held.dims)):
                 value = self.b.load(values.places.variables[name, element])
-                values.keep(values.places.state, held.slot, held.dims, index, value)
+                values.keep(values.places.state, held.slot, held.dims, index, value, held.kind)
 
     def trace_bits(self, name: str) -> int:
         """Width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""

@@ -67,6 +67,12 @@ class Worker:
         self.held.append(memory)
         return memory
 
+    def _lanes(self, values: npt.NDArray[np.int32]) -> IntArray:
+        """A copy that starts at a cache line: a vector over two lines takes twice as long."""
+        memory = self._memory(values.size // 2)
+        memory[:] = values.reshape(-1).view(np.int64)
+        return memory
+
     def _buffer(self, name: str) -> IntArray:
         """Rows of a node's outputs, that of every step."""
         if name not in self.out:  # a feedback asks for it before its population does
@@ -88,15 +94,13 @@ class Worker:
     def _population(self, name: str, made: Population) -> None:
         network, form = self.program.network, made.form
         shared = made.layout.shared
-        own = self._memory(made.layout.own.size)  # at a cache line's start: a vector over two lines takes twice as long
-        own[:] = made.layout.own.reshape(-1)
-        state = self._memory(made.blocks * made.layout.state_slots * form.lanes)
-        start = self._memory(state.size)
-        start[:] = _starts(made).reshape(-1)
+        own = self._lanes(made.layout.own)
+        start = self._lanes(_starts(made))
+        state = self._memory(start.size)
         self.resets += [state.ctypes.data, start.ctypes.data, state.size]
         valid = np.zeros(made.wires.width, np.uint8)
         valid[: network.populations[name].size] = 1
-        scratch = self._memory(max(made.layout.scratch_slots, 1) * form.lanes)
+        scratch = self._memory(max(made.layout.scratch_slots, 1) * form.lanes // 2)
         args = zeros(len(layout.ARGS) + len(form.sums) + len(made.layout.traces))
         args[layout.ARGS.index("blocks")] = made.blocks
         args[layout.ARGS.index("lag")] = network.lag[name]
@@ -220,10 +224,10 @@ class Worker:
                     moves.extend((self.args[synapse].ctypes.data + 8 * at, outputs.strides[0]))
 
 
-def _starts(made: Population) -> npt.NDArray[np.int64]:
+def _starts(made: Population) -> npt.NDArray[np.int32]:
     """(blocks, slots, lanes) the registers at rest."""
     lanes, layout = made.form.lanes, made.layout
-    start = np.zeros((made.blocks, layout.state_slots, lanes), np.int64)
+    start = np.zeros((made.blocks, layout.state_slots, lanes), np.int32)
     for held in layout.registers:
         values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
         which = np.minimum(np.arange(made.blocks * lanes), len(values) - 1)

@@ -13,6 +13,7 @@ from nmdeploy.engine.code import I8, I16, I32, I64, at, i64, load, loop, popcoun
 from nmdeploy.engine.floats import guard_of
 from nmdeploy.engine.kinds import FLOATS
 from nmdeploy.engine.layout import elements
+from nmdeploy.engine.memory import slots_of
 from nmdeploy.engine.schedule import Loop, extents, looped
 from nmdeploy.engine.symbols import NotTraceable, Symbol
 from nmdeploy.engine.values import Scope
@@ -62,6 +63,7 @@ class StepWriter:
         for node in each.reductions:
             kind, scale = values.kind(node), values.scales.get(node, 0)
             scale = scale if kind in FLOATS else 0
+            kind = "n" if not scale and values.kinds.adds_words(node) else kind
             for index in elements(node.dims):
                 zero = values.literal(0, kind, 0)
                 totals.append((node, index, kind, scale, variable(b, zero.type, zero)))
@@ -69,10 +71,10 @@ class StepWriter:
         self._nest(each, each.sizes, (), totals)
         scope.block = b.block
         for node, index, kind, scale, place in totals:
-            total = b.load(place)
-            scope.known[node, index, kind, scale] = total
+            total, own = b.load(place), values.kind(node)
+            scope.known[node, index, own, scale] = total if kind == own else values.between(total, kind, own)
             if scale:
-                scope.known[node, index, kind, 0] = values.times(total, kind, -scale)
+                scope.known[node, index, own, 0] = values.times(total, own, -scale)
         values.kept |= set(each.stored)
 
     def _nest(self, each: Loop, sizes: tuple[int, ...], indices: tuple[Any, ...], totals: list[Any]) -> None:
@@ -99,7 +101,8 @@ class StepWriter:
         for place, total in later:
             b.store(total, place)
         for node, index, value in kept:
-            values.keep(values.places.scratch, self._scratch(node), node.dims, index, value)
+            kind = values.kind(node)
+            values.keep(values.places.scratch, self._scratch(node, node.dims, kind), node.dims, index, value, kind)
         for name, index, value in new:
             self._store_register(name, index, value)
 
@@ -109,11 +112,11 @@ class StepWriter:
         ranges = [[at_loop[axis]] if axis in at_loop else range(size) for axis, size in enumerate(dims)]
         return itertools.product(*ranges)
 
-    def _scratch(self, key: Any, dims: tuple[int, ...] | None = None) -> int:
+    def _scratch(self, key: Any, dims: tuple[int, ...], kind: str) -> int:
         values = self.values
         if key not in values.scratch:
             values.scratch[key] = values.scratch_size
-            values.scratch_size += int(np.prod(key.dims if dims is None else dims))
+            values.scratch_size += int(np.prod(dims)) * slots_of(kind)
         return values.scratch[key]
 
     def _next(self, name: str, index: tuple[Any, ...]) -> Any:
@@ -122,9 +125,10 @@ class StepWriter:
     def _store_register(self, name: str, index: tuple[Any, ...], value: Any) -> None:
         held, places = self.k.registers[name], self.values.places
         if name in self.k.schedule.shadowed:
-            self.values.keep(places.scratch, self._scratch(("shadow", name), held.dims), held.dims, index, value)
+            slot = self._scratch(("shadow", name), held.dims, held.kind)
+            self.values.keep(places.scratch, slot, held.dims, index, value, held.kind)
         else:
-            self.values.keep(places.state, held.slot, held.dims, index, value)
+            self.values.keep(places.state, held.slot, held.dims, index, value, held.kind)
 
     # -- what is not in a loop
 
@@ -153,12 +157,12 @@ class StepWriter:
 
     def _copy(self, name: str) -> None:
         held, values = self.k.registers[name], self.values
-        source, b = self._scratch(("shadow", name), held.dims), self.b
-        with loop(b, i64(0), i64(int(np.prod(held.dims))), "copy") as i:
+        source, b = self._scratch(("shadow", name), held.dims, held.kind), self.b
+        with loop(b, i64(0), i64(int(np.prod(held.dims)) * slots_of(held.kind)), "copy") as i:
             line = b.mul(b.add(i, i64(source)), i64(self.form.lanes))
-            value = load(b, at(b, values.places.scratch, line, I64), vector(I64, self.form.lanes))
+            value = load(b, at(b, values.places.scratch, line, I32), vector(I32, self.form.lanes))
             line = b.mul(b.add(i, i64(held.slot)), i64(self.form.lanes))
-            store(b, value, at(b, values.places.state, line, I64))
+            store(b, value, at(b, values.places.state, line, I32))
 
     def _masked(self, mask: Any) -> Any:
         return mask if self.k.valid is None else self.b.and_(mask, self.k.valid)

@@ -18,6 +18,7 @@ from nmdeploy.engine.code import (
     F32,
     F64,
     I1,
+    I32,
     I64,
     at,
     i64,
@@ -29,15 +30,15 @@ from nmdeploy.engine.code import (
     variable,
     vector,
 )
-from nmdeploy.engine.floats import FUSED, from_integers, in_floats
+from nmdeploy.engine.floats import FUSED, from_integers, in_floats, in_words
 from nmdeploy.engine.integers import boolean, in_integers, spread
 from nmdeploy.engine.kinds import FLOATS, Kinds
-from nmdeploy.engine.memory import Slots
+from nmdeploy.engine.memory import Slots, slots_of
 from nmdeploy.engine.schedule import UNROLLED, extents, is_reduction
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol
 
 Index = tuple[Any, ...]
-SCALAR = {"f": F64, "s": F32, "i": I64, "b": I1}
+SCALAR = {"f": F64, "s": F32, "i": I64, "n": I32, "b": I1}
 
 
 @dataclass
@@ -191,16 +192,18 @@ class Values:
         if own == "b":
             mask = self.of(node, index, "b")
             return self.b.select(mask, self.literal(1, kind, scale), self.literal(0, kind, 0))
-        value = self.of(node, index, own)
         if kind == "b":
             raise NotTraceable("a number as a condition")
-        return self.times(self._between(value, own, kind), kind, scale)
+        if kind == "n":
+            return in_words(self, node, index)
+        value = self.of(node, index, own)
+        return self.times(self.between(value, own, kind), kind, scale)
 
-    def _between(self, value: Any, own: str, kind: str) -> Any:
+    def between(self, value: Any, own: str, kind: str) -> Any:
         lanes = vector(SCALAR[kind], self.lanes)
         if kind == "i":
             return self.b.fptosi(value, lanes)
-        if own == "i":
+        if own in ("i", "n"):
             return self.b.sitofp(value, lanes)
         return self.b.fpext(value, lanes) if kind == "f" else self.b.fptrunc(value, lanes)
 
@@ -217,24 +220,24 @@ class Values:
                 total = self.b.add(wide, i64(i) if isinstance(i, int) else i)
         return total
 
-    def address(self, base: Any, slot: int, dims: tuple[int, ...], index: Index) -> Any:
+    def address(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, kind: str) -> Any:
         """Of a vector in a block's memory."""
         element = self.linear(dims, index)
         if isinstance(element, int):
-            return at(self.b, base, (slot + element) * self.lanes, I64)
-        return at(self.b, base, self.b.mul(self.b.add(element, i64(slot)), i64(self.lanes)), I64)
+            return at(self.b, base, (slot + element * slots_of(kind)) * self.lanes, I32)
+        line = self.b.add(self.b.mul(element, i64(slots_of(kind))), i64(slot))
+        return at(self.b, base, self.b.mul(line, i64(self.lanes)), I32)
 
     def _load(self, base: Any, slot: int, node: Node, index: Index, kind: str) -> Any:
-        value = load(
-            self.b, self.address(base, slot, node.dims, index), vector(I64 if kind == "b" else SCALAR[kind], self.lanes)
-        )
+        place = self.address(base, slot, node.dims, index, kind)
+        value = load(self.b, place, vector(I64 if kind == "b" else SCALAR[kind], self.lanes))
         return self.b.icmp_signed("!=", value, self.literal(0, "i", 0)) if kind == "b" else value
 
-    def keep(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, value: Any) -> None:
-        """Store a vector of any kind."""
-        if value.type.element == I1:
+    def keep(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, value: Any, kind: str) -> None:
+        """Store a vector."""
+        if kind == "b":
             value = self.b.zext(value, vector(I64, self.lanes))
-        store(self.b, value, self.address(base, slot, dims, index))
+        store(self.b, value, self.address(base, slot, dims, index, kind))
 
     def _parameter(self, node: Node, index: Index, kind: str, scale: int) -> Any:
         if kind == "b":
@@ -242,7 +245,8 @@ class Values:
         own, slot = self.slots.of(node, scale if kind in FLOATS else 0, kind)
         scalar = SCALAR[kind]
         if own:
-            return load(self.b, self.address(self.places.own, slot, node.dims, index), vector(scalar, self.lanes))
+            place = self.address(self.places.own, slot, node.dims, index, kind)
+            return load(self.b, place, vector(scalar, self.lanes))
         element = self.linear(node.dims, index)
         place = slot + element if isinstance(element, int) else self.b.add(element, i64(slot))
         return splat(self.b, load(self.b, at(self.b, self.places.shared, place, I64), scalar), self.lanes)

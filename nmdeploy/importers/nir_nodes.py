@@ -18,7 +18,7 @@ from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.nir_io.file import Tree
+from nmdeploy.nir_io.tree import Tree
 
 Values = dict[str, npt.NDArray[np.float64]]
 Weights = tuple[FloatArray, "FloatArray | None"]

@@ -24,7 +24,7 @@ from nmdeploy.importers.nir_nodes import (
     integers,
     numbers,
 )
-from nmdeploy.nir_io.file import Tree
+from nmdeploy.nir_io.tree import Tree
 
 Shape = tuple[int, ...]
 Nodes = dict[str, Tree]

@@ -19,22 +19,22 @@ import numpy as np
 from nmdeploy.errors import BadFile, NmdeployError
 from nmdeploy.files import write_bytes
 from nmdeploy.network import Input, QuantizedNetwork
-from nmdeploy.nir_io.file import Tree, check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
+from nmdeploy.nir_io.file import check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
 from nmdeploy.nir_io.graph import primitives
 from nmdeploy.nir_io.model import (
     DATASET,
     KEY,
     MALFORMED,
-    content_json,
-    digest,
     model_json,
     network_of,
+    network_sha256,
     no_network,
     nodes_of,
     parse,
 )
 from nmdeploy.nir_io.notes import reader_notes
 from nmdeploy.nir_io.primitives import Primitives
+from nmdeploy.nir_io.tree import Tree
 
 Path = str | os.PathLike[str]
 
@@ -95,7 +95,7 @@ def model_sha256(model: QuantizedNetwork | Path) -> str:
     Two files have the same digest exactly if their networks are equal.
     """
     if isinstance(model, QuantizedNetwork):
-        return digest(content_json(model))
+        return network_sha256(model)
     return str(read_header(model)["sha256"])
 
 

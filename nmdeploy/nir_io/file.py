@@ -9,24 +9,18 @@ Source: HDF5 file format specification 3.0, section II.A (the superblock is sear
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from nmdeploy.errors import BadFile
 from nmdeploy.hdf5_heap import has_endless_heap
-
-Tree: TypeAlias = dict[str, Any]
+from nmdeploy.nir_io.tree import Tree, Walk
 
 BLOCK = 512
 MAGIC = b"nmdeploy-model\n"
 HDF5 = b"\x89HDF\r\n\x1a\n"
-DEEPEST = 16
-EXPANSION = 1100
-"""Most bytes of numbers that a byte of the file can hold (gzip), and the price of a text, which is never packed."""
-SPARE = 1 << 20
 HDF5_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, OverflowError)
 
 
@@ -101,114 +95,20 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
     import h5py
 
     try:
-        with h5py.File(BytesIO(content), "r") as file:
-            walk = _Walk(str(path), content)
-            return {"": walk.dataset(file, only)} if only else walk.group(file, 0)
+        with h5py.File(_in_memory(content)) as file:
+            walk, root = Walk(str(path), content), h5py.h5g.open(file.id, b"/")
+            return {"": walk.dataset(root, only)} if only else walk.group(root)
     except BadFile:
         raise
     except (*HDF5_FAILURES, MemoryError, RecursionError) as error:
         raise BadFile(f"{path}: damaged, or no NIR file ({_why(error)}): copy or export it again") from None
 
 
-class _Walk:
-    """Reads a tree of bounded size and depth: a damaged file may claim any shape, and link a group into itself."""
-
-    def __init__(self, path: str, content: bytes) -> None:
-        self.path = path
-        self.content = content
-        self.budget = EXPANSION * len(content) + SPARE
-        self.seen: set[int] = set()
-
-    def group(self, group: Any, depth: int) -> Tree:
-        import h5py
-
-        address = int(h5py.h5o.get_info(group.id).addr)
-        if address in self.seen or depth > DEEPEST:
-            raise BadFile(
-                f"{self.path}: {group.name}: groups are nested in a loop or over {DEEPEST} deep: export it again"
-            )
-        self.seen.add(address)
-        found: Tree = {}
-        for name in group.id:
-            child = self._child(group, name)
-            is_group = isinstance(child, h5py.h5g.GroupID)
-            found[name.decode("utf-8")] = self.group(h5py.Group(child), depth + 1) if is_group else self._value(child)
-        return found
-
-    def dataset(self, file: Any, name: str) -> Any:
-        import h5py
-
-        *groups, last = (part.encode() for part in name.split("/"))
-        for part in groups:
-            file = h5py.Group(self._child(file, part))
-        return self._value(self._child(file, last))
-
-    def _child(self, group: Any, name: bytes) -> Any:
-        """The group or dataset behind a hard link; links into other files and loops of soft links are refused."""
-        import h5py
-
-        if name not in group.id or group.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-            where = f"{group.name.rstrip('/')}/{name.decode('utf-8')}"
-            raise BadFile(f"{self.path}: {where}: is missing or a link, which no NIR file holds: export it again")
-        child = h5py.h5o.open(group.id, name)
-        if not isinstance(child, (h5py.h5g.GroupID, h5py.h5d.DatasetID)):
-            raise BadFile(f"{self.path}: {group.name}: holds what no NIR file holds: export it again")
-        return child
-
-    def _value(self, dataset: Any) -> Any:
-        """The content of a dataset by its low-level handle: a model has hundreds of small ones."""
-        import h5py
-        import numpy as np
-
-        if isinstance(dataset, h5py.h5g.GroupID) or not _is_plain(dataset):
-            raise BadFile(f"{self.path}: {_name(dataset)}: is no plain dataset: export it again")
-        dtype, shape = dataset.dtype, dataset.shape
-        size = math.prod(shape)
-        is_text = h5py.check_string_dtype(dtype) is not None
-        self.budget -= size * (EXPANSION if is_text else dtype.itemsize)
-        if self.budget < 0:
-            raise BadFile(f"{self.path}: {_name(dataset)}: claims more data than the file can hold: export it again")
-        if is_text:
-            self._check_lengths(h5py.Dataset(dataset))
-            return _text(h5py.Dataset(dataset)[()])
-        if dtype.kind not in "fiub":
-            raise BadFile(f"{self.path}: {_name(dataset)}: has type {dtype}: NIR files hold numbers and texts")
-        values = np.empty(shape, dtype)
-        if size:
-            dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
-        return values
-
-    def _check_lengths(self, dataset: Any) -> None:
-        """Texts lie as (length, address, index) of 4, 8 and 4 bytes; HDF5 would allocate any length."""
-        import h5py
-        import numpy as np
-
-        offset = dataset.id.get_offset()
-        if offset is not None and h5py.check_string_dtype(dataset.dtype).length is None:
-            stored = self.content[offset : offset + 16 * dataset.size]
-            lengths = np.frombuffer(stored[: len(stored) // 16 * 16], "<u4")[::4]
-            if lengths.max(initial=0) > len(self.content):
-                raise BadFile(
-                    f"{self.path}: {dataset.name}: a text of {lengths.max()} bytes, over the file's: export again"
-                )
-
-
-def _is_plain(dataset: Any) -> bool:
-    """Whether a dataset has a shape, and its values in this file."""
+def _in_memory(content: bytes) -> Any:
+    """The bytes of a file, opened by HDF5: reading a Python object instead would call it for every few bytes."""
     import h5py
 
-    properties = dataset.get_create_plist()
-    stored = properties.get_layout() != h5py.h5d.VIRTUAL and not properties.get_external_count()
-    return bool(stored and dataset.get_space().get_simple_extent_type() != h5py.h5s.NULL)
-
-
-def _name(handle: Any) -> str:
-    import h5py
-
-    return str(h5py.h5i.get_name(handle).decode("utf-8"))
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    return [_text(item) for item in value]
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fapl_core(backing_store=False)
+    access.set_file_image(content)
+    return h5py.h5f.open(b"memory", h5py.h5f.ACC_RDONLY, access)

@@ -10,19 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmdeploy.energy import network_energy
 from nmdeploy.errors import BadOption
 from nmdeploy.files import write_text
-from nmdeploy.mapping import MappedNetwork
 from nmdeploy.metrics import LayerMetrics, layer_metrics, operations, overflows, spike_rate, total_metrics
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.plugins import modules
-from nmdeploy.profile import HardwareProfile
 from nmdeploy.recording import Counted
 from nmdeploy.reports.verification import verification_json
 from nmdeploy.verification import Verification
+
+if TYPE_CHECKING:
+    from nmdeploy.mapping import MappedNetwork
+    from nmdeploy.profile import HardwareProfile
 
 
 @dataclass(frozen=True)
