@@ -151,19 +151,25 @@ def guard(v: Values, node: Node, clip: Clip, index: Index) -> Any:
         ends = [(clip.low, "<"), (clip.high, ">")]
         if clip.low is not None and clip.high == -clip.low:
             x, ends = call(b, "llvm.fabs", [x]), ends[1:]
-        masks = []
-        for end, sign in ends:
-            if end is not None:
-                most = folded(b, x, functools.partial(_further, b, sign), VECTOR_BITS // bits(x.type.element))
-                mask = b.fcmp_ordered(sign, most, ir.Constant(most.type, [end] * most.type.count))
-                met = b.bitcast(mask, ir.IntType(most.type.count))
-                masks.append(b.icmp_unsigned("!=", met, ir.Constant(met.type, 0)))
-        known[key] = functools.reduce(b.or_, masks)
+        met = [_any_beyond(b, x, end, sign) for end, sign in ends if end is not None]
+        known[key] = functools.reduce(b.or_, met)
     return known[key]
 
 
-def _further(b: ir.IRBuilder, sign: str, x: Any, y: Any) -> Any:
-    return b.select(b.fcmp_ordered(sign, x, y), x, y)
+def _any_beyond(b: ir.IRBuilder, x: Any, end: float, sign: str) -> Any:
+    """Whether any lane is below a negative end, or above a positive one.
+
+    The bits of floats are compared: as signed integers they are ordered as positive floats are, as unsigned ones
+    negative floats exceed all others and are ordered by magnitude. Integer units are idle where float units are not.
+    """
+    size = bits(x.type.element)
+    words = b.bitcast(x, vector(ir.IntType(size), x.type.count))
+    compare = b.icmp_signed if sign == ">" else b.icmp_unsigned
+    most = folded(b, words, lambda one, two: b.select(compare(">", one, two), one, two), VECTOR_BITS // size)
+    limit = ir.Constant(vector(x.type.element, most.type.count), [end] * most.type.count)
+    mask = compare(">", most, b.bitcast(limit, most.type))
+    met = b.bitcast(mask, ir.IntType(most.type.count))
+    return b.icmp_unsigned("!=", met, ir.Constant(met.type, 0))
 
 
 def guard_of(v: Values, symbol: Symbol, index: Index) -> Any | None:

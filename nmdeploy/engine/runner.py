@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +16,7 @@ from nmdeploy.engine.memory import words
 from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows
 from nmdeploy.engine.results import Results, Spare, results, zeros
+from nmdeploy.engine.sharing import parts, processors, share
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 32, 128
@@ -46,6 +45,7 @@ class Worker:
     args: dict[str, IntArray] = field(default_factory=dict)
     out: dict[str, IntArray] = field(default_factory=dict)
     resets: list[int] = field(default_factory=list)
+    tables: dict[str, IntArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         network = self.program.network
@@ -61,6 +61,11 @@ class Worker:
             else:
                 self._input(name)
         self.driver = machine.callable_at(machine.functions(plans.driver_text(), [KERNEL])[0], ctypes.c_void_p)
+        self.tables = {
+            "ranges": _table([value for row in self.program.ranges for value in row], 3),
+            "kernels": _table(self.kernels, 2),
+            "resets": _table(self.resets, 3),
+        }
 
     def _memory(self, words: int) -> IntArray:
         memory = zeros(words)
@@ -170,13 +175,8 @@ class Worker:
     ) -> None:
         """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) are those that are given."""
         moves = self._place(codes, first, results, sums)
-        tables = {
-            "lengths": np.ascontiguousarray(lengths[first:last], np.int64),
-            "ranges": _table([value for row in self.program.ranges for value in row], 3),
-            "kernels": _table(self.kernels, 2),
-            "resets": _table(self.resets, 3),
-            "moves": _table(moves, 2),
-        }
+        lengths = np.ascontiguousarray(lengths[first:last], np.int64)
+        tables = {**self.tables, "lengths": lengths, "moves": _table(moves, 2)}
         numbers = {"samples": last - first, "gap": self.program.network.gap, "chunk": self.chunk}
         fields = np.array(
             [numbers[key] if key in numbers else tables[key].ctypes.data for key in layout.DRIVER_FIELDS], np.int64
@@ -250,11 +250,6 @@ def alone(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
     return lambda: worker.run(codes, lengths, 0, len(codes), counts)
 
 
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Engine:
     """A program with its workers."""
 
@@ -273,9 +268,8 @@ class Engine:
         chosen = self.multiplied.choose(codes)
         made = results(self.program, lengths, steps, self.spare)
         kind = steps, codes.dtype.str, frozenset(chosen)
-        done = 0
 
-        def task(part: slice) -> int:
+        def task(part: slice) -> None:
             worker = self._worker(*kind)
             try:
                 sums = {}
@@ -286,23 +280,14 @@ class Engine:
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
                 self.workers[kind].append(worker)
-            return int(part.stop - part.start)
 
-        parts = self._parts(samples, steps, chosen)
-        threads = min(self.threads, len(parts))
-        with ThreadPoolExecutor(threads) as pool:
-            for amount in map(task, parts) if threads == 1 else pool.map(task, parts):
-                done += amount
-                if on_progress:
-                    on_progress(done)
+        share(parts(samples, self._most(steps, chosen), self.threads), task, self.threads, on_progress)
         return made
 
-    def _parts(self, samples: int, steps: int, chosen: Mapping[str, str]) -> list[slice]:
-        """Samples of a task: few enough for every processor to have some, and for products to fit in memory."""
+    def _most(self, steps: int, chosen: Mapping[str, str]) -> int:
+        """Samples of a task at most: products have to fit in memory."""
         columns = sum(self.program.synapses[name].weights.shape[1] for name in chosen)
-        most = PRODUCT_BYTES // (4 * steps * columns) if columns else TASK_SAMPLES
-        size = max(1, min(TASK_SAMPLES, most, -(-samples // self.threads)))
-        return [slice(first, min(first + size, samples)) for first in range(0, samples, size)]
+        return min(TASK_SAMPLES, PRODUCT_BYTES // (4 * steps * columns)) if columns else TASK_SAMPLES
 
     def _worker(self, steps: int, dtype: str, given: frozenset[str]) -> Worker:
         """One that nobody uses, or a new one."""

@@ -1,0 +1,70 @@
+"""Threads that share the parts of a job: the caller's own, and others that stay for the next job."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)  # a child has the object without its threads
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parts(samples: int, most: int, threads: int) -> list[slice]:
+    """Samples of a task: many at first, few at the end, so that no thread waits long for the last one.
+
+    >>> [part.stop - part.start for part in parts(100, 32, 2)], [part.stop for part in parts(3, 32, 2)]
+    ([25, 19, 14, 11, 8, 6, 5, 4, 4, 4], [2, 3])
+    """
+    made: list[slice] = []
+    first, least = 0, max(1, min(most // 8, -(-samples // threads)))
+    while first < samples:
+        size = max(least, min(most, -(-(samples - first) // (2 * threads)) if threads > 1 else most))
+        made.append(slice(first, min(first + size, samples)))
+        first += size
+    return made
+
+
+def share(
+    tasks: Iterable[slice], run: Callable[[slice], None], threads: int, on_progress: Callable[[int], None] | None = None
+) -> None:
+    """Run every task; `on_progress` is called by the caller's thread, with the samples that are done."""
+    waiting, done = deque(tasks), [0] * threads
+
+    def work(index: int) -> None:
+        while waiting:
+            try:
+                task = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            run(task)
+            done[index] += task.stop - task.start
+            if index == 0 and on_progress:
+                on_progress(sum(done))
+
+    threads = min(threads, len(waiting))
+    others = [_pool(threads - 1).submit(work, index) for index in range(1, threads)]
+    try:
+        work(0)
+    except BaseException:
+        waiting.clear()
+        raise
+    finally:
+        for other in others:
+            if not other.cancel():
+                other.result()
+    if on_progress:
+        on_progress(sum(done))
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="nmdeploy")
+    return _pools[threads]
