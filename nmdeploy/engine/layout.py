@@ -119,6 +119,8 @@ class RowsForm:
         Width of an event's number in memory: 8, 16 or 32.
     compress : bool
         Whether the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
+    paired : bool
+        Whether two rows of bytes are added into 16 bits by one instruction (AVX-512 BW).
     """
 
     sources: tuple[str, ...]
@@ -130,11 +132,22 @@ class RowsForm:
     window: int
     event_bits: int
     compress: bool
+    paired: bool
 
     @property
     def binary(self) -> bool:
         """Whether events are 0 or 1."""
         return self.sources == ("bits",)
+
+
+def ordered(form: RowsForm, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Weights (rows, columns) as they stand in memory: where rows are added in pairs, by 64 columns in another order.
+
+    Column ``8 i + j`` of the first 32 stands at ``16 i + j``, that of the others behind each eight of these.
+    """
+    if not form.paired:
+        return weights
+    return weights.reshape(len(weights), -1, 2, 4, SIDE).swapaxes(2, 3).reshape(weights.shape)
 
 
 def offsets() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,10 +189,22 @@ def _rows(
         window=network.windows[name],
         event_bits=next(bits for bits in (8, 16, 32) if inputs < 1 << bits),
         compress=machine.has("avx512vbmi2"),
+        paired=_pairs(sources, weights, sum_bits(network, name)) and machine.has("avx512bw"),
     )
     made = module()
     write_rows(made, KERNEL, form)
     return Rows(str(made), form, weights, fan_out, inputs)
+
+
+def _pairs(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
+    """Whether rows of spikes' weights may be added two at a time."""
+    return (
+        len(sources) == 1
+        and not sources[0].coded
+        and weights.itemsize == 1
+        and bits == 16
+        and not weights.shape[1] % 64
+    )
 
 
 def _weights(synapse: QuantizedSynapse, place: IntArray, inputs: int, planes: int, width: int) -> Any:

@@ -131,7 +131,7 @@ class Worker:
         target = network.target[name]
         table = layout.offsets()
         weights = zeros(-(-made.weights.nbytes // 8)).view(made.weights.dtype)[: made.weights.size]
-        weights[:] = made.weights.reshape(-1)
+        weights[:] = layout.ordered(made.form, made.weights).reshape(-1)
         memory = {
             "weights": weights,
             "out": self._sums(name, self.program.populations[target]),

@@ -11,6 +11,7 @@ from equal_runs import both, random_codes
 from formula_neuron import Formula, FormulaNeuron
 from networks_build import Case
 
+from nmdeploy.engine import machine
 from nmdeploy.engine.planning import program
 from nmdeploy.engine.program import Program
 from nmdeploy.fixedpoint import FixedPoint
@@ -143,6 +144,22 @@ def test_codes_of_both_signs_on_weights_of_both_signs(code: int) -> None:
     network = QuantizedNetwork(nodes, (Edge("input", "s"), Edge("s", "n")), 1e-3, "n")
     assert agreeing(Case("", network, np.full((1, 5, 3), code))).synapses["s"].form.sum_bits == 32
     assert proved(network, "n").of("a").high.reshape(-1).tolist() == [32640, 48642, 32768, 16384]
+
+
+@pytest.mark.parametrize("neurons", [64, 128, 192, 512, 576, 1088])
+def test_rows_of_bytes_that_are_added_in_pairs(neurons: int) -> None:
+    """Pairs of the least and of the largest weights, in every column; lists of 0 to 255 events."""
+    rng = np.random.default_rng(neurons)
+    weights = rng.choice([-128, -127, -1, 0, 1, 127], (neurons, 255))
+    weights[::3] = np.where(np.arange(255) % 2, 127, -128)
+    nodes: dict[str, Any] = {
+        "input": Input((255,), FixedPoint(1, 0, signed=False)),
+        "s": QuantizedDense(weights),
+        "n": FormulaNeuron(neurons, 1, {"a": lambda e: e.a * 1}, inputs=1),
+    }
+    network = QuantizedNetwork(nodes, (Edge("input", "s"), Edge("s", "n")), 1e-3, "n")
+    codes = (rng.random((1, 24, 255)) < np.linspace(0, 1, 24)[:, None]).astype(np.int64)
+    assert agreeing(Case("", network, codes)).synapses["s"].form.paired == machine.has("avx512bw")
 
 
 # -- lanes of 53 bits, traces of 32
