@@ -10,7 +10,7 @@ before it rounds them (per-sum rounding): these need doubles.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,7 +23,10 @@ from nmdeploy.recording import Recording
 
 LIF_OPERATIONS = 2
 COMPLEX_STATE_OPERATIONS = 8
-EVENTS, ROUNDS, COPIED = 1 << 16, 50_000, 1 << 26
+EVENTS, ROUNDS, COPIED, TRIES = 1 << 16, 50_000, 1 << 26, 4
+
+Measure = Callable[[], float]
+"""Measures a rate once."""
 
 
 @dataclass(frozen=True)
@@ -112,63 +115,96 @@ def float_bits(neuron: Any) -> int:
     return 64 if getattr(neuron, "rounding", "") == "per-sum" else 32
 
 
-def row_rate(width: int) -> float:
-    """Rows of 8-bit weights that all cores add to 16-bit sums in a second, of the fastest loop.
+def row_loops(width: int) -> list[Measure]:
+    """Row additions a second on all cores: rows of 8-bit weights to 16-bit sums.
 
     The rows are drawn from a square table, which is as large as a layer's weights. Variants: vectors of 256 and 512
     bits, rows of 8 bits and widened to 16 beforehand, whole rows and rows in blocks.
     """
-    from benchmarks.loops import aligned, compiled, rate, rows
+    from benchmarks.loops import aligned, compiled, rows
 
-    rng, best = np.random.default_rng(0), 0.0
+    rng, made = np.random.default_rng(0), []
     index = [rng.integers(0, width, EVENTS).astype(np.int32) for _ in range(cores())]
-    for block in {min(128, width), width}:
+    for block in sorted({min(128, width), width}):
         for bits in (8, 16):
             table = rng.integers(-127, 128, (width, block)).astype(f"int{bits}")
             kept = [(each, aligned(table), aligned(np.zeros(block, np.int16))) for each in index]
-            arguments = [(EVENTS, *[array.ctypes.data for array in arrays]) for arrays in kept]
             for lanes in (16, 32):
-                found = rate(compiled(rows(block, lanes, bits), 4).call, arguments, EVENTS)
-                best = max(best, found * block / width)
-    return best
+                made.append(_measure(compiled(rows(block, lanes, bits), 4), EVENTS, kept, EVENTS * block / width))
+    return made
 
 
-def multiply_add_rate(bits: int) -> float:
-    """Fused multiply-adds of floats of so many bits that all cores do in a second, on registers, of the fastest loop."""
-    from benchmarks.loops import aligned, compiled, fma, rate
+def multiply_add_loops(bits: int) -> list[Measure]:
+    """Fused multiply-adds a second of floats of so many bits, on all cores, on registers."""
+    from benchmarks.loops import aligned, compiled, fma
 
-    best = 0.0
+    made = []
     for lanes in (256 // bits, 512 // bits):
         for accumulators in (10, 16):
-            kept = [aligned(np.full(lanes * accumulators, 1e-3, f"f{bits // 8}")) for _ in range(cores())]
-            arguments = [(ROUNDS, array.ctypes.data) for array in kept]
-            done = ROUNDS * lanes * accumulators
-            best = max(best, rate(compiled(fma(lanes, accumulators, bits), 2).call, arguments, done))
-    return best
+            kept = [(aligned(np.full(lanes * accumulators, 1e-3, f"f{bits // 8}")),) for _ in range(cores())]
+            loop = compiled(fma(lanes, accumulators, bits), 2)
+            made.append(_measure(loop, ROUNDS, kept, ROUNDS * lanes * accumulators))
+    return made
 
 
-def copy_rate() -> float:
+def _measure(loop: Any, count: int, kept: list[tuple[Any, ...]], work: float) -> Measure:
+    """Runs a loop on each thread's arrays, which live as long as the measure."""
+    from benchmarks.loops import rate
+
+    return lambda: rate(loop.call, [(count, *[array.ctypes.data for array in arrays]) for arrays in kept], work)
+
+
+def copies() -> Measure:
     """Bytes read and written a second when all cores copy arrays that are larger than the caches."""
     pairs = [(np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)) for _ in range(cores())]
-    best = 0.0
-    with ThreadPoolExecutor(len(pairs)) as pool:
-        for _ in range(5):
+
+    def measure() -> float:
+        with ThreadPoolExecutor(len(pairs)) as pool:
             start = time.perf_counter()
             list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), pairs))
-            best = max(best, 2 * COPIED * len(pairs) / (time.perf_counter() - start))
-    return best
+            return 2 * COPIED * len(pairs) / (time.perf_counter() - start)
+
+    measure()  # the first touch of memory takes longer
+    return measure
 
 
-def rates(widths: set[int]) -> Rates:
-    """Measure the machine."""
-    multiply_adds = {bits: multiply_add_rate(bits) for bits in (32, 64)}
-    return Rates({width: row_rate(width) for width in sorted(widths)}, multiply_adds, copy_rate())
+@dataclass(frozen=True)
+class Machine:
+    """The fastest loop of each kind. Each look at `rates` measures anew, for the machine's speed changes."""
+
+    rows: Mapping[int, Measure]
+    multiply_adds: Mapping[int, Measure]
+    bytes_copied: Measure
+
+    def rates(self) -> Rates:
+        """What it does at this moment."""
+        rows = {width: measure() for width, measure in self.rows.items()}
+        return Rates(rows, {bits: measure() for bits, measure in self.multiply_adds.items()}, self.bytes_copied())
+
+    def only(self, work: Work) -> Machine:
+        """The loops that matter to some work."""
+        rows = {width: self.rows[width] for width in work.rows}
+        return Machine(rows, {bits: self.multiply_adds[bits] for bits in work.state_operations}, self.bytes_copied)
+
+
+def machine(widths: set[int]) -> Machine:
+    """This machine; the fastest variant of each loop is found now."""
+    rows = {width: fastest(row_loops(width)) for width in sorted(widths)}
+    return Machine(rows, {bits: fastest(multiply_add_loops(bits)) for bits in (32, 64)}, copies())
+
+
+def fastest(variants: list[Measure]) -> Measure:
+    """The one with the best of several tries."""
+    best = [max(measure() for _ in range(TRIES)) for measure in variants]
+    return variants[int(np.argmax(best))]
 
 
 def faster(one: Rates, other: Rates) -> Rates:
-    """The better of two measurements, rate by rate: a disturbance can only slow a loop."""
+    """The better of two measurements, rate by rate, of what both measured: a disturbance can only slow a loop."""
     return Rates(
-        rows={width: max(one.rows[width], other.rows[width]) for width in one.rows},
-        multiply_adds={bits: max(one.multiply_adds[bits], other.multiply_adds[bits]) for bits in one.multiply_adds},
+        rows={width: max(one.rows[width], other.rows.get(width, 0.0)) for width in one.rows},
+        multiply_adds={
+            bits: max(one.multiply_adds[bits], other.multiply_adds.get(bits, 0.0)) for bits in one.multiply_adds
+        },
         bytes_copied=max(one.bytes_copied, other.bytes_copied),
     )

@@ -18,7 +18,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 
-SECONDS, TRIES, LINE = 0.06, 4, 64
+SECONDS, LINE = 0.06, 64
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ def compiled(text: str, arguments: int) -> Loop:
 
 
 def rate(call: Callable[..., None], each: Sequence[tuple[Any, ...]], work: float) -> float:
-    """Work a second over all threads, the best of several tries; thread i calls with the arguments ``each[i]``."""
-    return max(_rate(call, each, work) for _ in range(TRIES))
-
-
-def _rate(call: Callable[..., None], each: Sequence[tuple[Any, ...]], work: float) -> float:
+    """Work a second over all threads; thread i calls with the arguments ``each[i]``."""
     done, start = [0.0] * len(each), threading.Barrier(len(each))
 
     def run(index: int) -> None:
@@ -89,9 +85,9 @@ def lines(template: str, count: int) -> str:
 
 def fma(lanes: int, accumulators: int, bits: int = 64) -> str:
     """f(n, out): n rounds of one multiply-add of floats of 32 or 64 bits on each accumulator."""
-    vector = f"<{lanes} x {'double' if bits == 64 else 'float'}>"
+    vector, name = f"<{lanes} x {'double' if bits == 64 else 'float'}>", f"llvm.fma.v{lanes}f{bits}"
     return f"""
-declare {vector} @llvm.fma.v{lanes}f{bits}({vector}, {vector}, {vector})
+declare {vector} @{name}({vector}, {vector}, {vector})
 define void @f(i64 %n, ptr %out) {{
 entry:
   %m = load {vector}, ptr %out
@@ -99,7 +95,7 @@ entry:
 loop:
   %i = phi i64 [0, %entry], [%next, %loop]
 {lines(f"  %a{{k}} = phi {vector} [%m, %entry], [%b{{k}}, %loop]", accumulators)}
-{lines(f"  %b{{k}} = call {vector} @llvm.fma.v{lanes}f{bits}({vector} %a{{k}}, {vector} %m, {vector} %m)", accumulators)}
+{lines(f"  %b{{k}} = call {vector} @{name}({vector} %a{{k}}, {vector} %m, {vector} %m)", accumulators)}
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, %n
   br i1 %more, label %loop, label %done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -11,13 +12,13 @@ import numpy as np
 
 from benchmarks import bounds, lava_speed, networks, peers, scaling, table
 from benchmarks.cases import WORKLOADS, Case
-from benchmarks.timing import Effort, Timing, fitting_batch, repeated, run
+from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 from nmdeploy.network import QuantizedNetwork
 
 Progress = Callable[[str], None]
 CHECKED, CHECKED_IN_LAVA = 8, 2
-MOST_CODES, TARGET_SECONDS = 1 << 26, 0.6
+MOST_CODES, TARGET_SECONDS, TURN_CALLS = 1 << 26, 0.6, 3
 SWEEPS = ("samples", "steps", "layers", "small batches", "channels", "density", "states")
 
 
@@ -29,6 +30,7 @@ class Suite:
         self.measured: dict[str, Any] = {"equal": {}, "embedded": {}, "reference": {}, "bound": {}}
         self.jobs: dict[str, tuple[QuantizedNetwork, networks.Codes]] = {}
         self.outputs: dict[str, Any] = {}
+        self.machine: bounds.Machine | None = None
         self.rates: bounds.Rates | None = None
 
     def prepare(self, workloads: Iterable[str]) -> None:
@@ -65,29 +67,45 @@ class Suite:
         def call(batch: int) -> Any:
             return run("embedded", network, codes[:batch])
 
-        batch = fitting_batch(call, len(codes), TARGET_SECONDS)
+        batch = best_batch(call, len(codes), TARGET_SECONDS)
         return repeated(lambda: call(batch), batch, self.effort.repeats, self.effort.seconds)
 
     def rate_machine(self) -> None:
-        """Measure the machine; before and after what is compared with it, and the better counts."""
+        """Find the machine's fastest loops, and what they do in a second."""
         widths = {neuron.input_size for network, _ in self.jobs.values() for neuron in network.populations.values()}
-        rates = bounds.rates(widths or {networks.CHANNELS})
-        self.rates = bounds.faster(self.rates, rates) if self.rates else rates
-        self.progress(table.rates(rates.to_json()))
+        self.machine = bounds.machine(widths or {networks.CHANNELS})
+        self.rates = self.machine.rates()
+        self.progress(table.rates(self.rates.to_json()))
 
     def find_bounds(self) -> None:
-        """What follows from the machine's rates for every network."""
-        assert self.rates is not None
+        """What follows from the machine's rates for every network, both measured in turns: its speed changes."""
         for name, entry in self.measured["bound"].items():
-            work = entry["work"]
-            found = bounds.bound(work, self.rates)
+            turns = [self._turn(name, entry["work"]) for _ in range(self.effort.turns)]
+            found, seconds = sorted(turns, key=lambda turn: turn[0].seconds / turn[1])[len(turns) // 2]
             self.measured["bound"][name] = {
                 "seconds": found.seconds,
+                "embedded": seconds,
                 "limited_by": found.limited_by,
                 "terms": asdict(found),
-                "work": work.to_json(),
+                "shares": [bound.seconds / own for bound, own in turns],
+                "work": entry["work"].to_json(),
             }
-            self.progress(f"{name}: bound {1e6 * found.seconds:.4g} us a sample ({found.limited_by})")
+            self.progress(
+                f"{name}: bound {1e6 * found.seconds:.4g} us a sample ({found.limited_by}), embedded "
+                f"{1e6 * seconds:.4g} us: share {found.seconds / seconds:.3f}"
+            )
+
+    def _turn(self, name: str, work: bounds.Work) -> tuple[bounds.Bound, float]:
+        """The bound, from the better of the rates before and after, and seconds a sample of `embedded` in between."""
+        assert self.machine is not None and self.rates is not None
+        network, codes = self.jobs[name]
+        batch, machine = self.measured["embedded"][name]["batch"], self.machine.only(work)
+        before = machine.rates()
+        times = [seconds_of(lambda: run("embedded", network, codes[:batch])) / batch for _ in range(1 + TURN_CALLS)]
+        seconds = statistics.median(times[1:])  # the first one finds its memory out of the caches
+        rates = bounds.faster(before, machine.rates())
+        self.rates = bounds.faster(self.rates, rates)
+        return bounds.bound(work, rates), seconds
 
     def time_updates(self, kinds: Iterable[str]) -> None:
         """Neuron or state updates a second of `embedded`, and of the calibration loops."""

@@ -29,6 +29,7 @@ TUNING_SAMPLES = 4
 WEIGHT_SPREAD, WEIGHT_EXP = 36, {"lif": 2, "state_space": 6}
 FRACTIONS: dict[str, Any] = {"frac_a": 15, "frac_b": 12, "frac_c": 15, "frac_d": 12}
 DU, DV = 1024, 256
+FIRST_VTH, HALVINGS = 512.0, 9
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,21 @@ def lif_layer(rng: Rng, shape: Shape, sums: npt.NDArray[Any]) -> tuple[Quantized
     du, dv = np.full(size, DU), np.full(size, DV)
     if not shape.uniform:
         du, dv = rng.integers(0, 2048, size), rng.integers(0, 1024, size)
-    zeros, short = np.zeros(size, np.int64), sums[:2, STEPS // 2 :]  # behind the silence that layers begin with
+    zeros = np.zeros(size, np.int64)
     draft = QuantizedLIF(du, dv, zeros, zeros, zeros)
 
     def at(level: float) -> QuantizedLIF:
         return replace(draft, vth=np.rint(level * spread).astype(np.int64))
 
-    low, high = 0.0, VTH_MAX / spread.max()
-    for _ in range(14):
+    def many(level: float) -> bool:
+        return bool(_spikes(at(level), sums[:2]).mean() > RATE)
+
+    low, high = 0.0, FIRST_VTH
+    while 2 * high * spread.max() <= VTH_MAX and many(high):
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _spikes(at(middle), short).mean() > RATE else (low, middle)
+        low, high = (middle, high) if many(middle) else (low, middle)
     return at(high), _spikes(at(high), sums)
 
 

@@ -58,7 +58,6 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.prepare([name for name in WORKLOADS if everything or name in wanted])
     suite.rate_machine()
     suite.time_embedded()
-    suite.rate_machine()
     suite.find_bounds()
     updates, sweeps = of(cases, "updates"), of(cases, "exponent")
     if updates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,11 +61,12 @@ def work(content: Mapping[str, Any]) -> Table:
         if terms is None:
             continue
         added = sum(counts["rows"].values())
-        seconds = content["measured"]["embedded"][name]["seconds"]
         values = (added, 1e6 * terms["rows"], sum(counts["state_operations"].values()), 1e6 * terms["states"])
-        last = (counts["bytes_moved"], 1e6 * terms["bytes"], 1e6 * found["seconds"], found["seconds"] / seconds)
-        rows.append((name, *(f"{value:.4g}" for value in (*values, *last))))
-    columns = ("a sample", "rows", "us", "state operations", "us", "bytes", "us", "bound/us", "share reached")
+        last = (counts["bytes_moved"], 1e6 * terms["bytes"], 1e6 * found["seconds"], 1e6 * found["embedded"])
+        least, *_, most = sorted(found["shares"])
+        share = f"{statistics.median(found['shares']):.3f} ({least:.3f} - {most:.3f})"
+        rows.append((name, *(f"{value:.4g}" for value in (*values, *last)), share))
+    columns = ("a sample", "rows", "us", "state operations", "us", "bytes", "us", "bound/us", "embedded/us", "share")
     return Table("bound = max(rows / rate, state operations / rate, bytes / rate)", columns, rows)
 
 

@@ -16,7 +16,7 @@ from nmdeploy.backends import backend
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Recording
 
-MOST_SECONDS, LEAST_BATCH = 12.0, 32
+MOST_SECONDS, LEAST_BATCH, BATCH_ROUNDS = 12.0, 32, 5
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Effort:
     lava_repeats: int = 5
     peer_repeats: int = 5
     sweep_repeats: int = 9
+    turns: int = 15
 
 
-QUICK = Effort(repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3)
+QUICK = Effort(repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5)
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,14 @@ def fitting_batch(call: Callable[[int], Any], most: int, target: float) -> int:
     while batch < most and seconds_of(partial(call, batch)) * 2 <= target:
         batch *= 2
     return batch
+
+
+def best_batch(call: Callable[[int], Any], most: int, target: float) -> int:
+    """The fastest of the powers of two up to that one, by the median of some rounds over all."""
+    largest = fitting_batch(call, most, target)
+    batches = [batch for batch in (largest >> k for k in range(4)) if batch >= min(LEAST_BATCH, most)]
+    for batch in batches:
+        call(batch)
+    rounds = [[seconds_of(partial(call, batch)) / batch for batch in batches] for _ in range(BATCH_ROUNDS)]
+    medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
+    return batches[medians.index(min(medians))]

@@ -23,13 +23,15 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
     timing = {"seconds": seconds, "fastest": seconds, "slowest": seconds, "batch": 8, "repeats": 3}
     terms = {"rows": 5e-5, "states": 1e-5, "bytes": 1e-6}
     work = {"rows": {"128": 4e4}, "state_operations": {"32": 8e5}, "bytes_moved": 2e5}
+    shares = [5e-5 / seconds] * 3
+    bound = {"seconds": 5e-5, "embedded": seconds, "limited_by": "rows", "shares": shares}
     peer = {"seconds": 2e-3, "batch": 16, "spike_rate": 0.1, "agreement": 0.97}
     return {
         "equal": {name: {"reference": True, "lava": True} for name in names},
         "embedded": dict.fromkeys(names, timing),
         "reference": {name: {**timing, "seconds": 0.1} for name in names},
         "lava": {name: {"seconds": 2.0} for name in names},
-        "bound": {name: {"seconds": 5e-5, "limited_by": "rows", "terms": terms, "work": work} for name in names},
+        "bound": {name: {**bound, "terms": terms, "work": work} for name in names},
         "peers": {"lif-128": {"slow": {**peer, "seconds": 1.0}, "fast": peer, "broken": {"error": "ImportError"}}},
         "exponent": {name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01} for name in scaling.FITTED},
         "updates": {

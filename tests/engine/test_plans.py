@@ -28,7 +28,8 @@ from nmdeploy.backends import embedded
 from nmdeploy.nir_io import read
 network = read(sys.argv[1])
 made = embedded.run(network, np.ones((2, 9, network.input.size), np.uint8))
-print(made.output.sum(), *[name for name in sys.modules if name in ("nmdeploy.engine.planning", "nmdeploy.engine.code")])
+writers = ("nmdeploy.engine.planning", "nmdeploy.engine.code")
+print(made.output.sum(), *[name for name in writers if name in sys.modules])
 """
 
 
