@@ -104,7 +104,9 @@ class CoupledStateSpace(Spiking):
 
     def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         unit = self.unit()
-        reset = np.abs(self.r).max(-1) / unit if self.reset_action != "none" and not self.soma else 0.0
+        # What no reset reads may have any size.
+        r = self.r * (self.reset_action != "none" and not self.soma)
+        reset = np.abs(r).max(-1) / unit
         s = plan(self, drive, formats, self.b / unit[..., None], self.c * unit[..., None], reset, shared=True)
         a_codes, notes = quantize_matrix(name, self.a, s.frac_a, s.limit)
         gained = np.ldexp(1.0, s.frac_x) * s.gain / unit
@@ -114,7 +116,7 @@ class CoupledStateSpace(Spiking):
             a=codes(a_codes),
             b=codes(s.b),
             c=codes(s.c),
-            r=codes(self.r * gained[..., None]),
+            r=codes(r * gained[..., None]),
             m=codes(FACTOR * self.m),
         )
         return quantized, [*notes, *said]

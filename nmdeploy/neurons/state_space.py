@@ -108,12 +108,13 @@ class StateSpace(Spiking):
 
     def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         unit = self.unit()
-        reset = np.abs(self.r / unit[..., None]).max(-1) if self.reset_action != "none" and not self.soma else 0.0
+        # What no reset reads may have any size.
+        r = self.r / unit[..., None] * (self.reset_action != "none" and not self.soma)
         enters = self.b / unit[..., None]
-        s = plan(self, drive, formats, enters, self.c * unit[:, None], reset, shared=False)
+        s = plan(self, drive, formats, enters, self.c * unit[:, None], np.abs(r).max(-1), shared=False)
         a_codes, notes = quantize_poles(name, self.a, s.frac_a, s.limit)
         gained = np.ldexp(1.0, s.frac_x) * s.gain
-        r = self.r / unit[..., None] * gained[..., None]
+        r = r * gained[..., None]
         common, said = mechanism_codes(name, self, s, gained / np.abs(unit))
         quantized = QuantizedStateSpace(
             **common,

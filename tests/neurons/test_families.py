@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,3 +49,13 @@ def test_silence_changes_nothing_but_what_biases_do(neuron: Neuron) -> None:
     silent = run(q, np.zeros((1, 5, CHANNELS), np.int64), trace="states")
     biased = np.any(getattr(neuron, "bias", 0.0))
     assert biased or not any(np.any(values) for values in silent.layers["n"].states.values())
+
+
+@pytest.mark.parametrize("neuron", [n for n in examples() if hasattr(n, "r")], ids=lambda n: n.kind)
+def test_what_no_reset_reads_may_have_any_size(neuron: Neuron) -> None:
+    """A reset's target stays in the checkpoint when the reset is switched off."""
+    off = {"reset_action": "none", "reset_condition": "never", "refractory": 0}
+    known = {name: value for name, value in off.items() if hasattr(neuron, name)}
+    large = replace(neuron, **known, r=neuron.r * 1e9)  # type: ignore[attr-defined, type-var]
+    small = replace(neuron, **known)  # type: ignore[type-var]
+    assert quantized(large).populations["n"].to_json() == quantized(small).populations["n"].to_json()
