@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
@@ -53,9 +54,10 @@ def in_floats(v: Values, node: Node, index: Index, kind: str, scale: int) -> Any
 def in_words(v: Values, node: Node, index: Index) -> Any:
     """A float32 value as 32-bit integers, into which it is truncated at once where it is truncated anyway."""
     b, words = v.b, vector(I32, v.lanes)
-    if node.op == "rz" and node not in v.kept:
+    here = v.kind(node) == "s" and node not in v.kept and not node.uniform
+    if here and node.op == "rz":
         return b.fptosi(_divided(v, node, index, "s"), words)
-    if node.op in ("add", "sub") and node not in v.kept and all(v.kind(arg.node) == "s" for arg in node.args):
+    if here and node.op in ("add", "sub") and all(v.kind(arg.node) == "s" for arg in node.args):
         args = [v.read(arg, index, "n") for arg in node.args]
         return b.add(*args) if node.op == "add" else b.sub(*args)
     return b.fptosi(v.of(node, index, "s"), words)
@@ -157,17 +159,20 @@ def guard(v: Values, node: Node, clip: Clip, index: Index) -> Any:
 
 
 def _any_beyond(b: ir.IRBuilder, x: Any, end: float, sign: str) -> Any:
-    """Whether any lane is below a negative end, or above a positive one.
+    """Whether any lane is beyond an end.
 
-    The bits of floats are compared: as signed integers they are ordered as positive floats are, as unsigned ones
-    negative floats exceed all others and are ordered by magnitude. Integer units are idle where float units are not.
+    Above an end from 0 on, or below a negative one, the bits of floats are compared, for integer units are idle where
+    float units are not: as signed integers they are ordered as positive floats are, as unsigned ones negative floats
+    exceed all others and are ordered by magnitude.
     """
     size = bits(x.type.element)
-    words = b.bitcast(x, vector(ir.IntType(size), x.type.count))
-    compare = b.icmp_signed if sign == ">" else b.icmp_unsigned
-    most = folded(b, words, lambda one, two: b.select(compare(">", one, two), one, two), VECTOR_BITS // size)
-    limit = ir.Constant(vector(x.type.element, most.type.count), [end] * most.type.count)
-    mask = compare(">", most, b.bitcast(limit, most.type))
+    compare: Callable[[str, Any, Any], Any] = b.fcmp_ordered
+    if end >= 0 if sign == ">" else end < 0:
+        x = b.bitcast(x, vector(ir.IntType(size), x.type.count))
+        compare, sign = b.icmp_signed if sign == ">" else b.icmp_unsigned, ">"
+    most = folded(b, x, lambda one, two: b.select(compare(sign, one, two), one, two), VECTOR_BITS // size)
+    limit = ir.Constant(vector(F32 if size == 32 else F64, most.type.count), [end] * most.type.count)
+    mask = compare(sign, most, b.bitcast(limit, most.type))
     met = b.bitcast(mask, ir.IntType(most.type.count))
     return b.icmp_unsigned("!=", met, ir.Constant(met.type, 0))
 

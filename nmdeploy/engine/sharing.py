@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 if hasattr(os, "register_at_fork"):
@@ -21,10 +22,10 @@ def parts(samples: int, most: int, threads: int) -> list[slice]:
     """Samples of a task: many at first, few at the end, so that no thread waits long for the last one.
 
     >>> [part.stop - part.start for part in parts(100, 32, 2)], [part.stop for part in parts(3, 32, 2)]
-    ([25, 19, 14, 11, 8, 6, 5, 4, 4, 4], [2, 3])
+    ([25, 19, 14, 11, 8, 6, 5, 4, 4, 4], [1, 2, 3])
     """
     made: list[slice] = []
-    first, least = 0, max(1, min(most // 8, -(-samples // threads)))
+    first, least = 0, max(1, min(most // 8, samples // threads))
     while first < samples:
         size = max(least, min(most, -(-(samples - first) // (2 * threads)) if threads > 1 else most))
         made.append(slice(first, min(first + size, samples)))
@@ -39,32 +40,35 @@ def share(
     waiting, done = deque(tasks), [0] * threads
 
     def work(index: int) -> None:
-        while waiting:
-            try:
-                task = waiting.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            run(task)
-            done[index] += task.stop - task.start
-            if index == 0 and on_progress:
-                on_progress(sum(done))
+        try:
+            while (task := next_of(waiting)) is not None:
+                run(task)
+                done[index] += task.stop - task.start
+                if index == 0 and on_progress:
+                    on_progress(sum(done))
+        except BaseException:
+            waiting.clear()  # nobody begins anything more
+            raise
 
     threads = min(threads, len(waiting))
     others = [_pool(threads - 1).submit(work, index) for index in range(1, threads)]
     try:
         work(0)
-    except BaseException:
-        waiting.clear()
-        raise
-    finally:
-        for other in others:
-            if not other.cancel():
-                other.result()
+    finally:  # nobody writes results any more when the caller goes on
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
     if on_progress:
         on_progress(sum(done))
 
 
+def next_of(waiting: deque[slice]) -> slice | None:
+    """The first that waits, None if another thread took the last one."""
+    with suppress(IndexError):
+        return waiting.popleft()
+    return None
+
+
 def _pool(threads: int) -> ThreadPoolExecutor:
-    if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="nmdeploy")
-    return _pools[threads]
+    return _pools.get(threads) or _pools.setdefault(threads, ThreadPoolExecutor(threads, "nmdeploy"))

@@ -161,6 +161,8 @@ class Values:
         return ir.Constant(vector(SCALAR[kind], self.lanes), [number] * self.lanes)
 
     def _made(self, node: Node, index: Index, kind: str, scale: int) -> Any:
+        if kind == "n":
+            return in_words(self, node, index)
         if node.uniform:
             return spread(self, node, kind, scale)
         if node.op == "param":
@@ -194,8 +196,6 @@ class Values:
             return self.b.select(mask, self.literal(1, kind, scale), self.literal(0, kind, 0))
         if kind == "b":
             raise NotTraceable("a number as a condition")
-        if kind == "n":
-            return in_words(self, node, index)
         value = self.of(node, index, own)
         return self.times(self.between(value, own, kind), kind, scale)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from engine_analysis import reaching
 from equal_runs import both
-from formula_neuron import FormulaNeuron
+from formula_neuron import FormulaNeuron, formula_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks_build import Case
@@ -133,6 +133,45 @@ def test_lif_is_narrow_and_wraps_as_it_should(du: int, a: int) -> None:
     both(case.network, case.inputs)
     kinds = [register.kind for register in program(case.network).populations["n"].layout.registers]
     assert kinds[:2] == ["s", "s"]
+
+
+SUMS = {
+    "products": lambda e: (rz(e.x * 5, 1) - rz(e.x * 3, 2) + rz(e.x * e.p, 3)).sum(-1),
+    "parameters": lambda e: (e.x - e.p).sum(-1) + (e.p - e.x * 2).sum(-1),
+    "constants": lambda e: (7 - e.x).sum(-1),
+    "input": lambda e: (e.x - e.a[..., :1] + (e.a[..., :1] - 3)).sum(-1),
+    "steps": lambda e: (e.x + e.t % 5).sum(-1) - (rz(e.t % 7 * 3, 1) - e.x).sum(-1),
+    "choices": lambda e: (np.where(e.flag, e.x - 1, e.p) + np.minimum(e.x, 3)).sum(-1),
+    "conditions": lambda e: (e.flag * 3 - e.x).sum(-1),
+    "many": lambda e: (e.x * 30_000 - rz(e.x * 29_999, 0)).sum(-1),
+    "squares": lambda e: rz((e.x * e.x - rz(e.x * e.p, 2)).sum(-1), 3),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("width", [3, 6])
+@pytest.mark.parametrize("neurons", [1, 65])
+def test_sums_over_loops(name: str, width: int, neurons: int) -> None:
+    """Sums of float32 are gathered in 32-bit integers, whatever their terms are made of."""
+    case = formula_case({"rounded": lambda e: rz(e.a[..., 0] * 3, 1), name: SUMS[name]}, neurons, width, seed=width)
+    both(case.network, case.inputs)
+
+
+@pytest.mark.parametrize("end", [-7, -1, 0, 1, 7])
+@pytest.mark.parametrize("scale", [1, 1 << 26])
+def test_clips_at_ends_of_every_sign(end: int, scale: int) -> None:
+    values = {
+        "low": lambda e: np.maximum(e.a * scale, end),
+        "high": lambda e: np.minimum(e.a * scale, end),
+        "both": lambda e: np.minimum(np.maximum(e.a * scale, end), end + 3),
+        "crossed": lambda e: np.minimum(np.maximum(e.a * scale, end + 3), end),
+        "zero": lambda e: np.maximum(rz(e.a * scale, 2) * -1, 0),
+    }
+    values |= {f"is {name}": lambda e, f=values[name]: f(e) != e.a * scale for name in ("low", "high", "both")}
+    codes = np.arange(-9, 10)
+    for sign in (1, -1):
+        case = reaching(FormulaNeuron(19, 1, values, inputs=1), [sign * int(code) for code in codes])
+        both(case.network, case.inputs)
 
 
 @settings(deadline=None, max_examples=40)

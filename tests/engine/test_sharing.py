@@ -1,0 +1,94 @@
+"""Threads share the parts of a job; failures and stops end it as a whole."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+import pytest
+from equal_runs import both, random_codes
+from networks_wired import chain
+
+from nmdeploy.engine.sharing import parts, share
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 3, 31, 32, 33, 64, 100, 1000])
+@pytest.mark.parametrize("most", [1, 2, 7, 32])
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_parts_are_the_whole_in_order(samples: int, most: int, threads: int) -> None:
+    made = parts(samples, most, threads)
+    assert [i for part in made for i in range(part.start, part.stop)] == list(range(samples))
+    assert all(0 < part.stop - part.start <= most for part in made)
+    assert threads == 1 or samples < threads or len(made) >= threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_every_task_is_run_once_and_progress_reaches_the_end(threads: int) -> None:
+    tasks, run, seen = parts(300, 4, threads), [], []  # type: ignore[var-annotated]
+    share(tasks, lambda task: run.append(task.start), threads, seen.append)
+    assert sorted(run) == [task.start for task in tasks]
+    assert seen == sorted(seen) and seen[-1] == 300
+
+
+def test_several_threads_work_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=60)
+    share(parts(3, 1, 3), lambda task: together.wait() and None, 3)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_error_in_any_thread_ends_the_job(first: bool) -> None:
+    caller, run = threading.current_thread(), []  # type: ignore[var-annotated]
+
+    def task(part: slice) -> None:
+        run.append(part)
+        time.sleep(0.01)
+        if (threading.current_thread() is caller) == first and len(run) > 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        share(parts(500, 1, 2), task, 2)
+    count = len(run)
+    time.sleep(0.1)
+    assert len(run) == count < 500
+
+
+def test_jobs_within_jobs() -> None:
+    """More jobs than threads: each caller runs what nobody else does."""
+    done: list[int] = []
+    share(parts(6, 1, 2), lambda a: share(parts(6, 1, 2), lambda b: done.append(b.start), 2), 2)
+    assert len(done) == 36
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    network = chain(1, 5, 9, 12)
+    codes: Any = random_codes(network, 0, 64, 9)
+    both(network, codes)
+    child = os.fork()
+    if child == 0:
+        try:
+            both(network, codes)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    end = time.monotonic() + 60
+    while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found == (child, 0), "it hangs" if found == (0, 0) else "it failed"
+
+
+def test_a_stop_from_the_keyboard_ends_the_job() -> None:
+    run: list[slice] = []
+
+    def task(part: slice) -> None:
+        run.append(part)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        share(parts(100_000, 1, 2), task, 2)
+    assert len(run) < 100_000
