@@ -6,8 +6,11 @@ The verbs of the command line are functions here: `load`, `load_data`, `quantize
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+IMPORTED = time.time()
+"""When; what runs may be older than a source file that was written later."""
 __version__ = "0.1.0"
 __all__ = ["load", "load_data", "quantize", "read", "report", "run", "verify", "write"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import signal
@@ -47,13 +46,12 @@ class OneLineErrors(click.Group):
 
 @contextmanager
 def _rare_searches() -> Iterator[None]:
-    """Search for cycles of objects after many new ones only, and not when the process ends and all goes with it.
+    """Search for cycles of objects after many new ones only.
 
     Imports alone make a hundred thousand objects; the searches would take a tenth of the time of a short command.
     """
     default = gc.get_threshold()
     gc.set_threshold(OBJECTS_A_SEARCH, *default[1:])
-    atexit.register(gc.freeze)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -249,3 +250,23 @@ def test_describe_lists_a_foreign_graph(tmp_path: Path) -> None:
     described = nir_io.describe(tmp_path / "foreign.nir")
     assert described["format"] == "nir"
     assert described["nodes"]["linear"] == {"type": "Linear", "weight": [2, 3]}
+
+
+def test_models_are_read_at_the_same_time(tmp_path: Path) -> None:
+    """HDF5 takes images of one name for one file, whatever they hold."""
+    networks = [case(seed).network for case in (lif_case, state_space_case) for seed in range(2)]
+    paths = [tmp_path / f"{index}.nir" for index in range(len(networks))]
+    for network, path in zip(networks, paths, strict=True):
+        nir_io.write(network, path)
+    found: list[bool] = []
+
+    def work(network: QuantizedNetwork, path: Path) -> None:
+        for _ in range(4):
+            found.append(nir_io.read(path) == network)
+
+    workers = [threading.Thread(target=work, args=each) for each in zip(networks, paths, strict=True)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [True] * 4 * len(networks)

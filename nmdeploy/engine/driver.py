@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -33,6 +34,7 @@ def write_driver(module: ir.Module, name: str) -> None:
     }
     before = b.call(ir.Function(module, ir.FunctionType(I32, []), "llvm.get.rounding"), [])
     rounding = ir.Function(module, ir.FunctionType(ir.VoidType(), [I32]), "llvm.set.rounding")
+    restore = _kept_mode(b)
     b.call(rounding, [ir.Constant(I32, TOWARDS_ZERO)])
     with loop(b, i64(0), field["samples"], "sample") as sample:
         steps = load(b, at(b, field["lengths"], sample, I64), I64)
@@ -56,7 +58,19 @@ def write_driver(module: ir.Module, name: str) -> None:
             place = b.inttoptr(address, POINTER)
             store(b, b.add(load(b, place, I64), stride), place)
     b.call(rounding, [before])
+    restore()
     b.ret_void()
+
+
+def _kept_mode(b: ir.IRBuilder) -> Callable[[], Any]:
+    """On x86 the caller may have set the modes of both floating-point units apart: keeps that of the vectors."""
+    if not b.module.triple.startswith("x86_64"):
+        return lambda: None
+    kind = ir.FunctionType(ir.VoidType(), [POINTER])
+    keep, restore = (ir.Function(b.module, kind, f"llvm.x86.sse.{name}mxcsr") for name in ("st", "ld"))
+    place = b.alloca(I32)
+    b.call(keep, [place])
+    return lambda: b.call(restore, [place])
 
 
 class _rows:

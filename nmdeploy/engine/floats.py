@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
+from nmdeploy.engine.clips import Clip, clipped
 from nmdeploy.engine.code import F32, F64, I32, I64, bits, call, folded, towards_zero, vector
 from nmdeploy.engine.kinds import FLOATS
 from nmdeploy.engine.schedule import is_reduction
-from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same, whole
+from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same
 
 if TYPE_CHECKING:
     from nmdeploy.engine.values import Index, Values
@@ -101,14 +102,6 @@ def _plain(v: Values, node: Node, index: Index, kind: str) -> Any:
     raise NotTraceable(f"the operation {op}")
 
 
-class Clip(NamedTuple):
-    """``min(max(x, low), high)``; an end that is never met is None."""
-
-    x: Symbol
-    low: float | None
-    high: float | None
-
-
 def _clipped(v: Values, node: Node, clip: Clip, index: Index, kind: str) -> Any:
     """Clips seldom happen: one comparison says whether any lane needs one."""
     b = v.b
@@ -189,17 +182,6 @@ def guard_of(v: Values, symbol: Symbol, index: Index) -> Any | None:
         places = v.indices(left, index) if clip is not None and same(clip.x, right) else None
         return None if places is None else v.scopes[-1].known.get((left.node, places, "guard"))
     return None
-
-
-def clipped(node: Node) -> Clip | None:
-    """The clip that a node is, with literal ends."""
-    if node.op not in ("min", "max") or node.args[1].node.op != "const":
-        return None
-    end, inner = float(node.args[1].node.value), node.args[0]
-    if node.op == "max":
-        return Clip(inner, end, None)
-    below = clipped(inner.node) if inner.node.op == "max" and whole(inner) else None
-    return Clip(inner, None, end) if below is None else Clip(below.x, below.low, end)
 
 
 def takes_scale(v: Values, symbol: Symbol, kind: str) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from nmdeploy.engine.bounds import LONGEST_SHIFT, Bound, of_constant, seen
+from nmdeploy.engine.clips import clipped
 from nmdeploy.engine.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
-from nmdeploy.engine.floats import beyond, clipped
+from nmdeploy.engine.floats import beyond
 from nmdeploy.engine.kinds import FLOATS
 from nmdeploy.engine.operations import COMPARISONS
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol, same

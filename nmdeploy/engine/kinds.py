@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from nmdeploy.engine.bounds import EXACT, SINGLE, Bounds, order, seen
+from nmdeploy.engine.clips import clipped
+from nmdeploy.engine.schedule import schedule
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol
 from nmdeploy.engine.trace import Step
 
@@ -35,6 +37,7 @@ class Kinds:
         olds = [register.old.node for register in step.registers.values()]
         self.nodes = order(roots)
         self.chosen = _chosen(self.nodes, roots, bounds)
+        self.stored = {node for loop in schedule(step, traced=True).loops for node in loop.stored}
         self._known: dict[Node, str] = {}
         self.narrow = single
         roundings = [node for node in self.nodes if node.op == "rz"]
@@ -62,7 +65,9 @@ class Kinds:
     def rounds_product(self, node: Node) -> bool:
         """Whether `rz` of a product is found in float32 lanes, where the product itself may not fit."""
         inner = node.args[0].node
-        return self.narrow and inner.op == "mul" and all(self._fits(arg.node, SINGLE) for arg in inner.args)
+        # What is stored was computed before: the registers it is made of may have changed since.
+        here = self.narrow and inner.op == "mul" and inner not in self.stored
+        return here and all(self._fits(arg.node, SINGLE) for arg in inner.args)
 
     def _kind(self, node: Node) -> str:
         if node.boolean:
@@ -86,6 +91,9 @@ class Kinds:
         operands = () if node.op == "select" else node.args  # a side of a choice may be wrong where it is not taken
         met = [self.chosen.get(node, self.bounds[node].magnitude)]
         met += [self.bounds[arg.node].magnitude for arg in operands if not arg.node.boolean]
+        clip = clipped(node)
+        if clip is not None:  # both ends at once
+            met.append(self.bounds[clip.x.node].magnitude)
         return max(*met, self._terms(node)) if node.op == "sum" else max(met)
 
     def _terms(self, node: Node) -> float:

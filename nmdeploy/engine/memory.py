@@ -46,9 +46,8 @@ class Slots:
         content = np.ascontiguousarray(node.value, np.int64).tobytes()
         return self.met.setdefault((content, node.laned, node.dims, scale, kind), (node, scale, kind))
 
-    def fill(self, neurons: int, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    def fill(self, neurons: int, blocks: int, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Memory of both kinds: (blocks, slots, lanes) of 32 bits and (slots,) of 64; idle lanes repeat a neuron."""
-        blocks = -(-neurons // lanes)
         which = np.minimum(np.arange(blocks * lanes), neurons - 1)
         own: npt.NDArray[np.int32] = np.zeros((blocks, max(self.laned_size, 1), lanes), np.int32)
         for (node, scale, kind), slot in self.laned.items():

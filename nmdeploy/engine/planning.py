@@ -144,7 +144,7 @@ def _population(network: QuantizedNetwork, name: str, step: Step, kinds: Kinds, 
     )
     made = module()
     try:
-        layout = write_population(made, KERNEL, step, kinds, form)
+        layout = write_population(made, KERNEL, step, kinds, form, own.width // lanes)
     except NotTraceable as error:
         raise uncompiled(name, neuron, error) from None
     return Population(str(made), form, layout, own.width // lanes, own)

@@ -8,6 +8,7 @@ imports is not known. Texts and parameters are kept, code is not: a plan leads t
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import platform
 from collections.abc import Callable
@@ -25,7 +26,8 @@ from nmdeploy.engine.program import Program
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.nir_io.model import known_sha256
 
-FOLDER, SUFFIX, MOST = "plans", ".plan", 64
+FOLDER, SUFFIX = "plans", ".plan"
+MOST, MOST_BYTES = 64, 1 << 28
 
 
 def program(network: QuantizedNetwork, trace: str) -> Program:
@@ -66,34 +68,52 @@ def input_text(dtype: np.dtype[Any], binary: bool) -> str:
 
 def kept(make: Callable[[], Any], *names: str) -> Any:
     """What `make` returns, or returned when it was last asked for under these names."""
+    if sources() is None:
+        return make()
     path = machine.cache_folder() / FOLDER / f"{_identity(names)}{SUFFIX}"
     content = machine.kept(path)
     if content is not None:
         # No stranger's file: the folder also holds the machine code that this process is about to run.
         with suppress(Exception):
-            return pickle.loads(content)
+            found = pickle.loads(content)
+            os.utime(path)
+            return found
     made = make()
-    machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
-    _forget(path.parent)
+    if _listed() == sources():
+        machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+        _forget(path.parent)
     return made
 
 
 def _identity(names: tuple[str, ...]) -> str:
-    parts = (*names, machine.target(), sources(), np.__version__, platform.python_version())
+    versions = np.__version__, platform.python_version()
+    parts = (*names, machine.triple(), machine.target(), str(sources()), *versions)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @cache
-def sources() -> str:
-    """Name, size and time of every file of the package: whatever a plan is made by is among them."""
+def sources() -> str | None:
+    """Name, size and time of every file of the package: whatever a plan is made by is among them.
+
+    None if one was written after the package was imported: then it is not what runs here.
+    """
+    return _listed()
+
+
+def _listed() -> str | None:
     root = Path(nmdeploy.__file__).parent
-    stats = ((path, path.stat()) for path in sorted(root.rglob("*.py")))
-    return "".join(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n" for path, stat in stats)
+    stats = [(path.relative_to(root), path.stat()) for path in sorted(root.rglob("*.py"))]
+    if max((stat.st_mtime for _, stat in stats), default=nmdeploy.IMPORTED) >= nmdeploy.IMPORTED:
+        return None
+    return "".join(f"{path} {stat.st_size} {stat.st_mtime_ns}\n" for path, stat in stats)
 
 
 def _forget(folder: Path) -> None:
-    """Plans are as large as models: the oldest go."""
+    """Plans are as large as models: those that were not used for longest go."""
     with suppress(OSError):
-        plans = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for path in plans[MOST:]:
-            path.unlink()
+        stats = [(path, path.stat()) for path in folder.glob(f"*{SUFFIX}")]
+        used = 0
+        for count, (path, stat) in enumerate(sorted(stats, key=lambda each: each[1].st_mtime_ns, reverse=True)):
+            used += stat.st_size
+            if count >= MOST or used > MOST_BYTES:
+                path.unlink()

@@ -36,16 +36,16 @@ from nmdeploy.engine.trace import Register, Step
 from nmdeploy.engine.values import Places, Values
 
 
-def write_population(module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form) -> Layout:
+def write_population(module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form, blocks: int) -> Layout:
     """Write the kernel `name` into a module; `NotTraceable` where it cannot be written."""
-    return Kernel(module, name, step, kinds, form).write()
+    return Kernel(module, name, step, kinds, form, blocks).write()
 
 
 class Kernel:
     """The kernel of a population: its arguments, and each block's registers before, between and after its steps."""
 
-    def __init__(self, module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form) -> None:
-        self.step, self.form, self.kinds, self.bounds = step, form, kinds, kinds.bounds
+    def __init__(self, module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form, blocks: int) -> None:
+        self.step, self.form, self.kinds, self.bounds, self.filled = step, form, kinds, kinds.bounds, blocks
         self.schedule = schedule(step, form.traced)
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
         self.outer = ir.Function(module, kind, name)
@@ -78,7 +78,7 @@ class Kernel:
         self.b.ret_void()
         traces = tuple((name, self.step.recorded[name].sizes, self.trace_bits(name)) for name in self.traces)
         return Layout(
-            *self.slots.fill(self.step.neurons, self.form.lanes),
+            *self.slots.fill(self.step.neurons, self.filled, self.form.lanes),
             tuple(self.registers.values()),
             self.state_slots,
             self.values.scratch_size,

@@ -22,6 +22,7 @@ from nmdeploy.neurons.base import IntArray
 CHUNK_STEPS = 32, 128
 SUMS_BYTES = 1 << 15  # what a chunk leaves for the next kernel should still be in the first-level cache
 TASK_SAMPLES = 32
+WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
 PRODUCT_BYTES = 1 << 24
 NOTHING: Mapping[str, Any] = {}
 
@@ -279,7 +280,7 @@ class Engine:
                     made.counts[name][part] = counted(codes[part], rows, lengths[part])
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
-                self.workers[kind].append(worker)
+                self.workers.setdefault(kind, []).append(worker)
 
         share(parts(samples, self._most(steps, chosen), self.threads), task, self.threads, on_progress)
         return made
@@ -292,7 +293,8 @@ class Engine:
     def _worker(self, steps: int, dtype: str, given: frozenset[str]) -> Worker:
         """One that nobody uses, or a new one."""
         with self.lock:
-            free = self.workers.setdefault((steps, dtype, given), [])
+            free = self.workers.pop((steps, dtype, given), [])
+            self.workers = {**dict([*self.workers.items()][1 - WORKER_KINDS :]), (steps, dtype, given): free}
             if free:
                 return free.pop()
         program = self.program.without(given) if given else self.program

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmdeploy.engine.bounds import Bound, Bounds, evaluate, order, seen
+from nmdeploy.engine.bounds import Bound, Bounds, evaluate, of_constant, order, seen
 from nmdeploy.engine.operations import node_of, operate
 from nmdeploy.engine.symbols import Node, Symbol, constant, whole
 from nmdeploy.engine.trace import Step
@@ -21,8 +21,11 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     known: dict[Node, Bound] = {}
     for node in nodes:
         became[node] = _simpler(node, became, bounds)
-        # A view of another node keeps that one's bound.
-        known.setdefault(became[node].node, bounds[node] if whole(became[node]) else known[became[node].node])
+        target = became[node].node
+        if target.op == "const":
+            known.setdefault(target, of_constant(target))
+        elif whole(became[node]) and target.dims == node.dims:
+            known.setdefault(target, bounds[node])  # a view of another node keeps that one's bound
 
     def now(symbol: Symbol) -> Symbol:
         return composed(symbol, became[symbol.node])

@@ -9,6 +9,7 @@ Source: HDF5 file format specification 3.0, section II.A (the superblock is sear
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from nmdeploy.nir_io.tree import Tree, Walk
 
 BLOCK = 512
 MAGIC = b"nmdeploy-model\n"
+_images = itertools.count()
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, OverflowError)
 
@@ -111,4 +113,5 @@ def _in_memory(content: bytes) -> Any:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fapl_core(backing_store=False)
     access.set_file_image(content)
-    return h5py.h5f.open(b"memory", h5py.h5f.ACC_RDONLY, access)
+    # HDF5 takes images of one name for one file.
+    return h5py.h5f.open(f"memory {next(_images)}".encode(), h5py.h5f.ACC_RDONLY, access)

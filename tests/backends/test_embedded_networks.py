@@ -11,6 +11,7 @@ from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import gates, layer, windowed_case
 from networks_wired import Wired, chain, delayed, looped, summed, two_way
 
+from nmdeploy.engine.planning import program
 from nmdeploy.engine.symbols import NotTraceable
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import BINARY, QuantizedNetwork
@@ -108,6 +109,18 @@ def test_several_outputs_in_loops_of_other_sizes(spike: str, size: int) -> None:
     for outputs in (1, 2, 3):
         for trace in ("none", "states"):
             equal(looped(size, spike, outputs, size), trace=trace)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 5, 33, 65])
+def test_every_block_has_parameters(size: int, outputs: int) -> None:
+    """Blocks behind the last neuron too: several outputs are padded to the widest blocks."""
+    wired = Wired(size, 3)
+    wired.spiking("n", size, "binary", outputs=outputs)
+    wired.connect(["input"], "n")
+    for made in program(wired.network("n"), "states").populations.values():
+        assert made.layout.own.shape[0] == made.blocks
+        assert made.blocks * made.form.lanes == made.wires.width
 
 
 def test_one_neuron_alone() -> None:

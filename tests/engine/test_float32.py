@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from networks_build import Case
 
 from nmdeploy.backends import embedded
 from nmdeploy.engine.planning import program
+from nmdeploy.neurons.base import Moment, Registers
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, wrap24
 
@@ -133,6 +135,61 @@ def test_lif_is_narrow_and_wraps_as_it_should(du: int, a: int) -> None:
     both(case.network, case.inputs)
     kinds = [register.kind for register in program(case.network).populations["n"].layout.registers]
     assert kinds[:2] == ["s", "s"]
+
+
+@dataclass(frozen=True, eq=False)
+class Before(FormulaNeuron):
+    """Its formulas see the registers as they were before the step."""
+
+    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+        (x,), (y, *_) = registers
+        a = a.reshape(len(a), self.neurons, self.inputs)
+        given = self.given(x, y, a, now.step)
+        x, clipped = saturate(rz(x * 3, 2) + given.p + a[..., :1], 200)
+        y, _ = saturate(a[..., 0] - y * 2, 500)
+        return ((x,), (y, *[formula(given) for formula in self.formulas.values()])), y > 0, [clipped]
+
+
+@pytest.mark.parametrize("width", [3, 8])
+def test_products_that_are_read_after_their_loop(width: int) -> None:
+    """What was stored is not computed again: its registers have changed."""
+    values = {
+        "first": lambda e: rz((e.x * e.p)[..., :1], 2),
+        "one": lambda e: rz((e.x * e.p)[..., 2], 1),
+        "square": lambda e: rz((e.x * e.x)[..., 1], 3),
+        "again": lambda e: rz((e.x * e.p)[..., ::2], 2).sum(-1),
+        "last": lambda e: rz((e.x * 77)[..., -1:], 4) - e.x[..., :1],
+    }
+    case = formula_case(values, 5, width)
+    neuron = Before(5, width, values)
+    network = replace(case.network, nodes={**case.network.nodes, "n": neuron})
+    both(network, case.inputs)
+    for name, value in values.items():
+        both(replace(network, nodes={**network.nodes, "n": Before(5, width, {name: value})}), case.inputs)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_clips_of_what_does_not_fit(sign: int, beyond: int) -> None:
+    """Both ends at once, of which the outer one alone would fit."""
+    for limit in (SINGLE - 1, SINGLE, SINGLE + 1):
+        low = {"r": lambda e, m=limit: np.minimum(np.maximum(e.a, -m), 5)}
+        high = {"r": lambda e, m=limit: np.maximum(np.minimum(e.a, m), -5)}
+        for found in (low, high):
+            flag = {"clips": lambda e, f=found["r"]: f(e) != e.a}
+            held(reaching(formulas(**found, **flag), [sign * (limit + beyond)]))
+
+
+def test_a_sum_over_what_turned_out_constant() -> None:
+    values = {
+        "r": lambda e: ((saturate(e.x, 1000)[1] * 1 + e.x * 0) + 0 * e.x).sum(-1),
+        "s": lambda e: np.where(e.x > 10**6, e.x, e.a[..., :1] * 3 + 0 * e.x).sum(-1),
+        "any": lambda e: (saturate(e.x, 1000)[1] | (e.x * 0 > 0)).any(-1),
+    }
+    for width in (3, 6):
+        for name, value in values.items():
+            case = formula_case({name: value}, 5, width)
+            both(case.network, case.inputs)
 
 
 SUMS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,28 @@ def test_another_source_processor_or_version_does_not_take_it(
     folder: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans.program(known(5, 9, 12), "none")
-    for module, name in ((plans, "sources"), (machine, "target")):
-        monkeypatch.setattr(module, name, lambda: "other")
+    for changed in ([(plans, "sources"), (plans, "_listed")], [(machine, "target")], [(machine, "triple")]):
+        for module, name in changed:
+            monkeypatch.setattr(module, name, lambda: "x86_64-other")
         plans.program(known(5, 9, 12), "none")
-    assert len(count) == 3 and len(files(folder)) == 3
+    assert len(count) == 4 and len(files(folder)) == 4
+
+
+def test_code_that_may_be_older_than_its_file_leaves_no_plan(
+    folder: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file was written after the import; or while the plan was made."""
+    monkeypatch.setattr(plans.nmdeploy, "IMPORTED", 1.0)
+    plans.sources.cache_clear()
+    assert plans.sources() is None
+    plans.program(known(5, 9, 12), "none")
+    monkeypatch.undo()
+    plans.sources.cache_clear()
+    monkeypatch.setenv(machine.VARIABLE, str(folder.parent))
+    before = plans.sources()
+    monkeypatch.setattr(plans, "_listed", lambda: f"{before} changed")
+    plans.program(known(5, 9, 12), "none")
+    assert not folder.exists()
 
 
 def test_every_source_file_counts() -> None:
@@ -137,6 +156,21 @@ def test_only_the_newest_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch)
             os.utime(path, ns=(0, (100 * index - age) * 10**9))
     assert len(files(folder)) == 3
     assert [plans.kept(lambda: "new", f"{index}") for index in (5, 4, 3)] == [5, 4, 3]
+
+
+def test_plans_that_are_used_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "MOST", 3)
+    for index in range(8):
+        plans.kept(lambda index=index: index, f"{index}")
+        assert plans.kept(lambda: "made again", "0") == 0
+        time.sleep(0.01)
+
+
+def test_plans_do_not_fill_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "MOST_BYTES", 5000)
+    for index in range(8):
+        plans.kept(lambda: b"0" * 2000, f"{index}")
+    assert len(files(folder)) == 2
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
