@@ -30,7 +30,7 @@ def analyse(step: Step, sums: Mapping[str, Bound]) -> dict[Node, Bound]:
     (from the first steps, and from what the step itself enforces by saturating), it is checked before it is used.
     """
     roots = [register.new for register in step.registers.values()]
-    nodes = order([*roots, step.output, step.active, *step.flags.values(), *step.recorded.values()])
+    nodes = order(step.roots)
     fixed = {symbol.node: sums[name] for name, symbol in step.sums.items()}
     for node in nodes:
         if node.op == "leaf" and node.value in (STEP, STEPS):

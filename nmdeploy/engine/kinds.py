@@ -33,10 +33,9 @@ class Kinds:
 
     def __init__(self, step: Step, bounds: Bounds, single: bool) -> None:
         self.bounds = bounds
-        roots = roots_of(step)
         olds = [register.old.node for register in step.registers.values()]
-        self.nodes = order(roots)
-        self.chosen = _chosen(self.nodes, roots, bounds)
+        self.nodes = order(step.roots)
+        self.chosen = _chosen(self.nodes, step.roots, bounds)
         self.stored = {node for loop in schedule(step, traced=True).loops for node in loop.stored}
         self._known: dict[Node, str] = {}
         self.narrow = single
@@ -111,12 +110,6 @@ class Kinds:
         if self.bounds[node].magnitude >= 2.0**63:
             raise NotTraceable("a value that can exceed 64 bits")
         return "i"
-
-
-def roots_of(step: Step) -> list[Symbol]:
-    """What a step is computed for."""
-    news = [register.new for register in step.registers.values()]
-    return [*news, step.output, step.active, *step.flags.values(), *step.recorded.values()]
 
 
 def _chosen(nodes: list[Node], roots: list[Symbol], bounds: Bounds) -> Mapping[Node, float]:

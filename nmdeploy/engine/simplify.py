@@ -15,8 +15,7 @@ from nmdeploy.engine.views import composed
 
 def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     """An equal step without what is idle, and the bounds of its nodes."""
-    roots = [r.new for r in step.registers.values()]
-    nodes = order([*roots, step.output, step.active, *step.flags.values(), *step.recorded.values()])
+    nodes = order(step.roots)
     became: dict[Node, Symbol] = {}
     known: dict[Node, Bound] = {}
     for node in nodes:
@@ -40,9 +39,8 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     )
     for root in (r.old for r in made.registers.values()):
         known.setdefault(root.node, bounds.get(root.node, Bound(np.zeros(1), np.zeros(1))))
-    every = [*(r.new for r in made.registers.values()), made.output, made.active]
     # An operation that was put together anew may bring nodes along that the analysis did not meet.
-    return made, evaluate(order([*every, *made.flags.values(), *made.recorded.values()]), known)
+    return made, evaluate(order(made.roots), known)
 
 
 def _simpler(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Symbol:

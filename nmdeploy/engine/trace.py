@@ -50,6 +50,12 @@ class Step:
     flags: Mapping[str, Symbol]
     recorded: Mapping[str, Symbol]
 
+    @property
+    def roots(self) -> list[Symbol]:
+        """What the step is computed for."""
+        news = [register.new for register in self.registers.values()]
+        return [*news, self.output, self.active, *self.flags.values(), *self.recorded.values()]
+
 
 def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> Step:
     """Run a population's step on symbols.
