@@ -1,4 +1,7 @@
-"""LLVM: text in, callable code out, kept on disk so that it is compiled once."""
+"""LLVM: text in, callable code out, kept on disk so that it is compiled once.
+
+No signal's handler runs inside of llvmlite: an object of it that an exception leaves half made complains when it goes.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from nmdeploy import __version__
+from nmdeploy.signals import unbroken
 
 VARIABLE = "NMDEPLOY_CACHE"
 SPEED = 3
@@ -36,6 +40,7 @@ def cache_folder() -> Path:
 
 
 @cache
+@unbroken()
 def _machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -48,17 +53,21 @@ def _machine() -> Any:
     )
 
 
+@cache
+@unbroken()
 def triple() -> str:
     """What code is made for."""
     return str(llvm.get_default_triple())
 
 
 @cache
+@unbroken()
 def _processor() -> str:
     return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
 @cache
+@unbroken()
 def has(feature: str) -> bool:
     """Whether the processor has a feature, by LLVM's name."""
     return bool(llvm.get_host_cpu_features().get(feature, False))
@@ -90,11 +99,17 @@ def compiled(text: str) -> bytes:
     path = cache_folder() / f"{identity(text)}.o"
     code = kept(path)
     if code is None:
-        code = bytes(_machine().emit_object(optimized(text)))
+        code = _object(text)
         keep(path, code)
     return code
 
 
+@unbroken()
+def _object(text: str) -> bytes:
+    return bytes(_machine().emit_object(optimized(text)))
+
+
+@unbroken()
 def optimized(text: str) -> Any:
     """The parsed and optimized module."""
     machine = _machine()
@@ -108,6 +123,7 @@ def optimized(text: str) -> Any:
     return module
 
 
+@unbroken()
 def assembly(text: str) -> str:
     """What the processor runs."""
     return str(_machine().emit_assembly(optimized(text)))
@@ -135,6 +151,7 @@ def keep(path: Path, content: bytes) -> None:
 
 
 @cache
+@unbroken()
 def _jit() -> Any:
     _machine()
     return llvm.create_lljit_compiler(
@@ -148,6 +165,7 @@ _linked: dict[str, Any] = {}
 _linking = threading.Lock()
 
 
+@unbroken()
 def functions(text: str, names: Sequence[str]) -> list[int]:
     """Addresses of a module's functions."""
     key = identity(text)

@@ -189,3 +189,62 @@ def test_code_depends_on_the_type_of_inputs_alone(folder: Path) -> None:
 
     texts = {input_text(np.dtype(kind), binary) for kind in ("i1", "u1", "i8") for binary in (True, False)}
     assert 4 <= len(texts) <= 6
+
+
+STOPPED = """
+import signal
+import sys
+
+from nmdeploy.engine import machine
+
+TEXT = "define i32 @f() { ret i32 0 }"
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(number, frame):
+    raise Stopped
+
+
+def run(line):
+    def traced(frame, event, _):
+        nonlocal line
+        if frame.f_code.co_name == "__init__" and "llvmlite" in frame.f_code.co_filename:
+            line -= event == "line"
+            if event == "line" and line == 0:
+                signal.raise_signal(signal.SIGINT)
+            return traced
+
+    machine._linked.clear()
+    for kept in vars(machine).values():
+        getattr(kept, "cache_clear", int)()
+    sys.settrace(traced)
+    try:
+        machine.has("avx2")
+        machine.functions(TEXT, ["f"])
+        machine.assembly(TEXT)
+    except Stopped:
+        return -1
+    finally:
+        sys.settrace(None)
+    return line
+
+
+dropped = []
+sys.unraisablehook = lambda seen: dropped.append(repr(seen.exc_value))
+signal.signal(signal.SIGINT, stop)
+run(0)
+lines = -run(0)
+assert lines > 50, lines
+assert all(run(line) == -1 for line in range(1, lines + 1))
+print(*set(dropped))
+"""
+
+
+def test_a_signal_leaves_no_object_of_llvm_half_made(tmp_path: Path) -> None:
+    """At every line of the __init__ of llvmlite's objects: what is raised there would make their __del__ complain."""
+    environment = os.environ | {machine.VARIABLE: str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", STOPPED], env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
