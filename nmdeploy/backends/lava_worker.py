@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from nmdeploy.backends.lava_python import commands
 from nmdeploy.errors import LavaFailed, LavaUnavailable
+from nmdeploy.signals import unbroken
 
 GRACE_SECONDS = 1.5
 POLL_SECONDS = 0.2
@@ -203,23 +204,20 @@ def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[
 @contextmanager
 def _process(command: list[str], folder: Path, errors: Any) -> Iterator[subprocess.Popen[str]]:
     """Process in a group of its own, none of which is left at the end."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=_environment(folder),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    with ExitStack() as cleanup:
+        with unbroken():  # a process that nobody knows yet when an exception comes would stay
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=_environment(folder),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+            cleanup.callback(_end_group, process)
         yield process
-    finally:
-        _end_group(process)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
@@ -231,6 +229,7 @@ def _environment(folder: Path) -> Mapping[str, str]:
     return {**kept, **own, **({"TMPDIR": str(folder)} if len(str(folder)) < 64 else {})}
 
 
+@unbroken()
 def _end_group(process: subprocess.Popen[str]) -> None:
     """End every process of the group: after a failure gently first, so that Python can clear the shared memory."""
     until = time.monotonic() + (GRACE_SECONDS if process.poll() != 0 else 0)
@@ -242,6 +241,9 @@ def _end_group(process: subprocess.Popen[str]) -> None:
     if alive:
         _signal_group(process, signal.SIGKILL)
     process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
 
 
 def _signal_group(process: subprocess.Popen[str], sign: int) -> bool:

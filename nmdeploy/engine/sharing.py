@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+
+from nmdeploy.signals import unbroken
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 if hasattr(os, "register_at_fork"):
@@ -51,10 +53,14 @@ def share(
             raise
 
     threads = min(threads, len(waiting))
-    others = [_pool(threads - 1).submit(work, index) for index in range(1, threads)]
+    others: list[Future[None]] = []
     try:
+        with unbroken():  # a thread that is not registered yet when an exception comes would never end
+            for index in range(1, threads):
+                others.append(_pool(threads - 1).submit(work, index))
         work(0)
     finally:  # nobody writes results any more when the caller goes on
+        waiting.clear()
         begun = [other for other in others if not other.cancel()]
         wait(begun)
     for other in begun:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -52,6 +54,50 @@ def test_an_error_in_any_thread_ends_the_job(first: bool) -> None:
     count = len(run)
     time.sleep(0.1)
     assert len(run) == count < 500
+
+
+STOPPED = """
+import signal
+import threading
+import time
+
+from nmdeploy.engine.sharing import parts, share
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(number, frame):
+    raise Stopped
+
+
+def started(self, _start=threading.Thread.start):
+    _start(self)
+    signal.raise_signal(signal.SIGINT)
+
+
+signal.signal(signal.SIGINT, stop)
+threading.Thread.start = started
+run = []
+
+
+def task(part):
+    run.append(part)
+    time.sleep(0.01)
+
+
+try:
+    share(parts(300, 1, 3), task, 3)
+except Stopped:
+    print(len(run) < 300)
+"""
+
+
+def test_a_signal_while_threads_are_started_ends_the_job() -> None:
+    """An executor's thread that an exception keeps from its register is never told to end: the process would hang."""
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "True", "")
 
 
 def test_jobs_within_jobs() -> None:

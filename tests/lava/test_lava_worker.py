@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,22 @@ def test_killed_parent_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
         parent.wait()
     assert wait_for(lambda: not processes_in(temp))
     assert wait_for(lambda: not list(temp.iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc to look for processes")
+def test_a_signal_while_the_process_is_started_leaves_nothing(
+    long_job: LavaJob, temp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*arguments: Any, **options: Any) -> Any:
+        process = popen(*arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+        return process
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", started)
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([long_job], timeout=60)
+    assert processes_in(temp) == [] and list(temp.iterdir()) == []
 
 
 def test_no_jobs() -> None:
