@@ -18,6 +18,7 @@ from nmdeploy.errors import NmdeployError
 
 AGAIN_SECONDS = 0.05
 OBJECTS_A_SEARCH = 20_000
+MENDABLE = (NmdeployError, click.ClickException, OSError, MemoryError)
 
 
 class OneLineErrors(click.Group):
@@ -30,8 +31,10 @@ class OneLineErrors(click.Group):
             except click.exceptions.NoArgsIsHelpError as error:
                 error.show()
                 sys.exit(2)
-            except (NmdeployError, click.ClickException, OSError, MemoryError) as error:
-                # h5py may turn the exit that a signal asked for into an error of its own.
+            except Exception as error:
+                # C code may turn the exit that a signal asked for into an error of its own.
+                if not stopped and not isinstance(error, MENDABLE):
+                    raise
                 if not stopped:
                     click.echo(f"Error: {' '.join(_message(error).split())}", err=True)
                 sys.exit(128 + stopped[0] if stopped else 2)

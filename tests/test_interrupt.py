@@ -167,6 +167,31 @@ def test_lava_is_ended(demo: bool, number: signal.Signals, run: Run, digits_mode
         assert processes.files(run.out) == {}
 
 
+def test_an_exit_that_c_code_makes_an_error_of_its_own(tmp_path: Path) -> None:
+    """Cython reports an exception that comes while it leaves a lock as a SystemError."""
+    program = """
+import os, signal, time
+from nmdeploy import cli
+@cli.main.command()
+def wait():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+    except SystemExit:
+        raise SystemError("returned a result with an exception set") from None
+cli.main(["wait"])
+"""
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (outcome.returncode, outcome.stderr) == (128 + signal.SIGTERM, "")
+
+
+def test_an_interrupt_while_modules_load_leaves_no_traceback(run: Run) -> None:
+    (run.out / "click.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(20)\n")
+    run.start("profiles")
+    assert run.process is not None and run.process.stdout is not None and run.process.stdout.readline() == "loading\n"
+    assert run.end(signal.SIGINT) == (-signal.SIGINT, "")
+
+
 def test_an_exit_that_python_drops_is_raised_again(tmp_path: Path) -> None:
     """Python only reports, and otherwise ignores, what is raised in a destructor."""
     program = """
