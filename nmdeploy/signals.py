@@ -21,9 +21,13 @@ def unbroken() -> Iterator[None]:
         yield  # handlers run in the main thread only
         return
     came: list[int] = []
+    over = False
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
+    def note(number: int, frame: FrameType | None) -> None:
+        if over:  # a handler that was back before this one raised an exception
+            before[signal.Signals(number)](number, frame)
+        else:
+            came.append(number)
 
     before = {number: handler for number in STOPPING if callable(handler := signal.getsignal(number))}
     try:
@@ -31,7 +35,18 @@ def unbroken() -> Iterator[None]:
             signal.signal(number, note)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        over = True
+        try:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        finally:
+            _raise(list(dict.fromkeys(came)))
+
+
+def _raise(numbers: list[int]) -> None:
+    """Raise all of them again, although the handler of one may raise an exception."""
+    if numbers:
+        try:
+            signal.raise_signal(numbers[0])
+        finally:
+            _raise(numbers[1:])

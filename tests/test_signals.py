@@ -57,3 +57,43 @@ def test_in_another_thread_nothing_is_changed() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_two_signals_are_both_raised() -> None:
+    seen: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        raise Stopped
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        with pytest.raises(Stopped), unbroken():
+            for number in (*numbers, *numbers):
+                signal.raise_signal(number)
+        assert seen == [*numbers]
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_an_exception_while_handlers_are_put_back_leaves_none_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first handler that is back may raise before the others are."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    put = signal.signal
+
+    def interrupted(number: int, handler: object) -> None:
+        put(number, handler)  # type: ignore[arg-type]
+        raise Stopped
+
+    try:
+        with pytest.raises(Stopped), unbroken():
+            monkeypatch.setattr(signal, "signal", interrupted)
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+    finally:
+        for number, handler in ((signal.SIGTERM, before), (signal.SIGINT, signal.default_int_handler)):
+            signal.signal(number, handler)
