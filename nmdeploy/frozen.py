@@ -32,6 +32,16 @@ class Frozen:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was computed of them and kept would not be true of a copy that is changed."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            object.__setattr__(self, name, value)
+
     def _freeze(self, name: str, value: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> None:
         """Store `value` as a read-only array of `dtype`, broadcast to `shape`."""
         array = np.array(value, dtype=dtype)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
+from equal_runs import differences
+from family_examples import examples, inputs
+from family_examples import quantized as quantized_example
 
+from nmdeploy.backends import embedded, reference
 from nmdeploy.errors import BadFile, BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.network import Edge, Input, Network, QuantizedNetwork, readout_values
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
+from nmdeploy.nir_io import model_sha256
 from nmdeploy.synapses.dense import Dense, QuantizedDense
 
 
@@ -100,3 +107,29 @@ def test_equality_is_by_value() -> None:
 def test_readout_rules_over_the_valid_steps(rule: str, wanted: list) -> None:
     outputs = np.array([[[1, 3], [3, 0], [9, 9]]])
     assert readout_values(outputs, rule, np.array([2])).tolist() == wanted
+
+
+@pytest.mark.parametrize("neuron", examples(), ids=lambda neuron: neuron.kind)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_copies_are_equal_frozen_and_run(neuron: Any, copied: Any) -> None:
+    network = quantized_example(neuron)
+    model_sha256(network)
+    expected = embedded.run(network, inputs(), trace="states")
+    other = copied(network)
+    assert other == network and model_sha256(other) == model_sha256(network)
+    assert not differences(expected, embedded.run(other, inputs(), trace="states"))
+    arrays = [value for node in other.nodes.values() for value in vars(node).values() if isinstance(value, np.ndarray)]
+    assert arrays and not any(array.flags.writeable for array in arrays)
+
+
+def test_a_copy_that_is_changed_is_another_network() -> None:
+    """A fault that is injected, say: neither the digest nor what was compiled of the original is the copy's."""
+    network = quantized_example(examples()[0])
+    digest, before = model_sha256(network), embedded.run(network, inputs())
+    other = copy.deepcopy(network)
+    weight = next(node.weight for node in other.nodes.values() if hasattr(node, "weight"))
+    weight.setflags(write=True)
+    weight[:] = -weight
+    assert model_sha256(other) != digest
+    assert not differences(reference.run(other, inputs()), embedded.run(other, inputs()))
+    assert differences(before, embedded.run(other, inputs()))
