@@ -108,10 +108,13 @@ class QuantizedDense(QuantizedSynapse):
         return np.asarray(a if self.bias is None else a + np.ldexp(self.bias.astype(np.float64), -self.bias_frac))
 
     def a_max(self, s_max: int) -> IntArray:
-        worst = np.abs(self.weight).sum(1) * s_max << max(self.weight_exp, 0)
+        def left(values: Any, exponent: int) -> Any:  # in integers without limit
+            return values.astype(object) << min(max(exponent, 0), 64)
+
+        worst = left(np.abs(self.weight).sum(1), self.weight_exp) * s_max
         if self.bias is not None:
-            worst = worst + (np.abs(self.bias) << max(self.bias_exp, 0))
-        return np.asarray(worst, np.int64)
+            worst = worst + left(np.abs(self.bias), self.bias_exp)
+        return np.asarray(np.minimum(worst, np.iinfo(np.int64).max), np.int64)
 
     @property
     def chip_exponents(self) -> tuple[int, ...]:

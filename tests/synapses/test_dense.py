@@ -82,3 +82,12 @@ def test_counts() -> None:
     q = QuantizedDense([[1, 0, 2], [0, 0, 3]], 4, bias=[1, 0])
     assert q.fan_out.tolist() == [1, 0, 2]
     assert (q.synapses, q.bias_synapses, q.footprint_bits, q.shape) == (4, 1, 4 * 8, (2, 3))
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 40, 54, 55, 58, 60, 63, 64, 10**9])
+def test_the_largest_sum_is_computed_without_limit(exponent: int) -> None:
+    made = QuantizedDense(
+        np.array([[100, -27], [0, 0]]), weight_exp=exponent, bias=np.array([-1, 0]), bias_exp=exponent
+    )
+    wanted = (127 * 3 + 1) << min(exponent, 99)
+    assert made.a_max(3).tolist() == [min(wanted, (1 << 63) - 1), 0]
