@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ FUSED = ("contract",)
 MAGIC = 1.5 * 2.0**52
 MAGIC_BITS = 0x4338 << 48
 VECTOR_BITS = 512
+MOST_SHIFT = 63  # from here on whatever lanes hold is shifted to 0 or -1; a factor that is much less is none
 
 
 def in_floats(v: Values, node: Node, index: Index, kind: str, scale: int) -> Any:
@@ -96,7 +98,8 @@ def _plain(v: Values, node: Node, index: Index, kind: str) -> Any:
         negative = b.select(b.fcmp_ordered("<", args[0], zero), v.literal(-1, kind, 0), zero)
         return b.select(b.fcmp_ordered(">", args[0], zero), v.literal(1, kind, 0), negative)
     if op == "shr":
-        return call(b, "llvm.floor", [v.times(args[0], kind, -node.args[1].node.value)])
+        down = min(node.args[1].node.value, MOST_SHIFT)
+        return call(b, "llvm.floor", [v.times(args[0], kind, -down)])
     if op == "number":
         return args[0]
     raise NotTraceable(f"the operation {op}")
@@ -232,6 +235,6 @@ def from_integers(v: Values, integers: Any, kind: str, shift: int = 0) -> Any:
         wide = integers if integers.type.element == I32 else b.sext(integers, vector(I32, v.lanes))
         return v.times(b.sitofp(wide, vector(F32, v.lanes)), kind, shift)
     lanes = vector(I64, v.lanes)
-    base = MAGIC * 2.0**shift
+    base = math.ldexp(MAGIC, shift)
     magic = b.add(b.sext(integers, lanes), ir.Constant(lanes, [MAGIC_BITS + (shift << 52)] * v.lanes))
     return b.fsub(b.bitcast(magic, vector(F64, v.lanes)), v.literal(base, "f", 0))

@@ -24,6 +24,7 @@ def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: b
     codes, out = (load(b, at(b, args, i, I64), POINTER) for i in range(2))
     channels, stride = (load(b, at(b, args, i, I64), I64) for i in (2, 3))
     last = b.select(b.icmp_signed("<", last, steps), last, steps)
+    last = b.select(b.icmp_signed(">", last, first), last, first)  # nothing to read in a chunk behind the last step
     code = ir.IntType(bits)
     if binary:  # rows of whole words follow each other without a gap
         with b.if_then(b.icmp_signed("==", b.and_(channels, i64(WORD - 1)), i64(0))):

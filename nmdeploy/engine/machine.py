@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -21,6 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from nmdeploy import __version__
+from nmdeploy.engine.sharing import held_across_forks
 from nmdeploy.signals import unbroken
 
 VARIABLE = "NMDEPLOY_CACHE"
@@ -34,9 +34,12 @@ def cache_folder() -> Path:
     if named:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "nmdeploy"
-    return (Path(base) if base else Path.home() / ".cache") / "nmdeploy"
+    try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "nmdeploy"
+        return (Path(base) if base else Path.home() / ".cache") / "nmdeploy"
+    except RuntimeError:  # no home: nothing is kept, as in any folder that cannot be written
+        return Path(os.devnull) / "nmdeploy"
 
 
 @cache
@@ -91,17 +94,27 @@ def target() -> str:
 
 def is_compiled(text: str) -> bool:
     """Whether the code of a module is at hand."""
-    return (cache_folder() / f"{identity(text)}.o").is_file()
+    return kept(_path(text)) is not None
 
 
-def compiled(text: str) -> bytes:
-    """The object code of a module's text, from the cache or compiled now and kept there."""
-    path = cache_folder() / f"{identity(text)}.o"
-    code = kept(path)
+def compiled(text: str, *, lasting: bool = False) -> bytes:
+    """The object code of a module's text, from the cache or compiled now and kept there.
+
+    A cache that cannot be written is an error only where the code is to be `lasting`.
+    """
+    code = kept(_path(text))
     if code is None:
         code = _object(text)
-        keep(path, code)
+        try:
+            keep(_path(text), code)
+        except OSError:
+            if lasting:
+                raise
     return code
+
+
+def _path(text: str) -> Path:
+    return cache_folder() / f"{identity(text)}.o"
 
 
 @unbroken()
@@ -139,13 +152,13 @@ def kept(path: Path) -> bytes | None:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write a file behind its digest, as a whole or not at all. A cache that cannot be written is no error."""
+    """Write a file behind its digest, as a whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(hashlib.sha256(content).digest() + content)
         draft.replace(path)
-    except OSError:
+    finally:
         with suppress(OSError):
             draft.unlink()
 
@@ -162,7 +175,7 @@ def _jit() -> Any:
 
 
 _linked: dict[str, Any] = {}
-_linking = threading.Lock()
+_linking = held_across_forks()
 
 
 @unbroken()

@@ -39,9 +39,20 @@ def program(network: QuantizedNetwork, trace: str) -> Program:
         made = planning.program(network, trace)
         return {field.name: getattr(made, field.name) for field in fields(made) if field.name != "network"}
 
-    digest = known_sha256(network)
+    digest = _digest(network)
+    return Program(network=network, **(planned() if digest is None else kept(planned, digest, trace)))
+
+
+def is_planned(network: QuantizedNetwork, trace: str) -> bool:
+    """Whether the program of a network is in the cache."""
+    digest = _digest(network)
+    return digest is not None and sources() is not None and _path((digest, trace)).is_file()
+
+
+def _digest(network: QuantizedNetwork) -> str | None:
+    """What names the plans of a network; None where they are not kept."""
     own = all(type(node).__module__.startswith("nmdeploy.") for node in network.nodes.values())
-    return Program(network=network, **(planned() if digest is None or not own else kept(planned, digest, trace)))
+    return known_sha256(network) if own else None
 
 
 def driver_text() -> str:
@@ -70,25 +81,28 @@ def kept(make: Callable[[], Any], *names: str) -> Any:
     """What `make` returns, or returned when it was last asked for under these names."""
     if sources() is None:
         return make()
-    path = machine.cache_folder() / FOLDER / f"{_identity(names)}{SUFFIX}"
+    path = _path(names)
     content = machine.kept(path)
     if content is not None:
         # No stranger's file: the folder also holds the machine code that this process is about to run.
         with suppress(Exception):
             found = pickle.loads(content)
-            os.utime(path)
+            with suppress(OSError):
+                os.utime(path)
             return found
     made = make()
     if _listed() == sources():
-        machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+        with suppress(OSError):  # a cache that cannot be written is no error
+            machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
         _forget(path.parent)
     return made
 
 
-def _identity(names: tuple[str, ...]) -> str:
+def _path(names: tuple[str, ...]) -> Path:
     versions = np.__version__, platform.python_version()
     parts = (*names, machine.triple(), machine.target(), str(sources()), *versions)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return machine.cache_folder() / FOLDER / f"{identity}{SUFFIX}"
 
 
 @cache

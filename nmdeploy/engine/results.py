@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,14 @@ import numpy.typing as npt
 
 from nmdeploy.engine.layout import SYNAPSE_COUNTERS
 from nmdeploy.engine.program import Program, is_recorded
+from nmdeploy.engine.sharing import held_across_forks
 from nmdeploy.neurons.base import IntArray
 
 ALIGNMENT = 64
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
-IDLE = 3  # references to an array that only the list holds: the list, the name it is looked at by, the argument
+# References to an array that only the list holds: how many of its own the interpreter counts differs with its version.
+IDLE = next(sys.getrefcount(each) for each in [np.zeros(1)])
+memory_lock = held_across_forks()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +44,11 @@ class Spare:
 
     def __init__(self) -> None:
         self.held: list[npt.NDArray[np.uint8]] = []
-        self.lock = threading.Lock()
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, lengths: IntArray) -> npt.NDArray[Any]:
         """An array (samples, steps, ...) whose rows behind each sample's length are 0; kernels write the others."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        with self.lock:
+        with memory_lock:
             raw = next((each for each in self.held if each.size == size and sys.getrefcount(each) == IDLE), None)
             if raw is None:
                 raw = np.zeros(size, np.uint8)

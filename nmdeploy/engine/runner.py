@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +14,7 @@ from nmdeploy.engine import layout, machine, plans
 from nmdeploy.engine.memory import words
 from nmdeploy.engine.multiplied import Multiplied, counted, product
 from nmdeploy.engine.program import KERNEL, Population, Program, Rows
-from nmdeploy.engine.results import Results, Spare, results, zeros
+from nmdeploy.engine.results import Results, Spare, memory_lock, results, zeros
 from nmdeploy.engine.sharing import parts, processors, share
 from nmdeploy.neurons.base import IntArray
 
@@ -259,12 +258,12 @@ class Engine:
         self.threads = threads or processors()
         self.multiplied = Multiplied(program)
         self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
-        self.lock = threading.Lock()
         self.spare = Spare()
 
     def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
         """Run samples (samples, steps, channels) of any integer type."""
         codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
+        codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
         samples, steps = codes.shape[:2]
         chosen = self.multiplied.choose(codes)
         made = results(self.program, lengths, steps, self.spare)
@@ -292,7 +291,7 @@ class Engine:
 
     def _worker(self, steps: int, dtype: str, given: frozenset[str]) -> Worker:
         """One that nobody uses, or a new one."""
-        with self.lock:
+        with memory_lock:
             free = self.workers.pop((steps, dtype, given), [])
             self.workers = {**dict([*self.workers.items()][1 - WORKER_KINDS :]), (steps, dtype, given): free}
             if free:

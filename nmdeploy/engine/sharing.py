@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,6 +14,14 @@ from nmdeploy.signals import unbroken
 _pools: dict[int, ThreadPoolExecutor] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)  # a child has the object without its threads
+
+
+def held_across_forks() -> threading.Lock:
+    """A lock that nobody else holds while the process is forked: the child would wait for it for ever."""
+    lock = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
 
 
 def processors() -> int:
@@ -55,7 +64,9 @@ def share(
     threads = min(threads, len(waiting))
     others: list[Future[None]] = []
     try:
-        with unbroken():  # a thread that is not registered yet when an exception comes would never end
+        # A thread that is not registered yet when an exception comes would never end. Where there is none to have, as
+        # when the interpreter ends, the caller's does all.
+        with unbroken(), suppress(RuntimeError):
             for index in range(1, threads):
                 others.append(_pool(threads - 1).submit(work, index))
         work(0)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from equal_runs import both, random_codes
 from networks_wired import chain
 from processes import files
 
 from nmdeploy.engine import machine
 from nmdeploy.engine.planning import driver_text, program
+from nmdeploy.nir_io import model_sha256
 
 TESTS = Path(__file__).resolve().parents[1]
 RUN = """
@@ -167,6 +169,21 @@ def test_the_folder_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.Monk
     assert machine.cache_folder() == tmp_path / ".cache" / "nmdeploy"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert machine.cache_folder() == tmp_path / "Library" / "Caches" / "nmdeploy"
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers a user may have none."""
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (machine.VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert machine.compiled(driver_text()) and not machine.is_compiled(driver_text())
+    network = chain(1, 5, 9, 12)
+    model_sha256(network)
+    both(network, random_codes(network, 0, 2, 9))
 
 
 def test_without_a_choice_it_is_the_users_cache(tmp_path: Path) -> None:

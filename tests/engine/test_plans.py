@@ -96,6 +96,21 @@ def test_a_damaged_plan_is_made_again(folder: Path, count: list[str], change: Ch
     assert count == ["none", "none"] and path.read_bytes() == content
 
 
+def test_a_folder_that_may_only_be_read_is_used(
+    folder: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an image that somebody else warmed."""
+
+    def refused(*_arguments: Any, **_options: Any) -> None:
+        raise PermissionError
+
+    plans.program(known(5, 9, 12), "none")
+    for name in ("utime", "replace", "unlink"):
+        monkeypatch.setattr(os, name, refused)
+    plans.program(known(5, 9, 12), "none")
+    assert count == ["none"]
+
+
 def test_a_plan_that_cannot_be_understood_is_made_again(folder: Path, count: list[str]) -> None:
     plans.program(known(5, 9, 12), "none")
     (path,) = folder.iterdir()

@@ -13,7 +13,8 @@ import pytest
 from equal_runs import both, random_codes
 from networks_wired import chain
 
-from nmdeploy.engine.sharing import parts, share
+from nmdeploy.backends import embedded
+from nmdeploy.engine.sharing import held_across_forks, parts, share
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 31, 32, 33, 64, 100, 1000])
@@ -107,6 +108,91 @@ def test_jobs_within_jobs() -> None:
     assert len(done) == 36
 
 
+AT_THE_END = """
+import atexit
+import threading
+
+from nmdeploy.engine.sharing import parts, share
+
+
+def count(name):
+    run = []
+    share(parts(30, 1, 2), run.append, 2)
+    print(name, len(run))
+
+
+def late():
+    threading.main_thread().join()
+    count("thread")
+
+
+atexit.register(count, "exit")
+threading.Thread(target=late).start()
+"""
+
+
+def test_no_thread_can_be_started_when_the_interpreter_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60)
+    assert (sorted(done.stdout.splitlines()), done.stderr) == (["exit 30", "thread 30"], "")
+
+
+def waited_for(child: int) -> tuple[int, int]:
+    """What became of a process, (0, 0) if it hangs."""
+    end = time.monotonic() + 60
+    while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_nobody_holds_a_lock_while_the_process_is_forked() -> None:
+    lock, held = held_across_forks(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            time.sleep(0.2)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(timeout=20) else 1)
+    other.join()
+    assert waited_for(child) == (child, 0) and not lock.locked()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_every_lock_of_the_engine_is_one_of_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks while other threads run it."""
+    network = chain(1, 5, 9)
+    codes: Any = random_codes(network, 0, 9, 70)
+    both(network, codes, trace="none")
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            embedded.run(network, codes)
+
+    others = [threading.Thread(target=spin) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(15):
+            child = os.fork()
+            if child == 0:
+                embedded.run(network, codes)
+                os._exit(0)
+            assert waited_for(child) == (child, 0)
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own() -> None:
@@ -120,10 +206,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
             os._exit(0)
         finally:
             os._exit(1)
-    end = time.monotonic() + 60
-    while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert found == (child, 0), "it hangs" if found == (0, 0) else "it failed"
+    assert (found := waited_for(child)) == (child, 0), "it hangs" if found == (0, 0) else "it failed"
 
 
 def test_a_stop_from_the_keyboard_ends_the_job() -> None:
