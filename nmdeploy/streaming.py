@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
 from nmdeploy.network import Network, QuantizedNetwork
@@ -31,21 +33,25 @@ def run_part(
     on_progress: Progress | None = None,
     *,
     exactly: bool = False,
+    job: int | None = None,
 ) -> Recording:
     """Run samples that are in memory; parameters as for `nmdeploy.run`.
+
+    They are all, or a part of a `job` of so many, whose codes were checked.
 
     `exactly` that backend runs them; else one that gives the same values may, where that is quicker, or the only way.
     """
     if trace not in TRACES:
         raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
-    require_channels(network, data)
-    chosen = find_backend(backend)
-    if not exactly and hasattr(chosen, "instead"):
-        chosen, note = chosen.instead(network, data.samples, data.steps, trace)
+    if job is None:
+        require_codes(network, data)
+    asked = chosen = find_backend(backend)
+    if not exactly and hasattr(asked, "instead"):
+        chosen, note = asked.instead(network, job or data.samples, data.steps, trace)
         if note:
             warnings.warn(note, RuntimeWarning, stacklevel=3)
     recording: Recording = chosen.run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
-    return replace(recording, backend=backend)
+    return replace(recording, backend=backend if chosen is asked else chosen.NAMES[0])
 
 
 def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
@@ -57,6 +63,22 @@ def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
         )
 
 
+def require_codes(network: QuantizedNetwork, data: Data) -> None:
+    """`BadOption` unless the network can run the samples: backends take them as they are."""
+    require_channels(network, data)
+    codes, lengths, form = data.codes, np.asarray(data.lengths), network.input.format
+    if codes.dtype.kind not in "biu":
+        raise BadOption(f"codes of type {codes.dtype}: give integers, as the input's format quantizes values to them")
+    if codes.min() < form.min or codes.max() > form.max:
+        raise BadOption(
+            f"codes from {codes.min()} to {codes.max()}: the network takes {form.min} to {form.max}: rescale the inputs"
+        )
+    if lengths.shape != codes.shape[:1] or lengths.dtype.kind not in "iu":
+        raise BadOption(f"lengths of shape {lengths.shape} and type {lengths.dtype}: give an integer a sample")
+    if lengths.min() < 1 or lengths.max() > data.steps:
+        raise BadOption(f"lengths from {lengths.min()} to {lengths.max()}: the samples have 1 to {data.steps} steps")
+
+
 def run_parts(
     network: QuantizedNetwork,
     data: Data | Source,
@@ -65,10 +87,13 @@ def run_parts(
     on_progress: Progress | None = None,
 ) -> Iterator[tuple[Data, Recording]]:
     """Run samples chunk by chunk; a backend that says ``WHOLE = True`` gets all in one call."""
+    if isinstance(data, Data):
+        require_codes(network, data)
     sha256, done = model_sha256(network), 0
     whole = getattr(find_backend(backend), "WHOLE", False)
     for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
-        yield chunk, replace(run_part(network, chunk, backend, trace, after(on_progress, done)), model_sha256=sha256)
+        part = run_part(network, chunk, backend, trace, after(on_progress, done), job=data.samples)
+        yield chunk, replace(part, model_sha256=sha256)
         done += chunk.samples
 
 

@@ -13,6 +13,6 @@ def warmed(models: Sequence[str] = ()) -> Iterator[str]:
     """Compile the kernels of model files, of the demo's model without any; a line for each."""
     from nmdeploy.demo import demo_model
 
-    for name, network in ((path, read(path)) for path in models) if models else [("demo", demo_model())]:
+    for name, network in [(path, read(path)) for path in models] or [("demo", demo_model())]:
         done = warm(network)
         yield f"{name}: {done.compiled} kernels compiled, {done.at_hand} were at hand in {cache_folder()}"

@@ -84,7 +84,7 @@ def test_the_chain(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
 
     simulate = cli("simulate", model, "--data", digits_model.data, "--trace", "spikes", "-o", recording)
     assert (simulate.exit_code, simulate.stderr) == (0, "")
-    assert "6 samples of 64 steps on embedded" in simulate.stdout
+    assert "6 samples of 64 steps on reference" in simulate.stdout
     assert "accuracy 1.0000\n" in simulate.stdout
     assert "block0: spike rate 0." in simulate.stdout
     assert read_recording(recording).layers["block0"].spikes is not None

@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from family_examples import inputs, quantized
 from networks import lif_case
 
-from nmdeploy import demo, pipeline
+from nmdeploy import demo, pipeline, streaming
 from nmdeploy.backends import embedded, reference
 from nmdeploy.cli import main
 from nmdeploy.engine.symbols import NotTraceable
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
+from nmdeploy.recording_io import read_recording
 from nmdeploy.samples import Data
 
 
@@ -52,6 +53,41 @@ def test_a_large_job_is_compiled() -> None:
     network = lif_case(1).network
     module, note = embedded.instead(network, 10_000, 100, "none")
     assert module is embedded and note is None
+
+
+def test_the_whole_job_counts_not_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, samples = lif_case(1).network, data(np.repeat(lif_case(1).inputs[:1], 400, 0))
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 2)
+    monkeypatch.setattr(embedded, "START_SECONDS", 20 * samples.steps * embedded.STEP_SECONDS)
+    monkeypatch.setattr(embedded, "COMPILE_SECONDS", 0.0)
+    assert embedded.instead(network, 2, samples.steps, "none")[0] is reference
+    monkeypatch.setattr(reference, "run", None)
+    totals = streaming.simulate(network, samples, tmp_path / "r.h5")
+    assert (totals.backend, totals.samples) == ("embedded", 400)
+
+
+def test_a_recording_says_what_ran(tmp_path: Path) -> None:
+    network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :10])
+    assert pipeline.run(network, samples).backend == "reference"
+    assert streaming.simulate(network, samples, tmp_path / "r.h5").backend == "reference"
+    assert read_recording(tmp_path / "r.h5").backend == "reference"
+    assert pipeline.run(network, samples, "reference").backend == "reference"
+    embedded.engine(network, "none")
+    assert pipeline.run(network, samples).backend == "embedded"
+
+
+def test_what_is_at_hand_runs_smaller_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the time to begin and the time to compile: the engine after `warmup`, the reference before."""
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.001)
+    monkeypatch.setattr(embedded, "COMPILE_SECONDS", 1e3)
+    model, network = tmp_path / "model.nir", quantized(LIF(0.5 * np.ones(12), 0.9, 1.0))  # type: ignore[arg-type]
+    pipeline.write(network, model)
+    assert embedded.instead(pipeline.read(model), 9, 50, "none") == (reference, None)
+    assert CliRunner().invoke(main, ["warmup", str(model)]).exit_code == 0
+    assert embedded.instead(pipeline.read(model), 9, 50, "none") == (embedded, None)
+    monkeypatch.setattr(embedded, "START_SECONDS", 1e3)
+    assert embedded.instead(pipeline.read(model), 9, 50, "none") == (reference, None)
 
 
 def test_what_is_compiled_already_runs_small_jobs_too() -> None:
@@ -103,6 +139,40 @@ def test_warmup_without_a_model_compiles_the_demos(tmp_path: Path, monkeypatch: 
     network = demo.demo_model()
     at_hand = len(list(tmp_path.glob("*.o")))
     embedded.run(network, np.zeros((1, 4, 1), np.uint8))
+    assert len(list(tmp_path.glob("*.o"))) == at_hand
+
+
+def test_warmup_says_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path / "file"))
+    done = CliRunner().invoke(main, ["warmup"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert re.fullmatch(r"Error: .*file: kernels cannot be kept there \(.+\): .* NMDEPLOY_CACHE\n", done.stderr)
+
+
+def test_warmup_mends_what_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path))
+    CliRunner().invoke(main, ["warmup"])
+    damaged = sorted(tmp_path.glob("*.o"))[:3]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-1])
+    assert "demo: 3 kernels compiled" in CliRunner().invoke(main, ["warmup"]).stdout
+    assert "demo: 0 kernels compiled" in CliRunner().invoke(main, ["warmup"]).stdout
+
+
+def test_a_model_that_is_none_is_found_before_any_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path / "kernels"))
+    pipeline.write(quantized(LIF(0.5 * np.ones(12), 0.9, 1.0)), tmp_path / "model.nir")  # type: ignore[arg-type]
+    done = CliRunner().invoke(main, ["warmup", str(tmp_path / "model.nir"), str(tmp_path / "none.nir")])
+    assert done.exit_code == 2 and not (tmp_path / "kernels").exists()
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "i8"])
+def test_warmup_compiles_every_type_of_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path))
+    CliRunner().invoke(main, ["warmup"])
+    at_hand = len(list(tmp_path.glob("*.o")))
+    embedded.run(demo.demo_model(), np.zeros((1, 4, 1), kind))
     assert len(list(tmp_path.glob("*.o"))) == at_hand
 
 

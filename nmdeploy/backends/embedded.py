@@ -47,11 +47,11 @@ def _kept(network: QuantizedNetwork) -> dict[str, Engine]:
 def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> tuple[ModuleType, str | None]:
     """The backend that should run a job in this one's place, itself as a rule, and a note for the user.
 
-    The reference runs what is done before anything could be compiled, and what cannot be compiled.
+    The reference runs what is done before the engine could begin, and what cannot be compiled.
     """
     from nmdeploy.engine.symbols import NotTraceable
 
-    if trace not in _kept(network) and _is_small(network, samples, steps):
+    if trace not in _kept(network) and _is_small(network, samples, steps, trace):
         return reference, None
     try:
         engine(network, trace)
@@ -60,12 +60,17 @@ def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> 
     return sys.modules[__name__], None
 
 
-def _is_small(network: QuantizedNetwork, samples: int, steps: int) -> bool:
+def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> bool:
+    """Whether the reference is done before the engine could begin: with what is at hand, or else compiled."""
     populations = network.populations.values()
     states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
     batches = -(-samples // reference.BATCH)
     seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
-    return seconds < START_SECONDS + COMPILE_SECONDS * len(populations)
+    if not START_SECONDS <= seconds < START_SECONDS + COMPILE_SECONDS * len(populations):
+        return seconds < START_SECONDS
+    from nmdeploy.engine.plans import is_planned
+
+    return not is_planned(network, trace)
 
 
 def run(
@@ -79,6 +84,8 @@ def run(
     """Run a quantized network on input codes; parameters as for the reference, any integer type."""
     samples, steps = inputs.shape[:2]
     lengths = np.full(samples, steps, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+    if lengths.shape != (samples,) or lengths.min(initial=0) < 0 or lengths.max(initial=0) > steps:
+        raise ValueError(f"lengths {lengths}: one a sample, up to {steps}")  # code would leave its memory
     compiled = engine(network, trace)
     results = compiled.run(inputs, lengths, on_progress)
     made = compiled.program

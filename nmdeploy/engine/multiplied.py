@@ -15,18 +15,20 @@ from nmdeploy.neurons.base import IntArray
 
 # Below this share of inputs that are not zero, events were never slower (`python benchmarks/crossover.py`).
 DENSE = 0.08
-WORTH_SECONDS = 0.5
+# What a library takes to begin, about: before events have taken as long, none is tried. The same command measures it.
+WORTH_SECONDS = 0.1
 TRIAL_VALUES = 1 << 22
 TRIALS = 2
 BYTE = (-128, 255)
 
 
 class Multiplied:
-    """Decides at the first samples of a job, by the time that both ways take on some of them."""
+    """Decides by the time that both ways take on some samples, once events have taken long enough."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.chosen: dict[str, str | None] = {}
+        self.spent: dict[str, tuple[float, float]] = {}  # seconds of a sample's events, and of all samples until now
         self.candidates = {name: rows for name, rows in program.synapses.items() if self._is_candidate(name, rows)}
 
     def _is_candidate(self, name: str, rows: Rows) -> bool:
@@ -46,12 +48,12 @@ class Multiplied:
             return {}
         for name, rows in self.candidates.items():
             if name not in self.chosen:
-                self.chosen[name] = self._measured(name, rows, codes)
+                self._decide(name, rows, codes)
         return {name: library for name, library in self.chosen.items() if library is not None}
 
     def _may_pay(self, codes: npt.NDArray[Any]) -> bool:
         """Whether the input is dense, of bytes, and much."""
-        if self.chosen and not any(self.chosen.values()):
+        if len(self.chosen) == len(self.candidates) and not any(self.chosen.values()):
             return False  # decided
         some = codes.reshape(-1)[:TRIAL_VALUES]
         low, high = BYTE
@@ -60,23 +62,31 @@ class Multiplied:
         signed = codes.dtype.itemsize > 1 and codes.min(initial=0) < 0 and codes.max(initial=0) > 127
         return bool(dense and fits and not signed)
 
-    def _measured(self, name: str, rows: Rows, codes: npt.NDArray[Any]) -> str | None:
+    def _decide(self, name: str, rows: Rows, codes: npt.NDArray[Any]) -> None:
+        """Choose for good where no library may, or where its start would have paid by now: jobs come in chunks."""
+        library = products.library()
+        if library is None or not products.is_exact(rows.weights):
+            self.chosen[name] = None
+            return
+        some = codes[: max(1, TRIAL_VALUES // max(codes[0].size, 1))]
+        if name not in self.spent:
+            self.spent[name] = self._events(name, some) / len(some), 0.0
+        each, before = self.spent[name]
+        self.spent[name] = each, before + each * len(codes)
+        if before + each * len(codes) >= WORTH_SECONDS:
+            self.chosen[name] = library if self._product(rows, some, library) < self._events(name, some) else None
+
+    def _events(self, name: str, some: npt.NDArray[Any]) -> float:
         from nmdeploy.engine.runner import alone
 
-        library = products.library()
-        if library is None or not products.is_exact(codes, rows.weights):
-            return None
-        samples = max(1, min(len(codes), TRIAL_VALUES // max(codes[0].size, 1)))
-        some = codes[:samples]
-        events = _seconds(alone(self.program, name, some))
-        if events * len(codes) / samples < WORTH_SECONDS:
-            return None
+        return _seconds(alone(self.program, name, some))
 
+    def _product(self, rows: Rows, some: npt.NDArray[Any], library: str) -> float:
         def multiply() -> None:
             product(some, rows, library)
-            counted(some, rows, np.full(samples, codes.shape[1], np.int64))
+            counted(some, rows, np.full(len(some), some.shape[1], np.int64))
 
-        return library if _seconds(multiply) < events else None
+        return _seconds(multiply)
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -30,7 +30,7 @@ def library() -> str | None:
     return "torch" if "torch" in sys.modules else None
 
 
-def is_exact(codes: npt.NDArray[Any], weights: npt.NDArray[Any]) -> bool:
+def is_exact(weights: npt.NDArray[Any]) -> bool:
     """Whether the libraries' products are exact here.
 
     Processors without a dot product of bytes add pairs of products in 16 bits, and saturate them: those must fit.

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmdeploy.engine import machine, plans
+from nmdeploy.errors import BadOption
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import TRACES
 
-INPUT_TYPES = ("u1", "i1", "i2", "i4", "i8")
+INPUT_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,15 @@ class Warmed:
 
 
 def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
-    """Compile the kernels of a network for each trace level and type of input; `NotTraceable` where that cannot be."""
+    """Compile the kernels of a network for each trace level and type of input.
+
+    Raises
+    ------
+    NotTraceable
+        The network cannot be compiled.
+    BadOption
+        The cache cannot be written.
+    """
     texts: dict[str, None] = {plans.driver_text(): None}
     for trace in traces:
         made = plans.program(network, trace)
@@ -33,6 +42,12 @@ def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
         binary = not made.wires[network.input_name].coded
     texts |= dict.fromkeys(plans.input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
     at_hand = sum(machine.is_compiled(text) for text in texts)
-    for text in texts:
-        machine.compiled(text)
+    try:
+        for text in texts:
+            machine.compiled(text, lasting=True)
+    except OSError as error:
+        raise BadOption(
+            f"{machine.cache_folder()}: kernels cannot be kept there ({error.strerror or error}): "
+            f"make room, or name a folder that can be written in {machine.VARIABLE}"
+        ) from None
     return Warmed(len(texts) - at_hand, at_hand)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,12 +26,83 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     pytest.importorskip(request.param)
     taken: list[str] = []
 
-    def measured(self: Any, name: str, rows: Any, codes: Any) -> str:
+    def decide(self: Any, name: str, rows: Any, codes: Any) -> None:
         taken.append(name)
-        return str(request.param)
+        self.chosen[name] = str(request.param)
 
-    monkeypatch.setattr(multiplied.Multiplied, "_measured", measured)
+    monkeypatch.setattr(multiplied.Multiplied, "_decide", decide)
     yield taken
+
+
+class Timed(multiplied.Multiplied):
+    """Ten milliseconds for the events of a sample; `sample` seconds for its product."""
+
+    sample = 0.0
+
+    def _events(self, name: str, some: Any) -> float:
+        return 0.01 * len(some)
+
+    def _product(self, rows: Any, some: Any, library: str) -> float:
+        return self.sample * len(some)
+
+
+def deciding(monkeypatch: pytest.MonkeyPatch, sample: float, library: str | None = "onnxruntime") -> Timed:
+    """What decides for a network of one dense synapse."""
+    monkeypatch.setattr(products, "library", lambda: library)
+    found = Timed(embedded.engine(chain(1, 30, 21, 5), "none").program)
+    found.sample = sample
+    return found
+
+
+DENSE = np.ones((5, 25, 30), np.uint8)
+
+
+@pytest.mark.parametrize(("sample", "chosen"), [(0.0099, {"n0.0": "onnxruntime"}), (0.0101, {})])
+def test_the_faster_way_is_taken(monkeypatch: pytest.MonkeyPatch, sample: float, chosen: dict[str, str]) -> None:
+    monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.05)
+    made = deciding(monkeypatch, sample)
+    assert made.choose(DENSE) == made.choose(DENSE) == chosen
+    assert made.chosen == {"n0.0": chosen.get("n0.0")}
+
+
+def test_a_job_in_chunks_is_weighed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library is tried when the events of all chunks together have taken as long as its start."""
+    monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.2)
+    made = deciding(monkeypatch, 0.001)
+    assert [made.choose(DENSE[:4]) for _ in range(6)] == [{}] * 4 + [{"n0.0": "onnxruntime"}] * 2
+    assert deciding(monkeypatch, 0.001).choose(np.concatenate([DENSE] * 4)) == {"n0.0": "onnxruntime"}
+
+
+def test_without_a_library_or_exactness_events_do_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.0)
+    assert deciding(monkeypatch, 0.0, None).choose(DENSE) == {}
+    monkeypatch.setattr(products, "is_exact", lambda weights: False)
+    assert deciding(monkeypatch, 0.0).choose(DENSE) == {}
+
+
+@pytest.mark.parametrize("processor", ["x86_64", "AMD64", "aarch64"])
+@pytest.mark.parametrize("dot", ["", "avx512vnni", "avxvnni"])
+@pytest.mark.parametrize(("weight", "fits"), [(64, True), (65, False), (-64, True), (-65, False)])
+def test_sums_of_pairs_fit_in_16_bits(
+    monkeypatch: pytest.MonkeyPatch, processor: str, dot: str, weight: int, fits: bool
+) -> None:
+    """2 * 255 * 64 is 32,640, 2 * 255 * 65 is 33,150; a dot product of bytes, and other processors, add in 32 bits."""
+    monkeypatch.setattr(products.platform, "machine", lambda: processor)
+    monkeypatch.setattr(products, "has", lambda feature: feature == dot)
+    weights = np.array([[0, weight], [1, -1]], np.int8)
+    assert products.is_exact(weights) == (fits or bool(dot) or processor == "aarch64")
+
+
+def test_which_library_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch only if it is there already: to import it takes longer than most runs."""
+    installed = {"onnxruntime"}
+    monkeypatch.setattr(products.importlib.util, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setitem(sys.modules, "torch", object())
+    assert products.library() == "onnxruntime"
+    installed.clear()
+    assert products.library() == "torch"
+    monkeypatch.delitem(sys.modules, "torch")
+    assert products.library() is None
 
 
 @pytest.mark.parametrize("form", [BINARY, UNSIGNED, SIGNED], ids=["binary", "unsigned", "signed"])
