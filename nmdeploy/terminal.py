@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from nmdeploy.metrics import overflows
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Totals
-from nmdeploy.reports.verification import overflow_line
+from nmdeploy.reports.verification import overflow_line, steps_text
 
 BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
@@ -59,7 +59,8 @@ def speed_text(speed: float | None) -> str:
 
 def recording_lines(network: QuantizedNetwork, totals: Totals) -> Iterator[str]:
     """A summary of a run: size, accuracy where labels were given, spike rates, overflows."""
-    yield f"{totals.samples} samples of {totals.steps} steps on {totals.backend}, latency {totals.latency} steps"
+    steps = steps_text(totals.samples, totals.steps, totals.valid_steps)
+    yield f"{totals.samples} samples of {steps} on {totals.backend}, latency {totals.latency} steps"
     if totals.accuracy is not None:
         yield f"accuracy {totals.accuracy:.4f}"
     for name, neuron in network.populations.items():

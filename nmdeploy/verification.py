@@ -35,12 +35,13 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One backend's run against another's."""
+    """One backend's run against another's: ``steps`` of the longest sample, ``valid_steps`` of all together."""
 
     reference: str
     candidate: str
     samples: int
     steps: int
+    valid_steps: int
     values_compared: int
     mismatches: int
     first_divergence: Divergence | None
@@ -98,38 +99,43 @@ def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
 def compare(reference: Recording, candidate: Recording) -> Comparison:
     """Every spike and every state of two recordings of the same network and inputs, each against its counterpart.
 
+    What lies behind a sample's length is not compared.
+
     Raises
     ------
     ValueError
-        Where the two did not trace the same things: a comparison must not pass by leaving something out.
+        Where the two did not trace the same things, or as long: a comparison must not pass by leaving something out.
     """
     expected = {(name, kind): array for name, kind, array in values(reference)}
     actual = {(name, kind): array for name, kind, array in values(candidate)}
     if set(expected) != set(actual) or not expected:
         raise ValueError(f"recordings traced different things: {sorted(set(expected) ^ set(actual)) or 'nothing'}")
+    if not np.array_equal(reference.lengths, candidate.lengths):
+        raise ValueError("recordings of samples of different lengths")
     compared = mismatches = 0
     earliest: tuple[tuple[int, ...], Divergence] | None = None
     for index, ((name, kind), array) in enumerate(expected.items()):
         other = actual[name, kind]
         if array.shape != other.shape:
             raise ValueError(f"{name} {kind}: shapes {array.shape} and {other.shape} differ")
-        differs = array.astype(np.int64) != other.astype(np.int64)
-        compared += differs.size
-        found = int(np.count_nonzero(differs))
-        mismatches += found
-        if found:
-            where = np.unravel_index(int(np.argmax(differs)), differs.shape)
-            at = tuple(int(i) for i in where)
-            here = Divergence(
-                at[0], name, kind, at[2], at[3] if len(at) > 3 else None, at[1], int(array[at]), int(other[at])
-            )
-            key = (at[0], at[1], index)
-            earliest = min(earliest, (key, here), key=lambda item: item[0]) if earliest else (key, here)
+        for sample, length in enumerate(reference.lengths):  # one by one: padding is left out, and little is held
+            one, two = array[sample, :length], other[sample, :length]
+            differs = one.astype(np.int64) != two.astype(np.int64)
+            compared += differs.size
+            found = int(np.count_nonzero(differs))
+            mismatches += found
+            if found:
+                step, neuron, *state = at = tuple(map(int, np.unravel_index(int(np.argmax(differs)), differs.shape)))
+                where = neuron, state[0] if state else None, step
+                here = Divergence(sample, name, kind, *where, expected=int(one[at]), actual=int(two[at]))
+                key = (sample, step, index)
+                earliest = min(earliest, (key, here), key=lambda item: item[0]) if earliest else (key, here)
     return Comparison(
         reference=reference.backend,
         candidate=candidate.backend,
         samples=reference.samples,
         steps=reference.steps,
+        valid_steps=reference.valid_steps,
         values_compared=compared,
         mismatches=mismatches,
         first_divergence=earliest[1] if earliest else None,

@@ -113,6 +113,20 @@ def test_inspect(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
     assert "layers: block0, block1, block2, readout\n" in cli("inspect", tmp_path / "r.h5").stdout
 
 
+def test_samples_of_several_lengths(cli: Cli, lif_model: Model, tmp_path: Path) -> None:
+    """Padding is neither compared nor said to be steps."""
+    with np.load(lif_model.data) as arrays:
+        np.savez(tmp_path / "d.npz", inputs=arrays["inputs"], lengths=np.arange(10) + 1)
+    shown = cli("simulate", lif_model.path, "--data", tmp_path / "d.npz", "-o", tmp_path / "r.h5").stdout
+    assert "10 samples of up to 20 steps on embedded" in shown
+    verify = ("verify", lif_model.path, "--data", tmp_path / "d.npz", "--samples", 3, "--against", "embedded")
+    found = json.loads(cli(*verify, "--json").stdout)["comparisons"][0]
+    assert (found["samples"], found["steps"], found["valid_steps"]) == (3, 20, 6)
+    each = sum(3 * neuron.size for neuron in read(lif_model.path).populations.values())  # a spike, u and v
+    assert found["values_compared"] == 6 * each
+    assert f"3 samples, up to 20 steps, {6 * each} values compared" in cli(*verify).stdout
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., Path]:
     """Saves a new network of 4 neurons: its path."""

@@ -81,3 +81,16 @@ def test_classes_and_ties() -> None:
     assert predictions(output, "sum", lengths).tolist() == [0, 1]
     assert accuracy(output, "sum", lengths, np.array([0, 2])) == 0.5
     assert accuracy(output, "sum", lengths, None) is None
+
+
+def test_padding_is_not_compared() -> None:
+    case = lif_case(4)
+    inputs, lengths = np.repeat(case.inputs, 3, 0), np.array([1, 7, 3])
+    recording = run(case.network, inputs, lengths=lengths, trace="states")
+    found = compare(recording, recording)
+    each = compare(part := run(case.network, case.inputs[:, :1], trace="states"), part).values_compared
+    assert (found.valid_steps, found.values_compared) == (11, 11 * each)
+    for where, mismatches in (((1, 6, 3), 1), ((1, 7, 3), 0), ((2, 2, 0), 1), ((2, 59, 0), 0)):
+        assert compare(recording, changed(recording, "layer1", "v", where)).mismatches == mismatches
+    with pytest.raises(ValueError, match="different lengths"):
+        compare(recording, replace(recording, lengths=lengths + 1))

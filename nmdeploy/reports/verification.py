@@ -28,6 +28,11 @@ def overflow_line(overflows: Mapping[str, Mapping[str, int]]) -> str:
     return f"overflows: {', '.join(found) or 'none'}"
 
 
+def steps_text(samples: int, steps: int, valid_steps: int) -> str:
+    """Steps of each of several samples, or of the longest."""
+    return f"{steps} steps" if valid_steps == samples * steps else f"up to {steps} steps"
+
+
 def verification_lines(verification: Verification) -> Iterator[str]:
     """Lines for the terminal and the Markdown report."""
     yield verification.status
@@ -44,8 +49,9 @@ def verification_lines(verification: Verification) -> Iterator[str]:
 
 
 def _comparison(c: Comparison) -> Iterator[str]:
+    steps = steps_text(c.samples, c.steps, c.valid_steps)
     yield (
-        f"{c.reference} against {c.candidate}: {c.samples} samples, {c.steps} steps, "
+        f"{c.reference} against {c.candidate}: {c.samples} samples, {steps}, "
         f"{c.values_compared} values compared, {c.mismatches} mismatches"
     )
     d = c.first_divergence
