@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadOption, NmdeployError, OverflowPossible, UnsupportedParameter
-from nmdeploy.importers import importer_for, load
+from nmdeploy.importers import importer_for, load, refuse_other_dt
 from nmdeploy.mapping import map_network
 from nmdeploy.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, Formats
@@ -57,7 +57,9 @@ def check_file(path: str, profile: str, dt: float | None = None) -> Check:
     target = load_profile(profile)
     importer = importer_for(path)
     if is_sealed(load_bytes(path)):
-        return Check(path, target.name, tuple(check_model(read(path), target)))
+        model = read(path)
+        refuse_other_dt(path, dt, model.dt)
+        return Check(path, target.name, tuple(check_model(model, target)))
     problems = getattr(importer, "problems", None)
     rejected = problems(Path(path), dt=dt) if problems else []
     findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]

@@ -82,6 +82,15 @@ def _open_data(path: str, network: Network | QuantizedNetwork) -> Source:
     return open_data(path, network.input, classes=network.populations[network.output].output_size)
 
 
+def _load_floats(checkpoint: str | None, dt: float | None) -> Network | None:
+    from nmdeploy import pipeline
+    from nmdeploy.errors import BadOption
+
+    if checkpoint is None and dt is not None:
+        raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
+    return None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
+
+
 @main.command()
 @click.argument("file", type=FILE)
 @profile_option(default="loihi2", show_default=True)
@@ -222,7 +231,7 @@ def verify(
         find_backend(name)
     network = pipeline.read(model)
     source = _open_data(data, network)
-    floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
+    floats = _load_floats(checkpoint, dt)
     with progress("verify", pipeline.verify_work(source, names, samples)) as advance:
         result = pipeline.verify(network, source, names, floats, samples, on_progress=advance)
     if as_json:
@@ -255,7 +264,7 @@ def report(
         require_writable(output, model, data, checkpoint, profile)
     network = pipeline.read(model)
     samples = _open_data(data, network)
-    floats = None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
+    floats = _load_floats(checkpoint, dt)
     with progress("report", samples.samples) as advance:
         result = pipeline.report(network, samples, profile, floats, on_progress=advance)
     emit(result, output)

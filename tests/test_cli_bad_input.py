@@ -272,14 +272,19 @@ BAD_OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no demo samples": (("demo", "-o", "out", "--samples", 0), ("--samples 0", "1 or more")),
     "trace": (("simulate", "MODEL", "--data", "DATA", "--trace", "all", "-o", "out.h5"), ("'all'", "states")),
     "report type": (("report", "MODEL", "--data", "DATA", "-o", "out.xls"), ("'.xls'", ".json", ".md")),
-    "another network": (
+    "dt of a checkpoint": (("export", CHECKPOINT, "-o", "out.nir", "--dt", 1), ("--dt 1", "0.001 s", "leave --dt")),
+    "dt of a checkpoint to check": (("check", CHECKPOINT, "--dt", 1), ("digits.safetensors", "0.001 s", "leave --dt")),
+    "dt of a model to check": (("check", "MODEL", "--dt", 1), ("digits.nir", "0.001 s", "leave --dt out")),
+    "dt of a network to verify with": (
         ("verify", "MODEL", "--data", "DATA", "--checkpoint", CHECKPOINT, "--dt", 0.5),
-        ("--checkpoint", "dt is 0.5", "0.001"),
+        ("digits.safetensors", "--dt 0.5", "0.001 s", "leave --dt out"),
     ),
-    "another network's report": (
+    "dt of a network to report": (
         ("report", "MODEL", "--data", "DATA", "--checkpoint", CHECKPOINT, "--dt", 0.5),
-        ("--checkpoint", "dt is 0.5"),
+        ("digits.safetensors", "--dt 0.5", "0.001 s", "leave --dt out"),
     ),
+    "dt of no network": (("verify", "MODEL", "--data", "DATA", "--dt", 0.5), ("--dt 0.5", "--checkpoint")),
+    "dt of no network to report": (("report", "MODEL", "--data", "DATA", "--dt", 0.5), ("--dt 0.5", "--checkpoint")),
     "model type": (("export", CHECKPOINT, "-o", "out.txt"), ("out.txt", ".nir")),
     "recording type": (("simulate", "MODEL", "--data", "DATA", "-o", "out"), ("out", ".h5")),
     "a family that the chip lacks": (

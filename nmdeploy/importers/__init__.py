@@ -7,6 +7,7 @@ registers a module under the entry point group ``nmdeploy.importers``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -40,9 +41,15 @@ def load(path: str | Path, *, dt: float | None = None) -> Network:
     ----------
     path : path of the file; its suffix chooses the importer
     dt : float, optional
-        Seconds a step, for files that hold none.
+        Seconds a step, for files that hold none; `BadOption` where it is not the file's own.
     """
     if dt is not None and not 0 < dt < float("inf"):
         raise BadOption(f"--dt {dt}: give a positive number of seconds a step")
     network: Network = importer_for(path).load(Path(path), dt=dt)
     return network
+
+
+def refuse_other_dt(path: str | os.PathLike[str], dt: float | None, stored: float) -> None:
+    """`BadOption` for a time step that is not the one that a file holds."""
+    if dt is not None and dt != stored:
+        raise BadOption(f"--dt {dt}: {path} holds its own time step, {stored} s: leave --dt out")

@@ -12,16 +12,17 @@ and with a mixer, behind the spikes s, a gated linear unit: (M s + m)[2h] * sigm
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, naming
+from nmdeploy.errors import BadFile, UnsupportedParameter, naming
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, is_dt, parse_config
+from nmdeploy.importers import refuse_other_dt
+from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, parse_config
 from nmdeploy.network import Edge, Input, Network
 from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.gate import Gate
@@ -40,7 +41,7 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     path : Path
         ``.safetensors``, or ``.pt`` (needs torch; never unpickled).
     dt : float, optional
-        Seconds a step, instead of the file's.
+        Seconds a step; the file holds its own, which it must be.
 
     Raises
     ------
@@ -49,12 +50,11 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     UnsupportedParameter
         If it was trained with layer normalization, or its neurons hold a value without deployed meaning.
     BadOption
-        If `dt` is no positive number.
+        If `dt` is not the file's.
     """
-    if dt is not None and not is_dt(dt):
-        raise BadOption(f"dt = {dt!r} seconds a step: give a number above 0 (--dt)")
     network = read_checkpoint(path)
-    return network if dt is None else replace(network, dt=float(dt))
+    refuse_other_dt(path, dt, network.dt)
+    return network
 
 
 def read_checkpoint(path: str | Path) -> Network:

@@ -32,6 +32,7 @@ import numpy as np
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, naming
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.importers import refuse_other_dt
 from nmdeploy.importers.nir_nodes import (
     DIAGONAL_MAX,
     POPULATIONS,
@@ -123,8 +124,8 @@ def _time_step(path: Path, dt: float | None, stored: float | None) -> float:
         )
     if not (math.isfinite(chosen) and chosen > 0):
         raise BadOption(f"--dt {chosen:g}: a time step is a finite number of seconds over 0")
-    if stored is not None and chosen != stored:
-        raise BadOption(f"--dt {chosen:g}: {path} was written for {stored:g} s: leave --dt out")
+    if stored is not None:
+        refuse_other_dt(path, dt, stored)
     return float(chosen)
 
 
