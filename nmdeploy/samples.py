@@ -91,7 +91,7 @@ class Source:
         done, dtype = 0, _narrowest(self.stored.dtype, self.expected)
         for block in self.stored.blocks(samples):
             try:
-                codes = _codes(self.path, block, self.expected, dtype)
+                codes = _codes(self.path, block, self.expected, dtype, done)
             except BadData:
                 for _ in self.stored.blocks(samples) if self.stored.sealed_at_end else ():
                     pass  # a bad value in a damaged file is no bad value
@@ -175,21 +175,33 @@ def _narrowest(dtype: np.dtype[Any], expected: Input) -> np.dtype[Any]:
     return dtype.newbyteorder("=") if keep else np.dtype(fits)
 
 
-def _codes(path: Path, inputs: Codes, expected: Input, dtype: np.dtype[Any]) -> Codes:
+def _codes(path: Path, inputs: Codes, expected: Input, dtype: np.dtype[Any], first: int) -> Codes:
+    """The codes of samples, of which the first is the file's sample of that number."""
     flat = inputs.reshape(*inputs.shape[:2], expected.size)
     number = expected.format
     if flat.dtype.kind == "f":
         if not np.isfinite(flat).all():
-            raise BadData(f"{path}: 'inputs' holds NaN or infinite values: replace them")
+            place = _place(inputs, ~np.isfinite(flat), first)
+            raise BadData(f"{path}: 'inputs' holds {place}; NaN or infinite values have no code: replace them")
         with np.errstate(over="ignore"):  # what is infinite now is refused below
             flat = np.rint(np.ldexp(flat.astype(np.float64), number.frac))
     if flat.min() < number.min or flat.max() > number.max:
-        worst = float(flat.min() if flat.min() < number.min else flat.max())
-        raise BadData(
-            f"{path}: 'inputs' holds {worst * number.step if inputs.dtype.kind == 'f' else int(worst):g}; the model's "
-            f"input encoding takes codes {number.min} to {number.max} in steps of {number.step:g}: rescale the inputs"
+        place = _place(inputs, (flat < number.min) | (flat > number.max), first)
+        low, high, step = (f"{value * number.step:.15g}" for value in (number.min, number.max, 1))
+        takes = (
+            f"floats are values, from {low} to {high} in steps of {step}"
+            if inputs.dtype.kind == "f"
+            else f"integers are codes, from {number.min} to {number.max} (floats are values, from {low} to {high})"
         )
+        raise BadData(f"{path}: 'inputs' holds {place}; {takes}: rescale the inputs")
     return np.asarray(flat, dtype)
+
+
+def _place(inputs: Codes, bad: npt.NDArray[np.bool_], first: int) -> str:
+    """The first bad value, with all of its digits, and where it is."""
+    sample, step, channel = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    value = inputs.reshape(bad.shape)[sample, step, channel]
+    return f"{value} in sample {first + sample}, step {step}, channel {channel}"
 
 
 def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high: int | None) -> Codes | None:

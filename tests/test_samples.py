@@ -12,7 +12,7 @@ import pytest
 from nmdeploy.errors import BadData, BadFile
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network import Input
-from nmdeploy.samples import Data, load_data
+from nmdeploy.samples import Data, load_data, open_data
 
 SPIKES = Input((2,))
 GRADED = Input((2,), FixedPoint(bits=5, frac=4, signed=False))
@@ -137,3 +137,13 @@ def test_a_header_that_claims_the_world(tmp_path: Path) -> None:
         archive.writestr("inputs.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(BadFile, match="damaged"):
         load_data(tmp_path / "a.npz", SPIKES)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_the_first_bad_value_is_named_wherever_blocks_begin(tmp_path: Path, kind: Any) -> None:
+    inputs = np.zeros((7, 4, 2), kind)
+    inputs[5, 2, 1] = inputs[6, 0, 0] = 40
+    source = open_data(saved(tmp_path / "a.npz", inputs=inputs), GRADED)
+    for size in (1, 2, 3, 7):
+        with pytest.raises(BadData, match=r"holds 40(\.0)? in sample 5, step 2, channel 1;"):
+            list(source.chunks(size))
