@@ -12,13 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nir
 import numpy as np
 import processes
 import pytest
 from shared import Cli, Model
 
+from nmdeploy import pipeline
 from nmdeploy.demo import CALIBRATION, CHECKPOINT
+from nmdeploy.recording_io import write_recording
+from nmdeploy.samples import Data
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
 LOIHI2 = Path(__file__).parent.parent / "hw_profiles" / "loihi2.toml"
@@ -307,6 +311,36 @@ def test_bad_option(name: str, refused: Refused, digits_model: Model) -> None:
     arguments, words = BAD_OPTIONS[name]
     places = {"MODEL": digits_model.path, "DATA": digits_model.data}
     refused(*(places.get(str(word), word) for word in arguments), words=words)
+
+
+@pytest.mark.parametrize("suffix", ["h5", "nir"])
+def test_another_hdf5_file_as_a_model(suffix: str, refused: Refused, digits_model: Model, tmp_path: Path) -> None:
+    name = f"x.{suffix}"
+    simulate = ("simulate", name, "--data", digits_model.data, "-o", "out.h5")
+    kinds = {
+        "inputs": ("holds samples", "--data", ".nir"),
+        "a/b": ("without a NIR graph", "nmdeploy export"),
+    }
+    for array, words in kinds.items():
+        with h5py.File(tmp_path / name, "w") as file:
+            file[array] = GOOD
+        refused(*simulate, words=(name, *words))
+        if suffix == "nir":
+            for command in ("check", "inspect"):
+                refused(command, name, words=(name, *words))
+    recording = pipeline.run(pipeline.read(digits_model.path), Data(GOOD, None, np.full(3, 5)))
+    write_recording(recording, tmp_path / name)
+    refused(*simulate, words=(name, "is a recording", "model (.nir) that was run"))
+
+
+def test_what_is_no_quantized_model(refused: Refused, digits_model: Model, tmp_path: Path) -> None:
+    arguments = ("--data", digits_model.data, "-o", "out.h5")
+    nodes = {"input": nir.Input(np.array([2])), "output": nir.Output(np.array([2]))}
+    nir.write(tmp_path / "float.nir", nir.NIRGraph(nodes, [("input", "output")]))
+    refused("simulate", "float.nir", *arguments, words=("float.nir", "nmdeploy export float.nir", "--dt SECONDS"))
+    words = (f"is a checkpoint, no model: quantize it: nmdeploy export {CHECKPOINT} --profile",)
+    refused("simulate", CHECKPOINT, *arguments, words=words)
+    refused("simulate", CALIBRATION, *arguments, words=("holds samples: give it to --data",))
 
 
 BAD_PROFILES = {

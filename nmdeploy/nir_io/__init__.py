@@ -38,6 +38,13 @@ from nmdeploy.nir_io.tree import Tree
 
 Path = str | os.PathLike[str]
 
+EXPORT = "quantize it: nmdeploy export {} --profile loihi2 -o model.nir"
+SAMPLES = "holds samples: give it to --data, and here the model (.nir)"
+RECORDING = "is a recording, which nmdeploy inspect describes: give the model (.nir) that was run"
+OTHER = "is an HDF5 file without a NIR graph: give a model (.nir) that nmdeploy export wrote"
+CHECKPOINT = f"is a checkpoint, no model: {EXPORT}"
+INSTEAD = {"safetensors": CHECKPOINT, "pt": CHECKPOINT, "npz": SAMPLES, "npy": SAMPLES}
+
 
 def write(q: QuantizedNetwork, path: Path) -> list[str]:
     """Write a model file in one step; nothing is left behind if that fails.
@@ -161,14 +168,20 @@ def _nir_bytes(graph: Primitives, text: str) -> bytes:
 def _require_ours(path: Path, content: bytes) -> None:
     """`BadFile` unless the file is sealed by nmdeploy and unchanged."""
     if not is_sealed(content):
+        suffix = str(path).rpartition(".")[2]
+        if content and suffix in INSTEAD:
+            raise BadFile(f"{path}: {INSTEAD[suffix].format(path)}")
         foreign_tree(path, content)
-        raise BadFile(f"{path}: is a float NIR file: quantize it: nmdeploy export {path} --profile loihi2 -o model.nir")
+        raise BadFile(f"{path}: is a float NIR file: {EXPORT.format(path)} --dt SECONDS")
     check_seal(path, content)
 
 
 def foreign_tree(path: Path, content: bytes) -> Tree:
-    """The tree of a file without our seal; `BadFile` if it is one of ours that lost it."""
+    """The tree of a NIR file without our seal; `BadFile` if it is one of ours that lost it, or no NIR."""
     tree = read_tree(path, content)
+    if "node" not in tree:
+        recording = "output" in tree and "layers" in tree
+        raise BadFile(f"{path}: {RECORDING if recording else SAMPLES if 'inputs' in tree else OTHER}")
     if _at(tree, "node", "metadata", KEY) is not None:
         raise BadFile(f"{path}: damaged, or rewritten by another program: its seal is lost: export it again")
     return tree
