@@ -163,28 +163,43 @@ def export(
 @main.command()
 @click.argument("model", type=FILE)
 @data_option(required=True)
-@click.option("--backend", default="embedded", show_default=True, shell_complete=_complete_backends, help="Executor.")
-@click.option("--trace", type=click.Choice(["none", "spikes", "states"]), default="none", show_default=True)
+@click.option(
+    "--backend",
+    default="embedded",
+    show_default=True,
+    shell_complete=_complete_backends,
+    help="What runs it: embedded (compiled), reference (NumPy) or lava; all give the same values.",
+)
+@click.option(
+    "--trace",
+    type=click.Choice(["none", "spikes", "states"]),
+    default="none",
+    show_default=True,
+    help="What is recorded of every layer and step: none, its spikes, or spikes and states.",
+)
+@click.option("--samples", type=int, default=None, help="Run the first ones only, this many.  [default: all]")
 @click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
-def simulate(model: str, data: str, backend: str, trace: str, output: str) -> None:
+def simulate(model: str, data: str, backend: str, trace: str, samples: int | None, output: str) -> None:
     """Run MODEL on samples, write a recording.
 
-    It holds outputs, event counts and, where asked, spikes and states. Samples are read, and the recording is written,
-    as the run goes on: neither has to fit in memory.
+    It holds outputs, classes, event counts and, where asked, spikes and states. Samples are read, and the recording is
+    written, as the run goes on: neither has to fit in memory.
     """
     from nmdeploy.backends import backend as find_backend
     from nmdeploy.files import require_suffix, require_writable
     from nmdeploy.nir_io import read
-    from nmdeploy.streaming import simulate as run
+    from nmdeploy.samples import check_samples
+    from nmdeploy.simulation import simulate as run
     from nmdeploy.terminal import progress, recording_lines
 
     require_writable(output, model, data)
     require_suffix(output, ".h5")
+    check_samples(samples)
     find_backend(backend)
     network = read(model)
-    samples = _open_data(data, network)
-    with progress("simulate", samples.samples) as advance:
-        totals = run(network, samples, output, backend, trace, on_progress=advance)
+    source = _open_data(data, network).limited(samples)
+    with progress("simulate", source.samples) as advance:
+        totals = run(network, source, output, backend, trace, on_progress=advance)
     for line in recording_lines(network, totals):
         click.echo(line)
     click.echo(f"recording: {output}")

@@ -20,7 +20,8 @@ from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.recording import Recording, Totals
 from nmdeploy.reports import Report, build_report
-from nmdeploy.samples import Data, Source, load_data, open_data
+from nmdeploy.samples import Data, Source, check_samples, load_data, open_data
+from nmdeploy.simulation import simulate, told_by_model
 from nmdeploy.streaming import (
     Progress,
     after,
@@ -28,7 +29,6 @@ from nmdeploy.streaming import (
     require_channels,
     run_part,
     run_totals,
-    simulate,
     totals_of,
 )
 from nmdeploy.verification import Agreement, Verification, agree, compare
@@ -37,6 +37,7 @@ __all__ = [
     "Data",
     "FloatRun",
     "Verification",
+    "check_samples",
     "load",
     "load_data",
     "load_profile",
@@ -159,7 +160,8 @@ def run(
     on_progress : callable
         Called with the number of samples done.
     """
-    return replace(run_part(network, data, backend, trace, on_progress), model_sha256=model_sha256(network))
+    recording = told_by_model(network, run_part(network, data, backend, trace, on_progress))
+    return replace(recording, model_sha256=model_sha256(network))
 
 
 def verify(
@@ -281,9 +283,3 @@ def report(
     held = _totals(network, data, recording, on_progress)
     figures = verification.accuracy if verification else _accuracies(data, held, floats)
     return build_report(network, held, target, map_network(network, target), figures, verification)
-
-
-def check_samples(samples: int | None) -> None:
-    """`BadOption` for a number of samples below 1."""
-    if samples is not None and samples < 1:
-        raise BadOption(f"--samples {samples}: give 1 or more")

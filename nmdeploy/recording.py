@@ -53,6 +53,9 @@ class Recording(Frozen):
         Steps by which the chip is later than the stored, aligned times.
     backend, version, model_sha256 : str
     seed : int
+        Of the random spikes of the first population that draws them; 0 where none does.
+    predictions : (samples,) int or None
+        The class of each sample by the model's readout; None as a backend returns it.
     """
 
     output: npt.NDArray[Any]
@@ -64,6 +67,7 @@ class Recording(Frozen):
     version: str
     model_sha256: str = ""
     seed: int = 0
+    predictions: IntArray | None = None
 
     @property
     def samples(self) -> int:

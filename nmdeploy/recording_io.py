@@ -44,6 +44,7 @@ def read_recording(path: str | Path) -> Recording:
             spiking=kind == "spikes",
             layers={name: _layer(group) for name, group in file["layers"].items()},
             lengths=file["lengths"][()],
+            predictions=file["predictions"][()] if "predictions" in file else None,
             **_attributes(file),
         )
 

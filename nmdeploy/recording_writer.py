@@ -128,6 +128,7 @@ class RecordingWriter:
 def _arrays(part: Recording) -> dict[str, Array]:
     """Every array by its place in the file; binary spikes are bytes."""
     found = {f"output/{'spikes' if part.spiking else 'readout'}": part.output, "lengths": part.lengths}
+    found |= {} if part.predictions is None else {"predictions": part.predictions}
     for name, layer in part.layers.items():
         found |= {} if layer.spikes is None else {f"layers/{name}/spikes": layer.spikes}
         found |= {f"layers/{name}/states/{state}": values for state, values in layer.states.items()}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadData, BadFile
+from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.network import Input
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.sources import Stored
@@ -114,6 +114,15 @@ class Source:
         labels = None if self.labels is None else self.labels[:wanted].astype(np.int64)
         return Data(codes, labels, self._lengths(slice(wanted)))
 
+    def limited(self, samples: int | None) -> Source:
+        """The first samples, or all, still in the file."""
+        if samples is None or samples >= self.samples:
+            return self
+        stored, whole = self.stored, self.stored.blocks
+        part = replace(stored, shape=(samples, *stored.shape[1:]), blocks=lambda size: _first_of(whole(size), samples))
+        labels, lengths = (None if held is None else held[:samples] for held in (self.labels, self.lengths))
+        return replace(self, stored=part, labels=labels, lengths=lengths)
+
     def _lengths(self, part: slice) -> IntArray:
         if self.lengths is None:
             return np.full(len(range(self.samples)[part]), self.steps, np.int64)
@@ -152,6 +161,20 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
 def load_data(path: str | Path, expected: Input, classes: int | None = None) -> Data:
     """Read and check a whole file of samples; parameters and exceptions as for `open_data`."""
     return open_data(path, expected, classes).first(None)
+
+
+def check_samples(samples: int | None) -> None:
+    """`BadOption` for a number of samples below 1."""
+    if samples is not None and samples < 1:
+        raise BadOption(f"--samples {samples}: give 1 or more")
+
+
+def _first_of(blocks: Iterator[Codes], samples: int) -> Iterator[Codes]:
+    """Blocks up to a number of samples; what lies behind is not read."""
+    while samples > 0:
+        block = next(blocks)[:samples]
+        samples -= len(block)
+        yield block
 
 
 def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:

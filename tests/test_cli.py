@@ -113,6 +113,15 @@ def test_inspect(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
     assert "layers: block0, block1, block2, readout\n" in cli("inspect", tmp_path / "r.h5").stdout
 
 
+def test_simulate_the_first_samples(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
+    simulate = ("simulate", digits_model.path, "--data", digits_model.data, "-o", tmp_path / "r.h5")
+    whole = cli(*simulate).stdout
+    assert "4 samples of 64 steps" in cli(*simulate, "--samples", 4).stdout
+    with np.load(digits_model.data) as arrays:
+        assert np.array_equal(read_recording(tmp_path / "r.h5").predictions, arrays["labels"][:4])  # type: ignore[arg-type]
+    assert cli(*simulate, "--samples", 99).stdout == whole
+
+
 def test_samples_of_several_lengths(cli: Cli, lif_model: Model, tmp_path: Path) -> None:
     """Padding is neither compared nor said to be steps."""
     with np.load(lif_model.data) as arrays:

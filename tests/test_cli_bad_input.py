@@ -275,6 +275,10 @@ BAD_OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "against": (("verify", "MODEL", "--data", "DATA", "--against", "reference,brian"), ("'brian'", "lava")),
     "against nothing": (("verify", "MODEL", "--data", "DATA", "--against", ","), ("''", "lava")),
     "no samples": (("verify", "MODEL", "--data", "DATA", "--samples", 0), ("--samples 0", "1 or more")),
+    "no samples to simulate": (
+        ("simulate", "MODEL", "--data", "DATA", "--samples", -1, "-o", "out.h5"),
+        ("--samples -1", "1 or more"),
+    ),
     "no demo samples": (("demo", "-o", "out", "--samples", 0), ("--samples 0", "1 or more")),
     "trace": (("simulate", "MODEL", "--data", "DATA", "--trace", "all", "-o", "out.h5"), ("'all'", "states")),
     "report type": (("report", "MODEL", "--data", "DATA", "-o", "out.xls"), ("'.xls'", ".json", ".md")),

@@ -242,7 +242,7 @@ def test_recording(cli: Any, digits_model: Any, tmp_path: Path, trace: str) -> N
             assert file["layers/readout/states/v"].shape == (samples, steps, 10)
     kinds = {re.sub(r"layers/[\w.]+", "layers/NAME", name).split("/NAME/")[-1].split("/")[0] for name in found}
     expected = {"none": set(), "spikes": {"spikes"}, "states": {"spikes", "states"}}[trace]
-    assert kinds == {"output", "lengths", "counts"} | expected
+    assert kinds == {"output", "lengths", "predictions", "counts"} | expected
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "hw_profiles").glob("*.toml")), ids=lambda path: path.stem)

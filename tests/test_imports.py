@@ -29,7 +29,7 @@ LAYERS = (
     ("engine",),
     ("backends",),
     ("metrics", "energy", "verification", "inspect_file"),
-    ("reports", "on_data", "streaming"),
+    ("reports", "on_data", "streaming", "simulation"),
     ("pipeline",),
     ("terminal", "doctor", "demo", "warmup"),
     ("command_group",),

@@ -11,11 +11,14 @@ import pytest
 from networks import Case, lif_case, state_space_case
 
 from nmdeploy import pipeline
+from nmdeploy.backends import reference
 from nmdeploy.errors import BadFile
 from nmdeploy.frozen import same
+from nmdeploy.network import readout_values
 from nmdeploy.recording import TRACES, Recording
 from nmdeploy.recording_io import read_recording, write_recording
 from nmdeploy.samples import Data
+from nmdeploy.simulation import told_by_model
 
 CASES = (lif_case(1), state_space_case(2))
 
@@ -41,7 +44,8 @@ def test_layout_for_other_programs(tmp_path: Path) -> None:
     recording = recorded(CASES[0], "states")
     write_recording(recording, tmp_path / "r.h5")
     with h5py.File(tmp_path / "r.h5") as file:
-        assert set(file) == {"output", "layers", "lengths"}
+        assert set(file) == {"output", "layers", "lengths", "predictions"}
+        assert file["predictions"].shape == (1,)
         assert list(file["output"]) == ["spikes" if recording.spiking else "readout"]
         assert file["layers/layer0/spikes"].shape == recording.layers["layer0"].spikes.shape  # type: ignore[union-attr]
         assert set(file["layers/layer0/states"]) == {"u", "v"}
@@ -53,6 +57,26 @@ def test_layout_for_other_programs(tmp_path: Path) -> None:
             "latency": recording.latency,
             "seed": 0,
         }
+
+
+def test_files_without_classes_are_read(tmp_path: Path) -> None:
+    recording = replace(recorded(CASES[0], "none"), predictions=None)
+    write_recording(recording, tmp_path / "r.h5")
+    assert read_recording(tmp_path / "r.h5") == recording
+
+
+def test_classes_and_seed(tmp_path: Path) -> None:
+    network, codes = CASES[1].network, CASES[1].inputs[:, :20]
+    assert recorded(CASES[1], "none").seed == 0
+    neurons = {name: neuron for name, neuron in network.populations.items() if hasattr(neuron, "seed")}
+    drawing = {
+        name: replace(neuron, spike="stochastic", vth=np.abs(neuron.vth), seed=5 + index)
+        for index, (name, neuron) in enumerate(neurons.items())
+    }
+    found = told_by_model(replace(network, nodes={**network.nodes, **drawing}), reference.run(network, codes))
+    assert found.seed == 5
+    values = readout_values(found.output, network.readout, found.lengths)
+    assert found.predictions is not None and found.predictions.tolist() == values.argmax(1).tolist()
 
 
 def test_replaces_an_existing_file_as_a_whole(tmp_path: Path) -> None:

@@ -147,3 +147,16 @@ def test_the_first_bad_value_is_named_wherever_blocks_begin(tmp_path: Path, kind
     for size in (1, 2, 3, 7):
         with pytest.raises(BadData, match=r"holds 40(\.0)? in sample 5, step 2, channel 1;"):
             list(source.chunks(size))
+
+
+def test_limited(tmp_path: Path) -> None:
+    inputs, labels = np.arange(56).reshape(7, 4, 2) % 2, np.arange(7)
+    source = open_data(saved(tmp_path / "a.npz", inputs=inputs, labels=labels), SPIKES)
+    whole = source.first(None)
+    for samples in (1, 3, 6, 7, 99):
+        part = source.limited(samples)
+        assert part.samples == min(samples, 7)
+        assert same(part.first(None), whole.first(samples)) and same(part.first(2), whole.first(min(samples, 2)))
+        for size in (1, 2, 7):
+            assert np.array_equal(np.concatenate([c.codes for c in part.chunks(size)]), whole.codes[:samples])
+    assert source.limited(None) is source
