@@ -14,6 +14,7 @@ from nmdeploy.errors import BadFile
 from nmdeploy.hdf5_heap import has_endless_heap
 from nmdeploy.recording import ATTRIBUTES, Layer, Recording
 from nmdeploy.recording_writer import RecordingWriter
+from nmdeploy.sources import short
 
 DAMAGED = (
     AttributeError,
@@ -75,8 +76,7 @@ def _opened(path: str | Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except DAMAGED as error:
-        why = " ".join(str(error).split())[:80]
-        raise BadFile(f"{path}: is damaged or no recording ({why}): run nmdeploy simulate again") from None
+        raise BadFile(f"{path}: is damaged or no recording ({short(error)}): run nmdeploy simulate again") from None
 
 
 def _check_heaps(path: str | Path) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.network import Input
 from nmdeploy.neurons.base import IntArray
-from nmdeploy.sources import Stored
+from nmdeploy.sources import Stored, listed
 from nmdeploy.sources_hdf5 import open_hdf5
 from nmdeploy.sources_npz import open_npy, open_npz
 
@@ -149,8 +149,11 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     if file.is_dir():
         raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
     stored = OPEN.get(file.suffix, open_npz)(file)
-    if stored is None:
-        raise BadData(f"{path}: holds no array 'inputs': save one of shape (samples, steps, {expected.size})")
+    if isinstance(stored, tuple):
+        held = f"only {listed(stored)}" if stored else "nor any other"
+        raise BadData(
+            f"{path}: holds no array 'inputs', {held}: save one of shape (samples, steps, {expected.size}) at its top"
+        )
     _check_inputs(file, stored, expected)
     samples, steps = stored.shape[:2]
     lengths = _vector(file, stored, "lengths", samples, 1, steps)
@@ -184,10 +187,21 @@ def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:
     if len(shape) < 2 or shape[2:] not in (expected.shape, (expected.size,)):
         raise BadData(
             f"{path}: 'inputs' has shape {shape}; the model takes (samples, steps, "
-            f"{', '.join(map(str, expected.shape))}): check the number of channels"
+            f"{', '.join(map(str, expected.shape))}): {_other_axes(shape, expected)}"
         )
     if shape[0] == 0 or shape[1] == 0:
         raise BadData(f"{path}: 'inputs' has shape {shape}, no sample or no step: give at least one of each")
+
+
+def _other_axes(shape: tuple[int, ...], expected: Input) -> str:
+    """What to do about axes that are not the model's."""
+    if shape[1:] in (expected.shape, (expected.size,)):
+        return "add an axis for samples (inputs[None])"
+    if len(shape) == 2 and expected.size == 1:
+        return "add an axis for channels (inputs[..., None])"
+    if len(shape) in (3, 2 + len(expected.shape)):
+        return "check the number of channels"
+    return f"check the number of axes, which is {len(shape)}"
 
 
 def _narrowest(dtype: np.dtype[Any], expected: Input) -> np.dtype[Any]:
@@ -232,6 +246,11 @@ def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high:
     if name not in stored.vectors:
         return None
     values = stored.vectors[name]
+    if values.ndim == 1 and len(values) != samples and values.dtype.kind in "iu":
+        raise BadData(
+            f"{path}: 'inputs' has {samples} samples, {name!r} {len(values)}: give one for each sample, "
+            "and inputs of shape (samples, steps, channels)"
+        )
     if values.shape != (samples,) or values.dtype.kind not in "iu":
         raise BadData(f"{path}: {name!r} has shape {values.shape} and type {values.dtype}: give ({samples},) integers")
     if values.min() < low or (high is not None and values.max() > high):

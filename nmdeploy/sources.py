@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from nmdeploy.errors import BadFile
 
 Array = npt.NDArray[Any]
 VECTORS = ("labels", "lengths")
+LONGEST_REASON, MOST_NAMES = 100, 8
 DAMAGED = (
     AttributeError,
     OSError,
@@ -50,6 +53,8 @@ class Stored:
         at the end at the latest.
     sealed_at_end : bool
         Whether damage of a block may be found after the last one only.
+    others : tuple of str
+        Names of the arrays that are none of these.
     """
 
     shape: tuple[int, ...]
@@ -57,6 +62,11 @@ class Stored:
     vectors: Mapping[str, Array]
     blocks: Callable[[int], Iterator[Array]]
     sealed_at_end: bool = False
+    others: tuple[str, ...] = ()
+
+
+class ObjectArray(ValueError):
+    """Something holds a pickle."""
 
 
 @contextmanager
@@ -64,8 +74,19 @@ def naming_damage(path: Path, suffix: str, saver: str) -> Iterator[None]:
     """Whatever a damaged file makes its reader raise, as one line."""
     try:
         yield
+    except ObjectArray as error:
+        raise BadFile(f"{path}: {error}, which is never loaded: save numbers") from None
     except DAMAGED as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
-            raise BadFile(f"{path}: holds an object array or a pickle, which is never loaded: save numbers") from None
-        short = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise BadFile(f"{path}: is damaged or no {suffix} file ({short}): save it again with {saver}") from None
+        raise BadFile(f"{path}: is damaged or no {suffix} file ({short(error)}): save it again with {saver}") from None
+
+
+def short(error: Exception) -> str:
+    """A library's reason in a few words; of HDF5's, what stands in parentheses behind the name of the operation."""
+    text = " ".join(str(error).strip("'\"").split()) or type(error).__name__
+    inner = re.fullmatch(r"Unable to [\w ]+ \((.+)\)", text)
+    return textwrap.shorten(inner[1] if inner else text, LONGEST_REASON, placeholder=" ...")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in quotes, the first few."""
+    return ", ".join([*map(repr, names[:MOST_NAMES]), *(["..."] if len(names) > MOST_NAMES else [])])

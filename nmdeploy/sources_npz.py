@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadFile
-from nmdeploy.sources import VECTORS, Array, Stored, naming_damage
+from nmdeploy.sources import VECTORS, Array, ObjectArray, Stored, naming_damage
 
 DIRECTORY_ENTRY = b"PK\x01\x02"
 ZIP, NPY, PICKLE = b"PK", b"\x93NUMPY", b"\x80"
@@ -20,8 +20,8 @@ PIECE = 1 << 20
 NPZ_KIND, NPY_KIND = (".npz", "numpy.savez"), (".npy", "numpy.save")
 
 
-def open_npz(path: Path) -> Stored | None:
-    """The arrays of an .npz; None where it holds no ``inputs``.
+def open_npz(path: Path) -> Stored | tuple[str, ...]:
+    """The arrays of an .npz; their names where none is ``inputs``.
 
     Every member's name, and every checksum but that of ``inputs``, is checked now; that one after the last block.
     """
@@ -30,13 +30,15 @@ def open_npz(path: Path) -> Stored | None:
         with zipfile.ZipFile(file) as archive:
             member = _member(archive, "inputs")
             _check_members(archive, but=member)
+            names = tuple(held.removesuffix(".npy") for held in archive.namelist())
             vectors = {name: _whole(archive, held) for name in VECTORS if (held := _member(archive, name))}
             if member is None:
-                return None
+                return names
             with archive.open(member) as content:
-                shape, _, dtype = _header(content)
+                shape, _, dtype = _header(content, "inputs")
                 _require_size(shape, dtype, archive.getinfo(member).file_size - content.tell(), exactly=False)
-    return Stored(shape, dtype, vectors, lambda samples: _npz_blocks(path, samples), sealed_at_end=True)
+    others = tuple(name for name in names if name not in ("inputs", *VECTORS))
+    return Stored(shape, dtype, vectors, lambda samples: _npz_blocks(path, samples), sealed_at_end=True, others=others)
 
 
 def open_npy(path: Path) -> Stored:
@@ -99,7 +101,8 @@ def _slices(whole: Array, samples: int) -> Iterator[Array]:
         yield np.array(whole[first : first + samples], order="C")
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(file: IO[bytes], name: str | None = None) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and type of an array; `ObjectArray` names what holds objects."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -108,7 +111,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     else:
         raise ValueError(f"array format {version[0]}.{version[1]} is not for numbers")
     if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded")
+        raise ObjectArray(f"holds an object array{'' if name is None else f' {name!r}'}")
     return shape, fortran, dtype
 
 
@@ -125,7 +128,11 @@ def _require_zip(path: Path, file: IO[bytes]) -> None:
         _header(file)
         raise BadFile(f"{path}: is a single array: end its name in .npy, or save it as 'inputs' with numpy.savez")
     if start.startswith(PICKLE):
-        raise ValueError("Object arrays cannot be loaded")
+        raise ObjectArray("is a pickle")
+    if not start.startswith(ZIP) and path.suffix != ".npz":
+        raise BadFile(
+            f"{path}: samples are not read from files of type {path.suffix!r}: give an .npz, .npy or .h5 file"
+        )
     if not start.startswith(ZIP):
         raise ValueError("File is not a zip file")
 
@@ -136,6 +143,8 @@ def _member(archive: zipfile.ZipFile, name: str) -> str | None:
 
 
 def _whole(archive: zipfile.ZipFile, member: str) -> Array:
+    with archive.open(member) as file:
+        _header(file, member.removesuffix(".npy"))
     with archive.open(member) as file:
         array: Array = np.lib.format.read_array(file, allow_pickle=False)
         while file.read(PIECE):

@@ -207,9 +207,11 @@ def test_a_pickle_is_never_loaded(refused: Refused, digits_model: Model, tmp_pat
 
 GOOD = np.zeros((3, 5, 1), np.int64)
 BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "no inputs": ({"x": GOOD}, ("no array 'inputs'", "(samples, steps, 1)")),
+    "no inputs": ({"x": GOOD, "y": GOOD}, ("no array 'inputs', only 'x', 'y'", "(samples, steps, 1)")),
     "channels": ({"inputs": np.zeros((3, 5, 2), int)}, ("(3, 5, 2)", "check the number of channels")),
-    "flat": ({"inputs": np.zeros((3, 5), int)}, ("(3, 5)", "(samples, steps, 1)")),
+    "flat": ({"inputs": np.zeros((3, 5), int)}, ("(3, 5)", "(samples, steps, 1)", "add an axis for channels")),
+    "no axis of samples": ({"inputs": np.zeros((5, 1), int)}, ("(5, 1)", "add an axis for samples")),
+    "too many axes": ({"inputs": np.zeros((3, 5, 1, 1), int)}, ("(3, 5, 1, 1)", "number of axes, which is 4")),
     "vector": ({"inputs": np.zeros(3, int)}, ("(3,)",)),
     "scalar": ({"inputs": np.int64(3)}, ("()",)),
     "NaN": ({"inputs": GOOD + np.nan}, ("holds nan in sample 0, step 0, channel 0", "replace")),
@@ -228,15 +230,19 @@ BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "record": ({"inputs": np.zeros((3, 5, 1), [("a", int)])}, ("integers or floats",)),
     "no samples": ({"inputs": GOOD[:0]}, ("(0, 5, 1)", "at least one")),
     "no steps": ({"inputs": GOOD[:, :0]}, ("(3, 0, 1)", "at least one")),
-    "labels too long": ({"labels": np.zeros(4, int)}, ("'labels'", "(4,)", "(3,)")),
+    "labels too long": (
+        {"labels": np.zeros(4, int)},
+        ("'inputs' has 3 samples, 'labels' 4", "(samples, steps, channels)"),
+    ),
     "labels of another shape": ({"labels": np.zeros((3, 10), int)}, ("'labels'", "(3, 10)")),
     "float labels": ({"labels": np.zeros(3)}, ("'labels'", "float64")),
     "negative label": ({"labels": np.array([0, -1, 0])}, ("'labels'", "-1", "0 to 9")),
     "label too large": ({"labels": np.array([0, 10, 0])}, ("'labels'", "10", "0 to 9")),
     "length 0": ({"lengths": np.array([1, 0, 5])}, ("'lengths'", "0 to 5", "1 to 5")),
     "length too long": ({"lengths": np.array([1, 6, 5])}, ("'lengths'", "1 to 6", "1 to 5")),
-    "lengths of another shape": ({"lengths": np.array([1, 5])}, ("'lengths'", "(2,)")),
-    "object lengths": ({"lengths": np.array([1, 5, None])}, ("object array",)),
+    "lengths of another shape": ({"lengths": np.array([1, 5])}, ("'inputs' has 3 samples, 'lengths' 2",)),
+    "object lengths": ({"lengths": np.array([1, 5, None])}, ("object array 'lengths', which is never loaded",)),
+    "object inputs": ({"inputs": GOOD.astype(object)}, ("object array 'inputs', which is never loaded",)),
 }
 
 
@@ -253,6 +259,34 @@ def test_data_that_is_one_array(refused: Refused, digits_model: Model, tmp_path:
     np.save(tmp_path / "a.npy", GOOD)
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
     refused(*filled(READS_DATA[1], digits_model, "a.npz"), words=("single array", "numpy.savez"))
+
+
+def test_data_in_other_files(refused: Refused, digits_model: Model, tmp_path: Path) -> None:
+    for name in ("a.csv", "a.txt", "a"):
+        (tmp_path / name).write_text("1,2,3\n" * 9)
+        refused(*filled(READS_DATA[1], digits_model, name), words=(name, "give an .npz, .npy or .h5 file"))
+    refused(*filled(READS_DATA[1], digits_model, digits_model.path), words=("'.nir'", "give an .npz, .npy or .h5 file"))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x/inputs"], file["x/y/z"], file["label"] = GOOD, GOOD, 3
+    words = ("no array 'inputs', only 'label', 'x/inputs', 'x/y/z'", "at its top")
+    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=words)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["inputs/x"] = GOOD
+    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is a group, no array",))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["inputs"] = h5py.Empty("f")
+    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is an empty dataset, no array",))
+
+
+def test_the_reason_of_a_library_is_cut_between_words(refused: Refused, digits_model: Model, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["inputs"] = np.zeros((300, 5, 1))
+    content = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "a.h5").write_bytes(content[:-1000])
+    line = refused(
+        *filled(READS_DATA[1], digits_model, "a.h5"), words=("is damaged or no HDF5 file (truncated file: eof = ",)
+    )
+    assert f"stored_eof = {len(content)}): save it again with h5py" in line
 
 
 EXPORT = ("export", CHECKPOINT, "--data", CALIBRATION, "-o", "out.nir")

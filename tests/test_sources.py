@@ -189,7 +189,7 @@ def test_names_and_kinds(tmp_path: Path) -> None:
         open_data(tmp_path / "a.h5", GRADED)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_group("inputs")
-    with pytest.raises(BadFile, match="'inputs' is no array"):
+    with pytest.raises(BadFile, match="'inputs' is a group, no array"):
         open_data(tmp_path / "a.h5", GRADED)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inputs"] = [["text", "of"], ["any", "length"]]
