@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from nmdeploy.network import Network, QuantizedNetwork
     from nmdeploy.samples import Data, Source
 
-FILE = click.Path(dir_okay=True, path_type=str)
+
+class _File(click.Path):
+    """A path, which is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name is empty: give the path of a file.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _File(dir_okay=True, path_type=str)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -200,7 +210,7 @@ def simulate(model: str, data: str, backend: str, trace: str, samples: int | Non
     source = _open_data(data, network).limited(samples)
     with progress("simulate", source.samples) as advance:
         totals = run(network, source, output, backend, trace, on_progress=advance)
-    for line in recording_lines(network, totals):
+    for line in recording_lines(network, totals, source.stored.others):
         click.echo(line)
     click.echo(f"recording: {output}")
 

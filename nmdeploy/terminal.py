@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from nmdeploy.metrics import overflows
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Totals
 from nmdeploy.reports.verification import overflow_line, steps_text
+from nmdeploy.sources import listed
 
 BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
@@ -57,12 +58,18 @@ def speed_text(speed: float | None) -> str:
     return f"{speed:,.{digits}f} samples/s"
 
 
-def recording_lines(network: QuantizedNetwork, totals: Totals) -> Iterator[str]:
-    """A summary of a run: size, accuracy where labels were given, spike rates, overflows."""
+def recording_lines(network: QuantizedNetwork, totals: Totals, others: Sequence[str] = ()) -> Iterator[str]:
+    """A summary of a run: size, accuracy, spike rates, overflows.
+
+    Without labels it names the `others`, the arrays that were not read: one of them may be meant.
+    """
     steps = steps_text(totals.samples, totals.steps, totals.valid_steps)
     yield f"{totals.samples} samples of {steps} on {totals.backend}, latency {totals.latency} steps"
     if totals.accuracy is not None:
         yield f"accuracy {totals.accuracy:.4f}"
+    else:
+        held = f"; the file also holds {listed(others)}" if others else ""
+        yield f"accuracy not available (no array 'labels'{held})"
     for name, neuron in network.populations.items():
         if "spikes" in totals.metrics(name) and neuron.spiking:
             rate = totals.total(name, "spikes") / (totals.valid_steps * neuron.output_size)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import processes
 import pytest
@@ -120,6 +121,16 @@ def test_simulate_the_first_samples(cli: Cli, digits_model: Model, tmp_path: Pat
     with np.load(digits_model.data) as arrays:
         assert np.array_equal(read_recording(tmp_path / "r.h5").predictions, arrays["labels"][:4])  # type: ignore[arg-type]
     assert cli(*simulate, "--samples", 99).stdout == whole
+
+
+def test_a_mistyped_array(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
+    with np.load(digits_model.data) as arrays:
+        np.savez(tmp_path / "d.npz", inputs=arrays["inputs"], label=arrays["labels"])
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file["inputs"], file["label"] = arrays["inputs"], arrays["labels"]
+    for name in ("d.npz", "d.h5"):
+        shown = cli("simulate", digits_model.path, "--data", tmp_path / name, "-o", tmp_path / "r.h5").stdout
+        assert "accuracy not available (no array 'labels'; the file also holds 'label')\n" in shown
 
 
 def test_samples_of_several_lengths(cli: Cli, lif_model: Model, tmp_path: Path) -> None:

@@ -335,6 +335,9 @@ BAD_OPTIONS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
         ("export", CHECKPOINT, "--profile", "loihi1", "-o", "out.nir"),
         ("block0", "state_space", "choose another profile"),
     ),
+    "no name of data": (("simulate", "MODEL", "--data", "", "-o", "out.h5"), ("'--data'", "name is empty", "--help")),
+    "no name of output": (("simulate", "MODEL", "--data", "DATA", "-o", ""), ("'-o'", "name is empty")),
+    "no name of a model": (("warmup", ""), ("MODEL", "name is empty")),
     "no output": (("simulate", "MODEL", "--data", "DATA"), ("--output", "simulate --help")),
     "unknown command": (("deploy",), ("'deploy'", "--help")),
     "unknown option": (("inspect", "--fast"), ("--fast", "--help")),
@@ -357,7 +360,7 @@ def test_another_hdf5_file_as_a_model(suffix: str, refused: Refused, digits_mode
     simulate = ("simulate", name, "--data", digits_model.data, "-o", "out.h5")
     kinds = {
         "inputs": ("holds samples", "--data", ".nir"),
-        "a/b": ("without a NIR graph", "nmdeploy export"),
+        "a/b": ("holds no NIR graph", "a .nir file"),
     }
     for array, words in kinds.items():
         with h5py.File(tmp_path / name, "w") as file:
@@ -379,6 +382,18 @@ def test_what_is_no_quantized_model(refused: Refused, digits_model: Model, tmp_p
     words = (f"is a checkpoint, no model: quantize it: nmdeploy export {CHECKPOINT} --profile",)
     refused("simulate", CHECKPOINT, *arguments, words=words)
     refused("simulate", CALIBRATION, *arguments, words=("holds samples: give it to --data",))
+
+
+def test_a_nir_graph_with_two_inputs(cli: Cli, refused: Refused, tmp_path: Path) -> None:
+    ones = np.ones(2)
+    nodes = {"a": nir.Input(np.array([2])), "b": nir.Input(np.array([2])), "output": nir.Output(np.array([2]))}
+    nodes |= {"lif": nir.LIF(ones, ones, ones * 0, ones)}
+    graph = nir.NIRGraph(nodes, [("a", "lif"), ("b", "lif"), ("lif", "output")], type_check=False)
+    nir.write(tmp_path / "two.nir", graph)
+    words = ("two.nir", "2 Input nodes", "merge them into one Input with all channels")
+    refused("export", "two.nir", "--dt", "1e-3", "-o", "out.nir", words=words)
+    outcome = cli("check", "two.nir", "--dt", "1e-3")
+    assert outcome.exit_code == 1 and words[-1] in outcome.stdout
 
 
 BAD_PROFILES = {

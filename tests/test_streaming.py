@@ -74,7 +74,9 @@ def test_figures_at_the_command_line(
 def test_lines_of_a_run_without_labels_and_counts() -> None:
     case = CASES[0]
     found = totals(pipeline.run(case.network, replace(data_for(case), labels=None)))
-    assert not any(line.startswith("accuracy") for line in recording_lines(case.network, found))
+    assert "accuracy not available (no array 'labels')" in recording_lines(case.network, found)
+    told = "accuracy not available (no array 'labels'; the file also holds 'label', 'x')"
+    assert told in recording_lines(case.network, found, ("label", "x"))
     bare = replace(found, counts={name: {"spikes": 3} for name in found.counts}, backend="bare")
     assert list(recording_lines(case.network, bare))[-1] == "overflows: not counted by backend bare"
 

@@ -158,7 +158,10 @@ class _Import:
     def _only(self, kind: str) -> str:
         found = self.graph.of(kind)
         if len(found) != 1:
-            raise UnsupportedParameter(f"the graph has {len(found)} {kind} nodes {found[:4]}: exactly one is supported")
+            merge = f"merge them into one {kind} with all channels" if found else f"add one {kind}"
+            raise UnsupportedParameter(
+                f"the graph has {len(found)} {kind} nodes {found[:4]}: exactly one is supported: {merge}"
+            )
         return found[0]
 
     def _output(self) -> str:
@@ -168,8 +171,9 @@ class _Import:
             self.names.append(self.exit)
             return self.exit
         if len(sources) != 1:
+            remedy = "read them out through Linear nodes, or keep one" if sources else "connect one"
             raise UnsupportedParameter(
-                f"node {self.exit!r}: {len(sources)} nodes feed the output: exactly one is supported"
+                f"node {self.exit!r}: {len(sources)} nodes feed the output: exactly one is supported: {remedy}"
             )
         return sources[0]
 

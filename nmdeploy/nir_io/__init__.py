@@ -41,7 +41,7 @@ Path = str | os.PathLike[str]
 EXPORT = "quantize it: nmdeploy export {} --profile loihi2 -o model.nir"
 SAMPLES = "holds samples: give it to --data, and here the model (.nir)"
 RECORDING = "is a recording, which nmdeploy inspect describes: give the model (.nir) that was run"
-OTHER = "is an HDF5 file without a NIR graph: give a model (.nir) that nmdeploy export wrote"
+OTHER = "holds no NIR graph: check that it is a .nir file"
 CHECKPOINT = f"is a checkpoint, no model: {EXPORT}"
 INSTEAD = {"safetensors": CHECKPOINT, "pt": CHECKPOINT, "npz": SAMPLES, "npy": SAMPLES}
 
