@@ -303,7 +303,7 @@ def report(
 def inspect(file: str, as_json: bool) -> None:
     """Say what a file holds.
 
-    FILE is a model, another NIR graph, a checkpoint or a recording.
+    FILE is a model, another NIR graph, a checkpoint, a recording or samples.
     """
     from nmdeploy.inspect_file import describe_file, render
 

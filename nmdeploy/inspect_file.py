@@ -1,4 +1,4 @@
-"""What a file holds, in a few lines: models, checkpoints, foreign NIR graphs, recordings."""
+"""What a file holds, in a few lines: models, checkpoints, foreign NIR graphs, recordings, samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def describe_file(path: str) -> dict[str, Any]:
     if not source.exists():
         raise BadFile(f"{path}: there is no such file: check the path")
     if source.is_dir():
-        raise BadFile(f"{path}: is a folder: give a .nir, .safetensors, .pt or .h5 file")
+        raise BadFile(f"{path}: is a folder: give a file: {', '.join(DESCRIBE)}")
     describe = DESCRIBE.get(source.suffix)
     if describe is None:
         raise BadFile(f"{path}: files of type {source.suffix!r} are unknown: give one of {', '.join(DESCRIBE)}")
@@ -60,7 +60,27 @@ def _recording(path: Path) -> dict[str, Any]:
     return {"format": "recording"} | {name: described[name] for name in names}
 
 
-DESCRIBE = {".nir": _model, ".safetensors": _checkpoint, ".pt": _checkpoint, ".h5": _recording}
+def _samples(path: Path) -> dict[str, Any]:
+    from nmdeploy.inspect_data import describe_data
+
+    return describe_data(path)
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    from nmdeploy.recording_io import is_recording
+
+    return _recording(path) if is_recording(path) else _samples(path)
+
+
+DESCRIBE = {
+    ".nir": _model,
+    ".safetensors": _checkpoint,
+    ".pt": _checkpoint,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+    ".npz": _samples,
+    ".npy": _samples,
+}
 
 
 def render(described: dict[str, Any]) -> str:

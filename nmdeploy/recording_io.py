@@ -50,6 +50,17 @@ def read_recording(path: str | Path) -> Recording:
         )
 
 
+def is_recording(path: str | Path) -> bool:
+    """Whether an HDF5 file is laid out as a recording; `BadFile` where it is none that can be read."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "output" in file and "layers" in file
+    except DAMAGED as error:
+        raise BadFile(f"{path}: is damaged or no HDF5 file ({short(error)}): copy or make it again") from None
+
+
 def describe_recording(path: str | Path) -> dict[str, Any]:
     """Samples, steps, names of the layers and attributes of a recording, without its arrays."""
     with _opened(path) as file:

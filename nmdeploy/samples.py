@@ -144,16 +144,7 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
         One line that names the file, the array, the limit and the remedy.
     """
     file = Path(path)
-    if not file.exists():
-        raise BadFile(f"{path}: there is no such file: check the path given to --data")
-    if file.is_dir():
-        raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
-    stored = OPEN.get(file.suffix, open_npz)(file)
-    if isinstance(stored, tuple):
-        held = f"only {listed(stored)}" if stored else "nor any other"
-        raise BadData(
-            f"{path}: holds no array 'inputs', {held}: save one of shape (samples, steps, {expected.size}) at its top"
-        )
+    stored = stored_in(file, f"(samples, steps, {expected.size})")
     _check_inputs(file, stored, expected)
     samples, steps = stored.shape[:2]
     lengths = _vector(file, stored, "lengths", samples, 1, steps)
@@ -164,6 +155,19 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
 def load_data(path: str | Path, expected: Input, classes: int | None = None) -> Data:
     """Read and check a whole file of samples; parameters and exceptions as for `open_data`."""
     return open_data(path, expected, classes).first(None)
+
+
+def stored_in(path: Path, shape: str = "(samples, steps, channels)") -> Stored:
+    """The arrays of a file of samples, by its ending; `BadFile` or `BadData` where there are none."""
+    if not path.exists():
+        raise BadFile(f"{path}: there is no such file: check the path given to --data")
+    if path.is_dir():
+        raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
+    stored = OPEN.get(path.suffix, open_npz)(path)
+    if isinstance(stored, tuple):
+        held = f"only {listed(stored)}" if stored else "nor any other"
+        raise BadData(f"{path}: holds no array 'inputs', {held}: save one of shape {shape} at its top")
+    return stored
 
 
 def check_samples(samples: int | None) -> None:

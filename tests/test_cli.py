@@ -147,6 +147,27 @@ def test_samples_of_several_lengths(cli: Cli, lif_model: Model, tmp_path: Path) 
     assert f"3 samples, up to 20 steps, {6 * each} values compared" in cli(*verify).stdout
 
 
+def test_inspect_of_samples(cli: Cli, tmp_path: Path) -> None:
+    inputs, labels = np.arange(24).reshape(3, 4, 2).astype(np.float32) / 4, np.array([4, 0, 2], np.int16)
+    np.savez(tmp_path / "a.npz", inputs=inputs, labels=labels, label=labels)
+    np.save(tmp_path / "a.npy", inputs * np.nan)
+    for name in ("a.h5", "a.hdf5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["inputs"], file["labels"], file["label"] = inputs, labels, labels
+    told = {"shape": [3, 4, 2], "type": "float32", "min": 0.0, "max": 5.75}
+    for name in ("a.npz", "a.h5", "a.hdf5"):
+        found = json.loads(cli("inspect", tmp_path / name, "--json").stdout)
+        assert found["arrays"] == {"inputs": told, "labels": {"shape": [3], "type": "int16", "min": 0, "max": 4}}
+        assert (found["format"], found["others"]) == ("samples", ["label"])
+        shown = cli("inspect", tmp_path / name).stdout.splitlines()
+        assert [" ".join(line.split()) for line in shown[4:6]] == [
+            "inputs 3x4x2 float32 0.0 5.75",
+            "labels 3 int16 0 4",
+        ]
+    found = json.loads(cli("inspect", tmp_path / "a.npy", "--json").stdout)["arrays"]
+    assert found == {"inputs": told | {"min": None, "max": None}}
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[..., Path]:
     """Saves a new network of 4 neurons: its path."""

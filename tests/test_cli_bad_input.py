@@ -270,6 +270,9 @@ def test_data_in_other_files(refused: Refused, digits_model: Model, tmp_path: Pa
         file["x/inputs"], file["x/y/z"], file["label"] = GOOD, GOOD, 3
     words = ("no array 'inputs', only 'label', 'x/inputs', 'x/y/z'", "at its top")
     refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=words)
+    refused("inspect", "a.h5", words=("a.h5", *words))
+    (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:-9])
+    refused("inspect", "a.h5", words=("a.h5: is damaged or no HDF5 file (truncated file",))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inputs/x"] = GOOD
     refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is a group, no array",))

@@ -212,11 +212,11 @@ def test_inspect_json(cli: Any, graph: Path, digits_model: Any, lif_model: Any, 
     recording = tmp_path / "recording.h5"
     assert cli("simulate", lif_model.path, "--data", lif_model.data, "-o", recording).exit_code == 0
     formats = []
-    for file in (digits_model.path, lif_model.path, graph, CHECKPOINT, recording):
+    for file in (digits_model.path, lif_model.path, graph, CHECKPOINT, recording, CALIBRATION):
         document = output(cli("inspect", file, "--json"))
         validate(document, "inspect")
         formats.append(document["format"])
-    assert formats == ["nmdeploy-model", "nmdeploy-model", "nir", "checkpoint", "recording"]
+    assert formats == ["nmdeploy-model", "nmdeploy-model", "nir", "checkpoint", "recording", "samples"]
     for norm in ("batch", "layer"):
         network = create("multi-output", inputs=1, channels=2, states=2, layers=1, outputs=2, norm=norm)
         save(network, tmp_path / "x.safetensors", input_format=FixedPoint(5, 4, signed=False))

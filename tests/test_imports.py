@@ -28,7 +28,7 @@ LAYERS = (
     ("check", "mapping"),
     ("engine",),
     ("backends",),
-    ("metrics", "energy", "verification", "inspect_file"),
+    ("metrics", "energy", "verification", "inspect_file", "inspect_data"),
     ("reports", "on_data", "streaming", "simulation"),
     ("pipeline",),
     ("terminal", "doctor", "demo", "warmup"),
