@@ -125,7 +125,7 @@ def _check_population(
     try:
         extremes[name] = population_bounds(network, name, extremes)
     except BadOption:
-        lost.append("its scales need calibration data (--data)")
+        lost.append("its scales need calibration data (export --data)")
     quantized, synapses, notes = quantize_population(network, name, formats, extremes)
     nodes |= synapses | {name: quantized}
     for source, synapse in synapses.items():

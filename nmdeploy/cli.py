@@ -92,13 +92,13 @@ def _open_data(path: str, network: Network | QuantizedNetwork) -> Source:
     return open_data(path, network.input, classes=network.populations[network.output].output_size)
 
 
-def _load_floats(checkpoint: str | None, dt: float | None) -> Network | None:
+def _load_floats(checkpoint: str | None, dt: float | None, model: str, network: QuantizedNetwork) -> Network | None:
     from nmdeploy import pipeline
     from nmdeploy.errors import BadOption
 
     if checkpoint is None and dt is not None:
         raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
-    return None if checkpoint is None else pipeline.load(checkpoint, dt=dt)
+    return None if checkpoint is None else pipeline.load_origin(checkpoint, model, network, dt)
 
 
 @main.command()
@@ -256,7 +256,7 @@ def verify(
         find_backend(name)
     network = pipeline.read(model)
     source = _open_data(data, network)
-    floats = _load_floats(checkpoint, dt)
+    floats = _load_floats(checkpoint, dt, model, network)
     with progress("verify", pipeline.verify_work(source, names, samples)) as advance:
         result = pipeline.verify(network, source, names, floats, samples, on_progress=advance)
     if as_json:
@@ -289,7 +289,7 @@ def report(
         require_writable(output, model, data, checkpoint, profile)
     network = pipeline.read(model)
     samples = _open_data(data, network)
-    floats = _load_floats(checkpoint, dt)
+    floats = _load_floats(checkpoint, dt, model, network)
     with progress("report", samples.samples) as advance:
         result = pipeline.report(network, samples, profile, floats, on_progress=advance)
     emit(result, output)

@@ -377,6 +377,18 @@ def test_another_hdf5_file_as_a_model(suffix: str, refused: Refused, digits_mode
     refused(*simulate, words=(name, "is a recording", "model (.nir) that was run"))
 
 
+def test_a_checkpoint_that_the_model_did_not_come_from(
+    refused: Refused, digits_model: Model, lif_model: Model, tmp_path: Path
+) -> None:
+    for command in ("verify", "report"):
+        arguments = (command, lif_model.path, "--data", lif_model.data, "--checkpoint")
+        words = ("digits.safetensors: is not the network that", "lif.nir came from: its input shape is (1,)")
+        refused(*arguments, CHECKPOINT, words=words)
+        words = ("digits.nir: is quantized: give the float network that", "lif.nir was exported from")
+        refused(*arguments, digits_model.path, words=words)
+        refused(*arguments, lif_model.path, words=("lif.nir: is quantized", words[1]))
+
+
 def test_what_is_no_quantized_model(refused: Refused, digits_model: Model, tmp_path: Path) -> None:
     arguments = ("--data", digits_model.data, "-o", "out.h5")
     nodes = {"input": nir.Input(np.array([2])), "output": nir.Output(np.array([2]))}
