@@ -137,7 +137,9 @@ def train(module: SpikingNetwork, data: Split, recipe: Recipe, batch: int = 64) 
             optimizer.step()
             schedule.step()
             total += loss.item()
-        if (epoch + 1) % EVERY == 0 or epoch == epochs - 1:
+        if (epoch + 1) % EVERY and epoch < epochs - 1:
+            click.echo(f"epoch {epoch + 1:3d}  loss {total / steps:.3f}")
+        else:
             accuracy, _ = evaluate(module, x, labels)
             test_accuracy, _ = evaluate(module, values(data.test_inputs), torch.from_numpy(data.test_labels))
             curve.append(Point(epoch + 1, total / steps, accuracy, test_accuracy))
@@ -216,6 +218,7 @@ def main(
         module = create(model, **fixed, **sizes, **options(model, given))
     except BadOption as error:
         raise click.UsageError(str(error)) from error
+    click.echo(f"training {model} for {recipe.epochs} epochs")
     began = time.perf_counter()
     points = train(module, data, recipe)
     seconds = time.perf_counter() - began

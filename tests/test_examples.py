@@ -55,6 +55,8 @@ def test_another_model_with_an_option_leaves_its_learning_curve(tmp_path: Path) 
         line = f"training accuracy {point['training_accuracy']:.4f}, test {point['test_accuracy']:.4f}"
         assert line in done.stdout
     statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert "training fixed-refractory-ssm for 6 epochs\nepoch   1  loss " in done.stdout
+    assert [f"epoch {epoch:3d}  loss" in done.stdout for epoch in range(1, 8)] == [True] * 6 + [False]
     trained = sum(tensor.size for name, tensor in tensors.items() if not name.endswith(statistics))
     assert held["parameters"] == trained
     assert held["recipe"]["epochs"] == 6 and held["recipe"]["rate"] == 0.01
