@@ -47,6 +47,7 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     started = time.perf_counter()
     floats = pipeline.load(CHECKPOINT)
     calibration, test = (pipeline.load_data(path, floats.input) for path in (CALIBRATION, TEST))
+    samples = min(samples, test.samples)
     model = pipeline.quantize(floats, PROFILE, calibration)
     for note in (*model.notes, *pipeline.write(model, out / "model.nir")):
         say(f"note: {note}")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nmdeploy.backends import backend as find_backend
-from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable, UnsupportedParameter
+from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable
 from nmdeploy.floatrun import FloatRun, run_float
 from nmdeploy.importers import load
 from nmdeploy.mapping import MappedNetwork, map_network
 from nmdeploy.metrics import overflows
 from nmdeploy.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Neuron, QuantizedNeuron
 from nmdeploy.nir_io import model_sha256, read, write
-from nmdeploy.nir_io.file import is_sealed, load_bytes
 from nmdeploy.on_data import difference, require_bounded
+from nmdeploy.origin import load_origin, require_origin
 from nmdeploy.profile import HardwareProfile, load_profile, profile_names
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
@@ -42,6 +40,7 @@ __all__ = [
     "check_samples",
     "load",
     "load_data",
+    "load_origin",
     "load_profile",
     "map_network",
     "open_data",
@@ -112,46 +111,6 @@ def require_families(network: Network, profile: HardwareProfile) -> None:
                 f"profile {profile.name!r}: population {name!r}: the chip does not run neurons of kind "
                 f"{neuron.kind!r}, only {', '.join(profile.neurons)}: choose another profile or neuron"
             )
-
-
-def load_origin(path: str, model: str, network: QuantizedNetwork, dt: float | None = None) -> Network:
-    """The float network that a model file came from; `BadOption` names both files where it cannot be it."""
-    quantized = BadOption(f"{path}: is quantized: give the float network that {model} was exported from")
-    if Path(path).exists() and Path(path).samefile(model):
-        raise quantized
-    try:
-        floats = load(path, dt=dt)
-    except UnsupportedParameter:
-        if is_sealed(load_bytes(path)):
-            raise quantized from None
-        raise
-    require_origin(network, floats, path, model)
-    return floats
-
-
-def require_origin(
-    network: QuantizedNetwork, floats: Network, path: str = "--checkpoint", model: str = "the model"
-) -> None:
-    """`BadOption` unless a float network can be the one that a model came from: same input, populations and step."""
-    sizes = {name: _shape(neuron) for name, neuron in network.populations.items()}
-    other = {name: _shape(neuron) for name, neuron in floats.populations.items()}
-    pairs = {
-        "input shape": (floats.input.shape, network.input.shape),
-        "input format": (floats.input.format, network.input.format),
-        "populations": (other, sizes),
-        "output": ((floats.output, floats.readout), (network.output, network.readout)),
-        "dt": (floats.dt, network.dt),
-    }
-    for what, (found, wanted) in pairs.items():
-        if found != wanted:
-            raise BadOption(
-                f"{path}: is not the network that {model} came from: its {what} is {found}, "
-                f"the model's is {wanted}: give the file that was exported (and its --dt)"
-            )
-
-
-def _shape(neuron: Neuron | QuantizedNeuron) -> tuple[str, int, int, int]:
-    return neuron.kind, neuron.size, neuron.input_size, neuron.output_size
 
 
 def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:

@@ -17,7 +17,7 @@ import pytest
 from shared import Cli, Model
 
 from nmdeploy import __version__
-from nmdeploy.demo import CALIBRATION, CHECKPOINT
+from nmdeploy.demo import CALIBRATION, CHECKPOINT, run_demo
 from nmdeploy.nir_io import read
 from nmdeploy.recording_io import read_recording
 
@@ -357,6 +357,18 @@ def test_verify_without_python310(digits_model: Model, tmp_path: Path) -> None:
     assert outcome.stderr.count("\n") == 1
     assert outcome.stderr.startswith("Error: Lava cannot be started: install Python 3.10")
     assert "uv python install 3.10" in outcome.stderr and "NMDEPLOY_LAVA_PYTHON" in outcome.stderr
+
+
+def test_the_demo_verifies_no_more_digits_than_there_are(tmp_path: Path) -> None:
+    class Said(Exception):
+        """Ends the demo before it runs."""
+
+    def say(line: str) -> None:
+        if "verifying" in line:
+            raise Said(line)
+
+    with pytest.raises(Said, match="simulating 450 digits, verifying 450 in Lava"):
+        run_demo(str(tmp_path), 451, say)
 
 
 @pytest.mark.slow

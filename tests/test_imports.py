@@ -25,7 +25,7 @@ LAYERS = (
         "models",
         "systems_text",
     ),
-    ("check", "mapping"),
+    ("check", "mapping", "origin"),
     ("engine",),
     ("backends",),
     ("metrics", "energy", "verification", "inspect_file", "inspect_data"),
