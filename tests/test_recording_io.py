@@ -52,7 +52,7 @@ def test_layout_for_other_programs(tmp_path: Path) -> None:
         assert file["layers/layer0/counts/spikes"].shape == (1,)
         assert dict(file.attrs) == {
             "model_sha256": recording.model_sha256,
-            "backend": "embedded",
+            "backend": recording.backend,
             "version": recording.version,
             "latency": recording.latency,
             "seed": 0,
