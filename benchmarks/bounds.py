@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import cores
+from nmdeploy.engine.sharing import processors
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Recording
 
@@ -124,7 +124,7 @@ def row_loops(width: int) -> list[Measure]:
     from benchmarks.loops import aligned, compiled, rows
 
     rng, made = np.random.default_rng(0), []
-    index = [rng.integers(0, width, EVENTS).astype(np.int32) for _ in range(cores())]
+    index = [rng.integers(0, width, EVENTS).astype(np.int32) for _ in range(processors())]
     for block in sorted({min(128, width), width}):
         for bits in (8, 16):
             table = rng.integers(-127, 128, (width, block)).astype(f"int{bits}")
@@ -141,7 +141,7 @@ def multiply_add_loops(bits: int) -> list[Measure]:
     made = []
     for lanes in (256 // bits, 512 // bits):
         for accumulators in (10, 16):
-            kept = [(aligned(np.full(lanes * accumulators, 1e-3, f"f{bits // 8}")),) for _ in range(cores())]
+            kept = [(aligned(np.full(lanes * accumulators, 1e-3, f"f{bits // 8}")),) for _ in range(processors())]
             loop = compiled(fma(lanes, accumulators, bits), 2)
             made.append(_measure(loop, ROUNDS, kept, ROUNDS * lanes * accumulators))
     return made
@@ -156,7 +156,7 @@ def _measure(loop: Any, count: int, kept: list[tuple[Any, ...]], work: float) ->
 
 def copies() -> Measure:
     """Bytes read and written a second when all cores copy arrays that are larger than the caches."""
-    pairs = [(np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)) for _ in range(cores())]
+    pairs = [(np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)) for _ in range(processors())]
 
     def measure() -> float:
         with ThreadPoolExecutor(len(pairs)) as pool:

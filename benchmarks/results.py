@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, judge
-from benchmarks.timing import cores
+from nmdeploy.engine.sharing import processors
 
 PACKAGES = ("nmdeploy", "numpy", "llvmlite", "torch", "snntorch", "norse", "spikingjelly")
 
@@ -57,7 +57,7 @@ def machine(load: float) -> dict[str, Any]:
     """What it ran on, and the load that other programs caused when it began."""
     return {
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": processors(),
         "system": platform.system(),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},

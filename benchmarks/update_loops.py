@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.bounds import TRIES
 from benchmarks.loops import aligned, compiled, rate
-from benchmarks.timing import cores
+from nmdeploy.engine.sharing import processors
 
 HELD, UPDATES, LANES = 1024, 1 << 19, 8
 STATE_CODES = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")
@@ -129,7 +129,7 @@ def updates_per_second(kind: str, lanes: int) -> float:
     loop = compiled(make(lanes), 1 + len(arrays))
     rng = np.random.default_rng(0)
     sizes = (20, 20, 8, *bits, 20)
-    kept = [[aligned(_codes(rng, size)) for size in sizes] for _ in range(cores())]
+    kept = [[aligned(_codes(rng, size)) for size in sizes] for _ in range(processors())]
     each = [(UPDATES, *[array.ctypes.data for array in arrays]) for arrays in kept]
     return max(rate(loop.call, each, UPDATES) for _ in range(TRIES))
 
