@@ -10,13 +10,14 @@ before it rounds them (per-sum rounding): these need doubles.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from nmdeploy.engine.machine import has
 from nmdeploy.engine.sharing import processors
 from nmdeploy.network import QuantizedNetwork
 from nmdeploy.recording import Recording
@@ -24,6 +25,7 @@ from nmdeploy.recording import Recording
 LIF_OPERATIONS = 2
 COMPLEX_STATE_OPERATIONS = 8
 EVENTS, ROUNDS, COPIED, TRIES = 1 << 16, 50_000, 1 << 26, 4
+PAIRED = 64  # columns that one multiply-add of bytes adds
 
 Measure = Callable[[], float]
 """Measures a rate once."""
@@ -31,15 +33,20 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine does in a second: row additions by width, multiply-adds by the bits of a float, bytes copied."""
+    """What the machine does in a second: row additions by width, multiply-adds by the bits of a float, bytes copied.
+
+    `rows_in_pairs` are row additions too, but two rows of bytes by one multiply-add; empty where the processor cannot.
+    """
 
     rows: Mapping[int, float]
     multiply_adds: Mapping[int, float]
     bytes_copied: float
+    rows_in_pairs: Mapping[int, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {**asdict(self), "rows": _named(self.rows), "multiply_adds": _named(self.multiply_adds)}
+        named = {key: _named(values) for key, values in vars(self).items() if key != "bytes_copied"}
+        return {**asdict(self), **named}
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,23 @@ def row_loops(width: int) -> list[Measure]:
     return made
 
 
+def pair_loops(width: int) -> list[Measure]:
+    """As `row_loops`, but rows of bytes are added two at a time: the processor needs AVX-512 BW.
+
+    Variants: two, four and eight rows an iteration, whole rows and rows in blocks.
+    """
+    from benchmarks.loops import aligned, compiled, row_pairs
+
+    rng, made = np.random.default_rng(0), []
+    index = [rng.integers(0, width, EVENTS).astype(np.int32) for _ in range(processors())]
+    for block in sorted({min(128, width), width}):
+        table = rng.integers(-127, 128, (width, block)).astype(np.int8)
+        kept = [(each, aligned(table), aligned(np.zeros(block, np.int16))) for each in index]
+        for together in (2, 4, 8):
+            made.append(_measure(compiled(row_pairs(block, together), 4), EVENTS, kept, EVENTS * block / width))
+    return made
+
+
 def multiply_add_loops(bits: int) -> list[Measure]:
     """Fused multiply-adds a second of floats of so many bits, on all cores, on registers."""
     from benchmarks.loops import aligned, compiled, fma
@@ -175,22 +199,41 @@ class Machine:
     rows: Mapping[int, Measure]
     multiply_adds: Mapping[int, Measure]
     bytes_copied: Measure
+    rows_in_pairs: Mapping[int, Measure] = field(default_factory=dict)
 
     def rates(self) -> Rates:
         """What it does at this moment."""
-        rows = {width: measure() for width, measure in self.rows.items()}
-        return Rates(rows, {bits: measure() for bits, measure in self.multiply_adds.items()}, self.bytes_copied())
+        rows, pairs = _measured(self.rows), _measured(self.rows_in_pairs)
+        return Rates(rows, _measured(self.multiply_adds), self.bytes_copied(), pairs)
 
     def only(self, work: Work) -> Machine:
         """The loops that matter to some work."""
-        rows = {width: self.rows[width] for width in work.rows}
-        return Machine(rows, {bits: self.multiply_adds[bits] for bits in work.state_operations}, self.bytes_copied)
+        return Machine(
+            _only(self.rows, work.rows),
+            _only(self.multiply_adds, work.state_operations),
+            self.bytes_copied,
+            _only(self.rows_in_pairs, work.rows),
+        )
 
 
 def machine(widths: set[int]) -> Machine:
     """This machine; the fastest variant of each loop is found now."""
     rows = {width: fastest(row_loops(width)) for width in sorted(widths)}
-    return Machine(rows, {bits: fastest(multiply_add_loops(bits)) for bits in (32, 64)}, copies())
+    paired = sorted(width for width in widths if has("avx512bw") and not width % PAIRED)
+    return Machine(
+        rows,
+        {bits: fastest(multiply_add_loops(bits)) for bits in (32, 64)},
+        copies(),
+        {width: fastest(pair_loops(width)) for width in paired},
+    )
+
+
+def _measured(loops: Mapping[int, Measure]) -> dict[int, float]:
+    return {key: measure() for key, measure in loops.items()}
+
+
+def _only(loops: Mapping[int, Measure], needed: Iterable[int]) -> dict[int, Measure]:
+    return {key: loops[key] for key in needed if key in loops}
 
 
 def fastest(variants: list[Measure]) -> Measure:
@@ -202,9 +245,12 @@ def fastest(variants: list[Measure]) -> Measure:
 def faster(one: Rates, other: Rates) -> Rates:
     """The better of two measurements, rate by rate, of what both measured: a disturbance can only slow a loop."""
     return Rates(
-        rows={width: max(one.rows[width], other.rows.get(width, 0.0)) for width in one.rows},
-        multiply_adds={
-            bits: max(one.multiply_adds[bits], other.multiply_adds.get(bits, 0.0)) for bits in one.multiply_adds
-        },
+        rows=_most(one.rows, other.rows),
+        multiply_adds=_most(one.multiply_adds, other.multiply_adds),
         bytes_copied=max(one.bytes_copied, other.bytes_copied),
+        rows_in_pairs=_most(one.rows_in_pairs, other.rows_in_pairs),
     )
+
+
+def _most(one: Mapping[int, float], other: Mapping[int, float]) -> dict[int, float]:
+    return {key: max(value, other.get(key, 0.0)) for key, value in one.items()}

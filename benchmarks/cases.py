@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,8 +100,8 @@ def against_peers(measured: Mapping[str, Any], of: str) -> float:
 
 
 def share_of_bound(measured: Mapping[str, Any], of: str) -> float:
-    """The bound's seconds over those of `embedded`, the median of turns: 1 is the most there can be."""
-    return statistics.median(measured["bound"][of]["shares"])
+    """The bound's seconds over those of `embedded`, both of the turn that decides: 1 is the most there can be."""
+    return float(measured["bound"][of]["share"])
 
 
 def growth(measured: Mapping[str, Any], of: str) -> float:

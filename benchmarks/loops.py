@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 SECONDS, LINE = 0.06, 64
+PAIR_SUMS = "llvm.x86.avx512.pmaddubs.w.512"
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,58 @@ done:
 {_stored(vector, lanes * 2, parts, "b", "store")}
   ret void
 }}"""
+
+
+def row_pairs(width: int, together: int) -> str:
+    """f(events, index, table, out): as `rows`, of bytes, `together` rows an iteration, two by one multiply-add.
+
+    Interleaved bytes of two rows are multiplied by 1 and added by neighbours, which 16 bits hold; needs AVX-512 BW.
+    """
+    groups, half, kind, sums = range(width // 64), range(2), "<64 x i8>", "<32 x i16>"
+    body, totals = [], {(g, h): f"%a{g}_{h}" for g in groups for h in half}
+    for e in range(together):
+        body += [
+            f"%at{e} = add i64 %i, {e}",
+            f"%place{e} = getelementptr i32, ptr %index, i64 %at{e}",
+            f"%event{e} = load i32, ptr %place{e}",
+            f"%wide{e} = zext i32 %event{e} to i64",
+            f"%offset{e} = mul i64 %wide{e}, {width}",
+            f"%row{e} = getelementptr i8, ptr %table, i64 %offset{e}",
+        ]
+        body += [f"%p{e}_{g} = getelementptr {kind}, ptr %row{e}, i64 {g}" for g in groups]
+        body += [f"%w{e}_{g} = load {kind}, ptr %p{e}_{g}, align 64" for g in groups]
+    for pair in range(0, together, 2):
+        for g, h in totals:
+            name, new = f"{pair}_{g}_{h}", f"%b{pair}_{g}_{h}"
+            body += [
+                f"%both{name} = shufflevector {kind} %w{pair}_{g}, {kind} %w{pair + 1}_{g}, <64 x i32> {_between(h)}",
+                f"%sum{name} = call {sums} @{PAIR_SUMS}({kind} splat (i8 1), {kind} %both{name})",
+                f"{new} = add {sums} {totals[g, h]}, %sum{name}",
+            ]
+            totals[g, h] = new
+    starts = [f"%a{g}_{h} = phi {sums} [zeroinitializer, %entry], [{new}, %loop]" for (g, h), new in totals.items()]
+    ends = [f"%r{k} = freeze {sums} {new}" for k, new in enumerate(totals.values())]
+    return f"""
+declare {sums} @{PAIR_SUMS}({kind}, {kind})
+define void @f(i64 %n, ptr %index, ptr %table, ptr %out) {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%next, %loop]
+  {"".join(f"{line}{chr(10)}  " for line in starts + body)}%next = add i64 %i, {together}
+  %more = icmp ult i64 %next, %n
+  br i1 %more, label %loop, label %done
+done:
+  {"".join(f"{line}{chr(10)}  " for line in ends)}
+{_stored(sums, 64, len(ends), "r", "store")}
+  ret void
+}}"""
+
+
+def _between(half: int) -> str:
+    """Half of the bytes of two rows, interleaved in each 128 bits by themselves: one instruction."""
+    order = [16 * lane + 8 * half + i + 64 * row for lane in range(4) for i in range(8) for row in (0, 1)]
+    return f"<{', '.join(f'i32 {each}' for each in order)}>"
 
 
 def _stored(vector: str, size: int, count: int, name: str, label: str) -> str:

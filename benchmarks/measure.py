@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from benchmarks import bounds, lava_speed, networks, peers, scaling, table
+from benchmarks import bounds, lava_speed, networks, peers, scaling
 from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
+from benchmarks.turns import Turn, summary
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 from nmdeploy.network import QuantizedNetwork
 
@@ -73,30 +73,23 @@ class Suite:
     def rate_machine(self) -> None:
         """Find the machine's fastest loops, and what they do in a second."""
         widths = {neuron.input_size for network, _ in self.jobs.values() for neuron in network.populations.values()}
+        self.progress("the machine's fastest loops: rows, multiply-adds, copies")
         self.machine = bounds.machine(widths or {networks.CHANNELS})
         self.rates = self.machine.rates()
-        self.progress(table.rates(self.rates.to_json()))
 
     def find_bounds(self) -> None:
         """What follows from the machine's rates for every network, both measured in turns: its speed changes."""
         for name, entry in self.measured["bound"].items():
-            turns = [self._turn(name, entry["work"]) for _ in range(self.effort.turns)]
-            found, seconds = sorted(turns, key=lambda turn: turn[0].seconds / turn[1])[len(turns) // 2]
-            self.measured["bound"][name] = {
-                "seconds": found.seconds,
-                "embedded": seconds,
-                "limited_by": found.limited_by,
-                "terms": asdict(found),
-                "shares": [bound.seconds / own for bound, own in turns],
-                "work": entry["work"].to_json(),
-            }
+            self.progress(f"{name}: the machine's rates and embedded, {self.effort.turns} turns")
+            found = summary([self._turn(name, entry["work"]) for _ in range(self.effort.turns)])
+            self.measured["bound"][name] = found
             self.progress(
-                f"{name}: bound {1e6 * found.seconds:.4g} us a sample ({found.limited_by}), embedded "
-                f"{1e6 * seconds:.4g} us: share {found.seconds / seconds:.3f}"
+                f"{name}: bound {1e6 * found['seconds']:.4g} us a sample ({found['limited_by']}), embedded "
+                f"{1e6 * found['embedded']:.4g} us: share {found['share']:.3f}"
             )
 
-    def _turn(self, name: str, work: bounds.Work) -> tuple[bounds.Bound, float]:
-        """The bound, from the better of the rates before and after, and seconds a sample of `embedded` in between."""
+    def _turn(self, name: str, work: bounds.Work) -> Turn:
+        """The better of the rates before and after, and seconds a sample of `embedded` in between."""
         assert self.machine is not None and self.rates is not None
         network, codes = self.jobs[name]
         batch, machine = self.measured["embedded"][name]["batch"], self.machine.only(work)
@@ -105,7 +98,7 @@ class Suite:
         seconds = statistics.median(times[1:])  # the first one finds its memory out of the caches
         rates = bounds.faster(before, machine.rates())
         self.rates = bounds.faster(self.rates, rates)
-        return bounds.bound(work, rates), seconds
+        return Turn(work, rates, seconds)
 
     def time_updates(self, kinds: Iterable[str]) -> None:
         """Neuron or state updates a second of `embedded`, and of the calibration loops."""

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 START, END = "<!-- results -->", "<!-- /results -->"
 MISSING, WIDTH = "-", 132
+FLOATS = (
+    "Multiply-adds count as those of float32, of which the machine does twice as many: they hold states of 24 bits. "
+    "Where a neuron sums products before it rounds them (per-sum), the sums need float64, and its rate counts."
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of the columns, and rows of text."""
+    """A title, the names of the columns, rows of text, and what must be said beside them."""
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    note: str = ""
 
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """All tables that have a row."""
-    made = (required(content), times(content), work(content), libraries(content), growth(content), updates(content))
-    return [table for table in made if table.rows]
+    kinds = (required, times, shares, work, libraries, growth, updates)
+    return [table for table in (make(content) for make in kinds) if table.rows]
 
 
 def required(content: Mapping[str, Any]) -> Table:
@@ -44,30 +48,63 @@ def times(content: Mapping[str, Any]) -> Table:
     measured = content["measured"]
     rows = []
     for name, own in measured.get("embedded", {}).items():
-        others = [milliseconds(measured.get(backend, {}).get(name)) for backend in ("reference", "lava", "bound")]
+        others = [milliseconds(measured.get(backend, {}).get(name)) for backend in ("reference", "lava")]
         equal = measured["equal"].get(name, {})
         same = ", ".join(f"{backend} {'equal' if is_same else 'DIFFERS'}" for backend, is_same in equal.items())
         spread = f"{1e3 * own['fastest']:.4g} - {1e3 * own['slowest']:.4g}"
         rows.append((name, milliseconds(own), spread, str(own["batch"]), *others, same))
-    columns = ("ms a sample", "embedded", "fastest - slowest", "batch", "reference", "Lava", "bound", "spikes")
+    columns = ("ms a sample", "embedded", "fastest - slowest", "batch", "reference", "Lava", "spikes")
     return Table("medians", columns, rows)
 
 
 def work(content: Mapping[str, Any]) -> Table:
-    """What the bounds follow from."""
+    """Amounts of work, and the rates of the turn that decides: what the bounds follow from."""
+    rows = [
+        (name, kind, f"{amount:.4g}", f"{rate / 1e9:.4g}", f"{1e6 * amount / rate:.4g}")
+        for name, found in content["measured"].get("bound", {}).items()
+        if "rates" in found
+        for kind, amount, rate in _resources(found["work"], found["rates"])
+    ]
+    columns = ("a sample", "resource", "amount", "1e9 a second", "us")
+    return Table("the bound's times = amounts / rates, in the turn that decides", columns, rows, FLOATS)
+
+
+def _resources(work: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Name, amount and rate of all that a network needs."""
+    kinds = {
+        "rows of {}": ("rows", "rows"),
+        "rows of {} in pairs": ("rows", "rows_in_pairs"),
+        "multiply-adds of float{}": ("state_operations", "multiply_adds"),
+    }
+    for name, (amounts, known) in kinds.items():
+        for key, amount in work[amounts].items():
+            if key in rates[known]:
+                yield name.format(key), amount, rates[known][key]
+    yield "bytes", work["bytes_moved"], rates["bytes_copied"]
+
+
+def shares(content: Mapping[str, Any]) -> Table:
+    """The bound over `embedded`, in the turn that decides."""
     rows = []
     for name, found in content["measured"].get("bound", {}).items():
-        terms, counts = found.get("terms"), found.get("work")
-        if terms is None:
+        if "share" not in found:
             continue
-        added = sum(counts["rows"].values())
-        values = (added, 1e6 * terms["rows"], sum(counts["state_operations"].values()), 1e6 * terms["states"])
-        last = (counts["bytes_moved"], 1e6 * terms["bytes"], 1e6 * found["seconds"], 1e6 * found["embedded"])
-        least, *_, most = sorted(found["shares"])
-        share = f"{statistics.median(found['shares']):.3f} ({least:.3f} - {most:.3f})"
-        rows.append((name, *(f"{value:.4g}" for value in (*values, *last)), share))
-    columns = ("a sample", "rows", "us", "state operations", "us", "bytes", "us", "bound/us", "embedded/us", "share")
-    return Table("bound = max(rows / rate, state operations / rate, bytes / rate)", columns, rows)
+        times = (f"{1e6 * found[key]:.4g}" for key in ("seconds", "embedded"))
+        spread = f"{min(found['shares']):.3f} - {max(found['shares']):.3f}"
+        pairs = found["in_pairs"]
+        paired = (f"{1e6 * pairs['seconds']:.4g}", f"{pairs['share']:.3f}") if pairs else (MISSING, MISSING)
+        rows.append((name, found["limited_by"], *times, f"{found['share']:.3f}", spread, *paired))
+    columns = (
+        "us a sample",
+        "longest",
+        "bound",
+        "embedded",
+        "share",
+        "all turns",
+        "bound, rows in pairs",
+        "share of it",
+    )
+    return Table("share of the bound = bound / embedded, in the turn that decides", columns, rows)
 
 
 def libraries(content: Mapping[str, Any]) -> Table:
@@ -122,11 +159,16 @@ def milliseconds(found: Mapping[str, Any] | None) -> str:
 
 
 def rates(found: Mapping[str, Any]) -> str:
-    """What the machine does in a second."""
+    """The most that the machine did in a second, in the whole run."""
     rows = ", ".join(f"{rate / 1e9:.4g}e9 rows of {width} added" for width, rate in found["rows"].items())
     kinds = ", ".join(f"{rate / 1e9:.4g}e9 of float{bits}" for bits, rate in found["multiply_adds"].items())
     copied = found["bytes_copied"] / 1e9
-    return f"The machine, a second: {rows}; multiply-adds: {kinds}; {copied:.4g}e9 bytes copied."
+    pairs = ", ".join(f"{rate / 1e9:.4g}e9 of {width} in pairs" for width, rate in found["rows_in_pairs"].items())
+    added = "; ".join(each for each in (rows, pairs) if each)
+    return (
+        f"The machine's most in a second, in the whole run: {added}; multiply-adds: {kinds}; {copied:.4g}e9 bytes "
+        "copied. In the turns that decide it may have been slower, as shown there."
+    )
 
 
 def show(content: Mapping[str, Any]) -> None:
@@ -142,6 +184,8 @@ def show(content: Mapping[str, Any]) -> None:
         for row in table.rows:
             drawn.add_row(*row)
         console.print(drawn)
+        if table.note:
+            console.print(table.note, markup=False, highlight=False)
     console.print(rates(content["bounds"]), markup=False, highlight=False)
     for reason, count in Counter(line["reason"] for line in content["missing"]).items():
         console.print(f"missing ({reason}): {count}", markup=False, highlight=False)
@@ -156,6 +200,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     for table in tables(content):
         head = [_line(table.columns), _line(("---",) * len(table.columns))]
         parts.append("\n".join([f"{table.title[0].upper()}{table.title[1:]}:", "", *head, *map(_line, table.rows)]))
+        parts += [table.note] if table.note else []
     return "\n\n".join(parts)
 
 

@@ -10,10 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import bounds, cases, compilers, crossover, networks, peers, results, run, scaling, small, table
+from benchmarks import (
+    bounds,
+    cases,
+    compilers,
+    crossover,
+    loops,
+    networks,
+    peers,
+    results,
+    run,
+    scaling,
+    small,
+    table,
+    turns,
+)
 from nmdeploy.backends import reference
+from nmdeploy.engine import machine
 
 FORM = {"name", "against", "ratio", "required", "ok"}
+RATES = bounds.Rates({128: 8e8}, {32: 1e11, 64: 5e10}, 3e10, {128: 1.2e9})
 LINE = {"name": "LIF", "against": "Lava", "ratio": 1.0, "required": 1.0, "ok": True}
 
 
@@ -21,17 +37,15 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
     """Made-up results in which every case holds, where a sample takes `seconds`."""
     names = list(cases.WORKLOADS)
     timing = {"seconds": seconds, "fastest": seconds, "slowest": seconds, "batch": 8, "repeats": 3}
-    terms = {"rows": 5e-5, "states": 1e-5, "bytes": 1e-6}
-    work = {"rows": {"128": 4e4}, "state_operations": {"32": 8e5}, "bytes_moved": 2e5}
-    shares = [5e-5 / seconds] * 3
-    bound = {"seconds": 5e-5, "embedded": seconds, "limited_by": "rows", "shares": shares}
+    work = bounds.Work({128: 4e4}, {32: 8e5}, 2e5)
+    bound = turns.summary([turns.Turn(work, RATES, seconds)] * 3)
     peer = {"seconds": 2e-3, "batch": 16, "spike_rate": 0.1, "agreement": 0.97}
     return {
         "equal": {name: {"reference": True, "lava": True} for name in names},
         "embedded": dict.fromkeys(names, timing),
         "reference": {name: {**timing, "seconds": 0.1} for name in names},
         "lava": {name: {"seconds": 2.0} for name in names},
-        "bound": {name: {**bound, "terms": terms, "work": work} for name in names},
+        "bound": dict.fromkeys(names, bound),
         "peers": {"lif-128": {"slow": {**peer, "seconds": 1.0}, "fast": peer, "broken": {"error": "ImportError"}}},
         "exponent": {name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01} for name in scaling.FITTED},
         "updates": {
@@ -42,8 +56,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
 
 
 def made(measured: dict[str, Any], missing: dict[str, str] | None = None, **failed: str) -> dict[str, Any]:
-    rates = bounds.Rates({128: 1e9}, {32: 1e11, 64: 5e10}, 3e10).to_json()
-    return results.results(cases.CASES, measured, rates, missing or {}, failed, 0.1)
+    return results.results(cases.CASES, measured, RATES.to_json(), missing or {}, failed, 0.1)
 
 
 def verdict(content: dict[str, Any], against: str, name: str = "") -> list[Any]:
@@ -138,6 +151,64 @@ def test_the_bound_is_the_longest_of_three() -> None:
     assert (found.seconds, found.limited_by) == (pytest.approx(2e-4), "bytes")
 
 
+def test_the_middle_turn_decides_by_its_own_rates() -> None:
+    work, rates = bounds.Work({128: 4e4}, {64: 8e5}, 2e5), [1e9, 2e9, 4e8, 5e8, 1e9]
+    seconds = [1e-4, 8e-5, 2e-4, 1.9e-4, 1.2e-4]  # shares 0.4, 0.25, 0.5, 0.42, 0.33
+    made = [turns.Turn(work, bounds.Rates({128: r}, {64: 5e10}, 3e10), s) for r, s in zip(rates, seconds, strict=True)]
+    found = turns.summary(made)
+    assert found["share"] == pytest.approx(0.4) == found["seconds"] / found["embedded"]
+    assert (found["rates"]["rows"], found["in_pairs"]) == ({"128": 1e9}, None)
+    assert (min(found["shares"]), max(found["shares"])) == (pytest.approx(0.25), pytest.approx(0.5))
+    assert turns.deciding(made[:2]) is made[1]
+
+
+def test_rows_in_pairs_have_a_share_of_their_own() -> None:
+    found = turns.summary([turns.Turn(bounds.Work({128: 4e4}, {32: 8e5}, 2e5), RATES, 1e-4)])
+    assert (found["share"], found["in_pairs"]["share"]) == (pytest.approx(0.5), pytest.approx(1 / 3))
+
+
+def columns(text: str, first: str) -> list[dict[str, str]]:
+    """Rows of the Markdown table whose first column has that name."""
+    lines = text.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    names, *rows = ([cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[start:] if line)
+    return [dict(zip(names, row, strict=True)) for row in rows[1:] if len(row) == len(names)]
+
+
+def test_what_is_printed_multiplies_out_to_the_share() -> None:
+    text = table.markdown(made(measurements(seconds=1.37e-4)))
+    resources = [row for row in columns(text.split("Float libraries")[0], "a sample") if row["a sample"] == "lif-128"]
+    times = {row["resource"]: float(row["amount"]) / float(row["1e9 a second"]) / 1e3 for row in resources}
+    assert times == {row["resource"]: pytest.approx(float(row["us"]), rel=1e-3) for row in resources}
+    paired = times.pop("rows of 128 in pairs")
+    share = columns(text.split("The bound's times")[0], "us a sample")[0]
+    assert float(share["bound"]) == pytest.approx(max(times.values()), rel=1e-3)
+    assert float(share["share"]) == pytest.approx(float(share["bound"]) / float(share["embedded"]), abs=1e-3)
+    assert float(share["share of it"]) == pytest.approx(paired / float(share["embedded"]), abs=1e-3)
+
+
+ROW_LOOPS = {
+    **{
+        f"rows, {lanes} lanes of {bits} bits": (loops.rows(128, lanes, bits), bits)
+        for lanes in (16, 32)
+        for bits in (8, 16)
+    },
+    **{f"{together} rows in pairs": (loops.row_pairs(128, together), 8) for together in (2, 4, 8)},
+}
+
+
+@pytest.mark.parametrize("name", ROW_LOOPS)
+def test_loops_add_the_rows_that_they_are_given(name: str) -> None:
+    text, bits = ROW_LOOPS[name]
+    if "pairs" in name and not machine.has("avx512bw"):
+        pytest.skip("no multiply-add of bytes in 512 bits")
+    rng = np.random.default_rng(0)
+    rows = loops.aligned(rng.integers(-127, 128, (128, 128)).astype(f"int{bits}"))
+    index, out = rng.integers(0, 128, 24).astype(np.int32), loops.aligned(np.zeros(128, np.int16))
+    loops.compiled(text, 4).call(24, *(array.ctypes.data for array in (index, rows, out)))
+    assert sorted(out) == sorted(rows[index].astype(np.int16).sum(0))  # pairs leave the columns in another order
+
+
 def test_work_counts_rows_state_operations_and_bytes() -> None:
     network = networks.lif(16, 2)
     codes = networks.inputs(3, 16, 50)
@@ -206,7 +277,7 @@ def test_tables_go_between_the_markers_of_a_page(tmp_path: Path) -> None:
     for _ in range(2):
         table.fill(page, table.markdown(made(measurements())))
     text = page.read_text("utf-8")
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "\nold\n" not in text
     assert text.count("| case | against | ratio | required | ok |") == 1
     page.write_text("no markers", "utf-8")
     with pytest.raises(ValueError, match="lacks"):
