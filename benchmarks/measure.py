@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks import bounds, lava_speed, networks, peers, scaling
+from benchmarks import bounds, lava_speed, narrow, networks, peers, scaling, updates
 from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from benchmarks.turns import Turn, summary
@@ -102,28 +102,26 @@ class Suite:
 
     def time_updates(self, kinds: Iterable[str]) -> None:
         """Neuron or state updates a second of `embedded`, and of the calibration loops."""
-        from benchmarks.update_loops import LANES, updates_per_second
+        from benchmarks.update_loops import LANES, update_loop
 
-        assert self.rates is not None
         self.measured["updates"] = {}
         for kind in kinds:
-            network = networks.lif(128) if kind == "lif" else networks.state_space(128, 16, "per-product")
-            codes = networks.inputs(256, 128)
-            timing = self._timing(network, np.zeros_like(codes) if kind == "lif" else codes)
-            each = sum(neuron.size * neuron.states for neuron in network.populations.values()) * networks.STEPS
-            speed = each / timing.seconds
-            operations = bounds.LIF_OPERATIONS if kind == "lif" else bounds.COMPLEX_STATE_OPERATIONS
-            found = {
-                "embedded": speed,
-                "scalar": updates_per_second(kind, 1),
-                "vectors": updates_per_second(kind, LANES),
-                "of_multiply_add_rate": speed * operations / self.rates.multiply_adds[32],
-            }
+            self.progress(f"{kind} updates: embedded and a scalar loop, {self.effort.update_turns} turns")
+            found = updates.measure(kind, self.effort.update_turns)
+            vectors = update_loop(kind, LANES)
+            found["vectors"] = max(vectors() for _ in range(bounds.TRIES))
             self.measured["updates"][kind] = found
             self.progress(
                 f"{kind} updates, 1e9 a second: embedded {found['embedded'] / 1e9:.3g}, "
-                f"scalar loop {found['scalar'] / 1e9:.3g}, vector loop {found['vectors'] / 1e9:.3g}"
+                f"scalar loop {found['scalar'] / 1e9:.3g}: ratio {found['ratio']:.3g}"
             )
+
+    def time_narrow(self, kinds: Sequence[str]) -> None:
+        """The same of kernels for vectors of half the width."""
+        self.progress("the same, compiled for vectors of half the width")
+        self.measured["narrow"] = narrow.measured(kinds, self.effort.update_turns)
+        for kind, found in self.measured["narrow"].items():
+            self.progress(f"{kind} updates, vectors of {found['bits']} bits: ratio {found['ratio']:.3g}")
 
     def time_scaling(self, names: Iterable[str]) -> None:
         """Sweeps."""

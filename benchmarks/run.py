@@ -16,6 +16,7 @@ from benchmarks import plot, results, table
 from benchmarks.cases import CASES, WORKLOADS, Case
 from benchmarks.measure import SWEEPS, Suite, of
 from benchmarks.timing import QUICK, Effort
+from benchmarks.updates import LEAST_BITS, native_bits
 
 BUSY = 0.5
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def left_out(chosen: argparse.Namespace) -> dict[str, str]:
     """Why the user left something out, by measure or by the title of a case."""
     missing = {case.title: f"not in --only {chosen.only}" for case in CASES if not case.chosen(chosen.only)}
+    if native_bits() == LEAST_BITS:
+        missing["narrow"] = "the processor has no vectors of several widths"
     return missing | {measure: f"--no-{measure}" for measure in ("lava", "peers") if getattr(chosen, f"no_{measure}")}
 
 
@@ -59,9 +62,11 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.rate_machine()
     suite.time_embedded()
     suite.find_bounds()
-    updates, sweeps = of(cases, "updates"), of(cases, "exponent")
+    updates, narrow, sweeps = (of(cases, measure) for measure in ("updates", "narrow", "exponent"))
     if updates:
         suite.time_updates(updates)
+    if narrow:
+        suite.time_narrow(narrow)
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {"lava": suite.time_lava, "peers": suite.time_peers}

@@ -135,17 +135,21 @@ def growth(content: Mapping[str, Any]) -> Table:
 
 
 def updates(content: Mapping[str, Any]) -> Table:
-    """Updates of neurons and states."""
+    """Updates of neurons and states, in the turn that decides."""
+    measured = content["measured"]
     rows = [
         (
-            kind,
-            *(f"{found[name] / 1e9:.4g}" for name in ("embedded", "scalar", "vectors")),
-            f"{found['of_multiply_add_rate']:.3f}",
+            f"{kind}, vectors of {found['bits']} bits",
+            *(f"{found[name] / 1e9:.4g}" for name in ("embedded", "scalar")),
+            f"{found['ratio']:.4g}",
+            f"{min(found['ratios']):.4g} - {max(found['ratios']):.4g}",
+            f"{found['vectors'] / 1e9:.4g}" if "vectors" in found else MISSING,
         )
-        for kind, found in content["measured"].get("updates", {}).items()
+        for part in ("updates", "narrow")
+        for kind, found in measured.get(part, {}).items()
     ]
-    columns = ("1e9 updates a second", "embedded", "scalar loop", "vector loop", "share of the multiply-add rate")
-    return Table("updates of LIF neurons, of complex states", columns, rows)
+    columns = ("1e9 updates a second", "embedded", "scalar loop", "ratio", "all turns", "loop of vectors")
+    return Table("updates of LIF neurons, of complex states, in the turn that decides", columns, rows)
 
 
 def number(value: float | None) -> str:

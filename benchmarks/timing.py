@@ -28,9 +28,10 @@ class Effort:
     peer_repeats: int = 5
     sweep_repeats: int = 9
     turns: int = 15
+    update_turns: int = 9
 
 
-QUICK = Effort(repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5)
+QUICK = Effort(repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5, update_turns=3)
 
 
 @dataclass(frozen=True)

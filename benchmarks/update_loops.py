@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bounds import TRIES
+from benchmarks.bounds import Measure
 from benchmarks.loops import aligned, compiled, rate
 from nmdeploy.engine.sharing import processors
 
@@ -123,15 +123,18 @@ def state_space(lanes: int) -> str:
 KINDS = {"lif": (lif, LIF_ARRAYS, (12, 12, 30)), "state_space": (state_space, STATE_ARRAYS, (14,) * 6)}
 
 
-def updates_per_second(kind: str, lanes: int) -> float:
-    """Updates a second of all cores: of neurons, or of complex states."""
+def update_loop(kind: str, lanes: int) -> Measure:
+    """Measures updates a second of all cores: of neurons, or of complex states."""
     make, arrays, bits = KINDS[kind]
     loop = compiled(make(lanes), 1 + len(arrays))
     rng = np.random.default_rng(0)
     sizes = (20, 20, 8, *bits, 20)
     kept = [[aligned(_codes(rng, size)) for size in sizes] for _ in range(processors())]
-    each = [(UPDATES, *[array.ctypes.data for array in arrays]) for arrays in kept]
-    return max(rate(loop.call, each, UPDATES) for _ in range(TRIES))
+
+    def measure() -> float:
+        return rate(loop.call, [(UPDATES, *[array.ctypes.data for array in arrays]) for arrays in kept], UPDATES)
+
+    return measure
 
 
 def _codes(rng: np.random.Generator, bits: int) -> Any:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from benchmarks import (
     small,
     table,
     turns,
+    updates,
 )
 from nmdeploy.backends import reference
 from nmdeploy.engine import machine
@@ -48,11 +52,14 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         "bound": dict.fromkeys(names, bound),
         "peers": {"lif-128": {"slow": {**peer, "seconds": 1.0}, "fast": peer, "broken": {"error": "ImportError"}}},
         "exponent": {name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01} for name in scaling.FITTED},
-        "updates": {
-            kind: {"embedded": 4e9, "scalar": 1e9, "vectors": 5e9, "of_multiply_add_rate": 0.2}
-            for kind in ("lif", "state_space")
-        },
+        "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
+        "narrow": {kind: updated(0.5 * updates.required(kind)) for kind in cases.UPDATES},
     }
+
+
+def updated(ratio: float) -> dict[str, Any]:
+    """Of a kernel that makes so many times as many updates as the scalar loop."""
+    return {"bits": 512, "embedded": ratio * 1e9, "scalar": 1e9, "ratio": ratio, "ratios": [ratio]}
 
 
 def made(measured: dict[str, Any], missing: dict[str, str] | None = None, **failed: str) -> dict[str, Any]:
@@ -123,11 +130,50 @@ def test_wrong_spikes_fail_however_fast(other: str) -> None:
     assert verdict(content, "Lava", cases.TITLES["lif-512"]) == [True]
 
 
-@pytest.mark.parametrize(("speed", "ok"), [(0.9e9, False), (2.4e9, False), (4e9, True)])
-def test_a_scalar_kernel_does_not_pass_as_vectorized(speed: float, ok: bool) -> None:
+@pytest.mark.parametrize(("bits", "least"), [(512, 8), (256, 4), (128, 2)])
+def test_what_is_required_of_vectors_follows_from_their_width(
+    bits: int, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = {feature for feature, width in updates.WIDTHS.items() if width <= bits}
+    monkeypatch.setattr(updates, "has", lambda feature: feature in wide)
+    assert updates.native_bits() == bits
+    assert updates.required("lif") == least and updates.required("state_space") == pytest.approx(1.6 * least)
+
+
+@pytest.mark.parametrize(("share", "ok"), [(0.1, False), (0.99, False), (1.01, True)])
+def test_a_kernel_without_vectors_does_not_pass(share: float, ok: bool) -> None:
     measured = measurements()
-    measured["updates"]["lif"]["embedded"] = speed
+    measured["updates"]["lif"] |= updated(share * updates.required("lif"))
     assert verdict(made(measured), "a scalar loop", "LIF") == [ok]
+
+
+@pytest.mark.parametrize(("share", "ok"), [(0.5, True), (1.01, False)])
+def test_vectors_of_half_the_width_must_miss_what_is_required(share: float, ok: bool) -> None:
+    measured = measurements()
+    measured["narrow"]["lif"] = updated(share * updates.required("lif"))
+    assert verdict(made(measured), "misses what is required", "LIF") == [ok]
+
+
+HIDDEN = """
+from benchmarks import narrow, updates
+bits = updates.native_bits()
+updates.has.cache_clear()
+narrow.hide(bits)
+from benchmarks.networks import lif
+from nmdeploy.engine import machine, planning
+assembly = "".join(map(machine.assembly, planning.program(lif(128, 1)).texts))
+print(bits, updates.native_bits(), *(name in assembly for name in ("zmm", "ymm", "xmm")))
+"""
+
+
+@pytest.mark.skipif(updates.native_bits() == updates.LEAST_BITS, reason="no vectors of several widths")
+def test_wider_vectors_are_hidden_from_the_engine(tmp_path: Path) -> None:
+    environment = {**os.environ, "NMDEPLOY_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN], cwd=run.ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    bits = updates.native_bits()
+    assert done.stdout.split() == [str(bits), str(bits // 2), "False", str(bits == 512), "True"]
 
 
 @pytest.mark.parametrize(("slope", "ok"), [(0.94, False), (0.96, True), (1.04, True), (1.06, False)])

@@ -1,0 +1,75 @@
+"""Updates of neurons and states a second: of `embedded`, and of the calibration loops in the same process.
+
+`embedded` must be faster than the scalar loop by a share of the lanes of the processor's vectors, so that a kernel of
+half their width misses it. Whether it does is measured too: see `benchmarks/narrow.py`.
+"""
+
+from __future__ import annotations
+
+import operator
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks import networks
+from benchmarks.timing import run, seconds_of
+from nmdeploy.engine.machine import has
+from nmdeploy.network import QuantizedNetwork
+
+LANE_BITS, LEAST_BITS, CALLS = 32, 128, 3
+WIDTHS = {"avx512f": 512, "avx2": 256}
+# How much faster than the scalar loop for each lane: a kernel of whole vectors reaches 0.9 for LIF and 1.3 for
+# state-space with 512 bits, of half of them 0.35 and 0.6. Its arithmetic is not that of the loop.
+EACH_LANE = {"lif": 0.5, "state_space": 0.8}
+BATCHES = {"lif": 256, "state_space": 32}
+
+
+def native_bits() -> int:
+    """Width of the processor's vectors."""
+    return next((bits for feature, bits in WIDTHS.items() if has(feature)), LEAST_BITS)
+
+
+def required(kind: str) -> float:
+    """How many times as many updates as the scalar loop are required."""
+    return EACH_LANE[kind] * native_bits() / LANE_BITS
+
+
+def job(kind: str) -> tuple[QuantizedNetwork, networks.Codes]:
+    """A network and inputs whose time is that of updates: for LIF silence, for states the ordinary inputs."""
+    network = networks.lif(128) if kind == "lif" else networks.state_space(128, 16, "per-product")
+    codes = networks.inputs(BATCHES[kind], 128)
+    return network, np.zeros_like(codes) if kind == "lif" else codes
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Updates a second of `embedded` and of the scalar loop, measured together."""
+
+    embedded: float
+    scalar: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as many `embedded` makes."""
+        return self.embedded / self.scalar
+
+
+def measure(kind: str, turns: int) -> dict[str, Any]:
+    """The turn with the middle ratio, and the ratios of all."""
+    from benchmarks.update_loops import update_loop
+
+    network, codes = job(kind)
+    each = sum(neuron.size * neuron.states for neuron in network.populations.values()) * networks.STEPS * len(codes)
+    scalar = update_loop(kind, 1)
+    made = [_turn(lambda: run("embedded", network, codes), each, scalar) for _ in range(turns)]
+    middle = sorted(made, key=operator.attrgetter("ratio"))[(turns - 1) // 2]
+    return {"bits": native_bits(), **asdict(middle), "ratio": middle.ratio, "ratios": [turn.ratio for turn in made]}
+
+
+def _turn(call: Callable[[], Any], each: int, scalar: Callable[[], float]) -> Turn:
+    before = scalar()
+    times = [seconds_of(call) for _ in range(1 + CALLS)]
+    return Turn(each / statistics.median(times[1:]), max(before, scalar()))
