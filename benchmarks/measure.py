@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import bounds, lava_speed, narrow, networks, peers, scaling, updates
+from benchmarks import bounds, lava_speed, narrow, networks, peers, scaling, startup, updates
 from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from benchmarks.turns import Turn, summary
@@ -122,6 +122,12 @@ class Suite:
         self.measured["narrow"] = narrow.measured(kinds, self.effort.update_turns)
         for kind, found in self.measured["narrow"].items():
             self.progress(f"{kind} updates, vectors of {found['bits']} bits: ratio {found['ratio']:.3g}")
+
+    def time_startup(self) -> None:
+        """A whole process on the demo's model: its time, and its memory."""
+        self.progress(f"simulate on the demo's model: {self.effort.starts} runs, then {startup.SAMPLES[-1]:,} samples")
+        self.measured["startup"] = startup.measure(self.effort.starts)
+        self.progress(startup.told(self.measured["startup"]))
 
     def time_scaling(self, names: Iterable[str]) -> None:
         """Sweeps."""

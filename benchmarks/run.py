@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import plot, results, table
+from benchmarks import plot, results, startup, table
 from benchmarks.cases import CASES, WORKLOADS, Case
 from benchmarks.measure import SWEEPS, Suite, of
 from benchmarks.timing import QUICK, Effort
@@ -38,6 +38,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def left_out(chosen: argparse.Namespace) -> dict[str, str]:
     """Why the user left something out, by measure or by the title of a case."""
     missing = {case.title: f"not in --only {chosen.only}" for case in CASES if not case.chosen(chosen.only)}
+    if not startup.STATUS.exists():
+        missing |= {case.title: "needs Linux's /proc" for case in CASES if case.of in ("megabytes", "with_samples")}
     if native_bits() == LEAST_BITS:
         missing["narrow"] = "the processor has no vectors of several widths"
     return missing | {measure: f"--no-{measure}" for measure in ("lava", "peers") if getattr(chosen, f"no_{measure}")}
@@ -67,6 +69,8 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
         suite.time_updates(updates)
     if narrow:
         suite.time_narrow(narrow)
+    if of(cases, "startup"):
+        suite.time_startup()
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {"lava": suite.time_lava, "peers": suite.time_peers}

@@ -29,7 +29,7 @@ class Table:
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """All tables that have a row."""
-    kinds = (required, times, shares, work, libraries, growth, updates)
+    kinds = (required, times, shares, work, libraries, growth, updates, process)
     return [table for table in (make(content) for make in kinds) if table.rows]
 
 
@@ -150,6 +150,16 @@ def updates(content: Mapping[str, Any]) -> Table:
     ]
     columns = ("1e9 updates a second", "embedded", "scalar loop", "ratio", "all turns", "loop of vectors")
     return Table("updates of LIF neurons, of complex states, in the turn that decides", columns, rows)
+
+
+def process(content: Mapping[str, Any]) -> Table:
+    """Time and memory of a whole process."""
+    found = content["measured"].get("startup", {})
+    rows = [("seconds, warm cache", f"{found['seconds']:.3f}")] if found else []
+    if "megabytes" in found:
+        held = {"the demo's": found["megabytes"], **{f"{int(n):,}": peak for n, peak in found["with_samples"].items()}}
+        rows += [(f"most memory for {samples} samples, MB", f"{peak:.1f}") for samples, peak in held.items()]
+    return Table("simulate on the demo's model, the whole process", ("", "measured"), rows)
 
 
 def number(value: float | None) -> str:

@@ -29,9 +29,12 @@ class Effort:
     sweep_repeats: int = 9
     turns: int = 15
     update_turns: int = 9
+    starts: int = 10
 
 
-QUICK = Effort(repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5, update_turns=3)
+QUICK = Effort(
+    repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5, update_turns=3, starts=3
+)
 
 
 @dataclass(frozen=True)

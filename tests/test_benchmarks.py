@@ -25,6 +25,7 @@ from benchmarks import (
     run,
     scaling,
     small,
+    startup,
     table,
     turns,
     updates,
@@ -53,6 +54,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         "peers": {"lif-128": {"slow": {**peer, "seconds": 1.0}, "fast": peer, "broken": {"error": "ImportError"}}},
         "exponent": {name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01} for name in scaling.FITTED},
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
+        "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
         "narrow": {kind: updated(0.5 * updates.required(kind)) for kind in cases.UPDATES},
     }
 
@@ -176,12 +178,36 @@ def test_wider_vectors_are_hidden_from_the_engine(tmp_path: Path) -> None:
     assert done.stdout.split() == [str(bits), str(bits // 2), "False", str(bits == 512), "True"]
 
 
+@pytest.mark.parametrize(
+    ("of", "measured", "ok"),
+    [
+        ("seconds", 0.79, True),
+        ("seconds", 0.81, False),
+        ("megabytes", 199.0, True),
+        ("megabytes", 201.0, False),
+        ("with_samples", {"1000": 100.0, "100000": 109.0}, True),
+        ("with_samples", {"1000": 100.0, "100000": 111.0}, False),
+    ],
+)
+def test_a_process_has_limits(of: str, measured: Any, ok: bool) -> None:
+    case = next(case for case in cases.CASES if (case.measure, case.of) == ("startup", of))
+    everything = measurements()
+    everything["startup"][of] = measured
+    assert cases.judge(case, everything, {})["ok"] is ok
+
+
+def test_memory_is_that_of_the_command(tmp_path: Path) -> None:
+    """Not that of the process that starts it."""
+    held = np.ones(1 << 26)
+    assert 5 < startup.peak_megabytes(["--version"]) < held.nbytes / 2e6
+
+
 @pytest.mark.parametrize(("slope", "ok"), [(0.94, False), (0.96, True), (1.04, True), (1.06, False)])
 def test_exponents_have_a_tolerance_on_both_sides(slope: float, ok: bool) -> None:
     sizes = np.array([64.0, 128, 256, 512])
     measured = measurements()
     measured["exponent"]["layers"]["exponent"] = scaling.exponent(sizes, 3e-4 * sizes**slope)
-    assert verdict(made(measured), f"1 +- {cases.TOLERANCE}", "layers") == [ok]
+    assert verdict(made(measured), f"1 +- {cases.EXPONENT}", "layers") == [ok]
 
 
 def test_overhead_lowers_a_fitted_exponent() -> None:
@@ -312,7 +338,10 @@ def test_parameters_of_float_libraries_mean_the_same() -> None:
 def test_every_case_names_something_that_is_measured() -> None:
     for case in cases.CASES:
         assert case.measure in cases.RATIO
-        assert case.of in {**cases.WORKLOADS, **dict.fromkeys([*scaling.FITTED, "lif", "state_space"])}
+        assert case.of in {
+            **cases.WORKLOADS,
+            **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples"]),
+        }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
     assert set(cases.TITLES) == set(cases.WORKLOADS)
 
