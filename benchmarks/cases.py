@@ -10,6 +10,7 @@ from benchmarks import networks, updates
 from nmdeploy.network import QuantizedNetwork
 
 EXPONENT = 0.05
+LIF_SHARE, STATE_SPACE_SHARE = 0.30, 0.35
 SECONDS, MEGABYTES, FLAT = 0.8, 200, 0.1
 DEMO = "simulate on the demo's model"
 UPDATES = {"lif": "LIF", "state_space": "state-space"}
@@ -84,15 +85,19 @@ CASES = (
     _lava("ss-128x16-sum", 500),
     _lava("ss-128x64", 110),
     Case(TITLES["lif-128"], "the fastest float library", 5, "peers", "lif-128"),
-    _bound("lif-128", 0.30),
-    _bound("ss-128x16", 0.35),
-    _bound("ss-128x16-sum", 0.35),
+    _bound("lif-128", LIF_SHARE),
+    _bound("lif-512", LIF_SHARE),
+    _bound("ss-128x16", STATE_SPACE_SHARE),
+    _bound("ss-128x16-sum", STATE_SPACE_SHARE),
+    _bound("ss-128x64", STATE_SPACE_SHARE),
     *map(_exponent, ("samples", "steps", "layers")),
     *map(_vectorized, UPDATES),
     *map(_narrow, UPDATES),
     Case(f"{DEMO}, warm cache", f"{SECONDS} s", 1, "startup", "seconds"),
     Case(f"{DEMO}, most memory", f"{MEGABYTES} MB", 1, "startup", "megabytes"),
-    Case(f"{DEMO}, memory of 100,000 samples", f"that of 1,000, +- {FLAT}", 1, "startup", "with_samples", tolerance=FLAT),
+    Case(
+        f"{DEMO}, memory of 100,000 samples", f"that of 1,000, +- {FLAT}", 1, "startup", "with_samples", tolerance=FLAT
+    ),
 )
 
 

@@ -46,6 +46,7 @@ class Suite:
         """Time every network, after a comparison with the reference on a few samples."""
         for name, (network, codes) in self.jobs.items():
             few = codes[:CHECKED]
+            self.progress(f"{name}: the reference on {CHECKED} samples, embedded in batches of several sizes")
             start = time.perf_counter()
             expected = run("reference", network, few)
             seconds = (time.perf_counter() - start) / CHECKED
@@ -137,6 +138,7 @@ class Suite:
         """Time and compare; returns why it failed, if it did."""
         jobs = {name: (self.jobs[name][0], self.jobs[name][1][:CHECKED_IN_LAVA]) for name in workloads}
         self.measured["lava"] = {}
+        self.progress(f"Lava: {', '.join(jobs)}, {1 + self.effort.lava_repeats} samples each")
         try:
             found = lava_speed.measure(
                 jobs, self.effort.lava_repeats, lambda name, s: self.progress(f"{name}: Lava {1e3 * s:.4g} ms a sample")

@@ -22,7 +22,7 @@ def results(
     rates: Mapping[str, Any],
     missing: Mapping[str, str],
     failed: Mapping[str, str],
-    load: float,
+    load: float | None,
 ) -> dict[str, Any]:
     """The content of the file.
 
@@ -53,8 +53,8 @@ def passed(content: Mapping[str, Any]) -> bool:
     return all(line["ok"] is not False for line in content["cases"])
 
 
-def machine(load: float) -> dict[str, Any]:
-    """What it ran on, and the load that other programs caused when it began."""
+def machine(load: float | None) -> dict[str, Any]:
+    """What it ran on, and the load that other programs caused when it began, if known."""
     return {
         "cpu": _cpu(),
         "cores": processors(),

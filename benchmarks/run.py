@@ -18,7 +18,6 @@ from benchmarks.measure import SWEEPS, Suite, of
 from benchmarks.timing import QUICK, Effort
 from benchmarks.updates import LEAST_BITS, native_bits
 
-BUSY = 0.5
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -57,6 +56,14 @@ def progress() -> Callable[[str], None]:
     return lambda text: print(f"[{time.perf_counter() - start:6.1f} s] {text}", flush=True)
 
 
+def load_now() -> float | None:
+    """Programs that run, as a mean of the last minute; None where the system does not say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
+
+
 def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str, str]:
     """Measure what the cases need, and what has no requirement too if `everything`; returns what failed, and why."""
     wanted = {case.of for case in cases if case.of in WORKLOADS}
@@ -91,16 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not cases:
         print("no case is chosen", file=sys.stderr)
         return 2
-    load = round(os.getloadavg()[0], 2)
+    if chosen.docs and (chosen.quick or chosen.only or chosen.no_lava or chosen.no_peers):
+        print(
+            "--docs writes the record of a whole run: not with --quick, --only, --no-lava or --no-peers",
+            file=sys.stderr,
+        )
+        return 2
+    load = load_now()
     suite = Suite(QUICK if chosen.quick else Effort(), progress())
+    if table.busy(load):
+        suite.progress(table.busy(load))
     failed = measured(cases, not chosen.only, suite)
     assert suite.rates is not None
     content = results.results(CASES, suite.measured, suite.rates.to_json(), left_out(chosen), failed, load)
     results.write(content, chosen.out / "results.json")
     plot.draw(content, chosen.out)
     table.show(content)
-    if load > BUSY:
-        suite.progress(f"the load was {load} at the start: other programs slowed what was measured")
     if chosen.docs:
         table.fill(PAGE, table.markdown(content))
     suite.progress(f"wrote {chosen.out}")

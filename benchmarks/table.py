@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 START, END = "<!-- results -->", "<!-- /results -->"
-MISSING, WIDTH = "-", 132
+MISSING, WIDTH, BUSY = "-", 132, 0.5
+UNIFORM = (
+    "The share of the bound that is required of LIF is that of populations with uniform parameters. Where each neuron "
+    "has its own (lif-128-mixed, below), nothing is required."
+)
 FLOATS = (
     "Multiply-adds count as those of float32, of which the machine does twice as many: they hold states of 24 bits. "
     "Where a neuron sums products before it rounds them (per-sum), the sums need float64, and its rate counts."
@@ -35,12 +39,20 @@ def tables(content: Mapping[str, Any]) -> list[Table]:
 
 def required(content: Mapping[str, Any]) -> Table:
     """The verdicts."""
-    words = {True: "yes", False: "NO", None: "missing"}
+    words = {True: "yes", False: "NO", None: "left out"}
     rows = [
         (line["name"], line["against"], number(line["ratio"]), number(line["required"]), words[line["ok"]])
         for line in content["cases"]
     ]
-    return Table("required", ("case", "against", "ratio", "required", "ok"), rows)
+    columns = ("case", "against", "ratio", "required", "ok")
+    return Table("required", columns, rows, " ".join(filter(None, (UNIFORM, busy(content["machine"]["load"])))))
+
+
+def busy(load: float | None) -> str:
+    """A warning, if other programs ran."""
+    if load is None or load <= BUSY:
+        return ""
+    return f"WARNING: the load was {load:.2f} at the start: other programs slowed what was measured."
 
 
 def times(content: Mapping[str, Any]) -> Table:
@@ -185,6 +197,10 @@ def rates(found: Mapping[str, Any]) -> str:
     )
 
 
+def _load(load: float | None) -> str:
+    return "load unknown" if load is None else f"load {load:.1f} at the start"
+
+
 def show(content: Mapping[str, Any]) -> None:
     """Print all tables."""
     from rich.console import Console
@@ -201,16 +217,17 @@ def show(content: Mapping[str, Any]) -> None:
         if table.note:
             console.print(table.note, markup=False, highlight=False)
     console.print(rates(content["bounds"]), markup=False, highlight=False)
+    console.print(f"{_load(content['machine']['load'])}".capitalize(), markup=False, highlight=False)
     for reason, count in Counter(line["reason"] for line in content["missing"]).items():
-        console.print(f"missing ({reason}): {count}", markup=False, highlight=False)
+        console.print(f"cases without a ratio ({reason}): {count}", markup=False, highlight=False)
 
 
 def markdown(content: Mapping[str, Any]) -> str:
     """All tables, below a line that names the machine."""
     found = content["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
-    parts = [f"Printed by `make bench` on {found['date']}: {found['cpu']}, {found['cores']} cores, {packages}."]
-    parts.append(rates(content["bounds"]))
+    where = f"{found['cpu']}, {found['cores']} cores, {_load(found['load'])}, {packages}"
+    parts = [f"Printed by `make bench` on {found['date']}: {where}.", rates(content["bounds"])]
     for table in tables(content):
         head = [_line(table.columns), _line(("---",) * len(table.columns))]
         parts.append("\n".join([f"{table.title[0].upper()}{table.title[1:]}:", "", *head, *map(_line, table.rows)]))

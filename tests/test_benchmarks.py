@@ -110,9 +110,26 @@ def test_a_case_that_is_not_chosen_leaves_others_of_its_name() -> None:
     missing = run.left_out(chosen)
     assert {case.against for case in run.needed(chosen)} == {"the machine's bound"}
     content = made(measurements(), missing)
-    assert verdict(content, "the machine's bound") == [True] * 3
+    assert verdict(content, "the machine's bound") == [True] * 5
     assert verdict(content, "Lava") == [None] * 5
-    assert len(content["missing"]) == len(cases.CASES) - 3
+    assert len(content["missing"]) == len(cases.CASES) - 5
+    shown = table.required(content)
+    assert [row[-1] for row in shown.rows].count("left out") == len(cases.CASES) - 5
+
+
+@pytest.mark.parametrize(("load", "warned"), [(table.BUSY, False), (table.BUSY + 0.01, True), (None, False)])
+def test_other_programs_are_warned_of_beside_the_verdicts(load: float | None, warned: bool) -> None:
+    text = table.markdown(made(measurements()) | {"machine": results.machine(load)})
+    verdicts, after = text.split("Medians:")
+    assert ("WARNING: the load was" in verdicts) is warned and "WARNING" not in after
+    assert ("load unknown" if load is None else f"load {load:.1f} at the start") in verdicts
+    assert "uniform parameters" in verdicts
+
+
+@pytest.mark.parametrize("option", [["--quick"], ["--only", "LIF"], ["--no-lava"], ["--no-peers"]])
+def test_a_part_of_a_run_does_not_overwrite_the_record(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--docs", *option]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_what_could_not_be_measured_fails_with_its_reason() -> None:
@@ -279,6 +296,23 @@ def test_loops_add_the_rows_that_they_are_given(name: str) -> None:
     index, out = rng.integers(0, 128, 24).astype(np.int32), loops.aligned(np.zeros(128, np.int16))
     loops.compiled(text, 4).call(24, *(array.ctypes.data for array in (index, rows, out)))
     assert sorted(out) == sorted(rows[index].astype(np.int16).sum(0))  # pairs leave the columns in another order
+
+
+FLOAT_BITS = {
+    "lif": (lambda: networks.lif(8, 1), 32),
+    "per-product": (lambda: networks.state_space(8, 4, "per-product", 1), 32),
+    "per-sum": (lambda: networks.state_space(8, 4, "per-sum", 1), 64),
+}
+
+
+@pytest.mark.parametrize("kind", FLOAT_BITS)
+def test_what_sums_products_before_it_rounds_needs_doubles(kind: str) -> None:
+    make, bits = FLOAT_BITS[kind]
+    neuron = make().populations["layer0"]
+    assert bounds.float_bits(neuron) == bits
+    recording = reference.run(make(), networks.inputs(1, 8, 5).astype(np.int64))
+    operations = 8 * 5 * bounds.operations_of(neuron)
+    assert bounds.work_of(make(), recording).state_operations == {bits: operations}
 
 
 def test_work_counts_rows_state_operations_and_bytes() -> None:
