@@ -157,6 +157,7 @@ class Suite:
         self.measured["peers"] = {}
         for name in workloads:
             network, codes = self.jobs[name]
+            self.progress(f"{name}: float libraries, in batches of 1 to {peers.BATCHES[-1]} samples")
             try:
                 self.measured["peers"][name] = peers.measure(
                     network, codes[:CHECKED], self.outputs[name], self.effort.peer_repeats, self._peer

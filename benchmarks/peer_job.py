@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.peers import BATCHES
+from benchmarks.peers import UNFINISHED, fitting, swept
+from nmdeploy.engine.sharing import processors
 
+SWEEP_RUNS = 2
 Neuron = Callable[[torch.Tensor], torch.Tensor]
-NO_GAIN = 1.1
 
 
 def snntorch_synaptic(alpha: float, beta: float, threshold: float) -> Neuron:
@@ -118,14 +119,12 @@ def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str
 
     codes = torch.from_numpy(job["codes"].astype(np.float32).transpose(1, 0, 2)).contiguous()
     output = forward(codes).numpy().transpose(1, 0, 2) > 0
-    tried: dict[int, float] = {}
-    for batch in BATCHES:
-        tried[batch] = _seconds(forward, codes, batch, int(job["repeats"])) / batch
-        if tried[batch] > NO_GAIN * min(tried.values()):
-            break
+    tried = swept(
+        lambda batch: _seconds(forward, codes, batch, SWEEP_RUNS) / batch, fitting(len(codes), codes.shape[2])
+    )
     best = min(tried, key=lambda batch: tried[batch])
     return {
-        "seconds": tried[best],
+        "seconds": _seconds(forward, codes, best, int(job["repeats"])) / best,
         "batch": best,
         "tried": {str(batch): seconds for batch, seconds in tried.items()},
         "spike_rate": float(output.mean()),
@@ -134,6 +133,7 @@ def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str
 
 
 def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int) -> float:
+    """Median of some runs on a batch."""
     x = codes.repeat(1, -(-batch // codes.shape[1]), 1)[:, :batch].contiguous()
     times = []
     for _ in range(repeats):
@@ -145,10 +145,11 @@ def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int) -> 
 
 def main(path: str) -> None:
     """Measure all libraries that can be imported; one that fails is reported with its error."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(processors())
     with np.load(path) as arrays:
         job = dict(arrays)
     for name, make in PEERS.items():
+        print(json.dumps({"peer": name, **UNFINISHED}), flush=True)
         try:
             with torch.inference_mode():
                 result = measure(make, job)

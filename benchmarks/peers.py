@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,36 @@ import numpy.typing as npt
 from nmdeploy.network import QuantizedNetwork
 
 ROOT = Path(__file__).parent.parent
-BATCHES = (1, 16, 64, 128, 256)
-LIMIT_SECONDS = 240.0
+BATCHES = (1, 4, 16, 32, 64, 128, 256, 512, 1024)
+WORSE, FAR_WORSE, COPIES = 2, 2.0, 8
+UNFINISHED = {"error": "did not come to an end"}
+LIMIT_SECONDS, SWEEP_SECONDS = 360.0, 45.0
+
+
+def swept(seconds: Callable[[int], float], batches: Sequence[int]) -> dict[int, float]:
+    """Seconds a sample by batch size, until it worsens twice in a row, once by far, or takes too long.
+
+    >>> swept({1: 9.0, 4: 3.0, 16: 4.0, 32: 2.0, 64: 2.1, 128: 2.2, 256: 1.0}.__getitem__, BATCHES)
+    {1: 9.0, 4: 3.0, 16: 4.0, 32: 2.0, 64: 2.1, 128: 2.2}
+    """
+    tried: dict[int, float] = {}
+    worse, start = 0, time.perf_counter()
+    for batch in batches:
+        tried[batch] = seconds(batch)
+        least = min(tried.values())
+        worse = worse + 1 if tried[batch] > least else 0
+        if worse == WORSE or tried[batch] > FAR_WORSE * least or time.perf_counter() - start > SWEEP_SECONDS:
+            break
+    return tried
+
+
+def fitting(steps: int, channels: int) -> list[int]:
+    """Batch sizes whose sequences of float32, some of them at once, fit into half of the memory that is free."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        free = 1 << 31
+    return [batch for batch in BATCHES if batch == 1 or batch * steps * channels * 4 * COPIES <= free // 2]
 
 
 def measure(
@@ -59,7 +89,8 @@ def _results(
                 result = json.loads(line)
                 name = result.pop("peer")
                 found[name] = result
-                on_result(name, result)
+                if result != UNFINISHED:
+                    on_result(name, result)
     finally:
         limit.cancel()
     return found

@@ -125,11 +125,13 @@ def libraries(content: Mapping[str, Any]) -> Table:
     for workload, found in content["measured"].get("peers", {}).items():
         for name, result in found.items():
             if "error" in result:
-                rows.append((workload, name, *[MISSING] * 3, result["error"]))
+                rows.append((workload, name, *[MISSING] * 4, result["error"]))
                 continue
             rate, same = f"{result['spike_rate']:.3f}", f"{100 * result['agreement']:.1f} %"
-            rows.append((workload, name, milliseconds(result), str(result["batch"]), rate, same))
-    columns = ("network", "library", "ms a sample", "best batch", "spike rate", "output equal to the integers'")
+            tried = ", ".join(f"{batch}: {1e3 * seconds:.3g}" for batch, seconds in result["tried"].items())
+            rows.append((workload, name, milliseconds(result), str(result["batch"]), tried, rate, same))
+    batches = "ms a sample by batch, in the search"
+    columns = ("network", "library", "ms a sample", "batch", batches, "spike rate", "output equal to the integers'")
     return Table("float libraries", columns, rows)
 
 

@@ -44,7 +44,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
     timing = {"seconds": seconds, "fastest": seconds, "slowest": seconds, "batch": 8, "repeats": 3}
     work = bounds.Work({128: 4e4}, {32: 8e5}, 2e5)
     bound = turns.summary([turns.Turn(work, RATES, seconds)] * 3)
-    peer = {"seconds": 2e-3, "batch": 16, "spike_rate": 0.1, "agreement": 0.97}
+    peer = {"seconds": 2e-3, "batch": 16, "tried": {"1": 3e-3, "16": 2e-3}, "spike_rate": 0.1, "agreement": 0.97}
     return {
         "equal": {name: {"reference": True, "lava": True} for name in names},
         "embedded": dict.fromkeys(names, timing),
@@ -72,7 +72,7 @@ def verdict(content: dict[str, Any], against: str, name: str = "") -> list[Any]:
     return [line["ok"] for line in content["cases"] if line["against"] == against and name in line["name"]]
 
 
-@pytest.mark.parametrize("module", [bounds, crossover, scaling])
+@pytest.mark.parametrize("module", [bounds, crossover, peers, scaling])
 def test_doctests(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted and not found.failed
@@ -359,6 +359,26 @@ def test_deep_layers_stay_alive() -> None:
     layers = reference.run(network, networks.inputs(2, 32).astype(np.int64), trace="spikes").layers
     assert len(layers) == 7
     assert all(0.03 <= layer.spikes.mean() <= 0.2 for layer in layers.values())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("times", "last"),
+    [
+        ([9, 8, 7, 6, 5, 4, 3, 2, 1], 1024),
+        ([9, 5, 6, 4, 3, 2, 3, 1, 2], 1024),
+        ([9, 5, 6, 7, 1, 1, 1, 1, 1], 32),
+        ([9, 3, 7, 1, 1, 1, 1, 1, 1], 16),
+    ],
+)
+def test_batches_are_tried_until_they_worsen(times: list[float], last: int) -> None:
+    found = peers.swept(dict(zip(peers.BATCHES, times, strict=True)).__getitem__, peers.BATCHES)
+    assert list(found) == [batch for batch in peers.BATCHES if batch <= last]
+
+
+def test_batches_fit_into_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers.os, "sysconf", {"SC_AVPHYS_PAGES": 1 << 19, "SC_PAGE_SIZE": 1 << 12}.__getitem__)
+    assert peers.fitting(784, 128)[-1] == 256
+    assert peers.fitting(784, 1 << 20) == [1]
 
 
 def test_parameters_of_float_libraries_mean_the_same() -> None:
