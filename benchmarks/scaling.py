@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from nmdeploy.network import QuantizedNetwork
 
 FITTED = ("samples", "steps", "layers")
 MOST, SECONDS = 256, 0.05
-DEPTHS = 4, 8, 16, 32
+TIMES, DEPTHS = (1, 2, 3, 4, 6, 8), (4, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,30 @@ def exponent(x: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
 
 
 def measure(points: Sequence[Point], repeats: int) -> dict[str, Any]:
-    """Median seconds of each point; the repeats go round all points, so that a disturbance meets all alike."""
+    """Seconds of each point in the round that decides: the one with the middle exponent.
+
+    A round goes through all points and back again, and takes the shorter of the two times of each point: a machine that
+    becomes faster or slower changes no slope.
+    """
     calls = [point.call() for point in points]
     for call in calls:
         call()
-    rounds = [[seconds_of(call) for call in calls] for _ in range(repeats)]
-    seconds = [statistics.median(times) for times in zip(*rounds, strict=True)]
     x = [point.x for point in points]
-    return {"x": x, "seconds": seconds, "exponent": exponent(x, seconds)}
+    rounds = [_round(calls) for _ in range(repeats)]
+    exponents = [exponent(x, seconds) for seconds in rounds]
+    seconds = rounds[exponents.index(middle(exponents))]
+    return {"x": x, "seconds": seconds, "exponent": exponent(x, seconds), "exponents": exponents}
+
+
+def _round(calls: Sequence[Callable[[], Any]]) -> list[float]:
+    up = [seconds_of(call) for call in calls]
+    down = [seconds_of(call) for call in reversed(calls)]
+    return [min(each) for each in zip(up, reversed(down), strict=True)]
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median; of an even number, the lower one of the two in the middle."""
+    return sorted(values)[(len(values) - 1) // 2]
 
 
 def base_batch() -> int:
@@ -66,8 +81,8 @@ def sweeps(batch: int) -> dict[str, list[Point]]:
     lif, few = networks.lif(networks.CHANNELS), max(1, batch // 4)
     steps, deep = networks.STEPS, networks.lif(networks.CHANNELS, DEPTHS[-1])
     return {
-        "samples": [Point(batch * k, lif, batch * k) for k in (1, 2, 4, 8)],
-        "steps": [Point(steps * k, lif, batch, steps * k) for k in (1, 2, 4, 8)],
+        "samples": [Point(batch * k, lif, batch * k) for k in TIMES],
+        "steps": [Point(steps * k, lif, batch, steps * k) for k in TIMES],
         "layers": [Point(k, networks.first_layers(deep, k), batch) for k in DEPTHS],
         "small batches": [Point(k, lif, k) for k in (1, 2, 4, 8, 16)],
         "channels": [Point(k, networks.lif(k), few) for k in (64, 128, 256, 512)],
@@ -81,6 +96,7 @@ def run_all(effort: Effort, names: Sequence[str], progress: Callable[[str], None
     batch, found = base_batch(), {}
     for name, points in sweeps(batch).items():
         if name in names:
+            progress(f"scaling with {name}: {len(points)} sizes, {effort.sweep_repeats} rounds")
             found[name] = measure(points, effort.sweep_repeats)
             progress(f"scaling with {name}: exponent {found[name]['exponent']:.3f}")
     return found

@@ -141,11 +141,13 @@ def growth(content: Mapping[str, Any]) -> Table:
         (
             name,
             f"{found['exponent']:.3f}",
+            f"{min(found['exponents']):.3f} - {max(found['exponents']):.3f}",
             "  ".join(f"{x:g}: {1e3 * s:.4g}" for x, s in zip(found["x"], found["seconds"], strict=True)),
         )
         for name, found in content["measured"].get("exponent", {}).items()
     ]
-    return Table("growth of embedded", ("with", "exponent", "value: ms"), rows)
+    columns = ("with", "exponent", "all rounds", "value: ms")
+    return Table("growth of embedded, in the round that decides", columns, rows)
 
 
 def updates(content: Mapping[str, Any]) -> Table:

@@ -52,7 +52,9 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         "lava": {name: {"seconds": 2.0} for name in names},
         "bound": dict.fromkeys(names, bound),
         "peers": {"lif-128": {"slow": {**peer, "seconds": 1.0}, "fast": peer, "broken": {"error": "ImportError"}}},
-        "exponent": {name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01} for name in scaling.FITTED},
+        "exponent": {
+            name: {"x": [1, 2], "seconds": [1, 2], "exponent": 1.01, "exponents": [1.01]} for name in scaling.FITTED
+        },
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
         "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
         "narrow": {kind: updated(0.5 * updates.required(kind)) for kind in cases.UPDATES},
@@ -225,6 +227,16 @@ def test_exponents_have_a_tolerance_on_both_sides(slope: float, ok: bool) -> Non
     measured = measurements()
     measured["exponent"]["layers"]["exponent"] = scaling.exponent(sizes, 3e-4 * sizes**slope)
     assert verdict(made(measured), f"1 +- {cases.EXPONENT}", "layers") == [ok]
+
+
+def test_the_middle_round_decides_however_the_speed_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = iter([1.0] * 4 + [0.5] * 4 + [1.0, 0.9, 0.8, 0.7, 0.7, 0.8, 0.9, 1.0] + [1.0, 1, 1, 0.3] * 2 + [1.0] * 100)
+    sizes = [1.0, 2, 4, 8]
+    monkeypatch.setattr(scaling, "seconds_of", lambda call: call() / next(speeds))
+    monkeypatch.setattr(scaling.Point, "call", lambda self: lambda: 1e-2 * self.x**1.02)
+    found = scaling.measure([scaling.Point(x, networks.lif(16, 2), 1) for x in sizes], 5)
+    assert found["exponent"] == pytest.approx(1.02) == scaling.exponent(found["x"], found["seconds"])
+    assert len(found["exponents"]) == 5 and max(found["exponents"]) > 1.1
 
 
 def test_overhead_lowers_a_fitted_exponent() -> None:
