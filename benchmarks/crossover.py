@@ -130,25 +130,13 @@ def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -
 
 
 def installed() -> list[str]:
-    """Libraries that can multiply here, held to one thread."""
+    """Libraries that can multiply here; torch is held to one thread, as the engine's own session of onnxruntime is."""
     found = [name for name in products.PRODUCTS if importlib.util.find_spec(name)]
-    if "onnxruntime" in found:
-        # The engine's own session takes all cores, which its threads share; one thread's events are one core's work.
-        session = _one_threaded()
-        products._session = lambda: session
     if "torch" in found:
         import torch
 
         torch.set_num_threads(1)
     return found
-
-
-def _one_threaded() -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 3, 1, 1
-    return onnxruntime.InferenceSession(products.MODEL.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
 def tables(curves: Sequence[Curve]) -> list[Table]:

@@ -479,6 +479,24 @@ def test_constants_are_off_in_both_directions() -> None:
     assert one.off(small.Constants(1e-4, 2e-8, 0.2)) == pytest.approx(5)
 
 
+def job_of(estimate: float, picked: str, reference: float, cold: float, warm: float) -> small.Run:
+    first = {"estimate": estimate, "picked": picked, "reference": reference, "embedded": cold}
+    return small.Run("demo", 1, 64, first, {**first, "embedded": warm})
+
+
+def test_the_start_is_that_of_the_least_job() -> None:
+    runs = [job_of(0.1, "embedded", 0.2, 0.9, 0.8), job_of(0.01, "reference", 0.02, 0.4, 0.1)]
+    start = small.start_of(runs, 0.05)
+    assert (start.warm, start.cold) == (0.1, pytest.approx(0.35))
+    assert [start.off(value) for value in (0.02, 0.2, 0.7)] == pytest.approx([5, 1, 2])
+
+
+def test_a_slower_choice_is_said() -> None:
+    table = small.jobs_table([job_of(0.5, "embedded", 0.4, 0.7, 0.1)])
+    assert "embedded, though the reference was faster" in table.note
+    assert "each time" in small.jobs_table([job_of(0.1, "reference", 0.1, 0.7, 0.1)]).note
+
+
 def test_the_kernels_by_hand_send_what_the_reference_does() -> None:
     for kind, shape in {"LIF": ("lif", 0, ""), "state-space": ("state_space", 2, "per-product")}.items():
         family, states, rounding = shape
