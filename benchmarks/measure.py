@@ -167,6 +167,9 @@ class Suite:
         return None
 
     def _peer(self, name: str, result: dict[str, Any]) -> None:
+        if result == peers.UNFINISHED:
+            self.progress(f"{name}: searching its batch, then {self.effort.peer_repeats} runs")
+            return
         if "error" in result:
             self.progress(f"{name}: {result['error']}")
             return

@@ -7,6 +7,7 @@ the library's own neuron over the steps, which is each library's fastest standar
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 import time
@@ -19,7 +20,7 @@ import torch
 from benchmarks.peers import UNFINISHED, fitting, swept
 from nmdeploy.engine.sharing import processors
 
-SWEEP_RUNS = 2
+SWEEP_RUNS, SWEEP_SECONDS = 3, 1.0
 Neuron = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -120,7 +121,8 @@ def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str
     codes = torch.from_numpy(job["codes"].astype(np.float32).transpose(1, 0, 2)).contiguous()
     output = forward(codes).numpy().transpose(1, 0, 2) > 0
     tried = swept(
-        lambda batch: _seconds(forward, codes, batch, SWEEP_RUNS) / batch, fitting(len(codes), codes.shape[2])
+        lambda batch: _seconds(forward, codes, batch, SWEEP_RUNS, SWEEP_SECONDS) / batch,
+        fitting(len(codes), codes.shape[2]),
     )
     best = min(tried, key=lambda batch: tried[batch])
     return {
@@ -132,11 +134,11 @@ def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str
     }
 
 
-def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int) -> float:
-    """Median of some runs on a batch."""
+def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int, most: float = math.inf) -> float:
+    """Median of some runs on a batch, of fewer if they take longer than `most` seconds together."""
     x = codes.repeat(1, -(-batch // codes.shape[1]), 1)[:, :batch].contiguous()
-    times = []
-    for _ in range(repeats):
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < most:
         start = time.perf_counter()
         forward(x)
         times.append(time.perf_counter() - start)

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import networks
-from benchmarks.timing import Effort, fitting_batch, run, seconds_of
+from benchmarks.timing import Effort, run, seconds_of
 from nmdeploy.network import QuantizedNetwork
 
 FITTED = ("samples", "steps", "layers")
-MOST, SECONDS = 256, 0.05
+BATCH = 256  # what every call costs does not count then
 TIMES, DEPTHS = (1, 2, 3, 4, 6, 8), (4, 8, 12, 16, 24, 32)
 
 
@@ -70,15 +70,9 @@ def middle(values: Sequence[float]) -> float:
     return sorted(values)[(len(values) - 1) // 2]
 
 
-def base_batch() -> int:
-    """Samples that take `embedded` some hundredths of a second, so that what every call costs does not count."""
-    network, codes = networks.lif(networks.CHANNELS), networks.inputs(MOST, networks.CHANNELS)
-    return fitting_batch(lambda batch: run("embedded", network, codes[:batch]), MOST, SECONDS)
-
-
-def sweeps(batch: int) -> dict[str, list[Point]]:
+def sweeps() -> dict[str, list[Point]]:
     """Points of each sweep, around LIF with 4 layers of 128 channels; the states' around a smaller network."""
-    lif, few = networks.lif(networks.CHANNELS), max(1, batch // 4)
+    lif, batch, few = networks.lif(networks.CHANNELS), BATCH, BATCH // 4
     steps, deep = networks.STEPS, networks.lif(networks.CHANNELS, DEPTHS[-1])
     return {
         "samples": [Point(batch * k, lif, batch * k) for k in TIMES],
@@ -93,8 +87,9 @@ def sweeps(batch: int) -> dict[str, list[Point]]:
 
 def run_all(effort: Effort, names: Sequence[str], progress: Callable[[str], None]) -> dict[str, Any]:
     """Measure the sweeps of those names."""
-    batch, found = base_batch(), {}
-    for name, points in sweeps(batch).items():
+    found = {}
+    progress("scaling: tuning the networks")
+    for name, points in sweeps().items():
         if name in names:
             progress(f"scaling with {name}: {len(points)} sizes, {effort.sweep_repeats} rounds")
             found[name] = measure(points, effort.sweep_repeats)
