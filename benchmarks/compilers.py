@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ import numpy as np
 
 from benchmarks import networks
 from benchmarks.networks import STEPS, Shape
-from benchmarks.results import machine
-from benchmarks.table import WIDTH, Table
+from benchmarks.pages import Table, draw, fill, markdown, printed_by
+from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
 
 ROOT = Path(__file__).parent.parent
@@ -273,49 +272,7 @@ def comparison() -> tuple[Table, bool]:
         times = [f"{ran[kind][name]:.3f}" for name in ("numba", "engine")]
         rows.append((f"{kind}: run, ns a {unit} and step", *times))
     equal = all(each["equal"] and each["spikes"] for each in ran.values())
-    return Table("compilers", COLUMNS, rows), equal
-
-
-# -- pages; `crossover` and `small` use these too
-
-
-def draw(tables: Sequence[Table]) -> None:
-    """Print tables."""
-    from rich.console import Console
-    from rich.table import Table as Rich
-
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    for table in tables:
-        drawn = Rich(title=table.title, title_justify="left")
-        for column in table.columns:
-            drawn.add_column(column, overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-
-
-def markdown(table: Table) -> str:
-    """A table for a page, without its title."""
-    lines = (table.columns, ("---",) * len(table.columns), *table.rows)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def printed_by(command: str, packages: Sequence[str], load: float) -> str:
-    """The line above a table: what measured it, when and on what; the load that other programs caused at the start."""
-    found = machine(load)
-    named = ", ".join(f"{name} {version(name)}" for name in packages)
-    where = f"{found['cpu']}, {found['cores']} cores, load {load:.1f}"
-    return f"Printed by `python {command}` on {found['date']}: {where}, {named}."
-
-
-def fill(page: Path, marker: str, text: str) -> None:
-    """Replace what stands between ``<!-- marker -->`` and ``<!-- /marker -->``."""
-    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    before, _, rest = page.read_text("utf-8").partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{page}: lacks {start} or {end}")
-    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", "utf-8")
+    return Table("", COLUMNS, rows), equal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -328,13 +285,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, *kinds = chosen.child
         print(json.dumps(CHILDREN[name](kinds)))
         return 0
-    load = os.getloadavg()[0]
+    load = load_now()
     table, equal = comparison()
     spikes = f"Both send {'the same spikes' if equal else 'DIFFERENT spikes'}."
     draw([table])
     print(spikes)
     if chosen.docs:
-        head = printed_by("benchmarks/compilers.py", ("numba", "llvmlite", "numpy"), load)
+        head = printed_by("python benchmarks/compilers.py", ("numba", "llvmlite", "numpy"), load)
         fill(PAGE, "compilers", f"{head} {spikes}\n\n{markdown(table)}")
     return 0 if equal else 1
 

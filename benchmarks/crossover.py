@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.compilers import draw, fill, markdown, printed_by
 from benchmarks.networks import WEIGHT_SPREAD, Rng
-from benchmarks.table import Table
+from benchmarks.pages import Table, draw, fill, markdown, printed_by
+from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
 from nmdeploy.engine import multiplied, products
 from nmdeploy.engine.planning import program
@@ -66,15 +65,16 @@ def crossover(densities: Sequence[float], events: Sequence[float], product: Sequ
     >>> crossover([0.1, 0.4], [1.0, 4.0], [5.0, 5.0]) is None
     True
     """
-    gains = [math.log(e / p) for e, p in zip(events, product, strict=True)]
+    gains: list[float] = [math.log(e / p) for e, p in zip(events, product, strict=True)]
     slower = [index for index, gain in enumerate(gains) if gain <= 0]
     if not slower:
         return densities[0]
     low = slower[-1]
     if low == len(gains) - 1:
         return None
-    share = -gains[low] / (gains[low + 1] - gains[low])
-    return round(densities[low] * (densities[low + 1] / densities[low]) ** share, 6)
+    share: float = -gains[low] / (gains[low + 1] - gains[low])
+    found: float = densities[low] * (densities[low + 1] / densities[low]) ** share
+    return round(found, 6)
 
 
 def least(curves: Sequence[Curve]) -> float | None:
@@ -87,7 +87,7 @@ def layer(inputs: int, outputs: int, kind: FixedPoint, rng: Rng) -> QuantizedNet
     """One dense synapse of 8-bit weights into LIF neurons."""
     weight = np.clip(np.rint(rng.normal(0, WEIGHT_SPREAD, (outputs, inputs))), -127, 127).astype(np.int64)
     zeros = np.zeros(outputs, np.int64)
-    nodes = {
+    nodes: dict[str, Any] = {
         "input": Input((inputs,), kind),
         SYNAPSE: QuantizedDense(weight),
         POPULATION: QuantizedLIF(zeros + 1024, zeros + 256, zeros + 1000, zeros, zeros),
@@ -185,13 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not libraries:
         print(f"none of {', '.join(products.PRODUCTS)} is installed", file=sys.stderr)
         return 2
-    load = os.getloadavg()[0]
+    load = load_now()
     curves = [measured(shape, kind, libraries) for shape in SHAPES for kind in KINDS]
     lowest, made = least(curves), tables(curves)
     draw(made)
     print(verdict(lowest))
     if chosen.docs:
-        head = printed_by("benchmarks/crossover.py", ("nmdeploy", *libraries), load)
+        head = printed_by("python benchmarks/crossover.py", ("nmdeploy", *libraries), load)
         fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict(lowest)}", markdown(made[0])]))
     return 0 if holds(lowest) else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,14 @@ def machine(load: float | None) -> dict[str, Any]:
         "load": load,
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def load_now() -> float | None:
+    """Programs that run, as a mean of the last minute; None where the system does not say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:

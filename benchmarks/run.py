@@ -6,13 +6,12 @@ Exit code 1 if a case does not reach what is required of it.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import plot, results, startup, table
+from benchmarks import pages, plot, results, startup, table
 from benchmarks.cases import CASES, WORKLOADS, Case
 from benchmarks.measure import SWEEPS, Suite, of
 from benchmarks.timing import QUICK, Effort
@@ -56,14 +55,6 @@ def progress() -> Callable[[str], None]:
     return lambda text: print(f"[{time.perf_counter() - start:6.1f} s] {text}", flush=True)
 
 
-def load_now() -> float | None:
-    """Programs that run, as a mean of the last minute; None where the system does not say."""
-    try:
-        return round(os.getloadavg()[0], 2)
-    except (AttributeError, OSError):
-        return None
-
-
 def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str, str]:
     """Measure what the cases need, and what has no requirement too if `everything`; returns what failed, and why."""
     wanted = {case.of for case in cases if case.of in WORKLOADS}
@@ -104,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    load = load_now()
+    load = results.load_now()
     suite = Suite(QUICK if chosen.quick else Effort(), progress())
     if table.busy(load):
         suite.progress(table.busy(load))
@@ -115,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plot.draw(content, chosen.out)
     table.show(content)
     if chosen.docs:
-        table.fill(PAGE, table.markdown(content))
+        pages.fill(PAGE, table.MARKER, table.report(content))
     suite.progress(f"wrote {chosen.out}")
     return 0 if results.passed(content) else 1
 

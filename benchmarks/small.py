@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import networks
-from benchmarks.compilers import child, draw, fill, markdown, printed_by
+from benchmarks.compilers import child
 from benchmarks.networks import Shape
-from benchmarks.table import Table
+from benchmarks.pages import Table, draw, fill, markdown, printed_by
+from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
 from nmdeploy.backends import embedded, reference
 from nmdeploy.demo import demo_model
@@ -112,7 +114,7 @@ def reference_seconds() -> tuple[float, float]:
         for samples in FITTED_SAMPLES:
             codes = codes_of(network, samples, STEPS)
             work.append(amounts(network, samples, STEPS))
-            seconds.append(least_seconds(lambda n=network, c=codes: reference.run(n, c)))
+            seconds.append(least_seconds(partial(reference.run, network, codes)))
     return fitted(work, seconds)
 
 
@@ -265,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.child:
         print(json.dumps(first_run(*json.loads(chosen.child))))
         return 0
-    load = os.getloadavg()[0]
+    load = load_now()
     found, besides = measured()
     runs = run_jobs()
     start = start_of(runs, found.compile)
@@ -273,15 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     factor = max(found.off(IN_THE_CODE), start.off(embedded.START_SECONDS))
     verdict = f"The largest factor between a constant and what was measured: {factor:.2g} (at most {FACTOR:g})."
     draw(made)
-    print(made[1].note, verdict, sep="\n")
+    print(verdict)
     if chosen.docs:
-        head = printed_by("benchmarks/small.py", ("nmdeploy", "numpy", "llvmlite"), load)
-        fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict}", *(part for table in made for part in _titled(table))]))
+        head = printed_by("python benchmarks/small.py", ("nmdeploy", "numpy", "llvmlite"), load)
+        fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict}", *map(markdown, made)]))
     return 0 if factor <= FACTOR else 1
-
-
-def _titled(table: Table) -> list[str]:
-    return [f"{table.title}:", markdown(table), *([table.note] if table.note else [])]
 
 
 if __name__ == "__main__":

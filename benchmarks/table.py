@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-START, END = "<!-- results -->", "<!-- /results -->"
-MISSING, WIDTH, BUSY = "-", 132, 0.5
+from benchmarks.pages import Table, draw, load_words, markdown
+
+MARKER = "results"
+MISSING, BUSY = "-", 0.5
 UNIFORM = (
     "The share of the bound that is required of LIF is that of populations with uniform parameters. Where each neuron "
     "has its own (lif-128-mixed, below), nothing is required."
@@ -19,16 +18,6 @@ FLOATS = (
     "Multiply-adds count as those of float32, of which the machine does twice as many: they hold states of 24 bits. "
     "Where a neuron sums products before it rounds them (per-sum), the sums need float64, and its rate counts."
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, the names of the columns, rows of text, and what must be said beside them."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    note: str = ""
 
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
@@ -201,52 +190,19 @@ def rates(found: Mapping[str, Any]) -> str:
     )
 
 
-def _load(load: float | None) -> str:
-    return "load unknown" if load is None else f"load {load:.1f} at the start"
-
-
 def show(content: Mapping[str, Any]) -> None:
     """Print all tables."""
-    from rich.console import Console
-    from rich.table import Table as Rich
-
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    for table in tables(content):
-        drawn = Rich(title=table.title, title_justify="left")
-        for column in table.columns:
-            drawn.add_column(column, overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-        if table.note:
-            console.print(table.note, markup=False, highlight=False)
-    console.print(rates(content["bounds"]), markup=False, highlight=False)
-    console.print(f"{_load(content['machine']['load'])}".capitalize(), markup=False, highlight=False)
+    draw(tables(content))
+    print(rates(content["bounds"]))
+    print(load_words(content["machine"]["load"]).capitalize())
     for reason, count in Counter(line["reason"] for line in content["missing"]).items():
-        console.print(f"cases without a ratio ({reason}): {count}", markup=False, highlight=False)
+        print(f"cases without a ratio ({reason}): {count}")
 
 
-def markdown(content: Mapping[str, Any]) -> str:
-    """All tables, below a line that names the machine."""
+def report(content: Mapping[str, Any]) -> str:
+    """All tables as Markdown, below a line that names the machine."""
     found = content["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
-    where = f"{found['cpu']}, {found['cores']} cores, {_load(found['load'])}, {packages}"
-    parts = [f"Printed by `make bench` on {found['date']}: {where}.", rates(content["bounds"])]
-    for table in tables(content):
-        head = [_line(table.columns), _line(("---",) * len(table.columns))]
-        parts.append("\n".join([f"{table.title[0].upper()}{table.title[1:]}:", "", *head, *map(_line, table.rows)]))
-        parts += [table.note] if table.note else []
-    return "\n\n".join(parts)
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def fill(page: Path, text: str) -> None:
-    """Replace what stands between the markers of a page."""
-    before, _, rest = page.read_text("utf-8").partition(START)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"{page}: lacks {START} or {END}")
-    page.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", "utf-8")
+    where = f"{found['cpu']}, {found['cores']} cores, {load_words(found['load'])}, {packages}"
+    head = f"Printed by `make bench` on {found['date']}: {where}."
+    return "\n\n".join([head, rates(content["bounds"]), *map(markdown, tables(content))])

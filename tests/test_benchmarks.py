@@ -10,18 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import (
-    bounds,
-    cases,
-    crossover,
-    peers,
-    results,
-    run,
-    scaling,
-    table,
-    turns,
-    updates,
-)
+from benchmarks import bounds, cases, crossover, pages, peers, results, run, scaling, table, turns, updates
 
 FORM = {"name", "against", "ratio", "required", "ok"}
 
@@ -115,7 +104,7 @@ def test_a_case_that_is_not_chosen_leaves_others_of_its_name() -> None:
 
 @pytest.mark.parametrize(("load", "warned"), [(table.BUSY, False), (table.BUSY + 0.01, True), (None, False)])
 def test_other_programs_are_warned_of_beside_the_verdicts(load: float | None, warned: bool) -> None:
-    text = table.markdown(made(measurements()) | {"machine": results.machine(load)})
+    text = table.report(made(measurements()) | {"machine": results.machine(load)})
     verdicts, after = text.split("Medians:")
     assert ("WARNING: the load was" in verdicts) is warned and "WARNING" not in after
     assert ("load unknown" if load is None else f"load {load:.1f} at the start") in verdicts
@@ -194,7 +183,7 @@ def columns(text: str, first: str) -> list[dict[str, str]]:
 
 
 def test_what_is_printed_multiplies_out_to_the_share() -> None:
-    text = table.markdown(made(measurements(seconds=1.37e-4)))
+    text = table.report(made(measurements(seconds=1.37e-4)))
     resources = [row for row in columns(text.split("Float libraries")[0], "a sample") if row["a sample"] == "lif-128"]
     times = {row["resource"]: float(row["amount"]) / float(row["1e9 a second"]) / 1e3 for row in resources}
     assert times == {row["resource"]: pytest.approx(float(row["us"]), rel=1e-3) for row in resources}
@@ -218,12 +207,12 @@ def test_every_case_names_something_that_is_measured() -> None:
 
 def test_tables_go_between_the_markers_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n\n{table.START}\nold\n{table.END}\n\nafter\n", "utf-8")
+    page.write_text("before\n\n<!-- results -->\nold\n<!-- /results -->\n\nafter\n", "utf-8")
     for _ in range(2):
-        table.fill(page, table.markdown(made(measurements())))
+        pages.fill(page, table.MARKER, table.report(made(measurements())))
     text = page.read_text("utf-8")
     assert text.startswith("before\n") and text.endswith("after\n") and "\nold\n" not in text
     assert text.count("| case | against | ratio | required | ok |") == 1
     page.write_text("no markers", "utf-8")
     with pytest.raises(ValueError, match="lacks"):
-        table.fill(page, "")
+        pages.fill(page, table.MARKER, "")

@@ -11,9 +11,9 @@ from benchmarks import (
     compilers,
     crossover,
     networks,
+    pages,
     peers,
     small,
-    table,
 )
 from nmdeploy.backends import reference
 
@@ -133,9 +133,9 @@ def test_a_table_goes_between_its_own_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- one -->\nold\n<!-- /one -->\n<!-- two -->\nkept\n<!-- /two -->\n", "utf-8")
     for _ in range(2):
-        compilers.fill(page, "one", compilers.markdown(table.Table("", ("a", "b"), [("1", "2")])))
+        pages.fill(page, "one", pages.markdown(pages.Table("", ("a", "b"), [("1", "2")])))
     text = page.read_text("utf-8")
     assert text.startswith("before\n") and "old" not in text and "kept" in text
     assert text.count("| a | b |\n| --- | --- |\n| 1 | 2 |") == 1
     with pytest.raises(ValueError, match="lacks"):
-        compilers.fill(page, "three", "")
+        pages.fill(page, "three", "")
