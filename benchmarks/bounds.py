@@ -1,6 +1,6 @@
-"""The shortest time that a network can take on this machine, from counts of work and measured rates.
+"""The bound of a network's time on this machine, from counts of work and measured rates.
 
-A sample takes no less than the largest of three times: rows added / row additions a second, state operations /
+It is the largest of three times for a sample: rows added / row additions a second, state operations /
 multiply-adds a second, bytes in and out / bytes copied a second.
 
 States of 24 bits are multiply-added as float32, twice as many a second as doubles, but where a neuron sums products

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -117,18 +118,27 @@ class Suite:
                 f"scalar loop {found['scalar'] / 1e9:.3g}: ratio {found['ratio']:.3g}"
             )
 
-    def time_narrow(self, kinds: Sequence[str]) -> None:
-        """The same of kernels for vectors of half the width."""
-        self.progress("the same, compiled for vectors of half the width")
-        self.measured["narrow"] = narrow.measured(kinds, self.effort.update_turns)
+    def time_narrow(self, kinds: Sequence[str]) -> str | None:
+        """Updates of kernels for vectors of half the width; returns why it failed, if it did."""
+        self.progress("updates, compiled for vectors of half the width")
+        self.measured["narrow"] = {}
+        try:
+            self.measured["narrow"] = narrow.measured(kinds, self.effort.update_turns)
+        except subprocess.CalledProcessError as error:
+            return f"its process failed: {error}"
         for kind, found in self.measured["narrow"].items():
             self.progress(f"{kind} updates, vectors of {found['bits']} bits: ratio {found['ratio']:.3g}")
+        return None
 
-    def time_startup(self) -> None:
-        """A whole process on the demo's model: its time, and its memory."""
+    def time_startup(self, limits: Sequence[str]) -> str | None:
+        """A whole process on the demo's model: its time, and its memory; returns why it failed, if it did."""
         self.progress(f"simulate on the demo's model: {self.effort.starts} runs, then {startup.SAMPLES[-1]:,} samples")
-        self.measured["startup"] = startup.measure(self.effort.starts)
+        try:
+            self.measured["startup"] = startup.measure(self.effort.starts)
+        except subprocess.CalledProcessError as error:
+            return f"a process failed: {error}"
         self.progress(startup.told(self.measured["startup"]))
+        return None
 
     def time_scaling(self, names: Iterable[str]) -> None:
         """Sweeps."""

@@ -26,7 +26,7 @@ LIMIT_SECONDS, SWEEP_SECONDS = 240.0, 30.0
 
 
 def swept(seconds: Callable[[int], float], batches: Sequence[int]) -> dict[int, float]:
-    """Seconds a sample by batch size, until it worsens twice in a row, once by far, or takes too long.
+    """Seconds a sample by batch size, until two in a row are slower than the best, one by far, or time is up.
 
     >>> swept({1: 9.0, 4: 3.0, 16: 4.0, 32: 2.0, 64: 2.1, 128: 2.2, 256: 1.0}.__getitem__, BATCHES)
     {1: 9.0, 4: 3.0, 16: 4.0, 32: 2.0, 64: 2.1, 128: 2.2}

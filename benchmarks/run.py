@@ -62,16 +62,17 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.rate_machine()
     suite.time_embedded()
     suite.find_bounds()
-    updates, narrow, sweeps = (of(cases, measure) for measure in ("updates", "narrow", "exponent"))
+    updates, sweeps = of(cases, "updates"), of(cases, "exponent")
     if updates:
         suite.time_updates(updates)
-    if narrow:
-        suite.time_narrow(narrow)
-    if of(cases, "startup"):
-        suite.time_startup()
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
-    outside = {"lava": suite.time_lava, "peers": suite.time_peers}
+    outside = {
+        "narrow": suite.time_narrow,
+        "startup": suite.time_startup,
+        "lava": suite.time_lava,
+        "peers": suite.time_peers,
+    }
     failed = {}
     for name, call in outside.items():
         workloads = of(cases, name)
