@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import networks, updates
+from benchmarks.peers import UNFINISHED
 from nmdeploy.network import QuantizedNetwork
 
 EXPONENT = 0.05
@@ -115,6 +116,8 @@ def against_lava(measured: Mapping[str, Any], of: str) -> float:
 def against_peers(measured: Mapping[str, Any], of: str) -> float:
     """Seconds a sample of the fastest library over those of `embedded`."""
     peers = measured["peers"][of]
+    if UNFINISHED in peers.values():
+        raise KeyError("a library that did not come to an end may be the fastest")
     return float(peers[fastest_peer(peers)]["seconds"] / measured["embedded"][of]["seconds"])
 
 

@@ -174,11 +174,12 @@ class Suite:
                 )
             except RuntimeError as error:
                 return str(error)
+            if peers.UNFINISHED in self.measured["peers"][name].values():
+                return f"the libraries took longer than {peers.LIMIT_SECONDS:g} s: one of those left may be the fastest"
         return None
 
     def _peer(self, name: str, result: dict[str, Any]) -> None:
         if result == peers.UNFINISHED:
-            self.progress(f"{name}: searching its batch, then {self.effort.peer_repeats} runs")
             return
         if "error" in result:
             self.progress(f"{name}: {result['error']}")

@@ -150,8 +150,9 @@ def main(path: str) -> None:
     torch.set_num_threads(processors())
     with np.load(path) as arrays:
         job = dict(arrays)
-    for name, make in PEERS.items():
+    for name in PEERS:
         print(json.dumps({"peer": name, **UNFINISHED}), flush=True)
+    for name, make in PEERS.items():
         try:
             with torch.inference_mode():
                 result = measure(make, job)

@@ -26,9 +26,9 @@ class Effort:
     seconds: float = 1.0
     lava_repeats: int = 5
     peer_repeats: int = 5
-    sweep_repeats: int = 9
+    sweep_repeats: int = 7
     turns: int = 15
-    update_turns: int = 9
+    update_turns: int = 7
     starts: int = 10
 
 

@@ -125,6 +125,14 @@ def test_what_could_not_be_measured_fails_with_its_reason() -> None:
     assert not results.passed(content)
 
 
+def test_a_library_that_did_not_come_to_an_end_may_be_the_fastest() -> None:
+    measured = measurements()
+    measured["peers"]["lif-128"]["late"] = peers.UNFINISHED
+    content = made(measured, peers="too long")
+    assert verdict(content, "the fastest float library") == [False]
+    assert [line["reason"] for line in content["missing"]] == ["too long"]
+
+
 @pytest.mark.parametrize("other", ["reference", "lava"])
 def test_wrong_spikes_fail_however_fast(other: str) -> None:
     measured = measurements()
