@@ -220,7 +220,7 @@ def simulate(model: str, data: str, backend: str, trace: str, samples: int | Non
 def warmup(models: tuple[str, ...]) -> None:
     """Compile the kernels of MODELs, or of the demo's.
 
-    Later runs find them in the cache folder (NMDEPLOY_CACHE, or the user's) and start at once.
+    Later runs find them in the cache folder (NMDEPLOY_CACHE, or the user's) instead of compiling.
     """
     from nmdeploy.warmup import warmed
 

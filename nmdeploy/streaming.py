@@ -1,11 +1,10 @@
-"""Runs that are larger than memory: chunk by chunk through a backend, into a file or into sums."""
+"""Runs that are larger than memory: chunk by chunk through a backend, into sums."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.mechanisms import SIGNED
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording import TRACES, Recording, Totals, totals
-from nmdeploy.recording_writer import RecordingWriter
 from nmdeploy.samples import Data, Source
 from nmdeploy.verification import correct
 
@@ -116,36 +114,6 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
         if trace == "states":
             size += CODE_BYTES * (neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded))
     return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
-
-
-def simulate(
-    network: QuantizedNetwork,
-    data: Data | Source,
-    path: str | Path,
-    backend: str = "embedded",
-    trace: str = "none",
-    on_progress: Progress | None = None,
-) -> Totals:
-    """Run samples and write the recording as it is made, as a whole or not at all.
-
-    Parameters
-    ----------
-    data : Data, or Source as `nmdeploy.samples.open_data` returns it
-        What is held in memory does not grow with the samples of a Source.
-    path : path of the recording
-    backend : name of a backend
-    trace : {"none", "spikes", "states"}
-    on_progress : callable
-        Called with the number of samples done.
-    """
-    with RecordingWriter(path, data.samples) as writer:
-
-        def written() -> Iterator[tuple[Data, Recording]]:
-            for chunk, part in run_parts(network, data, backend, trace, on_progress):
-                writer.append(part)
-                yield chunk, part
-
-        return _total(network, written())
 
 
 def run_totals(

@@ -66,8 +66,14 @@ def test_the_lowest_crossover_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert crossover.least([curve]) == pytest.approx(0.2)
     assert crossover.least([]) is None and crossover.holds(None)
     monkeypatch.setattr(crossover.multiplied, "DENSE", 0.3)
-    assert not crossover.holds(crossover.least([curve])) and "NOT below" in crossover.verdict(0.2)
+    assert not crossover.holds(crossover.least([curve])) and "NOT below" in crossover.verdict(0.2, None)
     assert [words[2:] for words in crossover.tables([curve])[0].rows] == [("0.20", "never")]
+
+
+def test_what_a_library_takes_to_begin_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossover.multiplied, "WORTH_SECONDS", 0.1)
+    assert crossover.off(0.02) == crossover.off(0.5) == pytest.approx(5)
+    assert "begins in 0.02 s, a factor of 5 (at most 5)" in crossover.verdict(0.2, 0.02)
 
 
 @pytest.mark.parametrize("kind", crossover.KINDS)
@@ -90,8 +96,8 @@ def test_amounts_are_those_of_the_estimate() -> None:
     for samples, steps in ((1, 10), (65, 3), (200, 400)):
         batches, states = small.amounts(network, samples, steps)
         seconds = batches * small.IN_THE_CODE.step + states * small.IN_THE_CODE.state
-        is_small = seconds < small.IN_THE_CODE.compile * len(network.populations)
-        assert small.embedded._is_small(network, samples, steps) == is_small
+        is_small = seconds < small.embedded.START_SECONDS + small.IN_THE_CODE.compile * len(network.populations)
+        assert small.embedded._is_small(network, samples, steps, "none") == is_small
 
 
 def test_constants_are_off_in_both_directions() -> None:

@@ -21,6 +21,7 @@ from nmdeploy.engine.symbols import NotTraceable
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.recording_io import read_recording
 from nmdeploy.samples import Data
+from nmdeploy.simulation import simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +63,14 @@ def test_the_whole_job_counts_not_its_parts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(embedded, "COMPILE_SECONDS", 0.0)
     assert embedded.instead(network, 2, samples.steps, "none")[0] is reference
     monkeypatch.setattr(reference, "run", None)
-    totals = streaming.simulate(network, samples, tmp_path / "r.h5")
+    totals = simulate(network, samples, tmp_path / "r.h5")
     assert (totals.backend, totals.samples) == ("embedded", 400)
 
 
 def test_a_recording_says_what_ran(tmp_path: Path) -> None:
     network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :10])
     assert pipeline.run(network, samples).backend == "reference"
-    assert streaming.simulate(network, samples, tmp_path / "r.h5").backend == "reference"
+    assert simulate(network, samples, tmp_path / "r.h5").backend == "reference"
     assert read_recording(tmp_path / "r.h5").backend == "reference"
     assert pipeline.run(network, samples, "reference").backend == "reference"
     embedded.engine(network, "none")

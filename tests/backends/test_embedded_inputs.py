@@ -11,7 +11,6 @@ from equal_runs import both, differences, random_codes
 from networks_wired import chain
 
 import nmdeploy
-from nmdeploy import streaming
 from nmdeploy.backends import embedded, reference
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
@@ -19,6 +18,7 @@ from nmdeploy.network import Edge, Input, QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.windowed import QuantizedWindowedStateSpace
 from nmdeploy.samples import Data
+from nmdeploy.simulation import simulate
 from nmdeploy.synapses.dense import QuantizedDense
 
 
@@ -92,7 +92,7 @@ def test_samples_in_memory_that_cannot_be_run(name: str, backend: str, tmp_path:
     with pytest.raises(BadOption, match=message):
         nmdeploy.run(network, data, backend)
     with pytest.raises(BadOption, match=message):
-        streaming.simulate(network, data, tmp_path / "r.h5", backend)
+        simulate(network, data, tmp_path / "r.h5", backend)
     assert not list(tmp_path.iterdir())
 
 
