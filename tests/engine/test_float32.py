@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_analysis import reaching
+from engine_analysis import proved, reaching
 from equal_runs import both
 from formula_neuron import FormulaNeuron, formula_case
 from hypothesis import given, settings
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from networks_build import Case
 
 from nmdeploy.backends import embedded
+from nmdeploy.engine.kinds import Kinds
 from nmdeploy.engine.planning import program
 from nmdeploy.neurons.base import Moment, Registers
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
@@ -212,6 +213,30 @@ def test_sums_over_loops(name: str, width: int, neurons: int) -> None:
     """Sums of float32 are gathered in 32-bit integers, whatever their terms are made of."""
     case = formula_case({"rounded": lambda e: rz(e.a[..., 0] * 3, 1), name: SUMS[name]}, neurons, width, seed=width)
     both(case.network, case.inputs)
+
+
+WORDS = {  # what 127 to 129 terms of up to 2**24 come to, and whether that fits a signed word
+    "127 terms": ([SINGLE] * 127, True),
+    "one below": ([SINGLE] * 127 + [SINGLE - 1], True),
+    "at 2**31": ([SINGLE] * 128, False),
+    "one beyond": ([SINGLE] * 128 + [1], False),
+    "129 terms": ([SINGLE] * 129, False),
+}
+
+
+@pytest.mark.parametrize("terms", WORDS)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_sums_of_float32_at_31_bits(terms: str, sign: int, mixed: bool) -> None:
+    """Gathered in 32-bit integers up to the limit; terms of both signs count by their magnitudes."""
+    found, fits = WORDS[terms]
+    weight = np.array([found]) * np.where(np.arange(len(found)) % 2, 1 - 2 * mixed, 1)
+    values = {"rounded": lambda e: rz(e.a * 3, 1), "r": lambda e: (e.a * weight).sum(-1)}
+    case = reaching(FormulaNeuron(1, 1, values, inputs=1), [sign])
+    assert held(case) == {"rounded": "s", "r": "f"}
+    step, bounds, _ = proved(case.network, "n")
+    sums = [node for node in bounds if node.op == "sum"]
+    assert [Kinds(step, bounds, single=True).adds_words(node) for node in sums] == [fits]
 
 
 @pytest.mark.parametrize("end", [-7, -1, 0, 1, 7])
