@@ -1,10 +1,11 @@
-"""Runs of the command line in a process of its own."""
+"""Runs of the command line in a process of its own, and waiting for what others do."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -50,3 +51,11 @@ def without_python310(folder: Path) -> dict[str, str | None]:
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
+    """Whether a condition comes to hold in time."""
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
+    return condition()

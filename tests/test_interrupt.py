@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import processes
 import pytest
+from processes import wait_for
 from requires_lava import require_lava
 from shared import Model
 
@@ -81,16 +82,9 @@ class Run:
         assert self.process is not None
         with pytest.raises(ProcessLookupError):
             os.killpg(self.process.pid, 0)
-        assert wait_for(lambda: not self.children()), "Lava's processes are still there"
+        assert wait_for(lambda: not self.children(), 5), "Lava's processes are still there"
         assert list(self.temporary.iterdir()) == []
         assert [name for name in self.shared if Path(name.removesuffix(" (deleted)")).exists()] == []
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 5) -> bool:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.fixture

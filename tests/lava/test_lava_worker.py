@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import lava_models as m
 import numpy as np
 import pytest
+from processes import wait_for
 
 from nmdeploy.backends import lava_python, lava_worker
 from nmdeploy.backends.lava_worker import LavaJob, available, run_jobs
@@ -58,13 +58,6 @@ def processes_in(folder: Path) -> list[str]:
         except OSError:
             continue
     return found
-
-
-def wait_for(condition: Any, seconds: float = 15) -> bool:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.05)
-    return bool(condition())
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc to look for processes")
