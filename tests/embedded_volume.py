@@ -1,23 +1,30 @@
-"""Many values of large random live networks through both backends, and what they exercised."""
+"""Many values of large random live networks through both backends, at every trace level, and what they exercised."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from equal_runs import both, compiled, random_codes, random_lengths
+from equal_runs import both, compiled, differences, random_codes, random_lengths
 from figures import Figures
-from networks import SYSTEMS, Case, coverage
+from networks import Case, coverage
 from networks_build import random_case
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_systems import FAMILIES
 from networks_windowed import windowed_case
 
+from nmdeploy.backends import embedded
+from nmdeploy.recording import Recording
+
 Maker = Callable[[int], Case]
 TOTAL = 10**9
-NETWORKS = {"families": 8, "systems": 3}
+NETWORKS = {"families": 12, "systems": 4}
+LESS = ("none", "spikes", None)
+"""What every third network's last run is repeated with: the kernels that record less are other kernels."""
 MOST = 4_000_000  # values of a run, so that memory stays small
 STEPS = (60, 150)
 SIZES = (40, 160)
@@ -34,9 +41,18 @@ GENERAL: dict[str, Maker] = {
     "coupled_state_space": partial(large, (COUPLED,)),
     "windowed_state_space and gate": windowed_case,
 }
+KINDS: dict[str, tuple[str, ...]] = {
+    "lif": ("lif", "integrator"),
+    "state_space": ("state_space", "integrator"),
+    "coupled_state_space": ("coupled_state_space", "integrator"),
+    "windowed_state_space and gate": ("windowed_state_space", "gate", "state_space", "integrator"),
+}
+"""The integer populations that the networks of each maker have; `compare_many` counts them."""
+
 NAMED: dict[str, Maker] = {family.name: partial(large, (family,)) for family in FAMILIES if family is not LIF}
 NAMED |= {"lif": partial(large, (LOUD_LIF,)), "windowed-ssm": lambda seed: windowed_case(seed + 5000)}
-assert set(NAMED) == set(SYSTEMS)
+SAME = {"cuba-lif": "lif", "lif-hard": "lif"}
+"""Systems whose populations are those of another name; `lif-hard` with another V_reset than 0 is a `COUPLED` one."""
 
 
 def share(part: str) -> int:
@@ -52,6 +68,7 @@ def compare_many(name: str, make: Maker, part: str, figures: Figures) -> Counter
     compared, cases = 0, list(compilable(make, NETWORKS[part]))
     for seed, case in cases:
         compared += _compared(case, seed, share(part), seen, happened)
+        seen.update({f"kind {neuron.kind}" for neuron in case.network.populations.values()})
     figures(f"{name}: {len(cases)} networks, {compared} values equal the reference's")
     figures(f"  in {name}: " + ", ".join(f"{number} {what}" for what, number in sorted(happened.items())))
     figures(f"  networks of {name}: " + ", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
@@ -77,11 +94,27 @@ def _compared(case: Case, seed: int, wanted: int, seen: Counter[str], happened: 
         codes = random_codes(network, 1000 * seed + run, samples, steps)
         lengths = random_lengths(run, samples, steps) if run == 0 else None
         expected, values = both(network, codes, lengths)
-        each = values // samples // steps
-        samples = max(1, min(MOST, wanted - done) // (each * STEPS[(run + 1) % 2]) + 1)
         done, run = done + values, run + 1
+        each = values // samples // steps
+        samples = max(0, min(MOST, wanted - done)) // (each * STEPS[run % 2]) + 1
         for name, neuron in network.populations.items():
             for flag in (*neuron.flags, "spikes"):
                 happened[flag] += expected.total(name, flag)
     seen.update(coverage([case], [expected]))
+    if trace := LESS[seed % 3]:
+        _compare_less(case, codes, expected, trace)
     return done
+
+
+def _compare_less(case: Case, codes: Any, expected: Recording, trace: str) -> None:
+    """A run at another trace level: the same outputs, the same counts, nothing beside them."""
+    compiled(case.network, trace)
+    found = differences(without(expected, trace), embedded.run(case.network, codes, trace=trace))
+    assert not found, (trace, found)
+
+
+def without(recording: Recording, trace: str) -> Recording:
+    """What a run at another trace level would have left of a recording with states."""
+    spikes = {name: layer.spikes if trace == "spikes" else None for name, layer in recording.layers.items()}
+    layers = {name: replace(layer, states={}, spikes=spikes[name]) for name, layer in recording.layers.items()}
+    return replace(recording, layers=layers)

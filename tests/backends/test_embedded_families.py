@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from embedded_volume import GENERAL, NAMED, NETWORKS, TOTAL, compare_many, share
+from embedded_volume import GENERAL, KINDS, NAMED, NETWORKS, SAME, TOTAL, compare_many, share
 from equal_runs import agree
 from figures import Figures
 from mechanisms import ACTIONS, CONDITIONS, MODES, SPIKES, Mechanisms, legal
@@ -11,7 +11,9 @@ from networks_build import Case
 from networks_neurons import random_spiking
 from networks_wired import Wired
 
+from nmdeploy.families import quantized_neurons
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.systems import systems
 
 COVERS = {
     "lif": ("u_wraps", "v_saturations", "bias", "recurrent"),
@@ -34,11 +36,18 @@ def test_the_shares_add_up() -> None:
     assert families + systems >= TOTAL
 
 
+def test_every_family_and_every_system_there_is_takes_part() -> None:
+    """Those that nmdeploy finds: a new one is compared too, or this fails."""
+    assert {kind for kinds in KINDS.values() for kind in kinds} == set(quantized_neurons())
+    assert {*NAMED, *SAME} - {"lif"} == set(systems())
+    assert set(KINDS) == set(GENERAL) and set(SAME.values()) <= set(NAMED)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", GENERAL)
 def test_many_values_of_a_family(family: str, figures: Figures) -> None:
     seen = compare_many(family, GENERAL[family], "families", figures)
-    assert not [what for what in COVERS[family] if not seen[what]]
+    assert not [what for what in (*COVERS[family], *(f"kind {kind}" for kind in KINDS[family])) if not seen[what]]
 
 
 def mechanisms(every: int) -> list[Mechanisms]:
