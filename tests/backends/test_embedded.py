@@ -236,9 +236,12 @@ def test_a_network_that_is_no_longer_used_is_freed() -> None:
     embedded.run(network, random_codes(network, 0, 2, 5))
     gone = weakref.ref(network)
     del network
-    gc.collect()
-    # Another thread may still have the task that it has just done.
-    assert wait_for(lambda: gone() is None)
+
+    def freed() -> bool:
+        gc.collect()
+        return gone() is None
+
+    assert wait_for(freed)  # another thread may still have the task that it has just done
 
 
 def test_a_process_that_ran_it_ends_without_a_word() -> None:
