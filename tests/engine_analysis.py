@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from equal_runs import both
 from networks_build import Case
 
 from nmdeploy.engine.bounds import Bound, seen
 from nmdeploy.engine.intervals import analyse
-from nmdeploy.engine.planning import sum_bound
+from nmdeploy.engine.planning import program, sum_bound
+from nmdeploy.engine.program import Program
 from nmdeploy.engine.simplify import simplify
 from nmdeploy.engine.trace import Step, trace
 from nmdeploy.network import Edge, Input, QuantizedNetwork
@@ -69,3 +71,9 @@ def reaching(neuron: Any, sums: Sequence[int], pattern: Sequence[int] = (1, 0, 1
         nodes[f"s{part}"] = QuantizedDense(digit[:, None], 8, 0, "mixed", 7 * part)
     edges = [Edge("input", s) for s in nodes if s[0] == "s"] + [Edge(s, "n") for s in nodes if s[0] == "s"]
     return Case(f"{sums}", QuantizedNetwork(nodes, tuple(edges), 1e-3, "n"), np.asarray(pattern)[None, :, None])
+
+
+def agreeing(case: Case) -> Program:
+    """The program of a case, whose runs agree."""
+    both(case.network, case.inputs)
+    return program(case.network, "states")

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from engine_analysis import proved, reaching
+from engine_analysis import reaching
 from equal_runs import both
-from formula_neuron import FormulaNeuron, formula_case
+from float32_lanes import SINGLE, formulas, held
+from formula_neuron import FormulaNeuron
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks_build import Case
 
 from nmdeploy.backends import embedded
-from nmdeploy.engine.kinds import Kinds
 from nmdeploy.engine.planning import program
-from nmdeploy.neurons.base import Moment, Registers
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, wrap24
 
-SINGLE, WRAP = 1 << 24, 1 << 23
-
-
-def held(case: Case) -> dict[str, str]:
-    """In which lanes each formula's value is kept, in a case whose runs agree."""
-    both(case.network, case.inputs)
-    population = program(case.network, "states").populations["n"]
-    names = [*case.network.populations["n"].formulas]  # type: ignore[attr-defined]
-    return dict(zip(names, (register.kind for register in population.layout.registers[2:]), strict=True))
-
-
-def formulas(**found: Any) -> FormulaNeuron:
-    return FormulaNeuron(1, 1, {"rounded": lambda e: rz(e.a * 3, 7), **found}, inputs=1)
+WRAP = 1 << 23
 
 
 def up(factor: int, bits: int) -> int:
@@ -102,8 +87,44 @@ def test_a_constant_that_is_chosen_is_not_multiplied_beforehand(bits: int) -> No
     assert held(reaching(formulas(**values), [5])) == {"rounded": "s", "r": "s", "s": "s"}
 
 
-def test_a_rounded_product_beyond_24_bits_is_not_taken() -> None:
-    assert held(reaching(formulas(r=lambda e: rz(e.a * 4097, 12)), [SINGLE]))["rounded"] == "f"
+@pytest.mark.parametrize(("a", "factor", "bits"), [(SINGLE, 4097, 12), ((SINGLE + 1) * 2 // 5 + 1, 5, 1)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_rounded_product_beyond_24_bits_is_not_taken(a: int, factor: int, bits: int, sign: int) -> None:
+    """One beyond, too: cut off behind 24 bits, 2**24 + 1 would be 2**24."""
+    case = reaching(formulas(r=lambda e: rz(e.a * factor, bits), s=lambda e: rz(e.a * factor, bits + 1)), [sign * a])
+    assert held(case) == {"rounded": "f", "r": "f", "s": "f"}
+    assert held(reaching(formulas(r=lambda e: rz(e.a * 5, 1)), [sign * 6710886])) == {"rounded": "s", "r": "s"}
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 3])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_factors_at_24_bits(sign: int, beyond: int) -> None:
+    """A product is rounded in float32 lanes only if both factors fit them."""
+    case = reaching(formulas(r=lambda e: rz(e.a * 7, 3)), [sign * (SINGLE + beyond)])
+    assert held(case)["r"] == ("s" if beyond <= 0 else "f")
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_comparisons_at_24_bits(sign: int, beyond: int) -> None:
+    """Of values in lanes of their own kind, and against the next integer."""
+    limit = sign * (SINGLE + beyond)
+    values = {f"{c} {d}": lambda e, c=c, d=d: compared(e.a + sign, limit + d)[c] for c in range(4) for d in (-1, 0, 1)}
+    held(reaching(formulas(**values), [limit - sign]))
+
+
+def compared(a: Any, b: int) -> list[Any]:
+    return [a > b, a >= b, a == b, np.where(a < b, a, b)]
+
+
+def test_a_side_of_two_choices_is_as_wide_as_the_wider() -> None:
+    """Taken by one only where it is small, by the other beyond 24 bits too."""
+
+    def both_take(e: Any) -> Any:
+        side = e.a + (SINGLE - 5)
+        return np.where(e.a > 5, 0, side) - np.where(e.y[..., None] > 3, side, 1)
+
+    assert held(reaching(formulas(r=both_take), [8])) == {"rounded": "s", "r": "f"}
 
 
 def test_a_wider_value_stands_beside_narrow_ones() -> None:
@@ -138,105 +159,20 @@ def test_lif_is_narrow_and_wraps_as_it_should(du: int, a: int) -> None:
     assert kinds[:2] == ["s", "s"]
 
 
-@dataclass(frozen=True, eq=False)
-class Before(FormulaNeuron):
-    """Its formulas see the registers as they were before the step."""
-
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
-        (x,), (y, *_) = registers
-        a = a.reshape(len(a), self.neurons, self.inputs)
-        given = self.given(x, y, a, now.step)
-        x, clipped = saturate(rz(x * 3, 2) + given.p + a[..., :1], 200)
-        y, _ = saturate(a[..., 0] - y * 2, 500)
-        return ((x,), (y, *[formula(given) for formula in self.formulas.values()])), y > 0, [clipped]
-
-
-@pytest.mark.parametrize("width", [3, 8])
-def test_products_that_are_read_after_their_loop(width: int) -> None:
-    """What was stored is not computed again: its registers have changed."""
-    values = {
-        "first": lambda e: rz((e.x * e.p)[..., :1], 2),
-        "one": lambda e: rz((e.x * e.p)[..., 2], 1),
-        "square": lambda e: rz((e.x * e.x)[..., 1], 3),
-        "again": lambda e: rz((e.x * e.p)[..., ::2], 2).sum(-1),
-        "last": lambda e: rz((e.x * 77)[..., -1:], 4) - e.x[..., :1],
-    }
-    case = formula_case(values, 5, width)
-    neuron = Before(5, width, values)
-    network = replace(case.network, nodes={**case.network.nodes, "n": neuron})
-    both(network, case.inputs)
-    for name, value in values.items():
-        both(replace(network, nodes={**network.nodes, "n": Before(5, width, {name: value})}), case.inputs)
-
-
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_clips_of_what_does_not_fit(sign: int, beyond: int) -> None:
-    """Both ends at once, of which the outer one alone would fit."""
+    """Both ends at once, of which the outer one alone would fit; what is clipped lies on either side of 0."""
     for limit in (SINGLE - 1, SINGLE, SINGLE + 1):
-        low = {"r": lambda e, m=limit: np.minimum(np.maximum(e.a, -m), 5)}
-        high = {"r": lambda e, m=limit: np.maximum(np.minimum(e.a, m), -5)}
-        for found in (low, high):
-            flag = {"clips": lambda e, f=found["r"]: f(e) != e.a}
-            held(reaching(formulas(**found, **flag), [sign * (limit + beyond)]))
+        low = lambda x, m=limit: np.minimum(np.maximum(x, -m), 5)  # noqa: E731
+        high = lambda x, m=limit: np.maximum(np.minimum(x, m), -5)  # noqa: E731
+        for clip in (low, high):
+            values = {"r": lambda e, f=clip: f(e.a - sign * 8), "clips": lambda e, f=clip: differs(f, e.a - sign * 8)}
+            held(reaching(formulas(**values), [sign * (limit + beyond + 8)]))
 
 
-def test_a_sum_over_what_turned_out_constant() -> None:
-    values = {
-        "r": lambda e: ((saturate(e.x, 1000)[1] * 1 + e.x * 0) + 0 * e.x).sum(-1),
-        "s": lambda e: np.where(e.x > 10**6, e.x, e.a[..., :1] * 3 + 0 * e.x).sum(-1),
-        "any": lambda e: (saturate(e.x, 1000)[1] | (e.x * 0 > 0)).any(-1),
-    }
-    for width in (3, 6):
-        for name, value in values.items():
-            case = formula_case({name: value}, 5, width)
-            both(case.network, case.inputs)
-
-
-SUMS = {
-    "products": lambda e: (rz(e.x * 5, 1) - rz(e.x * 3, 2) + rz(e.x * e.p, 3)).sum(-1),
-    "parameters": lambda e: (e.x - e.p).sum(-1) + (e.p - e.x * 2).sum(-1),
-    "constants": lambda e: (7 - e.x).sum(-1),
-    "input": lambda e: (e.x - e.a[..., :1] + (e.a[..., :1] - 3)).sum(-1),
-    "steps": lambda e: (e.x + e.t % 5).sum(-1) - (rz(e.t % 7 * 3, 1) - e.x).sum(-1),
-    "choices": lambda e: (np.where(e.flag, e.x - 1, e.p) + np.minimum(e.x, 3)).sum(-1),
-    "conditions": lambda e: (e.flag * 3 - e.x).sum(-1),
-    "many": lambda e: (e.x * 30_000 - rz(e.x * 29_999, 0)).sum(-1),
-    "squares": lambda e: rz((e.x * e.x - rz(e.x * e.p, 2)).sum(-1), 3),
-}
-
-
-@pytest.mark.parametrize("name", SUMS)
-@pytest.mark.parametrize("width", [3, 6])
-@pytest.mark.parametrize("neurons", [1, 65])
-def test_sums_over_loops(name: str, width: int, neurons: int) -> None:
-    """Sums of float32 are gathered in 32-bit integers, whatever their terms are made of."""
-    case = formula_case({"rounded": lambda e: rz(e.a[..., 0] * 3, 1), name: SUMS[name]}, neurons, width, seed=width)
-    both(case.network, case.inputs)
-
-
-WORDS = {  # what 127 to 129 terms of up to 2**24 come to, and whether that fits a signed word
-    "127 terms": ([SINGLE] * 127, True),
-    "one below": ([SINGLE] * 127 + [SINGLE - 1], True),
-    "at 2**31": ([SINGLE] * 128, False),
-    "one beyond": ([SINGLE] * 128 + [1], False),
-    "129 terms": ([SINGLE] * 129, False),
-}
-
-
-@pytest.mark.parametrize("terms", WORDS)
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("mixed", [False, True])
-def test_sums_of_float32_at_31_bits(terms: str, sign: int, mixed: bool) -> None:
-    """Gathered in 32-bit integers up to the limit; terms of both signs count by their magnitudes."""
-    found, fits = WORDS[terms]
-    weight = np.array([found]) * np.where(np.arange(len(found)) % 2, 1 - 2 * mixed, 1)
-    values = {"rounded": lambda e: rz(e.a * 3, 1), "r": lambda e: (e.a * weight).sum(-1)}
-    case = reaching(FormulaNeuron(1, 1, values, inputs=1), [sign])
-    assert held(case) == {"rounded": "s", "r": "f"}
-    step, bounds, _ = proved(case.network, "n")
-    sums = [node for node in bounds if node.op == "sum"]
-    assert [Kinds(step, bounds, single=True).adds_words(node) for node in sums] == [fits]
+def differs(clip: Any, x: Any) -> Any:
+    return clip(x) != x
 
 
 @pytest.mark.parametrize("end", [-7, -1, 0, 1, 7])

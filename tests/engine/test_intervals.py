@@ -112,9 +112,11 @@ def test_a_leaky_integrator_is_bounded_by_little_more_than_it_reaches(dv: int, b
         assert exact <= limit or not found.never("v_saturations")
 
 
-def test_an_integrator_without_a_leak_reaches_its_limit() -> None:
-    found = proved(reaching(QuantizedIntegrator(0, np.array([0]), 16), [1]).network, "n")
-    assert found.of("v").magnitude == 2**15 - 1 and not found.never("v_saturations")
+@pytest.mark.parametrize("bits", [8, 16, 24, 25, 26, 31])
+def test_an_integrator_without_a_leak_reaches_its_limit(bits: int) -> None:
+    """Beyond 24 bits too, to which bounds are narrowed where that holds."""
+    found = proved(reaching(QuantizedIntegrator(0, np.array([0]), bits), [1]).network, "n")
+    assert found.of("v").magnitude == 2 ** (bits - 1) - 1 and not found.never("v_saturations")
 
 
 @pytest.mark.parametrize("vth", [0, 5, 1000, VTH_MAX])

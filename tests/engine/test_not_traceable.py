@@ -60,7 +60,9 @@ REFUSED: dict[str, tuple[Formula, str]] = {
     "a slice backwards": (lambda e: e.x[..., ::-1], "backwards"),
     "a table that is not reached": (lambda e: take(np.arange(3), e.x), "index|table"),
     "a table from behind": (lambda e: take(np.arange(3), e.x % 3 - 1), "index|table"),
+    "a table that is one too short": (lambda e: take(np.arange(7), e.x & 7), "index|table"),
     "a negative divisor": (lambda e: e.x % -3, "mod|divi|remainder"),
+    "a divisor that may be 0": (lambda e: e.x % (e.x & 7), "mod|divi|remainder"),
 }
 
 
