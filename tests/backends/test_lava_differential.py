@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from edge_cases import driven_cases, small_cases
 from edge_cases_base import beside
 from figures import Figures
+from lava_equality import assert_covered, assert_equal_in_lava
 from mechanisms import ACTIONS, CONDITIONS, SPIKES
-from networks import SYSTEMS, Case, coupled_case, coverage, lif_case, state_space_case
-from requires_lava import require_lava
-
-from nmdeploy.backends import lava, reference
-from nmdeploy.verification import compare
+from networks import SYSTEMS, Case, coupled_case, lif_case, state_space_case
 
 LIF_COVERS = (
     *("u_wraps", "v_saturations", "bias", "bias synapse", "recurrent", "inserted delay"),
@@ -38,35 +33,6 @@ STATE_SPACE_COVERS = (
 COUPLED_COVERS = ("x_saturations", "x_reset_saturations", *MECHANISMS_COVER)
 
 
-def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:
-    """0 mismatches in all cases; returns what they covered."""
-    require_lava()
-    expected = [reference.run(case.network, case.inputs, trace="states") for case in cases]
-    actual = lava.run_many([(case.network, case.inputs) for case in cases])
-    found = [compare(a, b) for a, b in zip(expected, actual, strict=True)]
-    wrong = {case.name: c.first_divergence for case, c in zip(cases, found, strict=True) if c.mismatches}
-    seen = coverage(cases, expected)
-    compared = sum(c.values_compared for c in found)
-    figures(f"{len(cases)} networks ({kinds(cases)}): {compared} values compared with Lava, {len(wrong)} differ")
-    figures("  covered: " + ", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
-    assert not wrong
-    return seen
-
-
-def kinds(cases: list[Case]) -> str:
-    """What the names begin with, before their seed."""
-    found = dict.fromkeys(
-        case.name.rpartition("-")[0] for case in cases if case.name[-1].isdigit() and "-" in case.name
-    )
-    return ", ".join(found) if len(found) < 20 else "edge cases"
-
-
-def assert_covered(seen: Counter[str], wanted: tuple[str, ...], cases: int) -> None:
-    """Every mechanism occurred, and at least 90 % of the networks were alive."""
-    assert not [what for what in wanted if not seen[what]]
-    assert seen["alive"] >= math.ceil(0.9 * cases)
-
-
 def test_edges(figures: Figures) -> None:
     assert_equal_in_lava([*driven_cases(), *beside(small_cases())], figures)
 
@@ -76,13 +42,6 @@ def test_a_sample_of_every_family_and_system(figures: Figures) -> None:
     makers = [*[lif_case] * 4, *[state_space_case] * 4, *[coupled_case] * 4, *SYSTEMS.values()]
     cases = [make(1000 + index) for index, make in enumerate(makers)]
     assert_covered(assert_equal_in_lava(cases, figures), (), len(cases))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_20_networks_of_a_system(system: str, figures: Figures) -> None:
-    seen = assert_equal_in_lava([SYSTEMS[system](seed) for seed in range(20)], figures)
-    assert_covered(seen, (), 20)
 
 
 @pytest.mark.slow
