@@ -9,7 +9,8 @@ import numpy as np
 from equal_runs import both
 from networks_build import Case
 
-from nmdeploy.engine.bounds import Bound, seen
+from nmdeploy.engine.bounds import seen
+from nmdeploy.engine.boxes import Bound
 from nmdeploy.engine.intervals import analyse
 from nmdeploy.engine.planning import program, sum_bound
 from nmdeploy.engine.program import Program

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.bounds import LONGEST_SHIFT, Bound, of_constant, seen
+from nmdeploy.engine.bounds import of_constant, seen
+from nmdeploy.engine.boxes import LONGEST_SHIFT, Bound
 from nmdeploy.engine.clips import clipped
 from nmdeploy.engine.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
 from nmdeploy.engine.floats import beyond

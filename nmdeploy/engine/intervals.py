@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from nmdeploy.engine.bounds import SINGLE, TOP, Bound, Bounds, evaluate, joined, order, seen, within
+from nmdeploy.engine.bounds import Bounds, evaluate, joined, order, seen, within
+from nmdeploy.engine.boxes import SINGLE, TOP, Bound
 from nmdeploy.engine.symbols import Node, Symbol, whole
 from nmdeploy.engine.trace import STEP, STEPS, Step
 

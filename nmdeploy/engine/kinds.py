@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from nmdeploy.engine.bounds import EXACT, SINGLE, Bounds, order, seen
+from nmdeploy.engine.bounds import Bounds, order, seen
+from nmdeploy.engine.boxes import EXACT, SINGLE
 from nmdeploy.engine.clips import clipped
 from nmdeploy.engine.schedule import schedule
 from nmdeploy.engine.symbols import Node, NotTraceable, Symbol

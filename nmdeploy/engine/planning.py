@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 
 from nmdeploy.engine import machine
-from nmdeploy.engine.bounds import Bound
+from nmdeploy.engine.boxes import Bound
 from nmdeploy.engine.driver import write_driver
 from nmdeploy.engine.inputs import write_input
 from nmdeploy.engine.intervals import analyse

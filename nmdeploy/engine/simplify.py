@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmdeploy.engine.bounds import Bound, Bounds, evaluate, of_constant, order, seen
+from nmdeploy.engine.bounds import Bounds, evaluate, of_constant, order, seen
+from nmdeploy.engine.boxes import Bound
 from nmdeploy.engine.operations import node_of, operate
 from nmdeploy.engine.symbols import Node, Symbol, constant, whole
 from nmdeploy.engine.trace import Step
