@@ -175,7 +175,7 @@ class Suite:
             except RuntimeError as error:
                 return str(error)
             if peers.UNFINISHED in self.measured["peers"][name].values():
-                return f"the libraries took longer than {peers.LIMIT_SECONDS:g} s: one of those left may be the fastest"
+                return f"a library failed, or took over {peers.LIMIT_SECONDS:g} s: it may be the fastest"
         return None
 
     def _peer(self, name: str, result: dict[str, Any]) -> None:

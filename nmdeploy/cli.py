@@ -199,7 +199,7 @@ def simulate(model: str, data: str, backend: str, trace: str, samples: int | Non
     from nmdeploy.files import require_suffix, require_writable
     from nmdeploy.nir_io import read
     from nmdeploy.samples import check_samples
-    from nmdeploy.simulation import simulate as run
+    from nmdeploy.streaming import simulate as run
     from nmdeploy.terminal import progress, recording_lines
 
     require_writable(output, model, data)

@@ -32,14 +32,19 @@ class Frozen:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what was computed of them and kept would not be true of a copy that is changed."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+    def __getstate__(self) -> tuple[dict[str, Any], list[str]]:
+        """The fields alone: what was computed of them and kept would not be true of a copy that is changed.
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
+        And which of them are read-only arrays, which a copy of an array is not by itself.
+        """
+        state = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return state, [n for n, value in state.items() if isinstance(value, np.ndarray) and not value.flags.writeable]
+
+    def __setstate__(self, state: tuple[dict[str, Any], list[str]]) -> None:
+        values, frozen = state
+        for name in frozen:
+            values[name].setflags(write=False)
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def _freeze(self, name: str, value: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> None:

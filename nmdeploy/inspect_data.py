@@ -19,7 +19,10 @@ def describe_data(path: Path) -> dict[str, Any]:
     """A description of samples; `BadFile` or `BadData` where there are none."""
     stored = stored_in(path)
     arrays = {"inputs": _array(stored.shape, stored.dtype, _blocks(stored))}
-    arrays |= {name: _array(held.shape, held.dtype, iter([held])) for name, held in stored.vectors.items()}
+    for name, held in stored.vectors.items():
+        # Of what is no integer a sample only shape and type are known.
+        known = held.shape == stored.shape[:1] and held.dtype.kind in "iu"
+        arrays[name] = _array(held.shape, held.dtype, iter([held] if known else []))
     return {"format": "samples", "arrays": arrays, "others": list(stored.others)}
 
 

@@ -105,17 +105,17 @@ class QuantizedNetwork(Graph):
         """(input_size,) the largest possible magnitude of each synaptic sum, proved from the weights."""
         node = self.nodes[population]
         assert isinstance(node, QuantizedNeuron)
-        total = np.zeros(node.input_size, np.int64)
+        total = np.zeros(node.input_size, object)  # integers without limit
         for edge in self.sources[population]:
             synapse = self.nodes[edge.source]
             assert isinstance(synapse, QuantizedSynapse)
-            total = total + synapse.a_max(self.s_max(edge.source))
+            total = total + synapse.a_max(self.s_max(edge.source)).astype(object)
         if total.max(initial=0) >= 1 << 31:
             raise OverflowPossible(
                 f"node {population!r}: the synaptic sum can reach {int(total.max())}, limit 2**31: "
                 "lower the weight exponent"
             )
-        return total
+        return total.astype(np.int64)
 
 
 def readout_values(
@@ -133,6 +133,8 @@ def readout_values(
         return np.asarray(outputs[np.arange(samples), lengths - 1])
     if rule == "max":
         lowest = np.iinfo(np.int64).min if outputs.dtype.kind in "iub" else -np.inf
-        return np.asarray(np.where(valid, outputs, lowest).max(1))
-    total = np.where(valid, outputs, 0).sum(1)
+        values = outputs.view(np.uint8) if outputs.dtype == bool else outputs
+        found = np.asarray(values.max(1, where=valid, initial=0 if outputs.dtype == bool else lowest))
+        return found.astype(np.int64) if outputs.dtype.kind in "iub" else found
+    total = outputs.sum(1, where=valid, dtype=np.int64 if outputs.dtype.kind in "iub" else None)
     return np.asarray(total if rule == "sum" else total / lengths[:, None])

@@ -21,14 +21,14 @@ from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.recording import Recording, Totals
 from nmdeploy.reports import Report, build_report
 from nmdeploy.samples import Data, Source, check_samples, load_data, open_data
-from nmdeploy.simulation import simulate, told_by_model
 from nmdeploy.streaming import (
     Progress,
     after,
     float_accuracy,
     require_channels,
-    run_part,
+    run_data,
     run_totals,
+    simulate,
     totals_of,
 )
 from nmdeploy.verification import Agreement, Verification, agree, compare
@@ -138,7 +138,7 @@ def run(
     on_progress : callable
         Called with the number of samples done.
     """
-    recording = told_by_model(network, run_part(network, data, backend, trace, on_progress))
+    recording = run_data(network, data, backend, trace, on_progress)
     return replace(recording, model_sha256=model_sha256(network))
 
 
@@ -174,11 +174,11 @@ def verify(
     if floats is not None:
         require_origin(network, floats)
     part = data.first(samples)
-    expected = run_part(network, part, "reference", "states", on_progress, exactly=True)
+    expected = run_data(network, part, "reference", "states", on_progress, exactly=True)
     comparisons, missing, done = [], None, part.samples
     for name in against:
         try:
-            candidate = run_part(network, part, name, "states", after(on_progress, done), exactly=True)
+            candidate = run_data(network, part, name, "states", after(on_progress, done), exactly=True)
             comparisons.append(compare(expected, candidate))
             done += part.samples
         except LavaUnavailable as error:

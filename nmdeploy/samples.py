@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ class Source:
         if samples is None or samples >= self.samples:
             return self
         stored, whole = self.stored, self.stored.blocks
-        part = replace(stored, shape=(samples, *stored.shape[1:]), blocks=lambda size: _first_of(whole(size), samples))
+        blocks = partial(_first_of, whole, samples, stored.sealed_at_end)
+        part = replace(stored, shape=(samples, *stored.shape[1:]), blocks=blocks)
         labels, lengths = (None if held is None else held[:samples] for held in (self.labels, self.lengths))
         return replace(self, stored=part, labels=labels, lengths=lengths)
 
@@ -176,12 +178,15 @@ def check_samples(samples: int | None) -> None:
         raise BadOption(f"--samples {samples}: give 1 or more")
 
 
-def _first_of(blocks: Iterator[Codes], samples: int) -> Iterator[Codes]:
-    """Blocks up to a number of samples; what lies behind is not read."""
+def _first_of(whole: Callable[[int], Iterator[Codes]], samples: int, sealed: bool, size: int) -> Iterator[Codes]:
+    """Blocks up to a number of samples; what lies behind is only read where a checksum is at its end."""
+    blocks = whole(size)
     while samples > 0:
         block = next(blocks)[:samples]
         samples -= len(block)
         yield block
+    for _ in blocks if sealed else ():
+        pass
 
 
 def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:

@@ -1,10 +1,11 @@
-"""Runs that are larger than memory: chunk by chunk through a backend, into sums."""
+"""Runs that are larger than memory: chunk by chunk through a backend, into a file or into sums."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,15 +16,16 @@ from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.mechanisms import SIGNED
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording import TRACES, Recording, Totals, totals
+from nmdeploy.recording_writer import RecordingWriter
 from nmdeploy.samples import Data, Source
-from nmdeploy.verification import correct
+from nmdeploy.verification import correct, predictions
 
 Progress = Callable[[int], None]
 CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
 OUTPUT_BYTES, CODE_BYTES = 2, 16  # a spike, or a code, as kernels write it and as a recording holds it
 
 
-def run_part(
+def run_data(
     network: QuantizedNetwork,
     data: Data,
     backend: str,
@@ -31,25 +33,49 @@ def run_part(
     on_progress: Progress | None = None,
     *,
     exactly: bool = False,
-    job: int | None = None,
 ) -> Recording:
     """Run samples that are in memory; parameters as for `nmdeploy.run`.
 
-    They are all, or a part of a `job` of so many, whose codes were checked.
-
     `exactly` that backend runs them; else one that gives the same values may, where that is quicker, or the only way.
     """
+    require_codes(network, data)
+    return _run(network, data, backend if exactly else quickest(network, data, backend, trace), trace, on_progress)
+
+
+def quickest(network: QuantizedNetwork, data: Data | Source, backend: str, trace: str) -> str:
+    """Name of the backend that runs a job for which one was asked."""
+    asked = find_backend(backend)
+    _require_trace(trace)
+    if not hasattr(asked, "instead"):
+        return backend
+    chosen, note = asked.instead(network, data.samples, data.steps, trace)
+    if note:
+        warnings.warn(note, RuntimeWarning, stacklevel=3)
+    return backend if chosen is asked else str(chosen.NAMES[0])
+
+
+def _run(network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None) -> Recording:
+    _require_trace(trace)
+    run = find_backend(backend).run
+    recording: Recording = run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
+    return told_by_model(network, replace(recording, backend=backend))
+
+
+def _require_trace(trace: str) -> None:
     if trace not in TRACES:
         raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
-    if job is None:
-        require_codes(network, data)
-    asked = chosen = find_backend(backend)
-    if not exactly and hasattr(asked, "instead"):
-        chosen, note = asked.instead(network, job or data.samples, data.steps, trace)
-        if note:
-            warnings.warn(note, RuntimeWarning, stacklevel=3)
-    recording: Recording = chosen.run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
-    return replace(recording, backend=backend if chosen is asked else chosen.NAMES[0])
+
+
+def told_by_model(network: QuantizedNetwork, recording: Recording) -> Recording:
+    """A backend's recording with its classes, and the seed of the network's random spikes."""
+    classes = predictions(recording.output, network.readout, recording.lengths)
+    return replace(recording, predictions=classes, seed=_seed(network))
+
+
+def _seed(network: QuantizedNetwork) -> int:
+    """That of the first population that draws its spikes; 0 where none does."""
+    drawing = (n for n in network.populations.values() if getattr(n, "spike", "") == "stochastic")
+    return int(next((getattr(n, "seed", 0) for n in drawing), 0))
 
 
 def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
@@ -88,10 +114,10 @@ def run_parts(
     if isinstance(data, Data):
         require_codes(network, data)
     sha256, done = model_sha256(network), 0
+    backend = quickest(network, data, backend, trace)  # for all parts: what is quicker may change while they run
     whole = getattr(find_backend(backend), "WHOLE", False)
     for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
-        part = run_part(network, chunk, backend, trace, after(on_progress, done), job=data.samples)
-        yield chunk, replace(part, model_sha256=sha256)
+        yield chunk, replace(_run(network, chunk, backend, trace, after(on_progress, done)), model_sha256=sha256)
         done += chunk.samples
 
 
@@ -116,6 +142,36 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
     return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
 
 
+def simulate(
+    network: QuantizedNetwork,
+    data: Data | Source,
+    path: str | Path,
+    backend: str = "embedded",
+    trace: str = "none",
+    on_progress: Progress | None = None,
+) -> Totals:
+    """Run samples and write the recording as it is made, as a whole or not at all.
+
+    Parameters
+    ----------
+    data : Data, or Source as `nmdeploy.samples.open_data` returns it
+        What is held in memory does not grow with the samples of a Source.
+    path : path of the recording
+    backend : name of a backend
+    trace : {"none", "spikes", "states"}
+    on_progress : callable
+        Called with the number of samples done.
+    """
+    with RecordingWriter(path, data.samples) as writer:
+
+        def written() -> Iterator[tuple[Data, Recording]]:
+            for chunk, part in run_parts(network, data, backend, trace, on_progress):
+                writer.append(part)
+                yield chunk, part
+
+        return _total(network, written())
+
+
 def run_totals(
     network: QuantizedNetwork, data: Data | Source, backend: str = "embedded", on_progress: Progress | None = None
 ) -> Totals:
@@ -133,7 +189,10 @@ def _total(network: QuantizedNetwork, parts: Iterator[tuple[Data, Recording]]) -
 
 def totals_of(network: QuantizedNetwork, data: Data | Source, recording: Recording) -> Totals:
     """The sums of a run of all of the samples, and how many of them were classified as their labels say."""
-    return totals(recording, correct(recording.output, network.readout, recording.lengths, data.labels))
+    classes = recording.predictions
+    if classes is None:
+        classes = predictions(recording.output, network.readout, recording.lengths)
+    return totals(recording, None if data.labels is None else int(np.count_nonzero(classes == data.labels)))
 
 
 def float_accuracy(network: Network, data: Data | Source) -> float | None:

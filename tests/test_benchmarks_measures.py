@@ -27,14 +27,15 @@ from nmdeploy.engine import machine
 RATES = bounds.Rates({128: 8e8}, {32: 1e11, 64: 5e10}, 3e10, {128: 1.2e9})
 
 
-@pytest.mark.parametrize(("bits", "least"), [(512, 8), (256, 4), (128, 2)])
+@pytest.mark.parametrize(("bits", "lanes"), [(512, 16), (256, 8), (128, 4)])
 def test_what_is_required_of_vectors_follows_from_their_width(
-    bits: int, least: float, monkeypatch: pytest.MonkeyPatch
+    bits: int, lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = {feature for feature, width in updates.WIDTHS.items() if width <= bits}
     monkeypatch.setattr(updates, "has", lambda feature: feature in wide)
     assert updates.native_bits() == bits
-    assert updates.required("lif") == least and updates.required("state_space") == pytest.approx(1.6 * least)
+    assert updates.required("lif") == pytest.approx(0.45 * lanes)
+    assert updates.required("state_space") == pytest.approx(0.8 * lanes)
 
 
 HIDDEN = """

@@ -166,6 +166,13 @@ def test_inspect_of_samples(cli: Cli, tmp_path: Path) -> None:
         ]
     found = json.loads(cli("inspect", tmp_path / "a.npy", "--json").stdout)["arrays"]
     assert found == {"inputs": told | {"min": None, "max": None}}
+    for odd in (np.array([1.0, 2.0, 9.0]), np.array([7, 7]), np.array([[7], [8], [9]])):
+        with h5py.File(tmp_path / "odd.h5", "w") as file:
+            file["inputs"], file["lengths"] = inputs, odd
+        np.savez(tmp_path / "odd.npz", inputs=inputs, lengths=odd)
+        for name in ("odd.h5", "odd.npz"):
+            found = json.loads(cli("inspect", tmp_path / name, "--json").stdout)["arrays"]["lengths"]
+            assert found == {"shape": [*odd.shape], "type": str(odd.dtype), "min": None, "max": None}
 
 
 @pytest.fixture

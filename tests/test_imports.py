@@ -29,7 +29,7 @@ LAYERS = (
     ("engine",),
     ("backends",),
     ("metrics", "energy", "verification", "inspect_file", "inspect_data"),
-    ("reports", "on_data", "streaming", "simulation"),
+    ("reports", "on_data", "streaming"),
     ("pipeline",),
     ("terminal", "doctor", "demo", "warmup"),
     ("command_group",),

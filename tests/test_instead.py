@@ -21,7 +21,7 @@ from nmdeploy.engine.symbols import NotTraceable
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.recording_io import read_recording
 from nmdeploy.samples import Data
-from nmdeploy.simulation import simulate
+from nmdeploy.streaming import simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,19 @@ def test_the_whole_job_counts_not_its_parts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(reference, "run", None)
     totals = simulate(network, samples, tmp_path / "r.h5")
     assert (totals.backend, totals.samples) == ("embedded", 400)
+
+
+def test_who_runs_a_job_is_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may compile the network meanwhile."""
+    network, samples = lif_case(1).network, data(lif_case(1).inputs[:2, :10])
+    monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 1)
+    first = True
+    for _, part in streaming.run_parts(network, samples):
+        assert part.backend == "reference"
+        if first:
+            embedded.engine(network, "none")
+        first = False
+    assert {part.backend for _, part in streaming.run_parts(network, samples)} == {"embedded"}
 
 
 def test_a_recording_says_what_ran(tmp_path: Path) -> None:

@@ -94,6 +94,26 @@ def test_overflow_is_proved_impossible_or_refused() -> None:
         quantized(127, 24)
 
 
+@pytest.mark.parametrize("exponent", [40, 55, 60, 62, 70])
+@pytest.mark.parametrize("synapses", [1, 2, 3, 4, 5])
+def test_the_sums_of_several_synapses_are_added_without_limit(exponent: int, synapses: int) -> None:
+    nodes: dict[str, Any] = {"i": Input((3,)), "n": quantized().nodes["n"]}
+    edges: list[Edge] = []
+    for index in range(synapses):
+        nodes[f"s{index}"] = QuantizedDense(np.full((3, 3), 127), weight_exp=exponent)
+        edges += [Edge("i", f"s{index}"), Edge(f"s{index}", "n")]
+    with pytest.raises(OverflowPossible, match=r"node 'n': the synaptic sum can reach \d+, limit"):
+        QuantizedNetwork(nodes, tuple(edges), 1e-3, "n")
+
+
+def test_arrays_of_copies_are_as_writable_as_they_were() -> None:
+    network = quantized()
+    recording = reference.run(network, np.ones((2, 5, 3), np.uint8))
+    assert recording.output.flags.writeable
+    for copied in (copy.copy(recording), copy.deepcopy(recording), pickle.loads(pickle.dumps(recording))):
+        assert copied == recording and copied.output.flags.writeable and recording.output.flags.writeable
+
+
 def test_equality_is_by_value() -> None:
     assert quantized() == quantized()
     assert quantized() != quantized(2)
@@ -133,3 +153,17 @@ def test_a_copy_that_is_changed_is_another_network() -> None:
     assert model_sha256(other) != digest
     assert not differences(reference.run(other, inputs()), embedded.run(other, inputs()))
     assert differences(before, embedded.run(other, inputs()))
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.float64])
+@pytest.mark.parametrize("rule", ["sum", "last", "max", "mean"])
+def test_readouts_of_random_outputs(rule: str, kind: Any) -> None:
+    """Sample by sample, of the valid steps alone."""
+    rng = np.random.default_rng(0)
+    outputs = rng.integers(0, 2, (40, 9, 3)).astype(bool) if kind is bool else rng.normal(0, 9, (40, 9, 3)).astype(kind)
+    lengths = rng.integers(1, 10, 40)
+    found = readout_values(outputs, rule, lengths)
+    for values, sample, length in zip(found, outputs, lengths, strict=True):
+        valid = sample[:length] + 0
+        wanted = {"sum": valid.sum(0), "last": valid[-1], "max": valid.max(0), "mean": valid.sum(0) / length}[rule]
+        np.testing.assert_allclose(values, wanted, rtol=1e-12)

@@ -18,7 +18,7 @@ from nmdeploy.network import readout_values
 from nmdeploy.recording import TRACES, Recording
 from nmdeploy.recording_io import read_recording, write_recording
 from nmdeploy.samples import Data
-from nmdeploy.simulation import told_by_model
+from nmdeploy.streaming import told_by_model
 
 CASES = (lif_case(1), state_space_case(2))
 

@@ -160,3 +160,17 @@ def test_limited(tmp_path: Path) -> None:
         for size in (1, 2, 7):
             assert np.array_equal(np.concatenate([c.codes for c in part.chunks(size)]), whole.codes[:samples])
     assert source.limited(None) is source
+
+
+@pytest.mark.parametrize("value", [1, 9])
+def test_damage_behind_the_first_samples_is_found(tmp_path: Path, value: int) -> None:
+    """The checksum of an .npz lies behind the last sample, whether a value is out of range or only wrong."""
+    codes = np.zeros((50, 4, 3), np.uint8)
+    np.savez(tmp_path / "d.npz", inputs=codes)
+    content = bytearray((tmp_path / "d.npz").read_bytes())
+    place = content.index(b"\x93NUMPY") + 128 + 5
+    content[place] = value
+    (tmp_path / "d.npz").write_bytes(content)
+    for samples in (1, 10, 49, 50):
+        with pytest.raises(BadFile, match="damaged"):
+            list(open_data(tmp_path / "d.npz", Input((3,))).limited(samples).chunks(7))

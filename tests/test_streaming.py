@@ -25,8 +25,7 @@ from nmdeploy.nir_io import read
 from nmdeploy.recording import TRACES, Recording, totals
 from nmdeploy.recording_io import read_recording, write_recording
 from nmdeploy.samples import Data, open_data
-from nmdeploy.simulation import simulate
-from nmdeploy.streaming import chunk_samples, run_parts
+from nmdeploy.streaming import chunk_samples, run_parts, simulate
 from nmdeploy.terminal import recording_lines, speed_text
 
 CASES = (lif_case(1), state_space_case(2), coupled_case(3))

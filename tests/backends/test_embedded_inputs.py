@@ -18,7 +18,7 @@ from nmdeploy.network import Edge, Input, QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.windowed import QuantizedWindowedStateSpace
 from nmdeploy.samples import Data
-from nmdeploy.simulation import simulate
+from nmdeploy.streaming import simulate
 from nmdeploy.synapses.dense import QuantizedDense
 
 

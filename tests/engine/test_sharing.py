@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from equal_runs import both, random_codes
 from networks_wired import chain
 
 from nmdeploy.backends import embedded
+from nmdeploy.engine import sharing
 from nmdeploy.engine.sharing import held_across_forks, parts, share
 
 
@@ -108,6 +112,67 @@ def test_jobs_within_jobs() -> None:
     assert len(done) == 36
 
 
+@pytest.fixture
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many threads can still be started."""
+    left, start = [0], threading.Thread.start
+
+    def started(self: threading.Thread) -> None:
+        if left[0] == 0:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    monkeypatch.setattr(sharing, "_pools", {})
+    return left
+
+
+def test_without_other_threads_the_callers_does_all(few_threads: list[int]) -> None:
+    class Job:
+        def __init__(self) -> None:
+            self.run: list[slice] = []
+
+        def task(self, part: slice) -> None:
+            self.run.append(part)
+
+    kept = []
+    for _ in range(3):
+        job = Job()
+        kept.append(weakref.ref(job))
+        share(parts(30, 1, 3), job.task, 3)
+        assert len(job.run) == 30
+        del job
+    gc.collect()
+    assert [each() for each in kept] == [None] * 3
+
+
+def test_a_thread_that_comes_late_begins_nothing(few_threads: list[int]) -> None:
+    """One of two threads can be had; it is busy with one job, and may find another one's only when that is done."""
+    few_threads[0] = 1
+    finished = threading.Event()
+    callers = [threading.Thread(target=share, args=(parts(2, 1, 3), lambda part: finished.wait(60), 3))]
+    few_threads[0] += 1
+    callers[0].start()
+    try:
+        run: list[int] = []
+
+        def task(part: slice) -> None:
+            time.sleep(0.002)
+            run.append(part.start)
+
+        for _ in range(20):
+            run.clear()
+            share(parts(30, 1, 3), task, 3)
+            assert sorted(run) == list(range(30))
+            before = len(run)
+            time.sleep(0.005)
+            assert len(run) == before
+    finally:
+        finished.set()
+        callers[0].join()
+
+
 AT_THE_END = """
 import atexit
 import threading
@@ -161,7 +226,37 @@ def test_nobody_holds_a_lock_while_the_process_is_forked() -> None:
     if child == 0:
         os._exit(0 if lock.acquire(timeout=20) else 1)
     other.join()
-    assert waited_for(child) == (child, 0) and not lock.locked()
+    assert waited_for(child) == (child, 0)
+    with lock:
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_while_a_fork_waits_for_a_lock() -> None:
+    """Python goes on with the fork whatever a handler raises: the lock must be the process's own by then."""
+    lock, held, failed = held_across_forks(), threading.Event(), []
+
+    def hold() -> None:
+        try:
+            with lock:
+                held.set()
+                time.sleep(0.1)
+                signal.raise_signal(signal.SIGINT)
+                time.sleep(0.2)
+        except RuntimeError as error:
+            failed.append(error)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(timeout=20) else 1)
+    other.join()
+    assert waited_for(child) == (child, 0) and not failed
+    with lock:
+        pass
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
