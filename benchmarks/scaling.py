@@ -44,18 +44,18 @@ def exponent(x: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
 
 
 def measure(points: Sequence[Point], repeats: int) -> dict[str, Any]:
-    """Seconds of each point in the round that decides: the one with the middle exponent.
+    """The least seconds of each point in several rounds, and the exponents of every round.
 
-    A round goes through all points and back again, and takes the shorter of the two times of each point: a machine that
-    becomes faster or slower changes no slope.
+    A round goes through all points and back again, so that a machine that becomes faster or slower meets all of them;
+    what disturbs a call only makes it longer.
     """
     calls = [point.call() for point in points]
     for call in calls:
         call()
     x = [point.x for point in points]
     rounds = [_round(calls) for _ in range(repeats)]
-    exponents = [exponent(x, seconds) for seconds in rounds]
-    seconds = rounds[exponents.index(middle(exponents))]
+    seconds = [min(each) for each in zip(*rounds, strict=True)]
+    exponents = [exponent(x, each) for each in rounds]
     return {"x": x, "seconds": seconds, "exponent": exponent(x, seconds), "exponents": exponents}
 
 
@@ -63,11 +63,6 @@ def _round(calls: Sequence[Callable[[], Any]]) -> list[float]:
     up = [seconds_of(call) for call in calls]
     down = [seconds_of(call) for call in reversed(calls)]
     return [min(each) for each in zip(up, reversed(down), strict=True)]
-
-
-def middle(values: Sequence[float]) -> float:
-    """The median; of an even number, the lower one of the two in the middle."""
-    return sorted(values)[(len(values) - 1) // 2]
 
 
 def sweeps() -> dict[str, list[Point]]:

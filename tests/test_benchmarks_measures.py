@@ -66,7 +66,7 @@ def test_memory_is_that_of_the_command(tmp_path: Path) -> None:
     assert 5 < startup.peak_megabytes(["--version"]) < held.nbytes / 2e6
 
 
-def test_the_middle_round_decides_however_the_speed_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_times_decide_however_the_speed_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = iter([1.0] * 4 + [0.5] * 4 + [1.0, 0.9, 0.8, 0.7, 0.7, 0.8, 0.9, 1.0] + [1.0, 1, 1, 0.3] * 2 + [1.0] * 100)
     sizes = [1.0, 2, 4, 8]
     monkeypatch.setattr(scaling, "seconds_of", lambda call: call() / next(speeds))
