@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,16 +54,18 @@ def measure(points: Sequence[Point], repeats: int) -> dict[str, Any]:
     for call in calls:
         call()
     x = [point.x for point in points]
-    rounds = [_round(calls) for _ in range(repeats)]
+    times = [max(1, round(max(x) / each)) for each in x]  # as long for each point: short calls meet as many speeds
+    rounds = [_round(calls, times) for _ in range(repeats)]
     seconds = [min(each) for each in zip(*rounds, strict=True)]
     exponents = [exponent(x, each) for each in rounds]
     return {"x": x, "seconds": seconds, "exponent": exponent(x, seconds), "exponents": exponents}
 
 
-def _round(calls: Sequence[Callable[[], Any]]) -> list[float]:
-    up = [seconds_of(call) for call in calls]
-    down = [seconds_of(call) for call in reversed(calls)]
-    return [min(each) for each in zip(up, reversed(down), strict=True)]
+def _round(calls: Sequence[Callable[[], Any]], times: Sequence[int]) -> list[float]:
+    found = [math.inf] * len(calls)
+    for index in (*range(len(calls)), *reversed(range(len(calls)))):
+        found[index] = min(found[index], *(seconds_of(calls[index]) for _ in range(times[index])))
+    return found
 
 
 def sweeps() -> dict[str, list[Point]]:

@@ -72,8 +72,8 @@ def test_the_lowest_crossover_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_library_takes_to_begin_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossover.multiplied, "WORTH_SECONDS", 0.1)
-    assert crossover.off(0.02) == crossover.off(0.5) == pytest.approx(5)
-    assert "begins in 0.02 s, a factor of 5 (at most 5)" in crossover.verdict(0.2, 0.02)
+    assert crossover.part(0.02) < crossover.PART < crossover.part(0.03)
+    assert "begins in 0.02 s, 0.2 of it (at most 0.25)" in crossover.verdict(0.2, 0.02)
 
 
 @pytest.mark.parametrize("kind", crossover.KINDS)

@@ -15,8 +15,8 @@ from nmdeploy.neurons.base import IntArray
 
 # Below this share of inputs that are not zero, events were never slower (`python benchmarks/crossover.py`).
 DENSE = 0.08
-# What a library takes to begin, about: before events have taken as long, none is tried. The same command measures it.
-WORTH_SECONDS = 0.1
+# Before events have taken so long, no library is tried: to begin takes a small part of it (the same command).
+WORTH_SECONDS = 0.5
 TRIAL_VALUES = 1 << 22
 TRIALS = 2
 BYTE = (-128, 255)
