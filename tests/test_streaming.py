@@ -16,6 +16,7 @@ from networks import Case, coupled_case, lif_case, state_space_case
 from shared import Cli, Model
 from test_cli import on_a_terminal
 
+from benchmarks import startup
 from nmdeploy import backends, pipeline, streaming
 from nmdeploy.backends import reference
 from nmdeploy.errors import BadData, LavaUnavailable
@@ -166,23 +167,14 @@ def test_recordings_in_memory_and_in_parts_are_the_same_file(tmp_path: Path) -> 
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-# Not getrusage: its ru_maxrss counts what the process was before exec, a copy of this one.
-PEAK = """
-import sys
-from pathlib import Path
-from nmdeploy.cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    print(next(line.split()[1] for line in lines if line.startswith("VmHWM")), file=sys.stderr)
-"""
-
-
 def peak_megabytes(*arguments: object) -> float:
     """The most memory that a command held."""
     outcome = subprocess.run(
-        [sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, timeout=900, check=False
+        [sys.executable, "-c", startup.PEAK, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
     return int(outcome.stderr.splitlines()[-1]) / 1024
