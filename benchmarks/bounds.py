@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.engine.machine import has
-from nmdeploy.engine.sharing import processors
-from nmdeploy.network import QuantizedNetwork
-from nmdeploy.recording import Recording
+from nmdeploy.engine.llvm.machine import has
+from nmdeploy.engine.run.sharing import processors
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Recording
 
 LIF_OPERATIONS = 2
 COMPLEX_STATE_OPERATIONS = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import networks, updates
 from benchmarks.peers import UNFINISHED
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 
 EXPONENT = 0.05
 LIF_SHARE, STATE_SPACE_SHARE = 0.30, 0.35

@@ -145,16 +145,16 @@ def numba_ready(kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _sum_bytes(network: Any) -> int:
-    from nmdeploy.engine.planning import sum_bits
+    from nmdeploy.engine.llvm.planning import sum_bits
 
     return sum_bits(network, f"{NAME}.synapse") // 8
 
 
 def engine_ready(kinds: Sequence[str]) -> dict[str, Any]:
     """Seconds until the code of each kernel can be called; of these, of the layer's texts (synapse and neurons)."""
-    from nmdeploy.engine import machine
-    from nmdeploy.engine.planning import program
-    from nmdeploy.engine.program import KERNEL
+    from nmdeploy.engine.llvm import machine
+    from nmdeploy.engine.llvm.planning import program
+    from nmdeploy.engine.lower.program import KERNEL
 
     found = {}
     for kind in kinds:
@@ -188,10 +188,10 @@ def speed(kinds: Sequence[str]) -> dict[str, Any]:
 
 def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     """The sums of a sample, what the engine sends, its kernel on them and nothing else, and what must be kept alive."""
-    from nmdeploy.engine import machine
-    from nmdeploy.engine.planning import program
-    from nmdeploy.engine.results import Spare, results
-    from nmdeploy.engine.runner import Worker
+    from nmdeploy.engine.llvm import machine
+    from nmdeploy.engine.llvm.planning import program
+    from nmdeploy.engine.run.results import Spare, results
+    from nmdeploy.engine.run.runner import Worker
 
     synapse, codes = f"{NAME}.synapse", networks.inputs(1, networks.CHANNELS)
     made = program(network).without(frozenset([synapse]))

@@ -1,6 +1,6 @@
 """From which density on a library's product beats adding events: ``python benchmarks/crossover.py [--docs]``.
 
-Exit code 1 if a product was faster below `nmdeploy.engine.multiplied.DENSE`, where the engine never tries it, or if
+Exit code 1 if a product was faster below `nmdeploy.engine.run.multiplied.DENSE`, where the engine never tries it, or if
 onnxruntime takes more than `PART` of `WORTH_SECONDS` there to begin.
 """
 
@@ -25,12 +25,13 @@ from benchmarks.networks import WEIGHT_SPREAD, Rng
 from benchmarks.pages import Table, draw, fill, markdown, printed_by
 from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
-from nmdeploy.engine import multiplied, products
-from nmdeploy.engine.planning import program
-from nmdeploy.engine.program import Program, Rows
-from nmdeploy.engine.runner import alone
+from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.lower.program import Program, Rows
+from nmdeploy.engine.run import multiplied, products
+from nmdeploy.engine.run.runner import alone
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -47,7 +48,7 @@ PART, STARTS = 0.25, 5
 START = """
 import json, time
 import numpy as np
-from nmdeploy.engine import products
+from nmdeploy.engine.run import products
 start = time.perf_counter()
 products.sums(np.ones((4, 8), np.uint8), np.ones((8, 4), np.int8), "onnxruntime")
 print(json.dumps(time.perf_counter() - start))

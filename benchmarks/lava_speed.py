@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.backends.lava_worker import run_python, workspace
+from nmdeploy.backends._lava_worker import run_python, workspace
 from nmdeploy.errors import LavaFailed
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 
 SCRIPT = Path(__file__).with_name("lava_job.py")
 START_SECONDS, SAMPLE_SECONDS = 120.0, 30.0

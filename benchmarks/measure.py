@@ -14,7 +14,7 @@ from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from benchmarks.turns import Turn, summary
 from nmdeploy.errors import LavaFailed, LavaUnavailable
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 
 Progress = Callable[[str], None]
 CHECKED, CHECKED_IN_LAVA = 8, 2

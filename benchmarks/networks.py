@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import Moment, QuantizedNeuron
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 Rng = np.random.Generator

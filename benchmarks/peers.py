@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 
 ROOT = Path(__file__).parent.parent
 BATCHES = (1, 4, 16, 32, 64, 128, 256, 512, 1024)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from benchmarks import networks
 from benchmarks.timing import Effort, run, seconds_of
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 
 FITTED = ("samples", "steps", "layers")
 BATCH = 256  # what every call costs does not count then

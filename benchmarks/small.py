@@ -1,6 +1,6 @@
 """What the choice between the backends for small jobs rests on: ``python benchmarks/small.py [--docs]``.
 
-The constants of `nmdeploy.backends.embedded` as this machine has them, and which backend `instead` picks for some tiny
+The constants of `nmdeploy.backends.compiled` as this machine has them, and which backend `instead` picks for some tiny
 jobs. Exit code 1 if a constant is off by more than a factor of `FACTOR`.
 """
 
@@ -28,9 +28,10 @@ from benchmarks.networks import Shape
 from benchmarks.pages import Table, draw, fill, markdown, printed_by
 from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
-from nmdeploy.backends import embedded, reference
-from nmdeploy.demo import demo_model
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
+from nmdeploy.cli.demo import demo_model
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io import model_sha256
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -121,8 +122,8 @@ def reference_seconds() -> tuple[float, float]:
 
 def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
     """Nothing at hand: to plan and compile a population; and all that a network needs besides its populations."""
-    from nmdeploy.engine import machine
-    from nmdeploy.engine.planning import driver_text, input_text, program
+    from nmdeploy.engine.llvm import machine
+    from nmdeploy.engine.llvm.planning import driver_text, input_text, program
 
     before = os.environ.get(machine.VARIABLE)
     with tempfile.TemporaryDirectory() as cache:
@@ -142,7 +143,7 @@ def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
 
 def compile_all(texts: Sequence[str]) -> None:
     """Compile what the cache does not have."""
-    from nmdeploy.engine import machine
+    from nmdeploy.engine.llvm import machine
 
     for text in texts:
         machine.compiled(text)
@@ -182,7 +183,7 @@ def constants_table(found: Constants, besides: float, start: Start) -> Table:
     rows = [(name, f"{code:.2g}", f"{here:.2g}") for name, code, here in values]
     rows.append(("START_SECONDS", f"{embedded.START_SECONDS:.2g}", f"{start.warm:.2g} to {start.cold:.2g}"))
     rows.append(("synapses, input and driver of a network, compiled when no network was before", "-", f"{besides:.2g}"))
-    return Table("Constants of nmdeploy/backends/embedded.py, seconds", ("seconds", "in the code", "measured"), rows)
+    return Table("Constants of nmdeploy/backends/compiled.py, seconds", ("seconds", "in the code", "measured"), rows)
 
 
 @dataclass(frozen=True)

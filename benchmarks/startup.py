@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.cases import CASES, judge
 from nmdeploy import pipeline
-from nmdeploy.demo import CALIBRATION, CHECKPOINT, TEST
+from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT, TEST
 
 RUNS, SAMPLES = 10, (1_000, 100_000)
 NMDEPLOY, STATUS = [sys.executable, "-m", "nmdeploy"], Path("/proc/self/status")
@@ -30,7 +30,7 @@ LIMITS = {"--help": 0.15, "profiles": 0.15, "inspect": 0.3}
 PEAK = """
 import sys
 from pathlib import Path
-from nmdeploy.cli import main
+from nmdeploy.cli.commands import main
 try:
     main(sys.argv[1:])
 finally:

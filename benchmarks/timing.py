@@ -12,8 +12,8 @@ from typing import Any
 import numpy.typing as npt
 
 from nmdeploy.backends import backend
-from nmdeploy.network import QuantizedNetwork
-from nmdeploy.recording import Recording
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Recording
 
 MOST_SECONDS, LEAST_BATCH, BATCH_ROUNDS = 12.0, 32, 5
 

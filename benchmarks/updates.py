@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks import networks
 from benchmarks.timing import run, seconds_of
-from nmdeploy.engine.machine import has
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.engine.llvm.machine import has
+from nmdeploy.network.network import QuantizedNetwork
 
 LANE_BITS, LEAST_BITS, CALLS = 32, 128, 3
 WIDTHS = {"avx512f": 512, "avx2": 256}

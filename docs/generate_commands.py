@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from nmdeploy.cli import main
+from nmdeploy.cli.commands import main
 
 PAGE = Path(__file__).with_name("commands.md")
 HEAD = """# Commands

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from models_pages import models_page, system_page
 from models_results import measure, rows, train_all
 
-from nmdeploy.systems import systems
+from nmdeploy.models.catalog import systems
 
 DOCS = Path(__file__).parent
 RESULTS, CHECKS = DOCS / "models" / "results.json", DOCS / "models" / "checks.json"

@@ -17,16 +17,16 @@ from models_results import CACHE, ROOT, rows, train
 from torch import Tensor
 
 from nmdeploy import pipeline
+from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends.lava import run_many
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_checkpoint
+from nmdeploy.models.catalog import system
 from nmdeploy.models.checkpoint import load, save
-from nmdeploy.models.spiking_network import SpikingNetwork
-from nmdeploy.network import QuantizedNetwork
-from nmdeploy.recording import Recording
-from nmdeploy.samples import Data
-from nmdeploy.systems import system
-from nmdeploy.verification import compare
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Recording
+from nmdeploy.samples.source import Data
 
 sys.path.insert(0, str(ROOT / "tests"))
 from systems.agreement import disagreements, gradient_error, live, population_disagreements, values

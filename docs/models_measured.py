@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nmdeploy.models import create, predicted
+from nmdeploy.models import create
 from nmdeploy.models.checkpoint import load
-from nmdeploy.models.fixed_refractory import difference_rates
-from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.models.modules import predicted
+from nmdeploy.models.modules.fixed_refractory import difference_rates
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
 PART = 100  # samples
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from models_results import LEAST_ACCURACY, MOST_APART, is_marked, rows
 
-from nmdeploy.systems import Option, System, systems
-from nmdeploy.systems_text import PARALLEL
+from nmdeploy.cli.models import PARALLEL
+from nmdeploy.models.catalog import Option, System, systems
 
 Rows = Mapping[str, Mapping[str, Any]]
 

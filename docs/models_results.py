@@ -16,9 +16,9 @@ from models_operations import step_operations
 
 from nmdeploy import pipeline
 from nmdeploy.importers.checkpoint import read_checkpoint
-from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.models.catalog import systems
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.reports import Report
-from nmdeploy.systems import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "models"

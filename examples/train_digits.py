@@ -26,11 +26,12 @@ from torch import Tensor
 
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.models import create, predicted
+from nmdeploy.models import create
+from nmdeploy.models.catalog import system, systems
 from nmdeploy.models.checkpoint import save
-from nmdeploy.models.scan import COMPILERS, find_compiler
-from nmdeploy.models.spiking_network import SpikingNetwork
-from nmdeploy.systems import system, systems
+from nmdeploy.models.modules import predicted
+from nmdeploy.models.modules.scan import COMPILERS, find_compiler
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
 FORMAT = FixedPoint(bits=5, frac=4, signed=False)
 TEST_SAMPLES = 450

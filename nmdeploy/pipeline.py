@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nmdeploy.analysis.comparison import Agreement, Verification, agree, compare
+from nmdeploy.analysis.metrics import overflows
+from nmdeploy.analysis.provenance import load_origin, require_origin
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable
-from nmdeploy.floatrun import FloatRun, run_float
+from nmdeploy.hardware.mapping import MappedNetwork, map_network
+from nmdeploy.hardware.profile import HardwareProfile, load_profile, profile_names
 from nmdeploy.importers import load
-from nmdeploy.mapping import MappedNetwork, map_network
-from nmdeploy.metrics import overflows
-from nmdeploy.network import Network, QuantizedNetwork
+from nmdeploy.network.float_run import FloatRun, run_float
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.nir_io import model_sha256, read, write
-from nmdeploy.on_data import difference, require_bounded
-from nmdeploy.origin import load_origin, require_origin
-from nmdeploy.profile import HardwareProfile, load_profile, profile_names
+from nmdeploy.quantization.calibration_checks import difference, require_bounded
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
-from nmdeploy.recording import Recording, Totals
+from nmdeploy.recording.types import Recording, Totals
 from nmdeploy.reports import Report, build_report
-from nmdeploy.samples import Data, Source, check_samples, load_data, open_data
-from nmdeploy.streaming import (
+from nmdeploy.running import (
     Progress,
     after,
     float_accuracy,
@@ -31,7 +31,7 @@ from nmdeploy.streaming import (
     simulate,
     totals_of,
 )
-from nmdeploy.verification import Agreement, Verification, agree, compare
+from nmdeploy.samples.source import Data, Source, check_samples, load_data, open_data
 
 __all__ = [
     "Data",

@@ -12,8 +12,8 @@ from networks import lif_case
 from shared import Cli, Model
 
 from nmdeploy import pipeline
-from nmdeploy.cli import main
-from nmdeploy.demo import CALIBRATION, CHECKPOINT
+from nmdeploy.cli.commands import main
+from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT
 
 
 @pytest.fixture

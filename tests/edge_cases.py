@@ -13,11 +13,12 @@ from networks_build import Case
 from networks_neurons import mechanism_codes
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
-from nmdeploy.neurons.coupled_integer import QuantizedCoupledStateSpace
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 SMALL_CASES = 60

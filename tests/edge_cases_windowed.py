@@ -10,10 +10,11 @@ from edge_cases_base import PATTERN, around, driven
 from networks_build import Case
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.gate import QuantizedGate
-from nmdeploy.neurons.windowed import QuantizedWindowedStateSpace
-from nmdeploy.neurons.windowed_integer import U_LIMIT
+from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
+from nmdeploy.neurons.state_space.windowed_integer import U_LIMIT
 from nmdeploy.synapses.dense import QuantizedDense
 
 

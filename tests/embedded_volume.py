@@ -17,8 +17,8 @@ from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_systems import FAMILIES
 from networks_windowed import windowed_case
 
-from nmdeploy.backends import embedded
-from nmdeploy.recording import Recording
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.recording.types import Recording
 
 Maker = Callable[[int], Case]
 TOTAL = 10**9

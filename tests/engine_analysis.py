@@ -9,15 +9,16 @@ import numpy as np
 from equal_runs import both
 from networks_build import Case
 
-from nmdeploy.engine.bounds import seen
-from nmdeploy.engine.boxes import Bound
-from nmdeploy.engine.intervals import analyse
-from nmdeploy.engine.planning import program, sum_bound
-from nmdeploy.engine.program import Program
-from nmdeploy.engine.simplify import simplify
-from nmdeploy.engine.trace import Step, trace
-from nmdeploy.network import Edge, Input, QuantizedNetwork
-from nmdeploy.recording import Recording
+from nmdeploy.engine.bounds.bounds import seen
+from nmdeploy.engine.bounds.boxes import Bound
+from nmdeploy.engine.bounds.fixed_point import analyse
+from nmdeploy.engine.bounds.simplification import simplify
+from nmdeploy.engine.llvm.planning import program, sum_bound
+from nmdeploy.engine.lower.program import Program
+from nmdeploy.engine.trace.step import Step, trace
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Recording
 from nmdeploy.synapses.dense import QuantizedDense
 
 

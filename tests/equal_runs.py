@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from networks_build import Case
 
-from nmdeploy.backends import embedded, reference
-from nmdeploy.network import QuantizedNetwork
-from nmdeploy.recording import Recording
-from nmdeploy.verification import values
+from nmdeploy.analysis.comparison import values
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Recording
 
 
 def differences(expected: Recording, actual: Recording) -> list[str]:

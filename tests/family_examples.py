@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy._util.plugins import modules
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats, Neuron
-from nmdeploy.plugins import modules
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 

@@ -8,7 +8,7 @@ from equal_runs import both
 from formula_neuron import FormulaNeuron
 from networks_build import Case
 
-from nmdeploy.engine.planning import program
+from nmdeploy.engine.llvm.planning import program
 from nmdeploy.neurons.ops import rz
 
 SINGLE = 1 << 24

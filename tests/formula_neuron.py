@@ -11,7 +11,8 @@ import numpy.typing as npt
 from networks_build import Case
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Moment, QuantizedNeuron, Registers
 from nmdeploy.neurons.ops import saturate
 from nmdeploy.synapses.dense import QuantizedDense

@@ -9,8 +9,8 @@ from figures import Figures
 from networks import Case, coverage
 from requires_lava import require_lava
 
+from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends import lava, reference
-from nmdeploy.verification import compare
 
 
 def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from nmdeploy import families
+from nmdeploy.network import families
 from nmdeploy.neurons.base import Neuron
 from nmdeploy.synapses.base import Synapse
 

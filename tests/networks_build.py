@@ -12,7 +12,8 @@ import numpy as np
 from nmdeploy.backends import reference
 from nmdeploy.errors import OverflowPossible
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.synapses.dense import SIGN_MODES, QuantizedDense, code_range

@@ -8,7 +8,7 @@ from typing import Any
 
 from networks_build import Case
 
-from nmdeploy.recording import Recording
+from nmdeploy.recording.types import Recording
 from nmdeploy.synapses.dense import QuantizedDense, code_range
 
 ALIVE = (0.01, 0.80)

@@ -9,9 +9,9 @@ import numpy as np
 from mechanisms import ONE_SIDED, Mechanisms, legal
 from networks_build import Draft, Family, Rng
 
-from nmdeploy.neurons.coupled_integer import QuantizedCoupledStateSpace
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 
 ROUNDINGS = ("per-product", "per-sum")
 UNIT = 4096

@@ -10,9 +10,9 @@ import numpy as np
 from networks_build import Builder, Case, Draft, Family, Rng, largest, random_dense, random_inputs
 from networks_neurons import STATE_SPACE, codes, diagonal_memory, formats
 
-from nmdeploy.network import Edge
+from nmdeploy.network.graph import Edge
 from nmdeploy.neurons.gate import QuantizedGate
-from nmdeploy.neurons.windowed import QuantizedWindowedStateSpace
+from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 TABLE = np.rint(2**15 / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(int)

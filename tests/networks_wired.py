@@ -11,7 +11,8 @@ from networks_build import Rng
 from networks_neurons import random_spiking
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import BINARY, Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import BINARY, Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.synapses.dense import QuantizedDense, code_range

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import BINARY, Edge, Input, Network, QuantizedNetwork
+from nmdeploy.network.graph import BINARY, Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.neurons.state_space import StateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 

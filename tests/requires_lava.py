@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from nmdeploy.backends.lava_worker import available
+from nmdeploy.backends._lava_worker import available
 
 
 def require_lava() -> None:

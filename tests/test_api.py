@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import nmdeploy
-from nmdeploy import demo, pipeline
+from nmdeploy import pipeline
+from nmdeploy.cli import demo
 from nmdeploy.errors import BadOption
 
 VERBS = ("load", "load_data", "quantize", "write", "read", "run", "verify", "report")

@@ -22,7 +22,7 @@ from benchmarks import (
     updates,
 )
 from nmdeploy.backends import reference
-from nmdeploy.engine import machine
+from nmdeploy.engine.llvm import machine
 
 RATES = bounds.Rates({128: 8e8}, {32: 1e11, 64: 5e10}, 3e10, {128: 1.2e9})
 
@@ -44,7 +44,7 @@ bits = updates.native_bits()
 updates.has.cache_clear()
 narrow.hide(bits)
 from benchmarks.networks import lif
-from nmdeploy.engine import machine, planning
+from nmdeploy.engine.llvm import machine, planning
 assembly = "".join(map(machine.assembly, planning.program(lif(128, 1)).texts))
 print(bits, updates.native_bits(), *(name in assembly for name in ("zmm", "ymm", "xmm")))
 """

@@ -17,9 +17,9 @@ import pytest
 from shared import Cli, Model
 
 from nmdeploy import __version__
-from nmdeploy.demo import CALIBRATION, CHECKPOINT, run_demo
+from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT, run_demo
 from nmdeploy.nir_io import read
-from nmdeploy.recording_io import read_recording
+from nmdeploy.recording.reader import read_recording
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
 needs_corpus = pytest.mark.skipif(CORPUS is None, reason="NMDEPLOY_CORPUS names no corpus")

@@ -20,9 +20,9 @@ import pytest
 from shared import Cli, Model
 
 from nmdeploy import pipeline
-from nmdeploy.demo import CALIBRATION, CHECKPOINT
-from nmdeploy.recording_io import write_recording
-from nmdeploy.samples import Data
+from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT
+from nmdeploy.recording.reader import write_recording
+from nmdeploy.samples.source import Data
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
 LOIHI2 = Path(__file__).parent.parent / "hw_profiles" / "loihi2.toml"

@@ -12,10 +12,11 @@ from requires_lava import require_lava
 
 from nmdeploy import pipeline
 from nmdeploy.backends.reference import run
-from nmdeploy.floatrun import run_float
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.samples import Data
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")

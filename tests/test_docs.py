@@ -89,7 +89,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_modules_that_are_named_exist(page: Path) -> None:
-    from nmdeploy.profile import GROUP
+    from nmdeploy.hardware.profile import GROUP
 
     prose = FENCED.sub("", page.read_text("utf-8"))
     for code in CODE.findall(prose):
@@ -109,7 +109,7 @@ def test_the_first_two_commands_of_the_readme() -> None:
 def test_the_readme_names_only_commands_and_options_that_exist() -> None:
     import click
 
-    from nmdeploy.cli import main
+    from nmdeploy.cli.commands import main
 
     for page in PAGES:
         for language, _, text in FENCED.findall(page.read_text("utf-8")):
@@ -158,7 +158,7 @@ def test_the_readme_quotes_the_demo(tmp_path: Path) -> None:
     require_lava()
     readme = (ROOT / "README.md").read_text("utf-8")
     quoted = next(text for language, _, text in FENCED.findall(readme) if language == "text")
-    arguments = ["-m", "nmdeploy.cli", "demo", "-o", str(tmp_path)]
+    arguments = ["-m", "nmdeploy", "demo", "-o", str(tmp_path)]
     environment = os.environ | {"COLUMNS": "120"}
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmdeploy.backends.reference import run
-from nmdeploy.energy import (
+from nmdeploy.analysis.energy import (
     HYPOTHETICAL,
     EnergyBreakdown,
     Events,
@@ -18,14 +17,16 @@ from nmdeploy.energy import (
     network_energy,
     total_energy,
 )
+from nmdeploy.analysis.metrics import layer_metrics, total_metrics
+from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadData
-from nmdeploy.mapping import map_network
-from nmdeploy.metrics import layer_metrics, total_metrics
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.hardware.mapping import map_network
+from nmdeploy.hardware.profile import Figure, HardwareProfile, load_profile, profile_names
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
-from nmdeploy.profile import Figure, HardwareProfile, load_profile, profile_names
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 PJ = 1e-12

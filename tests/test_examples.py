@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmdeploy import demo, pipeline
+from nmdeploy import pipeline
+from nmdeploy.cli import demo
 from nmdeploy.importers.checkpoint import read_content
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train_digits.py"

@@ -51,7 +51,7 @@ def python(site: Path, *arguments: str, timeout: float = 60) -> subprocess.Compl
 
 
 def nmdeploy(site: Path, *arguments: str, code: int = 0) -> str:
-    done = python(site, "-m", "nmdeploy.cli", *arguments)
+    done = python(site, "-m", "nmdeploy", *arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 
@@ -76,7 +76,7 @@ def test_the_importer_loads_and_the_network_is_deployable_where_the_profile_runs
         "layer1.synapse": "one_to_one",
         "layer1": "pif",
     }
-    on_loihi2 = python(site, "-m", "nmdeploy.cli", "check", "example_network.json", "--profile", "loihi2")
+    on_loihi2 = python(site, "-m", "nmdeploy", "check", "example_network.json", "--profile", "loihi2")
     assert on_loihi2.returncode == 1
     assert "does not run neurons of kind 'pif'" in on_loihi2.stdout
 
@@ -118,7 +118,7 @@ from pathlib import Path
 
 import numpy as np
 from nmdeploy import pipeline
-from nmdeploy.floatrun import run_float
+from nmdeploy.network.float_run import run_float
 
 floats = pipeline.load("example_network.json")
 q = pipeline.read("model.nir")
@@ -177,8 +177,8 @@ COMPILED = """
 import numpy as np
 from equal_runs import both, random_codes, random_lengths
 from nmdeploy import pipeline
-from nmdeploy.backends import embedded, reference
-from nmdeploy.engine import symbols
+from nmdeploy.backends import compiled as embedded, reference
+from nmdeploy.engine.trace import symbols
 
 q = pipeline.read("model.nir")
 for trace in ("none", "spikes", "states"):
@@ -255,7 +255,8 @@ def trained(site: Path) -> Path:
 def test_the_system_is_listed_and_described_without_torch(site: Path) -> None:
     assert re.search(r"^leaky-ternary +dense leaky memory, ternary spikes; .*$", nmdeploy(site, "models"), re.M)
     assert "  limit = 3.0: magnitude at which a state is scaled down\n" in nmdeploy(site, "models", "leaky-ternary")
-    code = "import sys; from nmdeploy.systems import system; system('leaky-ternary'); sys.exit('torch' in sys.modules)"
+    code = "import sys; from nmdeploy.models.catalog import system; system('leaky-ternary'); "
+    code += "sys.exit('torch' in sys.modules)"
     assert python(site, "-c", code).returncode == 0
 
 
@@ -271,7 +272,7 @@ def test_the_system_trains_and_exports_as_its_float_population(site: Path, train
 @pytest.mark.lava
 def test_the_system_equals_lava(site: Path, trained: Path) -> None:
     require_lava()
-    done = python(site, "-m", "nmdeploy.cli", "verify", "trained.nir", "--data", "test.npz", "--json", timeout=300)
+    done = python(site, "-m", "nmdeploy", "verify", "trained.nir", "--data", "test.npz", "--json", timeout=300)
     assert done.returncode == 0, done.stderr
     (comparison,) = json.loads(done.stdout)["comparisons"]
     # 4 samples, 20 steps; spikes, three states and y of 2 x 6 neurons, v of 3
@@ -299,7 +300,7 @@ def test_the_system_inherits_every_contract_test(site: Path) -> None:
 
 def test_a_model_of_a_family_that_is_not_installed_is_refused_in_one_line(site: Path, model: Path) -> None:
     bare = subprocess.run(
-        [sys.executable, "-m", "nmdeploy.cli", "verify", str(model), "--data", str(site / "test.npz")],
+        [sys.executable, "-m", "nmdeploy", "verify", str(model), "--data", str(site / "test.npz")],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 
 from nmdeploy import pipeline
-from nmdeploy.check import check_network
+from nmdeploy.checking import check_network
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.neurons.state_space import StateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.nir_io import model_json
 from nmdeploy.reports import formats
-from nmdeploy.samples import Data
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,14 +14,17 @@ from click.testing import CliRunner
 from family_examples import inputs, quantized
 from networks import lif_case
 
-from nmdeploy import demo, pipeline, streaming
-from nmdeploy.backends import embedded, reference
-from nmdeploy.cli import main
-from nmdeploy.engine.symbols import NotTraceable
+from nmdeploy import pipeline
+from nmdeploy import running as streaming
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
+from nmdeploy.cli import demo
+from nmdeploy.cli.commands import main
+from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
-from nmdeploy.recording_io import read_recording
-from nmdeploy.samples import Data
-from nmdeploy.streaming import simulate
+from nmdeploy.recording.reader import read_recording
+from nmdeploy.running import simulate
+from nmdeploy.samples.source import Data
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ from processes import wait_for
 from requires_lava import require_lava
 from shared import Model
 
-from nmdeploy.demo import CHECKPOINT, TEST
+from nmdeploy.cli.demo import CHECKPOINT, TEST
 from nmdeploy.nir_io import read
-from nmdeploy.recording_io import read_recording
+from nmdeploy.recording.reader import read_recording
 
 pytestmark = [
     pytest.mark.slow,
@@ -165,7 +165,7 @@ def test_an_exit_that_c_code_makes_an_error_of_its_own(tmp_path: Path) -> None:
     """Cython reports an exception that comes while it leaves a lock as a SystemError."""
     program = """
 import os, signal, time
-from nmdeploy import cli
+from nmdeploy.cli import commands as cli
 @cli.main.command()
 def wait():
     try:
@@ -190,7 +190,7 @@ def test_an_exit_that_python_drops_is_raised_again(tmp_path: Path) -> None:
     """Python only reports, and otherwise ignores, what is raised in a destructor."""
     program = """
 import os, signal, time
-from nmdeploy import cli
+from nmdeploy.cli import commands as cli
 class Dropping:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)

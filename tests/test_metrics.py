@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmdeploy.backends.reference import run
-from nmdeploy.errors import BadData
-from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.metrics import (
+from nmdeploy.analysis.metrics import (
     LayerMetrics,
     activation_sparsity,
     layer_metrics,
@@ -21,10 +18,14 @@ from nmdeploy.metrics import (
     spike_rate,
     total_metrics,
 )
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.backends.reference import run
+from nmdeploy.errors import BadData
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.recording import Recording
+from nmdeploy.recording.types import Recording
 from nmdeploy.synapses.dense import QuantizedDense
 
 JSON = [

@@ -10,8 +10,8 @@ import processes
 import pytest
 from shared import Cli
 
-from nmdeploy.systems import Option, System, systems
-from nmdeploy.systems_text import details, option_line
+from nmdeploy.cli.models import details, option_line
+from nmdeploy.models.catalog import Option, System, systems
 
 
 def test_one_line_a_model(cli: Cli) -> None:
@@ -63,6 +63,6 @@ def test_options_show_default_choices_and_meaning() -> None:
 
 
 def test_completion_of_names() -> None:
-    code = "from nmdeploy.cli import _complete_models as f; print(f(None, None, 'binary'))"
+    code = "from nmdeploy.cli.commands import _complete_models as f; print(f(None, None, 'binary'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['binary-s4d']\n"

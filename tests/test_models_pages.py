@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmdeploy.network import Edge, Input, Network
+from nmdeploy.models.catalog import systems
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
-from nmdeploy.neurons.windowed import WindowedStateSpace
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.systems import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

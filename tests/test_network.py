@@ -12,9 +12,11 @@ from equal_runs import differences
 from family_examples import examples, inputs
 from family_examples import quantized as quantized_example
 
-from nmdeploy.backends import embedded, reference
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
 from nmdeploy.errors import BadFile, BadOption, OverflowPossible, UnsupportedParameter
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork, readout_values
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork, readout_values
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.synapses.dense import Dense, QuantizedDense

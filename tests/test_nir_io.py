@@ -21,12 +21,13 @@ from nir_networks import chain, quantized, random_network, small_network
 
 from nmdeploy import nir_io
 from nmdeploy.errors import UnsupportedParameter
-from nmdeploy.floatrun import run_float
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats, Neuron
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.neurons.state_space import StateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.nir_io.graph import primitives
 from nmdeploy.nir_io.primitives import NO_LEAK
 from nmdeploy.quantization.post_training import quantize_network

@@ -16,7 +16,7 @@ from nir_networks import small_network
 
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io.file import BLOCK, seal
 from nmdeploy.nir_io.model import digest
 

@@ -11,14 +11,14 @@ import pytest
 from networks import Case, lif_case, state_space_case
 
 from nmdeploy import pipeline
+from nmdeploy._util.frozen import same
 from nmdeploy.backends import reference
 from nmdeploy.errors import BadFile
-from nmdeploy.frozen import same
-from nmdeploy.network import readout_values
-from nmdeploy.recording import TRACES, Recording
-from nmdeploy.recording_io import read_recording, write_recording
-from nmdeploy.samples import Data
-from nmdeploy.streaming import told_by_model
+from nmdeploy.network.network import readout_values
+from nmdeploy.recording.reader import read_recording, write_recording
+from nmdeploy.recording.types import TRACES, Recording
+from nmdeploy.running import told_by_model
+from nmdeploy.samples.source import Data
 
 CASES = (lif_case(1), state_space_case(2))
 

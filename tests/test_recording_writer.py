@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmdeploy import recording_writer
+from nmdeploy._util.atomic_files import Unfailing, draft
 from nmdeploy.errors import BadData, BadFile
-from nmdeploy.files import Unfailing, draft
-from nmdeploy.recording import ATTRIBUTES, Layer, Recording
-from nmdeploy.recording_io import describe_recording, read_recording, write_recording
-from nmdeploy.recording_writer import RecordingWriter
+from nmdeploy.recording import writer as recording_writer
+from nmdeploy.recording.reader import describe_recording, read_recording, write_recording
+from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
+from nmdeploy.recording.writer import RecordingWriter
 
 STEPS = 5
 EXTREMES = st.sampled_from([-(2**63), 2**63 - 1, -1, 0, 1, 2**24, -(2**31)])
@@ -188,7 +188,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_recording_writer import recording
 from nmdeploy.errors import BadFile
-from nmdeploy.recording_writer import RecordingWriter
+from nmdeploy.recording.writer import RecordingWriter
 try:
     with RecordingWriter("r.h5") as writer:
         for index in range(400):

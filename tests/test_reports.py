@@ -13,7 +13,7 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models.checkpoint import save
 from nmdeploy.reports import Report, formats
 from nmdeploy.reports.table import table
-from nmdeploy.samples import Data
+from nmdeploy.samples.source import Data
 
 
 def windowed_report(path: Path) -> Report:

@@ -11,8 +11,8 @@ import pytest
 
 from nmdeploy.errors import BadData, BadFile
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Input
-from nmdeploy.samples import Data, load_data, open_data
+from nmdeploy.network.graph import Input
+from nmdeploy.samples.source import Data, load_data, open_data
 
 SPIKES = Input((2,))
 GRADED = Input((2,), FixedPoint(bits=5, frac=4, signed=False))

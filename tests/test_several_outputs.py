@@ -11,28 +11,29 @@ import pytest
 from requires_lava import require_lava
 
 from nmdeploy import pipeline
+from nmdeploy._util.frozen import same
+from nmdeploy.analysis.comparison import agree, compare
+from nmdeploy.analysis.metrics import activation_sparsity, layer_metrics, operation_kind, saturated_share
 from nmdeploy.backends import lava
 from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadFile, BadOption, DoesNotFit
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.floatrun import run_float
-from nmdeploy.frozen import same
-from nmdeploy.mapping import map_network
-from nmdeploy.mapping.rules import payload_bits
-from nmdeploy.metrics import activation_sparsity, layer_metrics, operation_kind, saturated_share
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.hardware.limits import payload_bits
+from nmdeploy.hardware.mapping import map_network
+from nmdeploy.hardware.profile import load_profile
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
-from nmdeploy.neurons.coupled import CoupledStateSpace
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
-from nmdeploy.profile import load_profile
+from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
-from nmdeploy.recording import join
-from nmdeploy.recording_io import read_recording, write_recording
-from nmdeploy.samples import Data
+from nmdeploy.recording.reader import read_recording, write_recording
+from nmdeploy.recording.types import join
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense, QuantizedDense
-from nmdeploy.verification import agree, compare
 
 H, Q, P = 4, 2, 3
 INPUTS = np.random.default_rng(0).integers(-4, 4, (6, 12, 3))

@@ -8,7 +8,7 @@ from types import FrameType
 
 import pytest
 
-from nmdeploy.signals import STOPPING, unbroken
+from nmdeploy._util.signals import STOPPING, unbroken
 
 
 class Stopped(Exception):

@@ -17,9 +17,9 @@ from shared import Cli, Model
 
 from nmdeploy.errors import BadData, BadFile
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Input
-from nmdeploy.recording_io import read_recording
-from nmdeploy.samples import Data, load_data, open_data
+from nmdeploy.network.graph import Input
+from nmdeploy.recording.reader import read_recording
+from nmdeploy.samples.source import Data, load_data, open_data
 
 GRADED = Input((2,), FixedPoint(bits=5, frac=4, signed=False))
 ARRAYS = {
@@ -217,7 +217,7 @@ def test_every_file_runs_alike(kind: str, cli: Cli, lif_model: Model, tmp_path: 
 def test_a_bad_value_in_a_late_chunk_leaves_nothing(
     kind: str, existing: bool, cli: Cli, lif_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nmdeploy.streaming.CHUNK_SAMPLES", 3)
+    monkeypatch.setattr("nmdeploy.running.CHUNK_SAMPLES", 3)
     with np.load(lif_model.data) as arrays:
         inputs = np.array(arrays["inputs"])
     inputs[-1, -1, -1] = 99

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from shared import Model
 
-from nmdeploy.cli import main
-from nmdeploy.demo import CHECKPOINT
+from nmdeploy.cli.commands import main
+from nmdeploy.cli.demo import CHECKPOINT
 
 FRAMEWORKS = {"torch", "norse", "snntorch", "nirtorch", "matplotlib", "numba", "sklearn", "scipy", "pandas", "lava"}
 ON_TERMINALS = {"rich", "pygments"}
@@ -20,7 +20,7 @@ FILES = {"h5py", "nir", "safetensors"}
 EVERYTHING = FRAMEWORKS | ON_TERMINALS | FILES | {"numpy", "importlib.metadata"}
 PROGRAM = """
 import json, sys
-from nmdeploy.cli import main
+from nmdeploy.cli.commands import main
 try:
     main(sys.argv[1:])
 finally:
@@ -40,7 +40,7 @@ def imported(folder: Path, *arguments: object) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "without"),
     [
-        ("--help", EVERYTHING | {"nmdeploy.pipeline", "nmdeploy.profile", "tomllib"}),
+        ("--help", EVERYTHING | {"nmdeploy.pipeline", "nmdeploy.hardware.profile", "tomllib"}),
         ("--version", EVERYTHING),
         ("simulate --help", EVERYTHING),
         ("profiles", EVERYTHING | {"nmdeploy.pipeline"}),

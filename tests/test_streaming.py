@@ -17,17 +17,18 @@ from shared import Cli, Model
 from test_cli import on_a_terminal
 
 from benchmarks import startup
-from nmdeploy import backends, pipeline, streaming
+from nmdeploy import backends, pipeline
+from nmdeploy import running as streaming
+from nmdeploy.analysis.metrics import layer_metrics, overflows
 from nmdeploy.backends import reference
+from nmdeploy.cli.progress import recording_lines, speed_text
 from nmdeploy.errors import BadData, LavaUnavailable
-from nmdeploy.metrics import layer_metrics, overflows
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io import read
-from nmdeploy.recording import TRACES, Recording, totals
-from nmdeploy.recording_io import read_recording, write_recording
-from nmdeploy.samples import Data, open_data
-from nmdeploy.streaming import chunk_samples, run_parts, simulate
-from nmdeploy.terminal import recording_lines, speed_text
+from nmdeploy.recording.reader import read_recording, write_recording
+from nmdeploy.recording.types import TRACES, Recording, totals
+from nmdeploy.running import chunk_samples, run_parts, simulate
+from nmdeploy.samples.source import Data, open_data
 
 CASES = (lif_case(1), state_space_case(2), coupled_case(3))
 CHUNKS = (1, 3, 7, 99)

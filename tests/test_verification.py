@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from networks import lif_case
 
+from nmdeploy.analysis.comparison import NOT_VERIFIED, Verification, accuracy, compare, predictions
 from nmdeploy.backends.reference import run
-from nmdeploy.recording import Recording
-from nmdeploy.verification import NOT_VERIFIED, Verification, accuracy, compare, predictions
+from nmdeploy.recording.types import Recording
 
 
 @pytest.fixture(scope="module")

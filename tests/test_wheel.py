@@ -42,7 +42,7 @@ def test_holds_what_it_needs_and_no_more(wheel: Path) -> None:
     for profile in (ROOT / "hw_profiles").glob("*.toml"):
         assert f"nmdeploy/hw_profiles/{profile.name}" in names
     for data in ("digits.safetensors", "digits.npz", "digits_calibration.npz"):
-        assert f"nmdeploy/data/{data}" in names
+        assert f"nmdeploy/examples/{data}" in names
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "nmdeploy").rglob("*.py")}
     assert sources <= names
     assert "nmdeploy/py.typed" in names

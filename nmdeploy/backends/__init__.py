@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import cache
 from types import ModuleType
 
+from nmdeploy._util.plugins import modules
 from nmdeploy.errors import BadOption
-from nmdeploy.plugins import modules
 
 
 @cache

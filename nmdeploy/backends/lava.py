@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy import __version__
-from nmdeploy.backends.lava_python import LAVA_VERSION
-from nmdeploy.backends.lava_worker import LavaJob, run_jobs
+from nmdeploy.backends._lava_python import LAVA_VERSION
+from nmdeploy.backends._lava_worker import LavaJob, run_jobs
 from nmdeploy.errors import LavaFailed
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
-from nmdeploy.neurons.mechanisms import SIGNED
-from nmdeploy.recording import Layer, Recording, join
+from nmdeploy.neurons.state_space.mechanisms import SIGNED
+from nmdeploy.recording.types import Layer, Recording, join
 
 NAMES = ("lava",)
 WHOLE = True  # each call starts a worker

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy import __version__
-from nmdeploy.execute import run_steps
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import IntArray, Moment
-from nmdeploy.recording import Layer, Recording
+from nmdeploy.recording.types import Layer, Recording
 
 NAMES = ("reference",)
 BATCH = 64

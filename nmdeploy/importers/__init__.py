@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+from nmdeploy._util.plugins import modules
 from nmdeploy.errors import BadFile, BadOption
-from nmdeploy.network import Network
-from nmdeploy.plugins import modules
+from nmdeploy.network.network import Network
 
 
 def importers() -> dict[str, ModuleType]:

@@ -23,12 +23,13 @@ from nmdeploy.errors import BadFile, UnsupportedParameter, naming
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
 from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, parse_config
-from nmdeploy.network import Edge, Input, Network
+from nmdeploy.models.catalog import Trained
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.systems import Trained
 
 SUFFIXES = (".safetensors", ".pt")
 

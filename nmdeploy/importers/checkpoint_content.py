@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import READOUTS
-from nmdeploy.systems import NORMS, System, system, systems
+from nmdeploy.models.catalog import NORMS, System, system, systems
+from nmdeploy.network.graph import READOUTS
 
 FORMAT = "nmdeploy-checkpoint"
 VERSION = 2
@@ -35,7 +35,7 @@ class Config:
     Parameters
     ----------
     model : str
-        Name of the system, see `nmdeploy.systems`.
+        Name of the system, see `nmdeploy.models.catalog`.
     inputs, channels, states, layers, outputs : int
         Input channels, neurons a block, states a neuron, blocks, classes.
     residual : bool

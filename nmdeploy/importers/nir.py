@@ -46,7 +46,8 @@ from nmdeploy.importers.nir_nodes import (
     population,
 )
 from nmdeploy.importers.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
-from nmdeploy.network import BINARY, Edge, Input, Network
+from nmdeploy.network.graph import BINARY, Edge, Input
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF

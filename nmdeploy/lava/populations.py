@@ -6,14 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.lava import (
-    coupled_state_space,
-    gated_linear_unit,
-    integrator,
-    lif,
-    state_space,
-    windowed_state_space,
-)
+from nmdeploy.lava import coupled_state_space, gated_linear_unit, integrator, lif, state_space, windowed_state_space
 from nmdeploy.lava.population import Population
 from nmdeploy.lava.synapses import KIND as SYNAPSE
 

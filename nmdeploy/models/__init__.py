@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nmdeploy.models.spiking_network import SpikingNetwork
+    from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
 __all__ = ["create"]
 
@@ -57,7 +57,7 @@ def create(
     """
     import torch
 
-    from nmdeploy.models.spiking_network import SpikingNetwork
+    from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

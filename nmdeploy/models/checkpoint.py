@@ -10,13 +10,13 @@ import numpy as np
 import safetensors.numpy
 import torch
 
+from nmdeploy._util.atomic_files import write_bytes
 from nmdeploy.errors import BadData, BadFile, BadOption
-from nmdeploy.files import write_bytes
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_content
 from nmdeploy.importers.checkpoint_content import SIZES, Config, check_tensors, digest, parse_config
 from nmdeploy.models import create
-from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
 
 def save(

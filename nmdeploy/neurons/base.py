@@ -2,7 +2,7 @@
 
 A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, `quantize`)
 and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three functions: `integrate`, `fire`,
-`reset`). `nmdeploy.families` finds it; the tests run over whatever is found.
+`reset`). `nmdeploy.network.families` finds it; the tests run over whatever is found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.frozen import Frozen
+from nmdeploy._util.frozen import Frozen
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 FloatArray: TypeAlias = npt.NDArray[np.float64]

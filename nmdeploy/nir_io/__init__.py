@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy._util.atomic_files import write_bytes
 from nmdeploy.errors import BadFile, NmdeployError
-from nmdeploy.files import write_bytes
-from nmdeploy.network import Input, QuantizedNetwork
+from nmdeploy.network.graph import Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io.file import check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
 from nmdeploy.nir_io.graph import primitives
 from nmdeploy.nir_io.model import (

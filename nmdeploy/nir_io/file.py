@@ -15,8 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from nmdeploy._util.hdf5_guard import has_endless_heap
 from nmdeploy.errors import BadFile
-from nmdeploy.hdf5_heap import has_endless_heap
 from nmdeploy.nir_io.tree import Tree, Walk
 
 BLOCK = 512

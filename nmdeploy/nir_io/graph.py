@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import UnsupportedParameter
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray
 from nmdeploy.nir_io.primitives import NO_LEAK, Primitives, exact
 from nmdeploy.nir_io.state_spaces import STATE_SPACES

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy import families
 from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network import families
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 
 FORMAT = "nmdeploy-model"
 VERSION = 2

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.nir_io.primitives import NO_LEAK, Fields, Primitives
 

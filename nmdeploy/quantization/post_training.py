@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
-from nmdeploy.floatrun import run_float
-from nmdeploy.network import Input, Network, QuantizedNetwork
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Drive, FloatArray, Formats, IntArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 

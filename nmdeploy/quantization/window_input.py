@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, UnsupportedParameter
-from nmdeploy.network import Network
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import Neuron
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.neurons.windowed import WindowedStateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 from nmdeploy.synapses.dense import Dense
 
 FORMS = ("exact", "scaled")

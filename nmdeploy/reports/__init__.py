@@ -12,19 +12,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from nmdeploy.energy import network_energy
+from nmdeploy._util.atomic_files import write_text
+from nmdeploy._util.plugins import modules
+from nmdeploy.analysis.comparison import Verification
+from nmdeploy.analysis.energy import network_energy
+from nmdeploy.analysis.metrics import LayerMetrics, layer_metrics, operations, overflows, spike_rate, total_metrics
 from nmdeploy.errors import BadOption
-from nmdeploy.files import write_text
-from nmdeploy.metrics import LayerMetrics, layer_metrics, operations, overflows, spike_rate, total_metrics
-from nmdeploy.network import QuantizedNetwork
-from nmdeploy.plugins import modules
-from nmdeploy.recording import Counted
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Counted
 from nmdeploy.reports.verification import verification_json
-from nmdeploy.verification import Verification
 
 if TYPE_CHECKING:
-    from nmdeploy.mapping import MappedNetwork
-    from nmdeploy.profile import HardwareProfile
+    from nmdeploy.hardware.mapping import MappedNetwork
+    from nmdeploy.hardware.profile import HardwareProfile
 
 
 @dataclass(frozen=True)

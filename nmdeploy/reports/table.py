@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nmdeploy.metrics import LayerMetrics
+from nmdeploy.analysis.metrics import LayerMetrics
 from nmdeploy.reports import Report
 from nmdeploy.reports.verification import overflow_line, verification_lines
 

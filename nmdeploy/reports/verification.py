@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from nmdeploy.verification import Comparison, Verification
+from nmdeploy.analysis.comparison import Comparison, Verification
 
 
 def verification_json(verification: Verification) -> dict[str, Any]:

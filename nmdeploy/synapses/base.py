@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.frozen import Frozen
+from nmdeploy._util.frozen import Frozen
 from nmdeploy.neurons.base import FloatArray, Formats, IntArray
 
 

@@ -24,10 +24,11 @@ from networks_windowed import windowed_case
 from networks_wired import Wired, chain, looped, two_way
 from processes import wait_for
 
-from nmdeploy.backends import embedded, reference
-from nmdeploy.engine import machine
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
+from nmdeploy.engine.llvm import machine
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.network.network import QuantizedNetwork
 
 MAKERS: dict[str, Callable[[int], Case]] = {
     **SYSTEMS,
@@ -246,7 +247,7 @@ def test_a_network_that_is_no_longer_used_is_freed() -> None:
 
 def test_a_process_that_ran_it_ends_without_a_word() -> None:
     code = (
-        "from networks_wired import chain; from nmdeploy.backends import embedded; import numpy as np\n"
+        "from networks_wired import chain; from nmdeploy.backends import compiled as embedded; import numpy as np\n"
         "network = chain(1, 3, 4); embedded.run(network, np.ones((2, 5, 3), bool))"
     )
     folders = os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))

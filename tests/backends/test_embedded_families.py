@@ -11,9 +11,9 @@ from networks_build import Case
 from networks_neurons import random_spiking
 from networks_wired import Wired
 
-from nmdeploy.families import quantized_neurons
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.systems import systems
+from nmdeploy.models.catalog import systems
+from nmdeploy.network.families import quantized_neurons
 
 COVERS = {
     "lif": ("u_wraps", "v_saturations", "bias", "recurrent"),

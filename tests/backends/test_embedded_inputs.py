@@ -11,14 +11,16 @@ from equal_runs import both, differences, random_codes
 from networks_wired import chain
 
 import nmdeploy
-from nmdeploy.backends import embedded, reference
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
-from nmdeploy.neurons.windowed import QuantizedWindowedStateSpace
-from nmdeploy.samples import Data
-from nmdeploy.streaming import simulate
+from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
+from nmdeploy.running import simulate
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
 
 

@@ -11,10 +11,11 @@ from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import gates, layer, windowed_case
 from networks_wired import Wired, chain, delayed, looped, summed, two_way
 
-from nmdeploy.engine.planning import program
-from nmdeploy.engine.symbols import NotTraceable
+from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import BINARY, QuantizedNetwork
+from nmdeploy.network.graph import BINARY
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.synapses.dense import SIGN_MODES
 
 BESIDE_VECTORS = (1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)

@@ -6,8 +6,8 @@ from family_examples import examples, inputs, quantized
 from figures import Figures
 from requires_lava import require_lava
 
+from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends import lava, reference
-from nmdeploy.verification import compare
 
 
 def test_quantized_examples_equal_lava(figures: Figures) -> None:

@@ -19,8 +19,8 @@ from networks_windowed import windowed_case
 from requires_lava import require_lava
 from simulated import simulated
 
+from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends import lava, reference
-from nmdeploy.verification import compare
 
 MODULES = step_modules()
 # Changes that provably leave the function as it is: (the line, it from the change on or all of it) -> why.

@@ -16,9 +16,9 @@ from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import windowed_case
 from simulated import simulated
 
+from nmdeploy.analysis.comparison import values
 from nmdeploy.backends.reference import run
-from nmdeploy.recording import Recording
-from nmdeploy.verification import values
+from nmdeploy.recording.types import Recording
 
 SEEDS = st.integers(0, 10_000)
 

@@ -14,8 +14,8 @@ from formula_neuron import FormulaNeuron
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmdeploy.backends import embedded
-from nmdeploy.engine.planning import program
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.engine.llvm.planning import program
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, wrap24
 

@@ -12,7 +12,7 @@ from equal_runs import both
 from float32_lanes import SINGLE, formulas, held
 from formula_neuron import FormulaNeuron, formula_case
 
-from nmdeploy.engine.kinds import Kinds
+from nmdeploy.engine.lower.kinds import Kinds
 from nmdeploy.neurons.base import Moment, Registers
 from nmdeploy.neurons.ops import rz, saturate
 

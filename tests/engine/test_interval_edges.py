@@ -11,9 +11,9 @@ from equal_runs import both
 from formula_neuron import Formula, FormulaNeuron
 from networks_build import Case
 
-from nmdeploy.engine.planning import program
-from nmdeploy.engine.program import Program
-from nmdeploy.engine.symbols import NotTraceable
+from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.lower.program import Program
+from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.neurons.base import Moment, Registers
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF

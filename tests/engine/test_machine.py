@@ -14,8 +14,8 @@ from equal_runs import both, random_codes
 from networks_wired import chain
 from processes import files
 
-from nmdeploy.engine import machine
-from nmdeploy.engine.planning import driver_text, program
+from nmdeploy.engine.llvm import machine
+from nmdeploy.engine.llvm.planning import driver_text, program
 from nmdeploy.nir_io import model_sha256
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ import sys
 import numpy as np
 from equal_runs import both, random_codes
 from networks_wired import chain
-from nmdeploy.engine import machine
+from nmdeploy.engine.llvm import machine
 
 count = 0
 real = machine.optimized
@@ -202,7 +202,7 @@ def test_processes_at_the_same_time(tmp_path: Path) -> None:
 
 def test_code_depends_on_the_type_of_inputs_alone(folder: Path) -> None:
     """A run with another type of codes compiles the kernel that reads them, and nothing else."""
-    from nmdeploy.engine.planning import input_text
+    from nmdeploy.engine.llvm.planning import input_text
 
     texts = {input_text(np.dtype(kind), binary) for kind in ("i1", "u1", "i8") for binary in (True, False)}
     assert 4 <= len(texts) <= 6
@@ -212,7 +212,7 @@ STOPPED = """
 import signal
 import sys
 
-from nmdeploy.engine import machine
+from nmdeploy.engine.llvm import machine
 
 TEXT = "define i32 @f() { ret i32 0 }"
 

@@ -12,10 +12,10 @@ from equal_runs import both, random_codes, random_lengths
 from networks_windowed import windowed_case
 from networks_wired import Wired, chain
 
-from nmdeploy.backends import embedded
-from nmdeploy.engine import multiplied, products
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.engine.run import multiplied, products
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import BINARY
+from nmdeploy.network.graph import BINARY
 
 UNSIGNED, SIGNED = FixedPoint(8, 0, signed=False), FixedPoint(8, 0, signed=True)
 

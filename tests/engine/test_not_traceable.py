@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from formula_neuron import Formula, FormulaNeuron, formula_case
 
-from nmdeploy.engine.planning import program
-from nmdeploy.engine.symbols import NotTraceable
+from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.neurons.base import Registers
 from nmdeploy.neurons.ops import take
 

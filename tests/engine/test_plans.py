@@ -17,19 +17,20 @@ from formula_neuron import formula_case
 from networks_wired import chain
 from processes import files
 
-from nmdeploy.engine import machine, planning, plans
-from nmdeploy.network import QuantizedNetwork
+from nmdeploy.engine.llvm import machine, planning
+from nmdeploy.engine.run import plans
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io import model_sha256, read, write
 
 Change = Callable[[bytes], bytes]
 RUN = """
 import sys
 import numpy as np
-from nmdeploy.backends import embedded
+from nmdeploy.backends import compiled as embedded
 from nmdeploy.nir_io import read
 network = read(sys.argv[1])
 made = embedded.run(network, np.ones((2, 9, network.input.size), np.uint8))
-writers = ("nmdeploy.engine.planning", "nmdeploy.engine.code")
+writers = ("nmdeploy.engine.llvm.planning", "nmdeploy.engine.llvm.code")
 print(made.output.sum(), *[name for name in writers if name in sys.modules])
 """
 
@@ -204,7 +205,7 @@ def test_a_second_process_plans_nothing_and_needs_no_writer(tmp_path: Path) -> N
         return subprocess.run(command, env=environment, check=True, stdout=-1, text=True, timeout=300).stdout.split()
 
     first, second = lines(), lines()
-    assert sorted(first[1:]) == ["nmdeploy.engine.code", "nmdeploy.engine.planning"]
+    assert sorted(first[1:]) == ["nmdeploy.engine.llvm.code", "nmdeploy.engine.llvm.planning"]
     assert second == first[:1]
     for path in (tmp_path / "cache").glob("*.o"):  # the plan's texts are compiled again
         path.unlink()

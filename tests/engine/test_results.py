@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from networks_wired import chain
 
-from nmdeploy.backends import embedded, reference
-from nmdeploy.engine.results import Spare
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import reference
+from nmdeploy.engine.run.results import Spare
 
 SHAPE, WHOLE = (4, 10, 3), np.full(4, 10)
 

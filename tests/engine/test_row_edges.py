@@ -12,10 +12,11 @@ from equal_runs import random_codes
 from formula_neuron import FormulaNeuron
 from networks_build import Case
 
-from nmdeploy.engine import machine
-from nmdeploy.engine.planning import _weights
+from nmdeploy.engine.llvm import machine
+from nmdeploy.engine.llvm.planning import _weights
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.synapses.dense import QuantizedDense
 
 HALF = 1 << 15

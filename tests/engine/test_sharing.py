@@ -17,9 +17,9 @@ import pytest
 from equal_runs import both, random_codes
 from networks_wired import chain
 
-from nmdeploy.backends import embedded
-from nmdeploy.engine import sharing
-from nmdeploy.engine.sharing import held_across_forks, parts, share
+from nmdeploy.backends import compiled as embedded
+from nmdeploy.engine.run import sharing
+from nmdeploy.engine.run.sharing import held_across_forks, parts, share
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 31, 32, 33, 64, 100, 1000])
@@ -67,7 +67,7 @@ import signal
 import threading
 import time
 
-from nmdeploy.engine.sharing import parts, share
+from nmdeploy.engine.run.sharing import parts, share
 
 
 class Stopped(Exception):
@@ -178,7 +178,7 @@ AT_THE_END = """
 import atexit
 import threading
 
-from nmdeploy.engine.sharing import parts, share
+from nmdeploy.engine.run.sharing import parts, share
 
 
 def count(name):

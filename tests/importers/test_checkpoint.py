@@ -16,19 +16,19 @@ import torch
 import nmdeploy
 from nmdeploy.errors import BadData, BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.floatrun import run_float
 from nmdeploy.importers.checkpoint import SUFFIXES, load, read_checkpoint, read_content
 from nmdeploy.models import create
+from nmdeploy.models.catalog import systems
 from nmdeploy.models.checkpoint import load as load_module
 from nmdeploy.models.checkpoint import save
-from nmdeploy.models.spiking_network import SpikingNetwork
-from nmdeploy.network import Network, readout_values
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.network import Network, readout_values
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.state_space import StateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.systems import systems
 
-DATA = Path(nmdeploy.__file__).parent / "data"
+DATA = Path(nmdeploy.__file__).parent / "examples"
 GRADED = FixedPoint(bits=5, frac=4, signed=False)
 SIZES = {"inputs": 1, "channels": 4, "states": 2, "layers": 2, "outputs": 3}
 OUTPUT = ("readout.synapse", "readout")

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from nmdeploy import systems as registry
 from nmdeploy.errors import BadFile, UnsupportedParameter
 from nmdeploy.importers import checkpoint_content
 from nmdeploy.importers.checkpoint import load
 from nmdeploy.importers.checkpoint_content import Config, digest, expected_shapes
-from nmdeploy.network import Network
-from nmdeploy.neurons.state_space import StateSpace
+from nmdeploy.models import catalog as registry
+from nmdeploy.models.catalog import Option, System, Trained
+from nmdeploy.network.network import Network
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.systems import Option, System, Trained
 
 FORMAT = {"bits": 5, "frac": 4, "signed": False}
 SEEN: list[Trained] = []

@@ -13,9 +13,10 @@ from nir_networks import chain, quantized
 
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
-from nmdeploy.floatrun import run_float
 from nmdeploy.importers import nir as importer
-from nmdeploy.network import Edge, Input, Network
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.synapses.dense import Dense

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
-from nmdeploy.floatrun import run_float
 from nmdeploy.importers import nir as importer
+from nmdeploy.network.float_run import run_float
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
 needs_corpus = pytest.mark.skipif(not CORPUS, reason="NMDEPLOY_CORPUS does not name the corpus of real files")

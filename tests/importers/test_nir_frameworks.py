@@ -12,9 +12,10 @@ import pytest
 from nir_networks import chain
 
 from nmdeploy import nir_io
-from nmdeploy.floatrun import run_float
 from nmdeploy.importers.nir import load
-from nmdeploy.network import Edge, Input, Network
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.post_training import calibrate, quantize_network

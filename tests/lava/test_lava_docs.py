@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nmdeploy import demo, pipeline
-from nmdeploy.backends.lava_worker import run_python, workspace
+from nmdeploy import pipeline
+from nmdeploy.backends._lava_worker import run_python, workspace
+from nmdeploy.cli import demo
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "lava.md"
 

@@ -10,7 +10,7 @@ import pytest
 from lava_cases import Case, everything
 from simulator import simulate
 
-from nmdeploy.backends.lava_worker import LavaJob, run_jobs
+from nmdeploy.backends._lava_worker import LavaJob, run_jobs
 
 pytestmark = pytest.mark.lava
 EVERYTHING = everything()

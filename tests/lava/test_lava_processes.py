@@ -10,7 +10,7 @@ import lava_models as m
 import numpy as np
 import pytest
 
-from nmdeploy.backends.lava_worker import run_python, workspace
+from nmdeploy.backends._lava_worker import run_python, workspace
 
 pytestmark = pytest.mark.lava
 

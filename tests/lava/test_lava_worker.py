@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from processes import wait_for
 
-from nmdeploy.backends import lava_python, lava_worker
-from nmdeploy.backends.lava_worker import LavaJob, available, run_jobs
+from nmdeploy.backends import _lava_python as lava_python
+from nmdeploy.backends import _lava_worker as lava_worker
+from nmdeploy.backends._lava_worker import LavaJob, available, run_jobs
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 
 pytestmark = pytest.mark.lava
@@ -71,7 +72,7 @@ def test_time_limit_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc to look for processes")
 def test_killed_parent_leaves_nothing(long_job: LavaJob, temp: Path) -> None:
     program = (
-        "import sys, numpy; from nmdeploy.backends.lava_worker import *\n"
+        "import sys, numpy; from nmdeploy.backends._lava_worker import *\n"
         "run_jobs([LavaJob(sys.argv[1], numpy.ones((1, 1_000_000, 4), int))], timeout=100)"
     )
     environment = {**os.environ, "TMPDIR": str(temp), "PYTHONPATH": str(Path(lava_worker.__file__).parents[2])}

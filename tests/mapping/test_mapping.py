@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.mapping import MappedNetwork, map_network
-from nmdeploy.mapping.place import tile_of
-from nmdeploy.mapping.rules import UNITS
-from nmdeploy.network import Edge, Input, QuantizedNetwork
+from nmdeploy.hardware.limits import UNITS
+from nmdeploy.hardware.mapping import MappedNetwork, map_network
+from nmdeploy.hardware.placement import tile_of
+from nmdeploy.hardware.profile import Figure, HardwareProfile, load_profile, profile_names
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
-from nmdeploy.profile import Figure, HardwareProfile, load_profile, profile_names
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 LIF_BITS = 2 * 24 + 2 * 12 + 17 + 13 + 3

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from nmdeploy.cli.models import listing
 from nmdeploy.errors import BadOption
-from nmdeploy.models import create, scan
-from nmdeploy.models.integrate_and_fire import IF
-from nmdeploy.models.s4d import S4D, complex_expm1
-from nmdeploy.models.scan import deployed_bits, identity
-from nmdeploy.models.spiking_block import IntegratingReadout, SpikingBlock
-from nmdeploy.models.surrogate import graded, phase, spike, stochastic, straight_through, ternary
-from nmdeploy.systems import systems
-from nmdeploy.systems_text import listing
+from nmdeploy.models import create
+from nmdeploy.models.catalog import systems
+from nmdeploy.models.modules import scan
+from nmdeploy.models.modules.integrate_and_fire import IF
+from nmdeploy.models.modules.s4d import S4D, complex_expm1
+from nmdeploy.models.modules.scan import deployed_bits, identity
+from nmdeploy.models.modules.spiking_block import IntegratingReadout, SpikingBlock
+from nmdeploy.models.modules.surrogate import graded, phase, spike, stochastic, straight_through, ternary
 
 SIZES: dict[str, int] = {"inputs": 2, "channels": 6, "states": 3, "layers": 2, "outputs": 4}
 
@@ -260,8 +261,6 @@ def test_the_compiled_scan_computes_the_same() -> None:
 
 
 def test_importing_the_package_leaves_torch_out() -> None:
-    code = (
-        "import sys, nmdeploy.models, nmdeploy.systems, nmdeploy.importers.checkpoint as c; nmdeploy.systems.systems()"
-    )
+    code = "import sys, nmdeploy.models.catalog as catalog, nmdeploy.importers.checkpoint as c; catalog.systems()"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from family_examples import CHANNELS, examples, inputs, network, quantized
 
-from nmdeploy import families
 from nmdeploy.backends.reference import run
-from nmdeploy.floatrun import run_float
+from nmdeploy.network import families
+from nmdeploy.network.float_run import run_float
 from nmdeploy.neurons.base import Formats, Neuron
 
 

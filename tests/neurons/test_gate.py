@@ -11,12 +11,13 @@ import pytest
 from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadOption, DoesNotFit
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.floatrun import run_float
-from nmdeploy.mapping import map_network
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.hardware.mapping import map_network
+from nmdeploy.hardware.profile import load_profile
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats, Moment
 from nmdeploy.neurons.gate import OUTPUT_BITS, SIGMOIDS, Gate, QuantizedGate
-from nmdeploy.profile import load_profile
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 

@@ -13,14 +13,15 @@ from networks_neurons import random_spiking
 from requires_lava import require_lava
 from simulated import simulated
 
+from nmdeploy.analysis.comparison import compare, values
 from nmdeploy.backends import lava, reference
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network import Edge, Input, QuantizedNetwork
-from nmdeploy.neurons.coupled_integer import QuantizedCoupledStateSpace
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
-from nmdeploy.verification import compare, values
 
 FORMATS = {"rounding": "per-product", "state_bits": 24, "coefficient_bits": 16}
 FRACTIONS = dict.fromkeys(("frac_a", "frac_b", "frac_c", "frac_d"), 8)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import Drive, Formats
-from nmdeploy.neurons.state_space import StateSpace, quantize_poles
-from nmdeploy.neurons.state_space_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace, quantize_poles
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
 
 LIMIT = 2**15 - 1
 

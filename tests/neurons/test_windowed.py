@@ -11,25 +11,26 @@ import pytest
 from requires_lava import require_lava
 
 from nmdeploy import pipeline
+from nmdeploy.analysis.comparison import compare
+from nmdeploy.analysis.energy import layer_events
+from nmdeploy.analysis.metrics import layer_metrics
 from nmdeploy.backends import lava
 from nmdeploy.backends.reference import run
-from nmdeploy.energy import layer_events
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.floatrun import run_float
-from nmdeploy.mapping import map_network
-from nmdeploy.metrics import layer_metrics
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.hardware.mapping import map_network
+from nmdeploy.hardware.profile import load_profile
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.windowed import WindowedStateSpace
-from nmdeploy.neurons.windowed_integer import QuantizedWindowedStateSpace
-from nmdeploy.profile import load_profile
+from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
+from nmdeploy.neurons.state_space.windowed_integer import QuantizedWindowedStateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
-from nmdeploy.samples import Data
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense, QuantizedDense
-from nmdeploy.verification import compare
 
 H, CHANNELS, CLASSES = 6, 4, 3
 

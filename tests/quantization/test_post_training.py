@@ -10,17 +10,19 @@ import pytest
 from figures import Figures
 from requires_lava import require_lava
 
-from nmdeploy import demo, pipeline
+from nmdeploy import pipeline
+from nmdeploy.analysis.comparison import accuracy
+from nmdeploy.cli import demo
 from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
-from nmdeploy.floatrun import FloatRun, run_float
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.network.float_run import FloatRun, run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.post_training import calibrate, quantize_network
-from nmdeploy.samples import Data
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.verification import accuracy
 
 
 def lif_network(scale: float = 1.0, alpha: float = 0.5, beta: float = 0.9) -> Network:

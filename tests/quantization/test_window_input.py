@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 from nmdeploy import pipeline
-from nmdeploy.demo import CHECKPOINT
+from nmdeploy.cli.demo import CHECKPOINT
 from nmdeploy.errors import BadOption, UnsupportedParameter
-from nmdeploy.floatrun import run_float
-from nmdeploy.network import Edge, Input, Network
+from nmdeploy.network.float_run import run_float
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.neurons.windowed import WindowedStateSpace
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 from nmdeploy.quantization.window_input import send_once, window_factors
-from nmdeploy.samples import Data
+from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense
 
 H, CHANNELS, R = 5, 4, 5

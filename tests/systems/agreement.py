@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nmdeploy.models import create
-from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.models.catalog import Trained
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
 from nmdeploy.neurons.base import Moment
-from nmdeploy.systems import Trained
 
 
 def live(

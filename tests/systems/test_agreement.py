@@ -9,7 +9,7 @@ import torch
 from figures import Figures
 from systems.agreement import disagreements, gradient_error, live, population_disagreements, spikes_of, values
 
-from nmdeploy.systems import systems
+from nmdeploy.models.catalog import systems
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "lif-hard": [{"v_reset": -0.5}, {"learn_reset": True, "v_reset": 0.25}],

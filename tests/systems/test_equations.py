@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nmdeploy.models import create
-from nmdeploy.models.scan import identity
-from nmdeploy.systems import systems
+from nmdeploy.models.catalog import systems
+from nmdeploy.models.modules.scan import identity
 
 STEPS, H, STATES = 200, 6, 3
 Array = Any

@@ -18,15 +18,16 @@ from figures import Figures
 from mechanisms import Mechanisms, refusals
 from requires_lava import require_lava
 
+from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends import lava, reference
 from nmdeploy.errors import BadOption
 from nmdeploy.models import create
-from nmdeploy.network import Edge, Input, Network, QuantizedNetwork
+from nmdeploy.models.catalog import Trained, system
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
-from nmdeploy.systems import Trained, system
-from nmdeploy.verification import compare
 
 CHANNELS, STATES, STEPS, TOGETHER = 6, 2, 40, 24
 KINDS = {"dense": "coupled_state_space", "diagonal": "state_space"}

@@ -11,7 +11,7 @@ from systems.agreement import live, population_disagreements, settled, values
 
 from nmdeploy.errors import BadOption
 from nmdeploy.models import create
-from nmdeploy.systems import system
+from nmdeploy.models.catalog import system
 
 OPTIONS = {option.name: option for option in system("multi-output").options}
 NAMES = ("spike", "reset_condition", "reset_action", "coupling")

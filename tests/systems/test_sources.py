@@ -15,13 +15,13 @@ from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_checkpoint
 from nmdeploy.models import create
+from nmdeploy.models.catalog import system
 from nmdeploy.models.checkpoint import load, save
-from nmdeploy.models.fixed_refractory import SENT, difference_rates, sent_linear
-from nmdeploy.models.predicted import fit, spike_disagreement
-from nmdeploy.models.spiking_network import SpikingNetwork
+from nmdeploy.models.modules.fixed_refractory import SENT, difference_rates, sent_linear
+from nmdeploy.models.modules.predicted import fit, spike_disagreement
+from nmdeploy.models.modules.spiking_network import SpikingNetwork
 from nmdeploy.neurons.base import Moment
-from nmdeploy.neurons.state_space import StateSpace
-from nmdeploy.systems import system
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
 def steps_of(*spikes: int, length: int = 12) -> torch.Tensor:
@@ -145,7 +145,9 @@ def test_a_prediction_runs_once_it_is_fitted_and_a_checkpoint_knows(name: str, t
     for file in ("unfitted.safetensors", "unfitted.pt"):
         save(network, tmp_path / file, input_format=FixedPoint(5, 4, signed=False))
         for unfitted in (network, load(tmp_path / file).double().eval()):
-            with pytest.raises(BadOption, match=r"^approximation = 'predicted': .*nmdeploy\.models\.predicted\.fit"):
+            with pytest.raises(
+                BadOption, match=r"^approximation = 'predicted': .*nmdeploy\.models\.modules\.predicted\.fit"
+            ):
                 unfitted(x)
     fit(network, x)
     save(network, tmp_path / "fitted.safetensors", input_format=FixedPoint(5, 4, signed=False))

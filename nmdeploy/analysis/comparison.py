@@ -1,0 +1,199 @@
+"""Comparison of runs, value by value, and of the integer network with the float one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.network.network import Network, QuantizedNetwork, readout_values
+from nmdeploy.neurons.base import IntArray, Neuron
+from nmdeploy.recording.types import Recording
+
+if TYPE_CHECKING:
+    from nmdeploy.network.float_run import FloatRun
+
+NOT_VERIFIED = "NOT VERIFIED AGAINST LAVA"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first value that differs: by sample, then step, then layer from the input on."""
+
+    sample: int
+    layer: str
+    kind: str
+    neuron: int
+    state: int | None
+    step: int
+    expected: int
+    actual: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One backend's run against another's: ``steps`` of the longest sample, ``valid_steps`` of all together."""
+
+    reference: str
+    candidate: str
+    samples: int
+    steps: int
+    valid_steps: int
+    values_compared: int
+    mismatches: int
+    first_divergence: Divergence | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Float against integer, one layer.
+
+    ``spike_agreement`` is the share of (sample, step, output) with the same spike or graded value; ``membrane_snr_db``
+    is ``10 log10(sum(y**2) / sum((y - y_q)**2))`` of the float membrane y and the dequantized integer one.
+    """
+
+    spike_agreement: float | None
+    membrane_snr_db: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verification found.
+
+    ``equal`` is true where at least one comparison was made and none found a difference; ``status`` says it in words,
+    and ``NOT VERIFIED AGAINST LAVA: reason`` where Lava could not run.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    accuracy: Mapping[str, float | None]
+    overflows: Mapping[str, Mapping[str, int]]
+    agreement: Mapping[str, Agreement] | None = None
+    not_verified: str | None = None
+    status: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.not_verified is not None:
+            status = f"{NOT_VERIFIED}: {self.not_verified}"
+        else:
+            status = "equal" if self.equal else "different" if self.comparisons else "nothing compared"
+        object.__setattr__(self, "status", status)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every comparison made found every value equal, and one was made."""
+        return bool(self.comparisons) and all(c.mismatches == 0 for c in self.comparisons)
+
+
+def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
+    """Everything a recording traced: (layer, kind, (samples, steps, neurons[, states])), sources first."""
+    for name, layer in recording.layers.items():
+        if layer.spikes is not None:
+            yield name, "spikes", layer.spikes
+        for state, array in layer.states.items():
+            yield name, state, array
+
+
+def compare(reference: Recording, candidate: Recording) -> Comparison:
+    """Every spike and every state of two recordings of the same network and inputs, each against its counterpart.
+
+    What lies behind a sample's length is not compared.
+
+    Raises
+    ------
+    ValueError
+        Where the two did not trace the same things, or as long: a comparison must not pass by leaving something out.
+    """
+    expected = {(name, kind): array for name, kind, array in values(reference)}
+    actual = {(name, kind): array for name, kind, array in values(candidate)}
+    if set(expected) != set(actual) or not expected:
+        raise ValueError(f"recordings traced different things: {sorted(set(expected) ^ set(actual)) or 'nothing'}")
+    if not np.array_equal(reference.lengths, candidate.lengths):
+        raise ValueError("recordings of samples of different lengths")
+    compared = mismatches = 0
+    earliest: tuple[tuple[int, ...], Divergence] | None = None
+    for index, ((name, kind), array) in enumerate(expected.items()):
+        other = actual[name, kind]
+        if array.shape != other.shape:
+            raise ValueError(f"{name} {kind}: shapes {array.shape} and {other.shape} differ")
+        for sample, length in enumerate(reference.lengths):  # one by one: padding is left out, and little is held
+            one, two = array[sample, :length], other[sample, :length]
+            differs = one.astype(np.int64) != two.astype(np.int64)
+            compared += differs.size
+            found = int(np.count_nonzero(differs))
+            mismatches += found
+            if found:
+                step, neuron, *state = at = tuple(map(int, np.unravel_index(int(np.argmax(differs)), differs.shape)))
+                where = neuron, state[0] if state else None, step
+                here = Divergence(sample, name, kind, *where, expected=int(one[at]), actual=int(two[at]))
+                key = (sample, step, index)
+                earliest = min(earliest, (key, here), key=lambda item: item[0]) if earliest else (key, here)
+    return Comparison(
+        reference=reference.backend,
+        candidate=candidate.backend,
+        samples=reference.samples,
+        steps=reference.steps,
+        valid_steps=reference.valid_steps,
+        values_compared=compared,
+        mismatches=mismatches,
+        first_divergence=earliest[1] if earliest else None,
+    )
+
+
+def predictions(output: npt.NDArray[Any], rule: str, lengths: IntArray) -> IntArray:
+    """The class of each sample: the largest readout, ties to the lowest index."""
+    return np.asarray(np.argmax(readout_values(output, rule, lengths), 1), np.int64)
+
+
+def accuracy(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> float | None:
+    """Share of the samples whose class is their label; None without labels."""
+    found = correct(output, rule, lengths, labels)
+    return None if found is None else found / len(output)
+
+
+def correct(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> int | None:
+    """Number of samples whose class is their label; None without labels."""
+    return None if labels is None else int(np.count_nonzero(predictions(output, rule, lengths) == labels))
+
+
+def agree(
+    network: Network, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording
+) -> dict[str, Agreement]:
+    """Agreement of the float and the integer run, by layer; both must have been traced."""
+    return {name: _agree(name, neuron, floats, quantized, recording) for name, neuron in network.populations.items()}
+
+
+def _agree(name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording) -> Agreement:
+    layer, population = recording.layers[name], quantized.populations[name]
+    valid = (np.arange(recording.steps) < recording.lengths[:, None])[..., None]
+    same = None
+    if layer.spikes is not None:
+        sent = np.ldexp(layer.spikes.astype(np.float64), -population.output_frac)
+        equal = (floats.spikes[name] == sent) | ~valid
+        same = 1.0 - float(np.count_nonzero(~equal)) / float(valid.sum() * population.output_size)
+    y = np.where(valid, _flat(floats.membranes[name]), 0.0)
+    membrane = population.real(neuron.membrane_name, layer.states[neuron.membrane_name])
+    integer = np.where(valid, _flat(membrane), 0.0)
+    power, error = float(np.sum(y**2)), float(np.sum((y - integer) ** 2))
+    return Agreement(same, 10 * float(np.log10(power / error)) if error > 0 and power > 0 else None)
+
+
+def changed_spikes(one: Recording, other: Recording, windows: Mapping[str, int]) -> tuple[int, int]:
+    """Spikes that differ between two recordings, and how many were compared: in the first step of each window."""
+    changed = places = 0
+    for name, layer in one.layers.items():
+        twin = other.layers[name].spikes
+        if layer.spikes is None or twin is None:
+            continue
+        steps = np.arange(one.steps)
+        compared = ((steps < one.lengths[:, None]) & (steps % windows[name] == 0))[..., None]
+        changed += int(np.count_nonzero((layer.spikes != twin) & compared))
+        places += int(compared.sum()) * layer.spikes.shape[2]
+    return changed, places
+
+
+def _flat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(samples, steps, everything else)."""
+    return values.reshape(*values.shape[:2], -1)

@@ -1,0 +1,161 @@
+"""The compiled engine: the reference's values, bit for bit, from vector code. docs/engine.md."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy import __version__
+from nmdeploy.backends import reference
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.neurons.base import IntArray
+from nmdeploy.recording.types import Layer, Recording
+
+if TYPE_CHECKING:
+    from nmdeploy.engine.lower.program import Program
+    from nmdeploy.engine.run.results import Results
+    from nmdeploy.engine.run.runner import Engine
+
+NAMES = ("embedded",)
+# What the reference takes, about: a population's step of a batch, and a state's step. What the engine takes before its
+# first step, from a cache that holds all or nothing: something between. `python benchmarks/small.py` measures them.
+STEP_SECONDS, STATE_SECONDS = 1.2e-4, 2.5e-8
+START_SECONDS, COMPILE_SECONDS = 0.1, 0.05
+
+
+def engine(network: QuantizedNetwork, trace: str) -> Engine:
+    """The network's compiled engine, made once and kept with the network."""
+    from nmdeploy.engine.run.plans import program
+    from nmdeploy.engine.run.runner import Engine
+
+    kept = _kept(network)
+    if trace not in kept:
+        kept[trace] = Engine(program(network, trace))
+    return kept[trace]
+
+
+def _kept(network: QuantizedNetwork) -> dict[str, Engine]:
+    found: dict[str, Engine] = vars(network).setdefault("_engines", {})
+    return found
+
+
+def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> tuple[ModuleType, str | None]:
+    """The backend that should run a job in this one's place, itself as a rule, and a note for the user.
+
+    The reference runs what is done before the engine could begin, and what cannot be compiled.
+    """
+    from nmdeploy.engine.trace.symbols import NotTraceable
+
+    if trace not in _kept(network) and _is_small(network, samples, steps, trace):
+        return reference, None
+    try:
+        engine(network, trace)
+    except NotTraceable as error:
+        return reference, f"{str(error).rpartition(':')[0]}: the reference runs the network"
+    return sys.modules[__name__], None
+
+
+def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> bool:
+    """Whether the reference is done before the engine could begin: with what is at hand, or else compiled."""
+    populations = network.populations.values()
+    states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
+    batches = -(-samples // reference.BATCH)
+    seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
+    if not START_SECONDS <= seconds < START_SECONDS + COMPILE_SECONDS * len(populations):
+        return seconds < START_SECONDS
+    from nmdeploy.engine.run.plans import is_planned
+
+    return not is_planned(network, trace)
+
+
+def run(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[Any],
+    *,
+    lengths: IntArray | None = None,
+    trace: str = "none",
+    on_progress: Callable[[int], None] | None = None,
+) -> Recording:
+    """Run a quantized network on input codes; parameters as for the reference, any integer type."""
+    samples, steps = inputs.shape[:2]
+    lengths = np.full(samples, steps, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+    if lengths.shape != (samples,) or lengths.min(initial=0) < 0 or lengths.max(initial=0) > steps:
+        raise ValueError(f"lengths {lengths}: one a sample, up to {steps}")  # code would leave its memory
+    compiled = engine(network, trace)
+    results = compiled.run(inputs, lengths, on_progress)
+    made = compiled.program
+    return Recording(
+        output=_output(made, results, network.output),
+        spiking=network.populations[network.output].spiking,
+        layers={name: _layer(made, results, name, lengths) for name in network.populations},
+        lengths=lengths,
+        latency=network.latency,
+        backend=NAMES[0],
+        version=__version__,
+    )
+
+
+def _output(made: Program, results: Results, name: str) -> npt.NDArray[Any]:
+    """(samples, steps, outputs), without idle lanes, in the network's order."""
+    wires = made.wires[name]
+    values = results.outputs[name]
+    samples, steps, planes, _ = values.shape
+    neurons = wires.size // planes
+    if planes > 1 or neurons != wires.width:
+        values = np.ascontiguousarray(values[..., :neurons].transpose(0, 1, 3, 2))
+    values = values.reshape(samples, steps, wires.size)
+    return values.astype(np.int64) if wires.coded else values.view(bool)
+
+
+def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Layer:
+    neuron = made.network.populations[name]
+    traced = made.trace != "none" and neuron.spiking
+    states = {}
+    for state, sizes, bits in made.populations[name].layout.traces:
+        values = results.states[name][state][..., : neuron.size].transpose(0, 1, 3, 2)
+        states[state] = values.astype(bool if bits == 1 else np.int64).reshape(*values.shape[:3], *sizes)
+    return Layer(
+        spikes=_output(made, results, name) if traced else None,
+        states=states,
+        counts=_counts(made, results, name, lengths),
+    )
+
+
+def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> dict[str, IntArray]:
+    """docs/metrics.md; what does not depend on events is computed here."""
+    network = made.network
+    neuron, layout = network.populations[name], made.populations[name].layout
+    own = dict(zip(layout.counters, results.counts[name].T, strict=True))
+    sends = -(-lengths // made.populations[name].form.sent_over)
+    counts = {
+        "spikes": own["events"] if neuron.spiking else np.zeros_like(lengths),
+        "events_sent": own["events_sent"] if neuron.feeds_synapses else neuron.output_size * sends,
+        "neuron_updates": neuron.size * lengths,
+        "neuron_updates_active": own["active"],
+    }
+    for metric in ("input_events", "synaptic_operations", "synaptic_operations_computed"):
+        counts[metric] = np.zeros_like(lengths)
+    counts["bias_operations"], counts["dense_synaptic_operations"] = np.zeros_like(lengths), np.zeros_like(lengths)
+    for edge in network.sources[name]:
+        synapse, rows = network.synapses[edge.source], made.synapses[edge.source]
+        input_events, operations, _, computed = results.counts[edge.source].T
+        each = 1 if rows.form.counted else int(synapse.fan_out[0])
+        counts["input_events"] = counts["input_events"] + input_events
+        counts["synaptic_operations"] = counts["synaptic_operations"] + operations * each
+        counts["synaptic_operations_computed"] = counts["synaptic_operations_computed"] + computed * each
+        counts["bias_operations"] = counts["bias_operations"] + synapse.bias_synapses * -(-lengths // rows.form.window)
+        dense = synapse.shape[0] * synapse.shape[1] * lengths
+        counts["dense_synaptic_operations"] = counts["dense_synaptic_operations"] + dense
+    ordered = {metric: counts[metric] for metric in METRICS}
+    return ordered | {flag: own[flag] for flag in neuron.flags}
+
+
+METRICS = (
+    *("spikes", "events_sent", "input_events", "synaptic_operations", "synaptic_operations_computed"),
+    *("bias_operations", "dense_synaptic_operations", "neuron_updates", "neuron_updates_active"),
+)

@@ -1,0 +1,150 @@
+"""Whether a file can be deployed: each node by itself, what is lost, or why not. Nothing is converted or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.errors import BadOption, NmdeployError, OverflowPossible, UnsupportedParameter
+from nmdeploy.hardware.mapping import map_network
+from nmdeploy.hardware.profile import HardwareProfile, load_profile
+from nmdeploy.importers import importer_for, load, refuse_other_dt
+from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.neurons.base import FloatArray, Formats
+from nmdeploy.nir_io import read
+from nmdeploy.nir_io.file import is_sealed, load_bytes
+from nmdeploy.quantization.post_training import population_bounds, quantize_population, weight_error
+
+Bounds = dict[str, Mapping[str, FloatArray]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One node: whether it is deployable, what is lost (or empty), and why not (or None)."""
+
+    node: str
+    kind: str
+    deployable: bool
+    lost: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """All nodes of a file, for a profile."""
+
+    file: str
+    profile: str
+    nodes: tuple[Finding, ...]
+
+    @property
+    def deployable(self) -> bool:
+        """Whether every node is."""
+        return all(node.deployable for node in self.nodes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `nmdeploy check --json` prints it."""
+        nodes = [asdict(node) for node in self.nodes]
+        return {"file": self.file, "profile": self.profile, "deployable": self.deployable, "nodes": nodes}
+
+
+def check_file(path: str, profile: str, dt: float | None = None) -> Check:
+    """Check every node of a checkpoint or NIR graph against a profile."""
+    target = load_profile(profile)
+    importer = importer_for(path)
+    if is_sealed(load_bytes(path)):
+        model = read(path)
+        refuse_other_dt(path, dt, model.dt)
+        return Check(path, target.name, tuple(check_model(model, target)))
+    problems = getattr(importer, "problems", None)
+    rejected = problems(Path(path), dt=dt) if problems else []
+    findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
+    try:
+        findings = findings or list(check_network(load(path, dt=dt), target))
+    except UnsupportedParameter as error:
+        findings = [Finding("network", "graph", False, problem=str(error).removeprefix(f"{path}: "))]
+    return Check(path, target.name, tuple(findings))
+
+
+def check_model(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[Finding]:
+    """Each node of a quantized model: whether the profile runs it, and what of the whole does not fit."""
+    for name, synapse in network.synapses.items():
+        yield Finding(name, synapse.kind, True)
+    for name, neuron in network.populations.items():
+        problem = _not_run(neuron.kind, profile)
+        yield Finding(name, neuron.kind, problem is None, problem=problem)
+    if all(neuron.kind in profile.neurons for neuron in network.populations.values()):
+        for problem in map_network(network, profile).problems:
+            yield Finding("network", "mapping", False, problem=problem)
+
+
+def _not_run(kind: str, profile: HardwareProfile) -> str | None:
+    return None if kind in profile.neurons else f"profile {profile.name!r} does not run neurons of kind {kind!r}"
+
+
+def check_network(network: Network, profile: HardwareProfile) -> Iterator[Finding]:
+    """Each population and its synapses, quantized by themselves; then whether the whole fits the cores."""
+    formats = profile.formats()
+    nodes: dict[str, Any] = {network.input_name: network.input}
+    # A population that fails, or that feeds back, leaves the others something to be judged by.
+    extremes: Bounds = {name: _unit_extremes(network, name) for name in network.populations}
+    for name, neuron in network.populations.items():
+        try:
+            yield from _check_population(network, name, formats, profile, nodes, extremes)
+        except NmdeployError as error:
+            yield Finding(name, neuron.kind, False, problem=str(error))
+    if len(nodes) == len(network.nodes) and all(n.kind in profile.neurons for n in network.populations.values()):
+        yield from _check_fit(network, nodes, profile)
+
+
+def _check_fit(network: Network, nodes: dict[str, Any], profile: HardwareProfile) -> Iterator[Finding]:
+    try:
+        whole = QuantizedNetwork(nodes, network.edges, network.dt, network.output, network.readout, profile.name)
+    except OverflowPossible:
+        return  # scales without calibration data are not those of an export, which proves its own
+    except UnsupportedParameter as error:
+        yield Finding("network", "alignment", False, problem=str(error))
+        return
+    for problem in map_network(whole, profile).problems:
+        yield Finding("network", "mapping", False, problem=problem)
+
+
+def _check_population(
+    network: Network,
+    name: str,
+    formats: Formats,
+    profile: HardwareProfile,
+    nodes: dict[str, Any],
+    extremes: Bounds,
+) -> Iterator[Finding]:
+    lost = []
+    try:
+        extremes[name] = population_bounds(network, name, extremes)
+    except BadOption:
+        lost.append("its scales need calibration data (export --data)")
+    quantized, synapses, notes = quantize_population(network, name, formats, extremes)
+    nodes |= synapses | {name: quantized}
+    for source, synapse in synapses.items():
+        error = weight_error(network.synapses[source], synapse, quantized.gain)
+        yield Finding(source, synapse.kind, True, f"weights rounded, relative error {error:.2g}" if error else "")
+    problem = _not_run(quantized.kind, profile)
+    yield Finding(name, quantized.kind, problem is None, "; ".join([*lost, *notes]), problem)
+
+
+def _unit_extremes(network: Network, name: str) -> dict[str, FloatArray]:
+    neuron = network.populations[name]
+    return {key: np.ones_like(value) for key, value in neuron.observe(neuron.start(1)).items()}
+
+
+def render(check: Check) -> str:
+    """A table for the terminal."""
+    lines = [f"{check.file} on {check.profile}: " + ("deployable" if check.deployable else "NOT deployable")]
+    for node in check.nodes:
+        verdict = "yes" if node.deployable else "no "
+        why = (node.problem or node.lost).removeprefix(f"node {node.node!r}: ")
+        lines.append(f"  {verdict}  {node.node} ({node.kind})  {why}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,371 @@
+"""The command line: options in, calls of `nmdeploy.pipeline`, text out.
+
+Heavy modules are imported inside the commands.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nmdeploy import __version__
+from nmdeploy.cli.process import OneLineErrors
+from nmdeploy.errors import naming
+
+if TYPE_CHECKING:
+    from nmdeploy.network.network import Network, QuantizedNetwork
+    from nmdeploy.samples.source import Data, Source
+
+
+class _File(click.Path):
+    """A path, which is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name is empty: give the path of a file.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _File(dir_okay=True, path_type=str)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nmdeploy")
+def main() -> None:
+    """Deploy trained spiking state-space networks: quantize, export, verify bit for bit, report.
+
+    \b
+    Typical use:
+      nmdeploy export net.safetensors --profile loihi2 --data calibration.npz -o model.nir
+      nmdeploy verify model.nir --data test.npz
+      nmdeploy report model.nir --data test.npz -o report.md
+
+    Shell completion: eval "$(_NMDEPLOY_COMPLETE=bash_source nmdeploy)"   (or zsh_source, fish_source)
+    """
+
+
+def _complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from nmdeploy.hardware.profile import profile_names
+
+    return [name for name in profile_names() if name.startswith(incomplete)]
+
+
+def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from nmdeploy.models.catalog import systems
+
+    return [name for name in systems() if name.startswith(incomplete)]
+
+
+def _complete_backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from nmdeploy.backends import backends
+
+    given, comma, last = incomplete.rpartition(",")
+    return [f"{given}{comma}{name}" for name in sorted(backends()) if name.startswith(last)]
+
+
+profile_option = functools.partial(
+    click.option, "--profile", shell_complete=_complete_profiles, help="Hardware profile: a name or a .toml file."
+)
+data_option = functools.partial(
+    click.option,
+    "--data",
+    type=FILE,
+    help=".npz or .h5 with inputs (samples, steps, channels), optionally labels and lengths; or .npy of inputs.",
+)
+dt_option = click.option("--dt", type=float, default=None, help="Seconds a step, where the file holds none.")
+checkpoint_option = click.option(
+    "--checkpoint", type=FILE, default=None, help="The float network the model came from, for float figures."
+)
+
+
+def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
+    return _open_data(path, network).first(None)
+
+
+def _open_data(path: str, network: Network | QuantizedNetwork) -> Source:
+    from nmdeploy.samples.source import open_data
+
+    return open_data(path, network.input, classes=network.populations[network.output].output_size)
+
+
+def _load_floats(checkpoint: str | None, dt: float | None, model: str, network: QuantizedNetwork) -> Network | None:
+    from nmdeploy import pipeline
+    from nmdeploy.errors import BadOption
+
+    if checkpoint is None and dt is not None:
+        raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
+    return None if checkpoint is None else pipeline.load_origin(checkpoint, model, network, dt)
+
+
+@main.command()
+@click.argument("file", type=FILE)
+@profile_option(default="loihi2", show_default=True)
+@dt_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
+    """Say what of FILE can be deployed.
+
+    Each node: deployable, what is lost, or why not. Converts nothing; exit code 1 where a node cannot be deployed.
+    """
+    from nmdeploy.checking import check_file, render
+
+    result = check_file(file, profile, dt=dt)
+    click.echo(json.dumps(result.to_json(), indent=2) if as_json else render(result))
+    if not result.deployable:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("checkpoint", type=FILE)
+@profile_option(default="loihi2", show_default=True)
+@click.option("-o", "--output", type=FILE, required=True, help="The model file to write (.nir).")
+@data_option(default=None)
+@click.option("--weight-bits", type=int, default=None, help="Width of the weights.  [default: the profile's]")
+@click.option("--state-bits", type=int, default=None, help="Width of the states.  [default: the profile's]")
+@click.option("--coefficient-bits", type=int, default=None, help="Width of state-space coefficients.")
+@click.option("--coefficient-frac", type=int, default=None, help="Fraction bits of the transition coefficients.")
+@click.option("--rounding", type=click.Choice(["per-product", "per-sum"]), default=None, help="State-space rounding.")
+@click.option(
+    "--window-input",
+    type=click.Choice(["exact", "scaled"]),
+    default="exact",
+    show_default=True,
+    help="How receivers keep what is constant over a window: a register, or (approximate) a scaled input.",
+)
+@dt_option
+def export(
+    checkpoint: str,
+    profile: str,
+    output: str,
+    data: str | None,
+    dt: float | None,
+    window_input: str,
+    **formats: Any,
+) -> None:
+    """Quantize a network, write a NIR file.
+
+    CHECKPOINT is a .safetensors or .pt file, or a NIR graph; the integers are those of the profile.
+    """
+    from nmdeploy import pipeline
+    from nmdeploy._util.atomic_files import require_suffix, require_writable
+
+    require_writable(output, checkpoint, data)
+    require_suffix(output, ".nir")
+    formats["state_rounding"] = formats.pop("rounding")
+    target = pipeline.load_profile(profile)
+    options = pipeline.Options(**formats)
+    target.formats(**vars(options))
+    network = pipeline.load(checkpoint, dt=dt)
+    calibration = None if data is None else _load_data(data, network)
+    with naming(checkpoint):
+        pipeline.require_families(network, target)
+        quantized = pipeline.quantize(network, target, calibration, options, window_input)
+        mapped = pipeline.require_fit(quantized, target)
+    for note in (*quantized.notes, *pipeline.write(quantized, output)):
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{output}: {len(quantized.populations)} populations on {len(mapped.cores)} cores of {target.name}")
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@click.option(
+    "--backend",
+    default="embedded",
+    show_default=True,
+    shell_complete=_complete_backends,
+    help="What runs it: embedded (compiled), reference (NumPy) or lava; all give the same values.",
+)
+@click.option(
+    "--trace",
+    type=click.Choice(["none", "spikes", "states"]),
+    default="none",
+    show_default=True,
+    help="What is recorded of every layer and step: none, its spikes, or spikes and states.",
+)
+@click.option("--samples", type=int, default=None, help="Run the first ones only, this many.  [default: all]")
+@click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
+def simulate(model: str, data: str, backend: str, trace: str, samples: int | None, output: str) -> None:
+    """Run MODEL on samples, write a recording.
+
+    It holds outputs, classes, event counts and, where asked, spikes and states. Samples are read, and the recording is
+    written, as the run goes on: neither has to fit in memory.
+    """
+    from nmdeploy._util.atomic_files import require_suffix, require_writable
+    from nmdeploy.backends import backend as find_backend
+    from nmdeploy.cli.progress import progress, recording_lines
+    from nmdeploy.nir_io import read
+    from nmdeploy.running import simulate as run
+    from nmdeploy.samples.source import check_samples
+
+    require_writable(output, model, data)
+    require_suffix(output, ".h5")
+    check_samples(samples)
+    find_backend(backend)
+    network = read(model)
+    source = _open_data(data, network).limited(samples)
+    with progress("simulate", source.samples) as advance:
+        totals = run(network, source, output, backend, trace, on_progress=advance)
+    for line in recording_lines(network, totals, source.stored.others):
+        click.echo(line)
+    click.echo(f"recording: {output}")
+
+
+@main.command()
+@click.argument("models", nargs=-1, type=FILE, metavar="[MODEL]...")
+def warmup(models: tuple[str, ...]) -> None:
+    """Compile the kernels of MODELs, or of the demo's.
+
+    Later runs find them in the cache folder (NMDEPLOY_CACHE, or the user's) instead of compiling.
+    """
+    from nmdeploy.cli.warmup import warmed
+
+    for line in warmed(models):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@click.option(
+    "--against", default="lava", show_default=True, shell_complete=_complete_backends, help="Backends, with commas."
+)
+@checkpoint_option
+@dt_option
+@click.option("--samples", type=int, default=None, help="Compare this many samples value by value.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(
+    model: str, data: str, against: str, checkpoint: str | None, dt: float | None, samples: int | None, as_json: bool
+) -> None:
+    """Compare MODEL bit for bit with Lava.
+
+    Every spike and every state at every step, or against other executors; exit code 1 where one differs.
+    """
+    from nmdeploy import pipeline
+    from nmdeploy.backends import backend as find_backend
+    from nmdeploy.cli.progress import progress
+    from nmdeploy.reports.verification import verification_json, verification_lines
+
+    pipeline.check_samples(samples)
+    names = [name.strip() for name in against.split(",")]
+    for name in names:
+        find_backend(name)
+    network = pipeline.read(model)
+    source = _open_data(data, network)
+    floats = _load_floats(checkpoint, dt, model, network)
+    with progress("verify", pipeline.verify_work(source, names, samples)) as advance:
+        result = pipeline.verify(network, source, names, floats, samples, on_progress=advance)
+    if as_json:
+        click.echo(json.dumps(verification_json(result), indent=2))
+    else:
+        for line in verification_lines(result):
+            click.echo(line)
+    if not result.equal:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@checkpoint_option
+@dt_option
+@profile_option(default=None)
+@click.option("-o", "--output", type=FILE, default=None, help="Report file: .json, .csv or .md.  [default: terminal]")
+def report(
+    model: str, data: str, checkpoint: str | None, dt: float | None, profile: str | None, output: str | None
+) -> None:
+    """Metrics, energy and utilization per layer."""
+    from nmdeploy import pipeline
+    from nmdeploy._util.atomic_files import require_writable
+    from nmdeploy.cli.progress import progress
+    from nmdeploy.reports import emit, writer_for
+
+    if output is not None:
+        writer_for(output)
+        require_writable(output, model, data, checkpoint, profile)
+    network = pipeline.read(model)
+    samples = _open_data(data, network)
+    floats = _load_floats(checkpoint, dt, model, network)
+    with progress("report", samples.samples) as advance:
+        result = pipeline.report(network, samples, profile, floats, on_progress=advance)
+    emit(result, output)
+    if output is not None:
+        click.echo(f"report: {output}")
+
+
+@main.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file: str, as_json: bool) -> None:
+    """Say what a file holds.
+
+    FILE is a model, another NIR graph, a checkpoint, a recording or samples.
+    """
+    from nmdeploy.cli.inspect import describe_file, render
+
+    described = describe_file(file)
+    click.echo(json.dumps(described, indent=2) if as_json else render(described))
+
+
+@main.command()
+@click.argument("name", required=False, shell_complete=_complete_profiles)
+def profiles(name: str | None) -> None:
+    """List the hardware profiles, or print one.
+
+    With NAME, every figure with its source.
+    """
+    from nmdeploy.cli.profiles import details, listing
+    from nmdeploy.hardware.profile import load_profile
+
+    for line in listing() if name is None else details(load_profile(name)):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("name", required=False, shell_complete=_complete_models)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(name: str | None, as_json: bool) -> None:
+    """List the trainable models, or describe one.
+
+    With NAME: equation, options, source, what was chosen, and how it maps to hardware.
+    """
+    from nmdeploy.cli.models import details, listing, system_json
+    from nmdeploy.models.catalog import system, systems
+
+    if as_json:
+        chosen = [system_json(each) for each in systems().values()] if name is None else system_json(system(name))
+        click.echo(json.dumps(chosen, indent=2))
+        return
+    for line in listing() if name is None else details(system(name)):
+        click.echo(line)
+
+
+@main.command()
+@click.option("-o", "--output", type=FILE, default="build/demo", show_default=True, help="Folder for the results.")
+@click.option("--samples", type=int, default=20, show_default=True, help="Samples to verify against Lava, all states.")
+def demo(output: str, samples: int) -> None:
+    """Run the whole chain on handwritten digits.
+
+    Quantizes, exports, simulates, verifies and reports, and ends by saying what each file is.
+    """
+    from nmdeploy.cli.demo import run_demo
+
+    if not run_demo(output, samples, say=click.echo):
+        sys.exit(1)
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is installed, and what is missing."""
+    from nmdeploy.cli.doctor import findings
+
+    for line in findings():
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What a file holds, in a few lines: models, checkpoints, foreign NIR graphs, recordings, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nmdeploy.errors import BadFile, NmdeployError
+
+
+def describe_file(path: str) -> dict[str, Any]:
+    """A flat description of a file, by its suffix; `BadFile` for anything else."""
+    source = Path(path)
+    if not source.exists():
+        raise BadFile(f"{path}: there is no such file: check the path")
+    if source.is_dir():
+        raise BadFile(f"{path}: is a folder: give a file: {', '.join(DESCRIBE)}")
+    describe = DESCRIBE.get(source.suffix)
+    if describe is None:
+        raise BadFile(f"{path}: files of type {source.suffix!r} are unknown: give one of {', '.join(DESCRIBE)}")
+    return {"file": path} | describe(source)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from nmdeploy.nir_io import describe
+
+    return describe(path)
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    from nmdeploy.importers.checkpoint import load, read_content
+    from nmdeploy.importers.checkpoint_content import SIZES
+
+    config, _ = read_content(path)
+    nodes, problem = {}, None
+    try:
+        nodes = {name: _node(node) for name, node in load(path).nodes.items()}
+    except NmdeployError as error:  # the file itself is sound: what is wrong keeps it from being deployed
+        problem = str(error).removeprefix(f"{path}: ")
+    told = ("version", "model", "options", "norm", "residual", "dt", "readout")
+    sizes = {name: getattr(config, name) for name in SIZES}
+    described = {"format": "checkpoint"} | {name: getattr(config, name) for name in told}
+    return described | {"sizes": sizes, "nodes": nodes, "problem": problem}
+
+
+def _node(node: Any) -> str:
+    """Kind and size; what has several outputs a neuron also says how many there are."""
+    size = getattr(node, "size", 0)
+    sent = getattr(node, "output_size", size)
+    text = f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (size,)))}"
+    return text if sent == size else f"{text}, {sent} outputs"
+
+
+def _recording(path: Path) -> dict[str, Any]:
+    from nmdeploy.recording.reader import describe_recording
+
+    described = describe_recording(path)
+    names = ("samples", "steps", "layers", "backend", "version", "latency", "seed", "model_sha256")
+    return {"format": "recording"} | {name: described[name] for name in names}
+
+
+def _samples(path: Path) -> dict[str, Any]:
+    from nmdeploy.cli.inspect_data import describe_data
+
+    return describe_data(path)
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    from nmdeploy.recording.reader import is_recording
+
+    return _recording(path) if is_recording(path) else _samples(path)
+
+
+DESCRIBE = {
+    ".nir": _model,
+    ".safetensors": _checkpoint,
+    ".pt": _checkpoint,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+    ".npz": _samples,
+    ".npy": _samples,
+}
+
+
+def render(described: dict[str, Any]) -> str:
+    """Lines for the terminal."""
+    return "\n".join(line for key, value in described.items() for line in _lines(key, value))
+
+
+def _lines(key: str, value: Any) -> Iterator[str]:
+    rows = list(value.values()) if isinstance(value, dict) else []
+    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        yield f"{key}:"
+        yield from (f"  {line}" for line in _table([{"name": name} | row for name, row in value.items()]))
+    elif rows:
+        yield f"{key}:"
+        yield from (f"  {name}: {_cell(item)}" for name, item in value.items())
+    else:
+        yield f"{key}: {_cell(value)}"
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Aligned columns, numbers to the right."""
+    columns = list(rows[0])
+    cells = [columns, *([_cell(row[key]) for key in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numeric = [isinstance(rows[0].get(key), int) for key in columns]
+    for line in cells:
+        aligned = zip(line, widths, numeric, strict=True)
+        yield "  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in aligned).rstrip()
+
+
+def _cell(value: Any) -> str:
+    """A value as a few words: lists of numbers as 64x1, other lists and mappings with commas."""
+    if value is None or value in ([], {}, ""):
+        return "-"
+    if isinstance(value, list):
+        return ("x" if all(isinstance(item, int) for item in value) else ", ").join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    return str(value)

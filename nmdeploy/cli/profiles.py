@@ -1,0 +1,26 @@
+"""Hardware profiles as lines of text: the list, and every figure of one with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nmdeploy.hardware.profile import HardwareProfile, load_profile, profile_names
+
+
+def listing() -> Iterator[str]:
+    """One line a profile: name, title, the neuron families that it runs."""
+    for name in profile_names():
+        profile = load_profile(name)
+        yield f"{name:<10} {profile.title}: runs {', '.join(profile.neurons)}; {profile.chip.cores.known} cores"
+
+
+def details(profile: HardwareProfile) -> Iterator[str]:
+    """Every figure of a profile with its source, table by table."""
+    yield f"{profile.title} ({profile.path})"
+    table = ""
+    for name, key, figure in profile.figures():
+        if name != table:
+            table = name
+            yield f"[{name}]"
+        value = "not available" if figure.value is None else f"{figure.value}{' ' + figure.unit if figure.unit else ''}"
+        yield f"  {key} = {value}  ({', '.join(part for part in (figure.kind, figure.source) if part)})"

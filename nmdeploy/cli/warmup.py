@@ -1,0 +1,18 @@
+"""``nmdeploy warmup``: kernels are compiled before anyone waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nmdeploy.engine.llvm.machine import cache_folder
+from nmdeploy.engine.run.warmup import warm
+from nmdeploy.pipeline import read
+
+
+def warmed(models: Sequence[str] = ()) -> Iterator[str]:
+    """Compile the kernels of model files, of the demo's model without any; a line for each."""
+    from nmdeploy.cli.demo import demo_model
+
+    for name, network in [(path, read(path)) for path in models] or [("demo", demo_model())]:
+        done = warm(network)
+        yield f"{name}: {done.compiled} kernels compiled, {done.at_hand} were at hand in {cache_folder()}"

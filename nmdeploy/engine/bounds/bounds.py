@@ -1,0 +1,220 @@
+"""Bounds of values, for every neuron and state by itself, through every operation: docs/engine.md.
+
+A bound is a pair of float64 arrays (H or 1, *dims), lowest and highest value. Integers up to 2**53 are exact in them;
+what is larger is widened so that the bound stays one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.engine.bounds.boxes import BOTH, EXACT, SURE, TOP, Bound, absolute, boxed
+from nmdeploy.engine.trace.symbols import Node, Symbol, same, whole
+from nmdeploy.engine.trace.views import composed
+from nmdeploy.neurons.base import FloatArray
+
+Bounds = Mapping[Node, Bound]
+
+
+def seen(symbol: Symbol, bound: Bound) -> Bound:
+    """The bound of a node, over the axes of a view of it; an axis may stay at size 1."""
+    low = _seen(symbol, bound.low)
+    return Bound(low, low if bound.high is bound.low else _seen(symbol, bound.high))
+
+
+def _seen(symbol: Symbol, array: FloatArray) -> FloatArray:
+    key: list[Any] = [slice(None)]
+    axes = [1] * len(symbol.sizes)
+    for place, size in zip(symbol.places, array.shape[1:], strict=False):
+        if isinstance(place, int):
+            key.append(place if size > 1 else 0)
+        else:
+            axis, start, step = place
+            full = symbol.sizes[axis]
+            key.append(slice(start, start + step * (full - 1) + 1, step) if size > 1 else slice(None))
+            axes[axis] = full if size > 1 else 1
+    part = array[tuple(key)]
+    return np.asarray(part.reshape(part.shape[0], *axes))
+
+
+def _truth(always: Any, never: Any) -> Bound:
+    return Bound(np.where(always, 1.0, 0.0), np.where(never, 0.0, 1.0))
+
+
+def _logic(op: str, a: Bound, b: Bound) -> Bound:
+    if op == "and":
+        return Bound(np.minimum(a.low, b.low), np.minimum(a.high, b.high))
+    if op == "or":
+        return Bound(np.maximum(a.low, b.low), np.maximum(a.high, b.high))
+    sure = (a.low == a.high) & (b.low == b.high)
+    return Bound(np.where(sure, np.abs(a.low - b.low), 0.0), np.where(sure, np.abs(a.low - b.low), 1.0))
+
+
+Constraint = tuple[Symbol, Any, Any]
+"""A view, and what lies below and above it where a condition holds."""
+
+
+def _selected(node: Node, bounds: Bounds, given: tuple[Constraint, ...] = ()) -> Bound:
+    """Each side under its condition: what a reset leaves is not above the threshold, one correction corrects."""
+    condition, yes, no = node.args
+    c = seen(condition, bounds[condition.node])
+    y = _under(yes, bounds, (*given, *_constraints(condition, True, bounds)))
+    n = _under(no, bounds, (*given, *_constraints(condition, False, bounds)))
+    low = np.where(c.low > 0, y.low, np.where(c.high > 0, np.minimum(y.low, n.low), n.low))
+    high = np.where(c.low > 0, y.high, np.where(c.high > 0, np.maximum(y.high, n.high), n.high))
+    return Bound(low, high)
+
+
+def _under(symbol: Symbol, bounds: Bounds, given: tuple[Constraint, ...]) -> Bound:
+    """The bound of a view where constraints hold."""
+    box = seen(symbol, bounds[symbol.node])
+    met = [(least, most) for x, least, most in given if same(x, symbol)]
+    if met:
+        low = functools.reduce(np.maximum, [least for least, _ in met], box.low)
+        high = functools.reduce(np.minimum, [most for _, most in met], box.high)
+        # An empty side does not count: its condition never holds.
+        return Bound(np.minimum(low, box.high), np.maximum(high, box.low))
+    node = symbol.node
+    if given and whole(symbol):
+        if node.op in ("add", "sub"):
+            return _both(box, BOTH[node.op](*(_under(arg, bounds, given) for arg in node.args)))
+        if node.op == "select":
+            return _both(box, _selected(node, bounds, given))
+        if node.op in ("min", "max", "number"):
+            return _both(box, _of_args(node, [_under(arg, bounds, given) for arg in node.args]))
+    return box
+
+
+def _both(a: Bound, b: Bound) -> Bound:
+    """What lies in two bounds that both hold; where nothing does, no value is there, and the first is as good."""
+    low, high = np.maximum(a.low, b.low), np.minimum(a.high, b.high)
+    return Bound(np.where(low <= high, low, a.low), np.where(low <= high, high, a.high))
+
+
+def _surely(condition: Symbol, holds: bool, bounds: Bounds) -> bool:
+    low, high = seen(condition, bounds[condition.node])
+    return bool((low >= 1).all() if holds else (high <= 0).all())
+
+
+def _constraints(condition: Symbol, holds: bool, bounds: Bounds) -> list[Constraint]:
+    node = condition.node
+    if node.op not in ("not", "and", "or", "gt", "ge", "lt", "le"):
+        return []
+    sides = tuple(composed(condition, arg) for arg in node.args)
+    if node.op == "not":
+        return _constraints(sides[0], not holds, bounds)
+    if node.op in ("and", "or"):
+        if holds != (node.op == "and"):  # one of them: known only where the other cannot be it
+            sides = tuple(a for a in sides if not _surely(a, not holds, bounds))
+        known = len(sides) < 2 or holds == (node.op == "and")
+        return [c for side in sides for c in _constraints(side, holds, bounds)] if known else []
+    x, limit = sides
+    box = seen(limit, bounds[limit.node])
+    upwards = (node.op in ("gt", "ge")) == holds
+    strict = (node.op in ("gt", "lt")) == holds
+    return [(x, box.low + strict, TOP) if upwards else (x, -TOP, box.high - strict)]
+
+
+def of_constant(node: Node) -> Bound:
+    """The bound of a literal or a parameter: its value."""
+    value = np.atleast_1d(np.asarray(node.value, np.float64))
+    return Bound(value, value) if np.abs(value).max(initial=0) <= EXACT else boxed(value, value)
+
+
+def _reduced(node: Node, a: Bound) -> Bound:
+    size = node.args[0].sizes[-1]
+    if node.op == "any":
+        return Bound(a.low.max(-1), a.high.max(-1))
+    spread = 1 if a.low.shape[-1] == size else size
+    low, high = a.low.sum(-1) * spread, a.high.sum(-1) * spread
+    terms = np.maximum(np.abs(a.low), np.abs(a.high)).sum(-1) * spread
+    lost = np.where(terms > EXACT, terms * 2.0**-40, 0.0)  # of terms that cancel, what rounding took stays
+    return boxed(low - lost, high + lost)
+
+
+def _of(node: Node, bounds: Bounds) -> Bound:
+    """The bound of an operation's result."""
+    if node.op in ("const", "param"):
+        return of_constant(node)
+    if node.op == "select":
+        return _selected(node, bounds)
+    args = [seen(arg, bounds[arg.node]) for arg in node.args]
+    if node.op == "sub" and _counts_down(node):
+        at_least = np.where(args[0].low >= 0, np.maximum(args[0].low - 1, 0), args[0].low - 1)
+        return Bound(at_least, np.where(args[0].high > 0, np.maximum(args[0].high - 1, 0), args[0].high))
+    return _of_args(node, args)
+
+
+def _counts_down(node: Node) -> bool:
+    """``x - (x != 0)``: what is not negative stays so."""
+    x, less = node.args
+    if less.node.op != "number" or not whole(less) or less.node.args[0].node.op != "ne":
+        return False
+    unequal = less.node.args[0]
+    inner, zero = unequal.node.args
+    return whole(unequal) and same(inner, x) and zero.node.op == "const" and zero.node.value == 0
+
+
+def _of_args(node: Node, args: list[Bound]) -> Bound:
+    if node.op in ("sum", "any"):
+        return _reduced(node, args[0])
+    if node.op == "take":
+        return Bound(*_table_ends(args[0], node))
+    if node.op == "rz":
+        return boxed(np.trunc(np.ldexp(args[0].low, -node.value)), np.trunc(np.ldexp(args[0].high, -node.value)))
+    if node.op == "not":
+        return Bound(1 - args[0].high, 1 - args[0].low)
+    if node.op == "number":
+        return args[0]
+    if node.op == "abs":
+        return absolute(args[0])
+    if node.op == "sign":
+        return Bound(np.sign(args[0].low), np.sign(args[0].high))
+    if node.op in SURE:
+        return _truth(*SURE[node.op](*args))
+    if node.boolean:
+        return _logic(node.op, *args)
+    return BOTH[node.op](*args)
+
+
+def _table_ends(table: Bound, node: Node) -> tuple[FloatArray, FloatArray]:
+    low, high = table.low.min(-1), table.high.max(-1)
+    shape = (low.shape[0], *[1] * len(node.dims))
+    return low.reshape(shape), high.reshape(shape)
+
+
+def order(symbols: Any) -> list[Node]:
+    """Nodes that symbols depend on, operands first."""
+    done: dict[Node, None] = {}
+    stack = [symbol.node for symbol in symbols]
+    while stack:
+        node = stack[-1]
+        waiting = [arg.node for arg in node.args if arg.node not in done]
+        if node in done or not waiting:
+            done[stack.pop()] = None
+        else:
+            stack.extend(waiting)
+    return list(done)
+
+
+def evaluate(nodes: list[Node], leaves: Mapping[Node, Bound]) -> dict[Node, Bound]:
+    """The bound of each node, given those of the leaves."""
+    bounds: dict[Node, Bound] = dict(leaves)
+    for node in nodes:
+        if node not in bounds:
+            bounds[node] = _of(node, bounds)
+    return bounds
+
+
+def joined(a: Bound, b: Bound) -> Bound:
+    """The bound that holds both."""
+    return Bound(np.minimum(a.low, b.low), np.maximum(a.high, b.high))
+
+
+def within(inner: Bound, outer: Bound) -> bool:
+    """Whether a bound lies in another."""
+    return bool((inner.low >= outer.low).all() and (inner.high <= outer.high).all())

@@ -1,0 +1,26 @@
+"""Clips with literal ends, as they stand in the graph."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nmdeploy.engine.trace.symbols import Node, Symbol, whole
+
+
+class Clip(NamedTuple):
+    """``min(max(x, low), high)``; an end that is never met is None."""
+
+    x: Symbol
+    low: float | None
+    high: float | None
+
+
+def clipped(node: Node) -> Clip | None:
+    """The clip that a node is, with literal ends."""
+    if node.op not in ("min", "max") or node.args[1].node.op != "const":
+        return None
+    end, inner = float(node.args[1].node.value), node.args[0]
+    if node.op == "max":
+        return Clip(inner, end, None)
+    below = clipped(inner.node) if inner.node.op == "max" and whole(inner) else None
+    return Clip(inner, None, end) if below is None else Clip(below.x, below.low, end)

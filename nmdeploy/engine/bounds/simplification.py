@@ -1,0 +1,75 @@
+"""Drops what the bounds prove to be idle: clips and corrections that cannot occur, counters that stay at 0, ..."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nmdeploy.engine.bounds.bounds import Bounds, evaluate, of_constant, order, seen
+from nmdeploy.engine.bounds.boxes import Bound
+from nmdeploy.engine.trace.operations import node_of, operate
+from nmdeploy.engine.trace.step import Step
+from nmdeploy.engine.trace.symbols import Node, Symbol, constant, whole
+from nmdeploy.engine.trace.views import composed
+
+
+def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
+    """An equal step without what is idle, and the bounds of its nodes."""
+    nodes = order(step.roots)
+    became: dict[Node, Symbol] = {}
+    known: dict[Node, Bound] = {}
+    for node in nodes:
+        became[node] = _simpler(node, became, bounds)
+        target = became[node].node
+        if target.op == "const":
+            known.setdefault(target, of_constant(target))
+        elif whole(became[node]) and target.dims == node.dims:
+            known.setdefault(target, bounds[node])  # a view of another node keeps that one's bound
+
+    def now(symbol: Symbol) -> Symbol:
+        return composed(symbol, became[symbol.node])
+
+    made = replace(
+        step,
+        registers={name: replace(r, new=now(r.new)) for name, r in step.registers.items()},
+        output=now(step.output),
+        active=now(step.active),
+        flags={name: now(flag) for name, flag in step.flags.items()},
+        recorded={name: now(value) for name, value in step.recorded.items()},
+    )
+    for root in (r.old for r in made.registers.values()):
+        known.setdefault(root.node, bounds.get(root.node, Bound(np.zeros(1), np.zeros(1))))
+    # An operation that was put together anew may bring nodes along that the analysis did not meet.
+    return made, evaluate(order(made.roots), known)
+
+
+def _simpler(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Symbol:
+    low, high = bounds[node]
+    first = float(low.flat[0]) if low.size else 0.0
+    if node.op != "const" and abs(first) < 2.0**53 and (low == first).all() and (high == first).all():
+        return constant(int(first), boolean=node.boolean)
+    if not node.args:
+        return _straight(node)
+    args = [composed(arg, became[arg.node]) for arg in node.args]
+    if node.op in ("min", "max"):
+        a, b = (seen(arg, bounds[arg.node]) for arg in node.args)
+        lower = 0 if (a.high <= b.low).all() else 1 if (b.high <= a.low).all() else None
+        if lower is not None:
+            return args[lower if node.op == "min" else 1 - lower]
+    if all(arg.node is old.node and arg.places == old.places for arg, old in zip(args, node.args, strict=True)):
+        return _straight(node)
+    if node.op in ("sum", "any", "take", "rz"):
+        return _rebuilt(node, args)
+    return operate(node.op, args)
+
+
+def _straight(node: Node) -> Symbol:
+    places = tuple((axis, 0, 1) for axis in range(len(node.dims)))
+    return Symbol(node, 0, node.dims, places, 2 + len(node.dims) if node.laned or node.dims else 0)
+
+
+def _rebuilt(node: Node, args: list[Symbol]) -> Symbol:
+    if node.op == "rz":
+        return operate("rz", args) if node.value == 0 else node_of("rz", args, node.value)
+    return _straight(replace(node, args=tuple(args)))

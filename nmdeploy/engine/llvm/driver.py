@@ -1,0 +1,107 @@
+"""Writes the loop over samples, steps and kernels: one call from Python runs many samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from nmdeploy.engine.llvm.code import I32, I64, POINTER, at, i64, load, loop, store
+from nmdeploy.engine.lower.layout import DRIVER_FIELDS
+
+TOWARDS_ZERO = 0
+RANGE = ("first", "last", "stepwise")
+KERNEL = ("function", "args")
+RESET = ("target", "source", "words")
+MOVE = ("address", "stride")
+
+
+def write_driver(module: ir.Module, name: str) -> None:
+    """Write ``void driver(int64 *program)``.
+
+    For each sample: copy the registers' start (`resets`), run the steps in chunks, then move the pointers that belong
+    to a sample (`moves`). Within a chunk, each range of kernels runs all steps, kernel after kernel; a stepwise range,
+    which holds a feedback, runs step after step.
+    """
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    program = function.args[0]
+    numbers = ("samples", "gap", "chunk")
+    field = {
+        key: load(b, at(b, program, index, I64), I64 if key in numbers else POINTER)
+        for index, key in enumerate(DRIVER_FIELDS)
+    }
+    before = b.call(ir.Function(module, ir.FunctionType(I32, []), "llvm.get.rounding"), [])
+    rounding = ir.Function(module, ir.FunctionType(ir.VoidType(), [I32]), "llvm.set.rounding")
+    restore = _kept_mode(b)
+    b.call(rounding, [ir.Constant(I32, TOWARDS_ZERO)])
+    with loop(b, i64(0), field["samples"], "sample") as sample:
+        steps = load(b, at(b, field["lengths"], sample, I64), I64)
+        with _rows(b, field["resets"], RESET) as (target, source, words):
+            _copy(b, target, source, words)
+        last = b.add(steps, field["gap"])
+        chunks = b.sdiv(b.add(last, b.sub(field["chunk"], i64(1))), field["chunk"])
+        with loop(b, i64(0), chunks, "chunk") as chunk:
+            first = b.mul(chunk, field["chunk"])
+            end = b.add(first, field["chunk"])
+            end = b.select(b.icmp_signed("<", end, last), end, last)
+            with _rows(b, field["ranges"], RANGE) as (low, high, stepwise):
+                kernels = field["kernels"], low, high
+                branches = b.if_else(b.icmp_signed("!=", stepwise, i64(0)))
+                with branches as (one_by_one, at_once):
+                    with one_by_one, loop(b, first, end, "step") as step:
+                        _run(b, *kernels, step, b.add(step, i64(1)), steps)
+                    with at_once:
+                        _run(b, *kernels, first, end, steps)
+        with _rows(b, field["moves"], MOVE) as (address, stride):
+            place = b.inttoptr(address, POINTER)
+            store(b, b.add(load(b, place, I64), stride), place)
+    b.call(rounding, [before])
+    restore()
+    b.ret_void()
+
+
+def _kept_mode(b: ir.IRBuilder) -> Callable[[], Any]:
+    """On x86 the caller may have set the modes of both floating-point units apart: keeps that of the vectors."""
+    if not b.module.triple.startswith("x86_64"):
+        return lambda: None
+    kind = ir.FunctionType(ir.VoidType(), [POINTER])
+    keep, restore = (ir.Function(b.module, kind, f"llvm.x86.sse.{name}mxcsr") for name in ("st", "ld"))
+    place = b.alloca(I32)
+    b.call(keep, [place])
+    return lambda: b.call(restore, [place])
+
+
+class _rows:
+    """A loop over a table's rows; yields their columns."""
+
+    def __init__(self, b: ir.IRBuilder, table: Any, columns: tuple[str, ...]) -> None:
+        self.b, self.table, self.columns = b, table, len(columns)
+        self.loop = loop(b, i64(0), load(b, at(b, table, 0, I64), I64), "row")
+
+    def __enter__(self) -> tuple[Any, ...]:
+        row = self.loop.__enter__()
+        return _columns(self.b, self.table, row, self.columns)
+
+    def __exit__(self, *error: Any) -> None:
+        self.loop.__exit__(*error)
+
+
+def _columns(b: ir.IRBuilder, table: Any, row: Any, columns: int) -> tuple[Any, ...]:
+    start = b.add(b.mul(row, i64(columns)), i64(1))
+    return tuple(load(b, at(b, table, b.add(start, i64(column)), I64), I64) for column in range(columns))
+
+
+def _copy(b: ir.IRBuilder, target: Any, source: Any, words: Any) -> None:
+    to, of = b.inttoptr(target, POINTER), b.inttoptr(source, POINTER)
+    with loop(b, i64(0), words, "word") as word:
+        store(b, load(b, at(b, of, word, I64), I64), at(b, to, word, I64))
+
+
+def _run(b: ir.IRBuilder, kernels: Any, low: Any, high: Any, first: Any, last: Any, steps: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
+    with loop(b, low, high, "kernel") as index:
+        function, args = _columns(b, kernels, index, len(KERNEL))
+        called = b.inttoptr(function, kind.as_pointer())
+        b.call(called, [b.inttoptr(args, POINTER), first, last, steps])

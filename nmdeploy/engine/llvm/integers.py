@@ -1,0 +1,207 @@
+"""A step's operations in int64 lanes, on scalars, and its conditions: docs/engine.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llvmlite import ir
+
+from nmdeploy.engine.bounds.bounds import of_constant, seen
+from nmdeploy.engine.bounds.boxes import LONGEST_SHIFT, Bound
+from nmdeploy.engine.bounds.clips import clipped
+from nmdeploy.engine.llvm.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
+from nmdeploy.engine.llvm.floats import beyond
+from nmdeploy.engine.lower.kinds import FLOATS
+from nmdeploy.engine.trace.operations import COMPARISONS
+from nmdeploy.engine.trace.step import STEP
+from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, same
+
+if TYPE_CHECKING:
+    from nmdeploy.engine.llvm.values import Index, Values
+
+SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+WHOLE: dict[str, Callable[..., Any]] = {
+    "add": lambda b, x, y: b.add(x, y),
+    "sub": lambda b, x, y: b.sub(x, y),
+    "mul": lambda b, x, y: b.mul(x, y),
+    "shl": lambda b, x, y: b.shl(x, y),
+    "shr": lambda b, x, y: b.ashr(x, y),
+    "and": lambda b, x, y: b.and_(x, y),
+    "or": lambda b, x, y: b.or_(x, y),
+    "xor": lambda b, x, y: b.xor(x, y),
+    "min": lambda b, x, y: b.select(b.icmp_signed("<", x, y), x, y),
+    "max": lambda b, x, y: b.select(b.icmp_signed(">", x, y), x, y),
+}
+
+
+def in_integers(v: Values, node: Node, index: Index) -> Any:
+    """A value in int64 lanes."""
+    if node.op == "sum":
+        return v.summed(node, index, "i", 0)
+    if node.op == "take":
+        return _looked_up(v, node, index)
+    if node.op == "select":
+        condition, yes, no = node.args
+        return v.b.select(v.read(condition, index, "b"), v.read(yes, index, "i"), v.read(no, index, "i"))
+    return whole_number(v, node.op, node, [v.read(arg, index, "i") for arg in node.args])
+
+
+def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
+    """An operation on 64-bit integers, scalar or in lanes."""
+    b, kind = v.b, args[0].type
+    if kind in (I1, vector(I1, v.lanes)) and op in ("and", "or", "xor"):
+        return getattr(b, op if op == "xor" else f"{op}_")(*args)
+
+    def literal(value: int) -> Any:
+        return i64(value) if kind == I64 else v.literal(value, "i", 0)
+
+    if op in ("shl", "shr") and not _is_short(v, node):
+        raise NotTraceable(f"a shift by less than 0 or more than {LONGEST_SHIFT} bits")
+    if op in WHOLE:
+        return WHOLE[op](b, *args)
+    if op == "abs":
+        return b.select(b.icmp_signed("<", args[0], literal(0)), b.sub(literal(0), args[0]), args[0])
+    if op == "sign":
+        negative = b.select(b.icmp_signed("<", args[0], literal(0)), literal(-1), literal(0))
+        return b.select(b.icmp_signed(">", args[0], literal(0)), literal(1), negative)
+    if op == "mod":
+        if _bound(v, node.args[1]).low.min() <= 0:
+            raise NotTraceable("a remainder by less than 1")
+        rest = b.srem(*args)
+        return b.select(b.icmp_signed("<", rest, literal(0)), b.add(rest, args[1]), rest)
+    if op == "rz":
+        up = b.and_(b.ashr(args[0], literal(63)), literal((1 << node.value) - 1))
+        return b.ashr(b.add(args[0], up), literal(node.value))
+    if op == "number":
+        return args[0]
+    raise NotTraceable(f"the operation {op}")
+
+
+def _is_short(v: Values, node: Node) -> bool:
+    low, high = _bound(v, node.args[1])
+    return bool(low.min() >= 0 and high.max() <= LONGEST_SHIFT)
+
+
+def _bound(v: Values, symbol: Symbol) -> Bound:
+    node = symbol.node
+    return seen(symbol, v.bounds[node] if node in v.bounds else of_constant(node))
+
+
+def _require_reached(v: Values, node: Node) -> None:
+    """Every index lies in the table: NumPy would count from its end, or raise."""
+    table, place = node.args
+    low, high = _bound(v, place)
+    if low.min() < 0 or high.max() >= table.node.dims[-1]:
+        raise NotTraceable(f"an index {low.min():.0f} to {high.max():.0f} of a table of {table.node.dims[-1]}")
+
+
+def _looked_up(v: Values, node: Node, index: Index) -> Any:
+    _require_reached(v, node)
+    b = v.b
+    table, place = node.args
+    own, slot = v.slots.of(table.node, 0, "i")
+    base = at(b, v.places.own, slot * v.lanes, I32) if own else at(b, v.places.shared, slot, I64)
+    if place.node.uniform:
+        element = scalar(v, place.node)
+        if own:
+            return load(b, at(b, base, b.mul(element, i64(v.lanes)), I64), vector(I64, v.lanes))
+        return splat(b, load(b, at(b, base, element, I64), I64), v.lanes)
+    at_lanes = v.read(place, index, "i")
+    found = ir.Constant(vector(I64, v.lanes), ir.Undefined)
+    for lane in range(v.lanes):
+        element = b.extract_element(at_lanes, ir.Constant(I32, lane))
+        if own:
+            element = b.add(b.mul(element, i64(v.lanes)), i64(lane))
+        found = b.insert_element(found, load(b, at(b, base, element, I64), I64), ir.Constant(I32, lane))
+    return found
+
+
+def boolean(v: Values, node: Node, index: Index) -> Any:
+    """A condition, as a mask."""
+    b, op = v.b, node.op
+    if op in COMPARISONS:
+        return _compared(v, node, index)
+    if op == "any":
+        return v.summed(node, index, "b", 0)
+    args = [v.read(arg, index, "b") for arg in node.args]
+    if op == "not":
+        return b.not_(args[0])
+    if op == "select":
+        return b.or_(b.and_(args[0], args[1]), b.and_(b.not_(args[0]), args[2]))
+    return whole_number(v, op, node, args)
+
+
+def _compared(v: Values, node: Node, index: Index) -> Any:
+    b = v.b
+    left, right = node.args
+    if left.node.boolean and right.node.boolean:
+        a, c = v.read(left, index, "b"), v.read(right, index, "b")
+        return b.xor(a, c) if node.op == "ne" else b.icmp_unsigned(SIGNS[node.op], a, c)
+    against_zero = right.node.op == "const" and right.node.value == 0
+    if against_zero and left.node.op == "leaf" and left.node.value in v.places.sums:
+        raw = v.raw(left.node, v.indices(left, index))
+        return b.icmp_signed(SIGNS[node.op], raw, ir.Constant(raw.type, [0] * v.lanes))
+    kind = v.kinds.together(node.args)
+    clip = clipped(left.node)
+    if (
+        node.op == "ne"
+        and v.kind(left.node) in FLOATS
+        and clip is not None
+        and same(clip.x, right)
+        and not b.block.is_terminated
+    ):
+        return beyond(v, left.node, clip, index)
+    a, c = (v.read(arg, index, kind) for arg in node.args)
+    if kind == "i":
+        return b.icmp_signed(SIGNS[node.op], a, c)
+    return (b.fcmp_unordered if node.op == "ne" else b.fcmp_ordered)(SIGNS[node.op], a, c)
+
+
+def scalar(v: Values, node: Node) -> Any:
+    """As a 64-bit integer, or one bit."""
+    if node.op == "const":
+        return ir.Constant(I1 if node.boolean else I64, int(node.value))
+    key = (node, "scalar")
+    for scope in reversed(v.scopes):
+        if key in scope.known:
+            return scope.known[key]
+    with v.within(0 if node.op == "param" else 1) as scope:
+        scope.known[key] = _scalar(v, node)
+    return scope.known[key]
+
+
+def _scalar(v: Values, node: Node) -> Any:
+    b = v.b
+    if node.op == "leaf":
+        return v.places.step if node.value == STEP else v.places.steps
+    if node.op == "param":
+        _, slot = v.slots.of(node, 0, "i")
+        return load(b, at(b, v.places.shared, slot, I64), I64)
+    if node.op == "take":
+        _require_reached(v, node)
+        table, place = node.args
+        _, slot = v.slots.of(table.node, 0, "i")
+        return load(b, at(b, v.places.shared, b.add(scalar(v, place.node), i64(slot)), I64), I64)
+    args = [scalar(v, arg.node) for arg in node.args]
+    if node.op in COMPARISONS:
+        wide = [b.zext(a, I64) if a.type == I1 else a for a in args]
+        return b.icmp_signed(SIGNS[node.op], *wide)
+    if node.op == "select":
+        return b.select(*args)
+    if node.op == "number":
+        return b.zext(args[0], I64)
+    if node.op == "not":
+        return b.not_(args[0])
+    return whole_number(v, node.op, node, args)
+
+
+def spread(v: Values, node: Node, kind: str, scale: int) -> Any:
+    """A number that is the same for all neurons, in every lane."""
+    value = scalar(v, node)
+    if kind == "b":
+        return splat(v.b, value if value.type == I1 else v.b.icmp_signed("!=", value, i64(0)), v.lanes)
+    value = v.b.zext(value, I64) if value.type == I1 else value
+    if kind == "i":
+        return splat(v.b, value, v.lanes)
+    return v.times(splat(v.b, v.b.sitofp(value, F32 if kind == "s" else F64), v.lanes), kind, scale)

@@ -1,0 +1,171 @@
+"""Writes the kernel of a population: all steps of a block of neurons, block after block.
+
+``void kernel(int64 *args, int64 first, int64 last, int64 steps)`` runs the population's own steps
+``first - lag ... last - lag``, as far as a sample of `steps` has them. What `args` holds is named by `ARGS`, then the
+address of each synapse's sums, then those of the traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from nmdeploy.engine.llvm.code import I8, I32, I64, POINTER, at, i64, load, loop, store, variable, vector
+from nmdeploy.engine.llvm.floats import plan_scales
+from nmdeploy.engine.llvm.stepping import StepWriter
+from nmdeploy.engine.llvm.values import Places, Values
+from nmdeploy.engine.lower.kinds import Kinds
+from nmdeploy.engine.lower.layout import ARGS, POINTERS, Form, Held, Layout, elements
+from nmdeploy.engine.lower.schedule import extents, schedule
+from nmdeploy.engine.lower.slots import Slots, slots_of
+from nmdeploy.engine.trace.step import Register, Step
+
+
+def write_population(module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form, blocks: int) -> Layout:
+    """Write the kernel `name` into a module; `NotTraceable` where it cannot be written."""
+    return Kernel(module, name, step, kinds, form, blocks).write()
+
+
+class Kernel:
+    """The kernel of a population: its arguments, and each block's registers before, between and after its steps."""
+
+    def __init__(self, module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form, blocks: int) -> None:
+        self.step, self.form, self.kinds, self.bounds, self.filled = step, form, kinds, kinds.bounds, blocks
+        self.schedule = schedule(step, form.traced)
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
+        self.outer = ir.Function(module, kind, name)
+        traces = [*step.recorded] if form.traced else []
+        pointers = len(POINTERS) + len(form.sums) + len(traces)
+        inner = ir.FunctionType(ir.VoidType(), [POINTER] * pointers + [I64] * 5)
+        self.inner = ir.Function(module, inner, f"{name}.body")
+        self.inner.linkage = "internal"
+        for argument in self.inner.args[:pointers]:
+            argument.add_attribute("noalias")
+        self.traces = traces
+        self.slots = Slots()
+        self.counters = ["events", "events_sent", "active", *step.flags]
+
+    def write(self) -> Layout:
+        """Write it."""
+        self._thunk()
+        self.b = ir.IRBuilder(self.inner.append_basic_block("entry"))
+        self.values = Values(self.b, self.form.lanes, self.kinds, self.slots)
+        plan_scales(self.values, self.kinds.nodes)
+        self._name_arguments()
+        self.registers = self._held()
+        self.values.state = {name: held.slot for name, held in self.registers.items()}
+        self.totals = {name: variable(self.b, I64, i64(0)) for name in self.counters}
+        with loop(self.b, i64(0), self.blocks, "block") as block:
+            self._block(block)
+        for index, name in enumerate(self.counters):
+            place = at(self.b, self.pointer["counts"], index, I64)
+            store(self.b, self.b.add(load(self.b, place, I64), self.b.load(self.totals[name])), place)
+        self.b.ret_void()
+        traces = tuple((name, self.step.recorded[name].sizes, self.trace_bits(name)) for name in self.traces)
+        return Layout(
+            *self.slots.fill(self.step.neurons, self.filled, self.form.lanes),
+            tuple(self.registers.values()),
+            self.state_slots,
+            self.values.scratch_size,
+            tuple(self.counters),
+            traces,
+        )
+
+    # -- arguments
+
+    def _thunk(self) -> None:
+        """Loads the addresses; separate arguments tell LLVM that they do not overlap."""
+        b = ir.IRBuilder(self.outer.append_basic_block("entry"))
+        args, first, last, steps = self.outer.args
+        count = len(self.inner.args) - 5
+        fixed = len(POINTERS)
+        slots = [*range(fixed), *range(len(ARGS), len(ARGS) + count - fixed)]
+        pointers = [load(b, at(b, args, slot, I64), POINTER) for slot in slots]
+        blocks, lag = (load(b, at(b, args, ARGS.index(name), I64), I64) for name in ("blocks", "lag"))
+        b.call(self.inner, [*pointers, first, last, steps, blocks, lag])
+        b.ret_void()
+
+    def _name_arguments(self) -> None:
+        given = list(self.inner.args)
+        self.pointer = dict(zip(POINTERS, given, strict=False))
+        rest = given[len(POINTERS) :]
+        self.sums = dict(zip(self.form.sums, rest, strict=False))
+        self.trace = dict(zip(self.traces, rest[len(self.form.sums) :], strict=False))
+        first, last, steps, self.blocks, lag = given[-5:]
+        b = self.b
+        start, stop = b.sub(first, lag), b.sub(last, lag)
+        self.base = start
+        end = b.add(steps, i64(self.form.lookahead))
+        self.first = b.select(b.icmp_signed(">", start, i64(0)), start, i64(0))
+        self.last = b.select(b.icmp_signed("<", stop, end), stop, end)
+        self.steps = steps
+        self.width = b.mul(self.blocks, i64(self.form.lanes))
+
+    def _held(self) -> dict[str, Held]:
+        slot, held = 0, {}
+        for name, register in self.step.registers.items():
+            node = register.old.node
+            held[name] = Held(slot, node.dims, self.kinds.kind(node), register.start)
+            slot += int(np.prod(node.dims)) * slots_of(held[name].kind)
+        self.state_slots = max(slot, 1)
+        return held
+
+    # -- one block of neurons
+
+    def _block(self, block: Any) -> None:
+        b, lanes, values = self.b, self.form.lanes, self.values
+        size = b.mul(block, i64(lanes))
+
+        def part(name: str, slots: Any) -> Any:
+            return at(b, self.pointer[name], b.mul(size, slots), I32)
+
+        # How many slots a block has is known only when all is written: the first shared one says it.
+        values.places = Places(
+            own=part("own", load(b, at(b, self.pointer["shared"], 0, I64), I64)),
+            shared=self.pointer["shared"],
+            state=part("state", i64(self.state_slots)),
+            scratch=self.pointer["scratch"],
+            steps=self.steps,
+        )
+        self.lane = size
+        with values.scope() as prologue:
+            self._registers_in()
+            self.valid = self._valid() if self.form.ragged else None
+            prologue.block = b.block
+            with loop(b, self.first, self.last, "t") as t:
+                StepWriter(self).write(t)
+            prologue.block = b.block
+        self._registers_out()
+
+    def _valid(self) -> Any:
+        flags = load(self.b, at(self.b, self.pointer["valid"], self.lane, I8), vector(I8, self.form.lanes))
+        return self.b.icmp_signed("!=", flags, ir.Constant(flags.type, [0] * self.form.lanes))
+
+    def in_registers(self) -> Iterator[tuple[str, Register, Held]]:
+        """Registers without a loop: while a block runs, they are the processor's."""
+        for name, register in self.step.registers.items():
+            if not extents(register.old.node.dims):
+                yield name, register, self.registers[name]
+
+    def _registers_in(self) -> None:
+        values = self.values
+        for name, register, held in self.in_registers():
+            for element, index in enumerate(elements(held.dims)):
+                value = values._load(values.places.state, held.slot, register.old.node, index, held.kind)
+                values.places.variables[name, element] = variable(self.b, value.type, value)
+
+    def _registers_out(self) -> None:
+        values = self.values
+        for name, _, held in self.in_registers():
+            for element, index in enumerate(elements(held.dims)):
+                value = self.b.load(values.places.variables[name, element])
+                values.keep(values.places.state, held.slot, held.dims, index, value, held.kind)
+
+    def trace_bits(self, name: str) -> int:
+        """Width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""
+        if self.step.recorded[name].node.boolean:
+            return 1
+        return 32 if self.bounds[self.step.recorded[name].node].magnitude < 2.0**31 else 64

@@ -1,0 +1,1 @@
+"""Decisions between the bounds and the code: lanes, loops, places in memory."""

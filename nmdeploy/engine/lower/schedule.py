@@ -1,0 +1,138 @@
+"""In which order a step's values are computed: what is unrolled, what needs a loop, and what must wait for a loop.
+
+Axes behind the neurons up to `UNROLLED` long are written out; longer ones become loops. A sum over such a loop is known
+only behind it: the values that need it belong to the next *stage*. What a loop of another stage or shape needs is kept
+in memory (`stored`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from nmdeploy.engine.bounds.bounds import order
+from nmdeploy.engine.trace.step import Step
+from nmdeploy.engine.trace.symbols import Node, Symbol
+
+UNROLLED = 4
+
+
+def looped(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Positions of the axes that need a loop."""
+    return tuple(axis for axis, size in enumerate(dims) if size > UNROLLED)
+
+
+def extents(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Lengths of the loops."""
+    return tuple(dims[axis] for axis in looped(dims))
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """What one nest of loops computes, `sizes` its lengths."""
+
+    stage: int
+    sizes: tuple[int, ...]
+    reductions: list[Node] = field(default_factory=list)
+    stored: list[Node] = field(default_factory=list)
+    registers: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Loops in order; `shadowed` registers are read after their next value is known, which is kept apart until then."""
+
+    loops: list[Loop]
+    shadowed: frozenset[str]
+
+
+def is_reduction(node: Node) -> bool:
+    """Whether a sum or `any` runs over a loop and leaves none."""
+    return node.op in ("sum", "any") and node.args[0].sizes[-1] > UNROLLED and not extents(node.dims)
+
+
+def schedule(step: Step, traced: bool) -> Schedule:
+    """The loops of a step; `traced` adds those that only recorded states need."""
+    recorded = step.recorded if traced else {}
+    roots: list[Symbol] = [r.new for r in step.registers.values()]
+    roots += [step.output, step.active, *step.flags.values(), *recorded.values()]
+    nodes = order(roots)
+    stages = _stages(nodes)
+    loops: dict[tuple[int, tuple[int, ...]], Loop] = {}
+
+    def loop(stage: int, sizes: tuple[int, ...]) -> Loop:
+        return loops.setdefault((stage, sizes), Loop(stage, sizes))
+
+    for node in nodes:
+        if is_reduction(node):
+            loop(stages[node.args[0].node], extents(node.args[0].sizes)).reductions.append(node)
+    for node in _kept(nodes, stages, roots):
+        loop(stages[node], extents(node.dims)).stored.append(node)
+    for name, register in step.registers.items():
+        if extents(register.old.node.dims):
+            loop(stages[register.new.node], extents(register.old.node.dims)).registers.append(name)
+    for kind, items in (("flags", step.flags), ("recorded", recorded)):
+        for name, symbol in items.items():
+            if extents(symbol.sizes):
+                getattr(loop(stages[symbol.node], extents(symbol.sizes)), kind).append(name)
+    placed = [loops[key] for key in sorted(loops)]
+    return Schedule(placed, frozenset(_shadowed(step, nodes, stages, recorded.values())))
+
+
+def _stages(nodes: Iterable[Node]) -> dict[Node, int]:
+    stages: dict[Node, int] = {}
+    for node in nodes:
+        stage = 0
+        for arg in node.args:
+            behind = is_reduction(node) or not _in_step(arg, node)
+            stage = max(stage, stages[arg.node] + behind)
+        stages[node] = stage
+    return stages
+
+
+def _in_step(arg: Symbol, user: Node) -> bool:
+    """Whether the operand's element is at hand where the user's is computed: same loops, same indices."""
+    node = arg.node
+    axes = looped(node.dims)
+    if not axes or not node.args:
+        return True
+    outer = looped(arg.sizes if user.op in ("sum", "any") else user.dims)
+    return len(axes) <= len(outer) and all(arg.places[a] == (o, 0, 1) for a, o in zip(axes, outer, strict=False))
+
+
+def _kept(nodes: list[Node], stages: Mapping[Node, int], roots: list[Symbol]) -> list[Node]:
+    """Values of a loop that a later stage reads, or that are seen otherwise than they are computed."""
+    kept: dict[Node, None] = {}
+    for user in nodes:
+        for arg in user.args:
+            node = arg.node
+            here = stages[user] - is_reduction(user)
+            if node.args and extents(node.dims) and (stages[node] < here or not _in_step(arg, user)):
+                kept[node] = None
+    for root in roots:
+        if root.node.args and extents(root.node.dims) and extents(root.node.dims) != extents(root.sizes):
+            kept[root.node] = None
+    return list(kept)
+
+
+def _shadowed(step: Step, nodes: list[Node], stages: Mapping[Node, int], recorded: Iterable[Symbol]) -> Iterable[str]:
+    names = {r.old.node: name for name, r in step.registers.items() if extents(r.old.node.dims)}
+    written = {name: stages[r.new.node] for name, r in step.registers.items()}
+    for user in nodes:
+        for arg in user.args:
+            name = names.get(arg.node)
+            if name is not None:
+                here = stages[user] - is_reduction(user)
+                if here > written[name] or not _straight(arg, user):
+                    yield name
+    for symbol in (*(r.new for r in step.registers.values()), *recorded, step.output):
+        if symbol.node in names:
+            yield names[symbol.node]
+
+
+def _straight(arg: Symbol, user: Node) -> bool:
+    axes = looped(arg.node.dims)
+    outer = looped(user.dims)
+    return len(axes) == len(outer) and all(arg.places[a] == (o, 0, 1) for a, o in zip(axes, outer, strict=True))

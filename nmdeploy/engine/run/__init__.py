@@ -1,0 +1,1 @@
+"""Compiled programs at work: caches, threads, memory, results."""

@@ -1,0 +1,133 @@
+"""What kernels are compiled from, kept on disk: a program that was planned once is not traced and written again.
+
+A plan's file is named by all that it was made from: the network's digest, the processor, and the files of this package
+as they stand. Only networks whose digest is known and whose families are nmdeploy's own are kept: what else a family
+imports is not known. Texts and parameters are kept, code is not: a plan leads to the compiled code by its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nmdeploy
+from nmdeploy.engine.llvm import machine
+from nmdeploy.engine.lower.program import Program
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.nir_io.model import known_sha256
+
+FOLDER, SUFFIX = "plans", ".plan"
+MOST, MOST_BYTES = 64, 1 << 28
+
+
+def program(network: QuantizedNetwork, trace: str) -> Program:
+    """The program of a network, from the cache if it is there; `NotTraceable` as `planning.program`."""
+
+    def planned() -> dict[str, Any]:
+        from nmdeploy.engine.llvm import planning
+
+        made = planning.program(network, trace)
+        return {field.name: getattr(made, field.name) for field in fields(made) if field.name != "network"}
+
+    digest = _digest(network)
+    return Program(network=network, **(planned() if digest is None else kept(planned, digest, trace)))
+
+
+def is_planned(network: QuantizedNetwork, trace: str) -> bool:
+    """Whether the program of a network is in the cache."""
+    digest = _digest(network)
+    return digest is not None and sources() is not None and _path((digest, trace)).is_file()
+
+
+def _digest(network: QuantizedNetwork) -> str | None:
+    """What names the plans of a network; None where they are not kept."""
+    own = all(type(node).__module__.startswith("nmdeploy.") for node in network.nodes.values())
+    return known_sha256(network) if own else None
+
+
+def driver_text() -> str:
+    """The driver's module."""
+
+    def written() -> str:
+        from nmdeploy.engine.llvm import planning
+
+        return planning.driver_text()
+
+    return str(kept(written, "driver"))
+
+
+def input_text(dtype: np.dtype[Any], binary: bool) -> str:
+    """The module of the kernel that reads input codes of a type."""
+
+    def written() -> str:
+        from nmdeploy.engine.llvm import planning
+
+        return planning.input_text(dtype, binary)
+
+    return str(kept(written, "input", dtype.str, str(binary)))
+
+
+def kept(make: Callable[[], Any], *names: str) -> Any:
+    """What `make` returns, or returned when it was last asked for under these names."""
+    if sources() is None:
+        return make()
+    path = _path(names)
+    content = machine.kept(path)
+    if content is not None:
+        # No stranger's file: the folder also holds the machine code that this process is about to run.
+        with suppress(Exception):
+            found = pickle.loads(content)
+            with suppress(OSError):
+                os.utime(path)
+            return found
+    made = make()
+    if _listed() == sources():
+        with suppress(OSError):  # a cache that cannot be written is no error
+            machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+        _forget(path.parent)
+    return made
+
+
+def _path(names: tuple[str, ...]) -> Path:
+    versions = np.__version__, platform.python_version()
+    parts = (*names, machine.triple(), machine.target(), str(sources()), *versions)
+    identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return machine.cache_folder() / FOLDER / f"{identity}{SUFFIX}"
+
+
+@cache
+def sources() -> str | None:
+    """Name, size and time of every file of the package: whatever a plan is made by is among them.
+
+    None if one was written after the package was imported: then it is not what runs here.
+    """
+    return _listed()
+
+
+def _listed() -> str | None:
+    root = Path(nmdeploy.__file__).parent
+    stats = [(path.relative_to(root), path.stat()) for path in sorted(root.rglob("*.py"))]
+    if max((stat.st_mtime for _, stat in stats), default=nmdeploy.IMPORTED) >= nmdeploy.IMPORTED:
+        return None
+    return "".join(f"{path} {stat.st_size} {stat.st_mtime_ns}\n" for path, stat in stats)
+
+
+def _forget(folder: Path) -> None:
+    """Plans are as large as models: those that were not used for longest go."""
+    with suppress(OSError):
+        stats = [(path, path.stat()) for path in folder.glob(f"*{SUFFIX}")]
+        used = 0
+        for count, (path, stat) in enumerate(sorted(stats, key=lambda each: each[1].st_mtime_ns, reverse=True)):
+            used += stat.st_size
+            if count >= MOST or used > MOST_BYTES:
+                path.unlink()

@@ -1,0 +1,302 @@
+"""Runs a program on samples: memory for one worker, and the threads that share the samples."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.engine.llvm import machine
+from nmdeploy.engine.lower import layout
+from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows
+from nmdeploy.engine.lower.slots import words
+from nmdeploy.engine.run import plans
+from nmdeploy.engine.run.multiplied import Multiplied, counted, product
+from nmdeploy.engine.run.results import Results, Spare, memory_lock, results, zeros
+from nmdeploy.engine.run.sharing import parts, processors, share
+from nmdeploy.neurons.base import IntArray
+
+CHUNK_STEPS = 32, 128
+SUMS_BYTES = 1 << 15  # what a chunk leaves for the next kernel should still be in the first-level cache
+TASK_SAMPLES = 32
+WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
+PRODUCT_BYTES = 1 << 24
+NOTHING: Mapping[str, Any] = {}
+
+
+def chunk_steps(program: Program) -> int:
+    """Steps that each kernel runs before the next one does."""
+    least, most = CHUNK_STEPS
+    row = max((made.weights.shape[1] * made.form.sum_bits // 8 for made in program.synapses.values()), default=1)
+    return max(least, min(most, SUMS_BYTES // row))
+
+
+@dataclass
+class Worker:
+    """One thread's memory: registers, sums, events; and the tables that the driver reads."""
+
+    program: Program
+    steps: int
+    dtype: np.dtype[Any]
+    given: frozenset[str] = frozenset()
+    held: list[Any] = field(default_factory=list)
+    args: dict[str, IntArray] = field(default_factory=dict)
+    out: dict[str, IntArray] = field(default_factory=dict)
+    resets: list[int] = field(default_factory=list)
+    tables: dict[str, IntArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        network = self.program.network
+        # Sums that are given are so for whole samples.
+        most = self.steps + network.gap
+        self.chunk = most if self.given else min(chunk_steps(self.program), most)
+        self.kernels: list[int] = []
+        for name in self.program.order:
+            if name in self.program.populations:
+                self._population(name, self.program.populations[name])
+            elif name in self.program.synapses:
+                self._rows(name, self.program.synapses[name])
+            else:
+                self._input(name)
+        self.driver = machine.callable_at(machine.functions(plans.driver_text(), [KERNEL])[0], ctypes.c_void_p)
+        self.tables = {
+            "ranges": _table([value for row in self.program.ranges for value in row], 3),
+            "kernels": _table(self.kernels, 2),
+            "resets": _table(self.resets, 3),
+        }
+
+    def _memory(self, words: int) -> IntArray:
+        memory = zeros(words)
+        self.held.append(memory)
+        return memory
+
+    def _lanes(self, values: npt.NDArray[np.int32]) -> IntArray:
+        """A copy that starts at a cache line: a vector over two lines takes twice as long."""
+        memory = self._memory(values.size // 2)
+        memory[:] = values.reshape(-1).view(np.int64)
+        return memory
+
+    def _buffer(self, name: str) -> IntArray:
+        """Rows of a node's outputs, that of every step."""
+        if name not in self.out:  # a feedback asks for it before its population does
+            wires = self.program.wires[name]
+            self.out[name] = self._memory(-(-wires.stride * self.steps // 8) + 8)
+        return self.out[name]
+
+    def _kernel(self, name: str, text: str, args: IntArray) -> None:
+        self.args[name] = args
+        self.held.append(args)
+        self.kernels += [machine.functions(text, [KERNEL])[0], args.ctypes.data]
+
+    def _input(self, name: str) -> None:
+        wires = self.program.wires[name]
+        args = zeros(len(layout.INPUT_ARGS))
+        args[1:] = self._buffer(name).ctypes.data, wires.size, wires.stride
+        self._kernel(name, plans.input_text(self.dtype, not wires.coded), args)
+
+    def _population(self, name: str, made: Population) -> None:
+        network, form = self.program.network, made.form
+        shared = made.layout.shared
+        own = self._lanes(made.layout.own)
+        start = self._lanes(_starts(made))
+        state = self._memory(start.size)
+        self.resets += [state.ctypes.data, start.ctypes.data, state.size]
+        valid = np.zeros(made.wires.width, np.uint8)
+        valid[: network.populations[name].size] = 1
+        scratch = self._memory(max(made.layout.scratch_slots, 1) * form.lanes // 2)
+        args = zeros(len(layout.ARGS) + len(form.sums) + len(made.layout.traces))
+        args[layout.ARGS.index("blocks")] = made.blocks
+        args[layout.ARGS.index("lag")] = network.lag[name]
+        places = {"own": own, "shared": shared, "state": state, "scratch": scratch, "valid": valid}
+        everything: dict[str, Any] = places | {"out": self._buffer(name)}
+        for key, memory in everything.items():
+            args[layout.ARGS.index(key)] = memory.ctypes.data
+            self.held.append(memory)
+        for index, each in enumerate(form.sums):
+            args[len(layout.ARGS) + index] = self._sums(each, made).ctypes.data
+        self._kernel(name, made.text, args)
+
+    def _sums(self, synapse: str, target: Population) -> IntArray:
+        key = f"{synapse}|sums"
+        if key not in self.out:
+            rows = self.program.synapses[synapse]
+            columns = rows.weights.shape[1]
+            self.out[key] = self._memory(-(-columns * self.chunk * rows.form.sum_bits // 64) + 8)
+        return self.out[key]
+
+    def _rows(self, name: str, made: Rows) -> None:
+        network = self.program.network
+        target = network.target[name]
+        table = layout.offsets()
+        weights = zeros(-(-made.weights.nbytes // 8)).view(made.weights.dtype)[: made.weights.size]
+        weights[:] = layout.ordered(made.form, made.weights).reshape(-1)
+        memory = {
+            "weights": weights,
+            "out": self._sums(name, self.program.populations[target]),
+            "counts": None,
+            "events": self._memory((made.inputs + layout.ROWS_TOGETHER) * self.chunk * made.form.event_bits // 64 + 64),
+            "found": self._memory(self.chunk),
+            "codes": self._memory(made.inputs // 2 + 16),
+            "table": table,
+            "fan_out": made.fan_out,
+        }
+        numbers = {
+            "width": made.weights.shape[1],
+            "inputs": made.inputs,
+            "lag": network.lag[name],
+            "rows": made.inputs,
+        }
+        args = zeros(len(layout.SYNAPSE_ARGS) + len(layout.SOURCE_ARGS) * len(network.sources[name]))
+        for index, key in enumerate(layout.SYNAPSE_ARGS):
+            if key in numbers:
+                args[index] = numbers[key]
+            elif memory[key] is not None:
+                args[index] = memory[key].ctypes.data
+        self.held += [weights, table, made.fan_out]
+        for index, edge in enumerate(network.sources[name]):
+            at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
+            args[at : at + 3] = (
+                self._buffer(edge.source).ctypes.data,
+                edge.delay,
+                self.program.wires[edge.source].stride,
+            )
+        self._kernel(name, made.text, args)
+
+    def run(
+        self,
+        codes: Any,
+        lengths: IntArray,
+        first: int,
+        last: int,
+        results: Results,
+        sums: Mapping[str, npt.NDArray[Any]] = NOTHING,
+    ) -> None:
+        """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) are those that are given."""
+        moves = self._place(codes, first, results, sums)
+        lengths = np.ascontiguousarray(lengths[first:last], np.int64)
+        tables = {**self.tables, "lengths": lengths, "moves": _table(moves, 2)}
+        numbers = {"samples": last - first, "gap": self.program.network.gap, "chunk": self.chunk}
+        fields = np.array(
+            [numbers[key] if key in numbers else tables[key].ctypes.data for key in layout.DRIVER_FIELDS], np.int64
+        )
+        self.driver(fields.ctypes.data)
+
+    def _place(self, codes: Any, first: int, results: Results, sums: Mapping[str, Any]) -> list[int]:
+        """Point the kernels at the first sample's rows; returns how far each pointer moves from sample to sample."""
+        moves: list[int] = []
+
+        def point(name: str, index: int, array: Any, start: int = first) -> None:
+            args = self.args[name]
+            args[index] = array[start:].ctypes.data
+            moves.extend((args.ctypes.data + 8 * index, array.strides[0]))
+
+        point(self.program.network.input_name, 0, codes)
+        for name, given in sums.items():
+            target = self.program.network.target[name]
+            forms = [*self.program.populations[target].form.sums]
+            point(target, len(layout.ARGS) + forms.index(name), given, 0)
+        for name, counts in results.counts.items():
+            if name in sums:
+                continue
+            table = layout.ARGS if name in self.program.populations else layout.SYNAPSE_ARGS
+            point(name, table.index("counts"), counts)
+        for name, outputs in results.outputs.items():
+            key = "out" if self.program.wires[name].coded else "record"
+            point(name, layout.ARGS.index(key), outputs)
+            if key == "out":
+                self._follow(name, outputs, first, moves)
+        for name, states in results.states.items():
+            made = self.program.populations[name]
+            for index, (state, _, _) in enumerate(made.layout.traces):
+                point(name, len(layout.ARGS) + len(made.form.sums) + index, states[state])
+        return moves
+
+    def _follow(self, name: str, outputs: Any, first: int, moves: list[int]) -> None:
+        """Codes are recorded where they are written: what they feed reads them there."""
+        network = self.program.network
+        for synapse in network.synapses:
+            for index, edge in enumerate(network.sources[synapse]):
+                if edge.source == name:
+                    at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
+                    self.args[synapse][at] = outputs[first:].ctypes.data
+                    moves.extend((self.args[synapse].ctypes.data + 8 * at, outputs.strides[0]))
+
+
+def _starts(made: Population) -> npt.NDArray[np.int32]:
+    """(blocks, slots, lanes) the registers at rest."""
+    lanes, layout = made.form.lanes, made.layout
+    start = np.zeros((made.blocks, layout.state_slots, lanes), np.int32)
+    for held in layout.registers:
+        values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
+        which = np.minimum(np.arange(made.blocks * lanes), len(values) - 1)
+        kept = words(values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1), held.kind)
+        start[:, held.slot : held.slot + kept.shape[1]] = kept
+    return start
+
+
+def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:
+    return np.array([len(values) // columns, *values], np.int64)
+
+
+def alone(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
+    """What runs the events of the input through one synapse, and nothing else, on one processor."""
+    groups = (((program.network.input_name, synapse), False),)
+    part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
+    worker = Worker(part, codes.shape[1], codes.dtype)
+    lengths = np.full(len(codes), codes.shape[1], np.int64)
+    counts = Results({}, {}, {synapse: np.zeros((len(codes), len(layout.SYNAPSE_COUNTERS)), np.int64)})
+    return lambda: worker.run(codes, lengths, 0, len(codes), counts)
+
+
+class Engine:
+    """A program with its workers."""
+
+    def __init__(self, program: Program, threads: int | None = None) -> None:
+        self.program = program
+        self.threads = threads or processors()
+        self.multiplied = Multiplied(program)
+        self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
+        self.spare = Spare()
+
+    def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
+        """Run samples (samples, steps, channels) of any integer type."""
+        codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
+        codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
+        samples, steps = codes.shape[:2]
+        chosen = self.multiplied.choose(codes)
+        made = results(self.program, lengths, steps, self.spare)
+        kind = steps, codes.dtype.str, frozenset(chosen)
+
+        def task(part: slice) -> None:
+            worker = self._worker(*kind)
+            try:
+                sums = {}
+                for name, library in chosen.items():
+                    rows = self.program.synapses[name]
+                    sums[name] = product(codes[part], rows, library)
+                    made.counts[name][part] = counted(codes[part], rows, lengths[part])
+                worker.run(codes, lengths, part.start, part.stop, made, sums)
+            finally:
+                self.workers.setdefault(kind, []).append(worker)
+
+        share(parts(samples, self._most(steps, chosen), self.threads), task, self.threads, on_progress)
+        return made
+
+    def _most(self, steps: int, chosen: Mapping[str, str]) -> int:
+        """Samples of a task at most: products have to fit in memory."""
+        columns = sum(self.program.synapses[name].weights.shape[1] for name in chosen)
+        return min(TASK_SAMPLES, PRODUCT_BYTES // (4 * steps * columns)) if columns else TASK_SAMPLES
+
+    def _worker(self, steps: int, dtype: str, given: frozenset[str]) -> Worker:
+        """One that nobody uses, or a new one."""
+        with memory_lock:
+            free = self.workers.pop((steps, dtype, given), [])
+            self.workers = {**dict([*self.workers.items()][1 - WORKER_KINDS :]), (steps, dtype, given): free}
+            if free:
+                return free.pop()
+        program = self.program.without(given) if given else self.program
+        return Worker(program, steps, np.dtype(dtype), given)

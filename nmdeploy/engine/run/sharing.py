@@ -1,0 +1,128 @@
+"""Threads that share the parts of a job: the caller's own, and others that stay for the next job."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+
+from nmdeploy._util.signals import unbroken
+
+RETRY_SECONDS = 0.001
+_pools: dict[int, ThreadPoolExecutor] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)  # a child has the object without its threads
+
+
+def held_across_forks() -> AbstractContextManager[Any]:
+    """A lock that nobody else holds while the process is forked: the child would wait for it for ever."""
+    lock = threading.RLock()  # a thread may ask whether it has got it
+
+    def acquire() -> None:
+        try:
+            lock.acquire()
+        except BaseException:  # of a signal's handler; without the lock, the fork would go on
+            while not lock.acquire(blocking=False):
+                with suppress(BaseException):
+                    time.sleep(RETRY_SECONDS)
+            raise
+
+    def release() -> None:
+        with suppress(RuntimeError):  # as often as it was acquired
+            while True:
+                lock.release()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=acquire, after_in_parent=release, after_in_child=release)
+    return lock
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parts(samples: int, most: int, threads: int) -> list[slice]:
+    """Samples of a task: many at first, few at the end, so that no thread waits long for the last one.
+
+    >>> [part.stop - part.start for part in parts(100, 32, 2)], [part.stop for part in parts(3, 32, 2)]
+    ([25, 19, 14, 11, 8, 6, 5, 4, 4, 4], [1, 2, 3])
+    """
+    made: list[slice] = []
+    first, least = 0, max(1, min(most // 8, samples // threads))
+    while first < samples:
+        size = max(least, min(most, -(-(samples - first) // (2 * threads)) if threads > 1 else most))
+        made.append(slice(first, min(first + size, samples)))
+        first += size
+    return made
+
+
+def share(
+    tasks: Iterable[slice], run: Callable[[slice], None], threads: int, on_progress: Callable[[int], None] | None = None
+) -> None:
+    """Run every task; `on_progress` is called by the caller's thread, with the samples that are done."""
+    waiting, done, errors = deque(tasks), [0] * threads, list[BaseException]()
+    state, working, over = threading.Condition(), set[int](), False
+
+    def work(index: int) -> None:
+        while (task := next_of(waiting)) is not None:
+            run(task)
+            done[index] += task.stop - task.start
+            if index == 0 and on_progress:
+                on_progress(sum(done))
+
+    def help_out(index: int) -> None:
+        with state:
+            if over:  # it came late, or was left in an executor that had no thread for it
+                return
+            working.add(index)
+        try:
+            work(index)
+        except BaseException as error:
+            errors.append(error)
+            waiting.clear()  # nobody begins anything more
+        finally:
+            with state:
+                working.discard(index)
+                state.notify_all()
+
+    threads = min(threads, len(waiting))
+    try:
+        with unbroken():  # a thread that is not registered yet when an exception comes would never end
+            _ask(help_out, threads - 1)
+        work(0)
+    finally:  # nobody writes results any more when the caller goes on
+        waiting.clear()
+        with state:
+            over = True
+            state.wait_for(lambda: not working)
+    for error in errors:
+        raise error
+    if on_progress:
+        on_progress(sum(done))
+
+
+def _ask(help_out: Callable[[int], None], others: int) -> None:
+    """Let other threads help. Where none can be had, as when the interpreter ends, the caller's does all."""
+    try:
+        for index in range(others):
+            _pool(others).submit(help_out, index + 1)
+    except RuntimeError:  # what was submitted is in the executor's queue, and with it all that it holds
+        if pool := _pools.pop(others, None):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def next_of(waiting: deque[slice]) -> slice | None:
+    """The first that waits, None if another thread took the last one."""
+    with suppress(IndexError):
+        return waiting.popleft()
+    return None
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return _pools.get(threads) or _pools.setdefault(threads, ThreadPoolExecutor(threads, "nmdeploy"))

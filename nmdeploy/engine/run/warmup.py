@@ -1,0 +1,54 @@
+"""Plans and compiles what runs of a network need, so that none of them waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmdeploy.engine.llvm import machine
+from nmdeploy.engine.run import plans
+from nmdeploy.errors import BadOption
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import TRACES
+
+INPUT_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """Kernels that were compiled now, and those that were at hand."""
+
+    compiled: int
+    at_hand: int
+
+    def __add__(self, other: Warmed) -> Warmed:
+        return Warmed(self.compiled + other.compiled, self.at_hand + other.at_hand)
+
+
+def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
+    """Compile the kernels of a network for each trace level and type of input.
+
+    Raises
+    ------
+    NotTraceable
+        The network cannot be compiled.
+    BadOption
+        The cache cannot be written.
+    """
+    texts: dict[str, None] = {plans.driver_text(): None}
+    for trace in traces:
+        made = plans.program(network, trace)
+        texts |= dict.fromkeys(made.texts)
+        binary = not made.wires[network.input_name].coded
+    texts |= dict.fromkeys(plans.input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
+    at_hand = sum(machine.is_compiled(text) for text in texts)
+    try:
+        for text in texts:
+            machine.compiled(text, lasting=True)
+    except OSError as error:
+        raise BadOption(
+            f"{machine.cache_folder()}: kernels cannot be kept there ({error.strerror or error}): "
+            f"make room, or name a folder that can be written in {machine.VARIABLE}"
+        ) from None
+    return Warmed(len(texts) - at_hand, at_hand)

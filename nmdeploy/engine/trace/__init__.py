@@ -1,0 +1,1 @@
+"""A neuron's integer step as a graph of symbols."""

@@ -1,0 +1,132 @@
+"""A population's integer step, run once on symbols."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.engine.trace.operations import apply, number, select
+from nmdeploy.engine.trace.symbols import NotTraceable, Symbol, leaf, moment
+from nmdeploy.engine.trace.views import aligned
+from nmdeploy.neurons.base import IntArray, Moment, QuantizedNeuron
+from nmdeploy.synapses.base import QuantizedSynapse
+
+STEP, STEPS = "step", "steps"
+
+
+@dataclass(frozen=True, eq=False)
+class Register:
+    """What is carried from step to step: the leaf that is read, its (H or 1, *dims) start, and its next value."""
+
+    old: Symbol
+    start: IntArray
+    new: Symbol
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The graph of one step of a population.
+
+    Parameters
+    ----------
+    registers : by name
+    sums : (1, H q) leaves, the matrix products that arrive, by synapse
+    output : Symbol
+    active : whether anything arrives or leaves, a neuron
+    flags : overflow flags by metric
+    recorded : recorded states by name
+    """
+
+    neurons: int
+    registers: Mapping[str, Register]
+    sums: Mapping[str, Symbol]
+    output: Symbol
+    active: Symbol
+    flags: Mapping[str, Symbol]
+    recorded: Mapping[str, Symbol]
+
+    @property
+    def roots(self) -> list[Symbol]:
+        """What the step is computed for."""
+        news = [register.new for register in self.registers.values()]
+        return [*news, self.output, self.active, *self.flags.values(), *self.recorded.values()]
+
+
+def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> Step:
+    """Run a population's step on symbols.
+
+    Raises
+    ------
+    NotTraceable
+        The step branches on values, mixes neurons, or calls what has no meaning on symbols.
+    """
+    size, width = neuron.size, neuron.input_size // max(neuron.size, 1)
+    dims, merged = ((width,), True) if width > 1 else ((), False)
+    sums = {name: leaf(name, size, dims, merged=merged) for name in synapses}
+    finished = [synapse.finish(sums[name]) for name, synapse in synapses.items()]
+    nothing = apply("mul", leaf("", size, dims, merged=merged), 0)
+    a = functools.reduce(operator.add, finished, nothing)
+    if neuron.lookahead:  # behind the last step nothing arrives
+        a = select(moment(STEP) < moment(STEPS), a, 0)
+    blocks, rest = neuron.start(1)
+    olds = [_register(index, np.asarray(start), size) for index, start in enumerate((*blocks, *rest))]
+    before = (tuple(olds[: len(blocks)]), tuple(olds[len(blocks) :]))
+    try:
+        after, output, flags = neuron.advance(before, a, Moment(moment(STEP), moment(STEPS)))  # type: ignore[arg-type]
+        recorded = neuron.recorded_states(after)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        # What a symbol is not (an array with all methods, a number) shows as one of these.
+        raise NotTraceable(f"{type(error).__name__}: {error}") from None
+    return Step(
+        neurons=size,
+        registers={
+            f"{index}": Register(old, _start(start, size), _as_kind(_symbol(new, old), old))
+            for index, (old, start, new) in enumerate(zip(olds, (*blocks, *rest), (*after[0], *after[1]), strict=True))
+        },
+        sums=sums,
+        output=_symbol(output, leaf("", size)),
+        active=_active(neuron, a, output),
+        flags={name: _symbol(flag, leaf("", size)) for name, flag in zip(neuron.flags, flags, strict=True)},
+        recorded={name: _symbol(value, leaf("", size)) for name, value in recorded.items()},
+    )
+
+
+def _register(index: int, start: Any, size: int) -> Symbol:
+    if start.shape[:2] != (1, size):
+        raise NotTraceable(f"a register of shape {start.shape}: it needs an axis of samples, then one of neurons")
+    return leaf(f"{index}", size, start.shape[2:], boolean=start.dtype.kind == "b")
+
+
+def _start(start: Any, size: int) -> IntArray:
+    inner = np.asarray(start, np.int64)[0]
+    return np.asarray(inner[:1] if size and (inner == inner[:1]).all() else inner)
+
+
+def _symbol(value: Any, like: Symbol) -> Symbol:
+    """A result that may be a constant, with the shape of `like` where it is less."""
+    symbol = value if isinstance(value, Symbol) else aligned([like, np.asarray(value)])[1]
+    return symbol if symbol.rank else Symbol(symbol.node, like.neurons, like.sizes, symbol.places, like.rank)
+
+
+def _as_kind(symbol: Symbol, old: Symbol) -> Symbol:
+    if symbol.shape != old.shape:
+        raise NotTraceable(f"a register of shape {old.shape} becomes one of shape {symbol.shape}")
+    return symbol.astype(bool) if old.node.boolean else number(symbol)
+
+
+def _active(neuron: QuantizedNeuron, a: Symbol, output: Any) -> Symbol:
+    """docs/metrics.md: something arrives at a neuron, or it sends something."""
+    values = [a, output] if neuron.feeds_synapses else [a]
+    return functools.reduce(operator.or_, [_any(value, neuron.size) for value in values])
+
+
+def _any(value: Any, size: int) -> Symbol:
+    symbol = apply("ne", _symbol(value, leaf("", size)), 0)
+    if symbol.merged:
+        return symbol.reshape(1, size, symbol.sizes[0]).any(-1)
+    return symbol

@@ -1,0 +1,180 @@
+"""Symbols that a neuron's integer step is run on, and the graph that this leaves behind.
+
+A `Symbol` looks like the NumPy array that the reference would pass, of one sample: shape (1, H, ...), (1, H), or ()
+where a value is the same for all neurons. It records what is done to it (`nmdeploy.engine.trace.operations`). The axis
+of the H neurons stands for the vector lanes: a step may do nothing across it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from nmdeploy.errors import NmdeployError
+
+Place = int | tuple[int, int, int]
+"""What an axis of a node is read at: one index, or (axis of the view, start, step)."""
+HANDLERS: dict[str, Callable[..., Any]] = {}
+"""What the operations module does for each NumPy function, and for the methods of a symbol."""
+
+
+class NotTraceable(NmdeployError):
+    """A step does something that has no meaning on symbols; the reference can still run it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation.
+
+    Parameters
+    ----------
+    op : str
+        ``const``, ``param``, ``leaf`` (a register, a synaptic sum, a time), or the operation's name.
+    args : tuple of Symbol
+    dims : tuple of int
+        Sizes behind the axis of the neurons.
+    laned : bool
+        Whether it differs between neurons.
+    boolean : bool
+    value : number of a const, (H or 1, *dims) array of a param, name of a leaf, or an operation's constant
+    """
+
+    op: str
+    args: tuple[Symbol, ...] = ()
+    dims: tuple[int, ...] = ()
+    laned: bool = False
+    boolean: bool = False
+    value: Any = None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether it is one number a step."""
+        return not self.laned and not self.dims and self.op not in ("const", "param")
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol(NDArrayOperatorsMixin):
+    """A view of a node: each axis of the node is read at one index, or along an axis of the view.
+
+    ``merged`` says that the axis of the neurons and the first one behind it are shown as one, (1, H q).
+    """
+
+    node: Node
+    neurons: int
+    sizes: tuple[int, ...] = ()
+    places: tuple[Place, ...] = ()
+    rank: int = 0
+    merged: bool = False
+
+    __hash__ = object.__hash__
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        if self.rank == 0:
+            return ()
+        if self.merged:
+            return (1, self.neurons * self.sizes[0], *self.sizes[1:])
+        return (1, self.neurons, *self.sizes)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(bool if self.node.boolean else np.int64)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __bool__(self) -> bool:
+        raise NotTraceable("a branch on a value: write it with `select`")
+
+    def __iter__(self) -> Any:
+        raise NotTraceable("a loop over a value: write it over whole arrays")
+
+    def __index__(self) -> int:
+        raise NotTraceable("a value as index: write it with `take`")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotTraceable("a value turned into an array")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs or ufunc.__name__ not in HANDLERS:
+            raise NotTraceable(f"numpy.{ufunc.__name__} ({method})")
+        return HANDLERS[ufunc.__name__](*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function.__name__ not in HANDLERS:
+            raise NotTraceable(f"numpy.{function.__name__}")
+        return HANDLERS[function.__name__](*args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Symbol:
+        found: Symbol = HANDLERS["getitem"](self, key if isinstance(key, tuple) else (key,))
+        return found
+
+    def astype(self, dtype: Any) -> Symbol:
+        """Symbols are unbounded integers or booleans."""
+        found: Symbol = HANDLERS["astype"](self, dtype)
+        return found
+
+    def take_from(self, table: Any) -> Symbol:
+        """``table[..., self]``."""
+        found: Symbol = HANDLERS["take"](table, self)
+        return found
+
+    def reshape(self, *shape: Any) -> Symbol:
+        """Only what keeps each neuron's values together."""
+        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        found: Symbol = HANDLERS["reshape"](self, wanted)
+        return found
+
+    def sum(self, axis: int) -> Symbol:
+        """Over the last axis."""
+        found: Symbol = HANDLERS["sum"](self, axis)
+        return found
+
+    def any(self, axis: int, keepdims: bool = False) -> Symbol:
+        """Over the last axis."""
+        found: Symbol = HANDLERS["any"](self, axis, keepdims)
+        return found
+
+
+def constant(value: int, boolean: bool = False) -> Symbol:
+    """A literal."""
+    return Symbol(Node("const", value=bool(value) if boolean else int(value), boolean=boolean), 0)
+
+
+def leaf(name: str, neurons: int, dims: tuple[int, ...] = (), boolean: bool = False, merged: bool = False) -> Symbol:
+    """A value from outside: (1, H, *dims), or (1, H dims) where merged."""
+    node = Node("leaf", dims=dims, laned=True, boolean=boolean, value=name)
+    return Symbol(node, neurons, dims, straight(len(dims)), 2 + len(dims) - merged, merged)
+
+
+def moment(name: str) -> Symbol:
+    """A number that is the same for all neurons: the step, the steps of the sample."""
+    return Symbol(Node("leaf", value=name), 0)
+
+
+def straight(axes: int) -> tuple[Place, ...]:
+    """Each axis as it is."""
+    return tuple((axis, 0, 1) for axis in range(axes))
+
+
+def whole(symbol: Symbol) -> bool:
+    """Whether it shows its node as it is."""
+    return symbol.places == straight(len(symbol.node.dims)) and symbol.sizes == symbol.node.dims
+
+
+def same(a: Symbol, b: Symbol) -> bool:
+    """Whether two views show the same values."""
+    return a.node is b.node and a.sizes == b.sizes and _read_at(a) == _read_at(b)
+
+
+def _read_at(symbol: Symbol) -> tuple[Place, ...]:
+    """Places, an axis of size 1 as the one index it is."""
+    return tuple(place if isinstance(place, int) or symbol.sizes[place[0]] > 1 else place[1] for place in symbol.places)

@@ -1,0 +1,1 @@
+"""Targets: hardware profiles, and networks mapped to their cores."""

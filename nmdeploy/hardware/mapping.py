@@ -1,0 +1,219 @@
+"""Maps a quantized network to the cores of a target: cut, place, count, and say what does not fit and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nmdeploy.hardware.limits import (
+    REMEDIES,
+    UNITS,
+    Demand,
+    Outgoing,
+    Usage,
+    core_limits,
+    family_notes,
+    network_problems,
+    usage,
+)
+from nmdeploy.hardware.partition import Cuts, exceeded, met, outgoing_edges, partition
+from nmdeploy.hardware.placement import Tile, Traffic, place, traffic
+from nmdeploy.hardware.profile import HardwareProfile
+from nmdeploy.network.network import QuantizedNetwork
+
+__all__ = ["Core", "Delay", "MappedNetwork", "Row", "Traffic", "Usage", "map_network"]
+
+
+@dataclass(frozen=True)
+class Core:
+    """One core: neurons `first` to `last` (exclusive) of a population, on a tile (column, row)."""
+
+    id: int
+    population: str
+    first: int
+    last: int
+    tile: Tile
+    usage: Mapping[str, Usage]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as JSON values; each resource as [used, limit], limit null where unpublished."""
+        held = {resource: [one.used, one.limit] for resource, one in self.usage.items()}
+        return {
+            "id": self.id,
+            "population": self.population,
+            "first": self.first,
+            "last": self.last,
+            "tile": list(self.tile),
+            "usage": held,
+        }
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Steps that alignment inserts before a synapse, and what they cost.
+
+    Parameters
+    ----------
+    source, target : str
+        The edge: a population or the input, and a synapse.
+    steps : int
+    axons : int
+        Output axons that leave through the relay.
+    buffers : int
+        Events that the relay must be able to hold: source neurons that send, times steps.
+    on_chip : bool
+        False for the input's edges: the host holds them back.
+    """
+
+    source: str
+    target: str
+    steps: int
+    axons: int
+    buffers: int
+    on_chip: bool
+
+
+class Row(NamedTuple):
+    """One line of the utilization: what is used of a limit (None: nobody has published one)."""
+
+    resource: str
+    used: int
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class MappedNetwork:
+    """A network on the cores of a target.
+
+    Parameters
+    ----------
+    profile : str
+    cores : tuple of Core
+        Every neuron is on exactly one of them.
+    traffic : mapping of str to Traffic
+        How far a spike of each population travels.
+    delays : tuple of Delay
+        The delays that alignment inserts.
+    core_limit : int
+        Cores that the chip offers.
+    hypothetical : frozenset of str
+        Populations whose family the target does not run.
+    problems : tuple of str
+        Everything that keeps the network from running on the target.
+    notes : tuple of str
+        What the user should know although it fits.
+    """
+
+    profile: str
+    cores: tuple[Core, ...]
+    traffic: Mapping[str, Traffic]
+    delays: tuple[Delay, ...]
+    core_limit: int
+    hypothetical: frozenset[str]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the target runs the network."""
+        return not self.problems
+
+    def cores_of(self, population: str) -> tuple[Core, ...]:
+        """The cores of one population, by neuron."""
+        return tuple(core for core in self.cores if core.population == population)
+
+    def utilization(self) -> list[Row]:
+        """Cores used, the fullest core for each resource, and what inserted delays cost."""
+        rows = [Row("cores", len(self.cores), self.core_limit)]
+        for resource, unit in UNITS.items():
+            held = [core.usage[resource] for core in self.cores]
+            if held:
+                fullest = max(held, key=lambda one: one.used)
+                rows.append(Row(f"{unit} (fullest core)", fullest.used, fullest.limit))
+        on_chip = [delay for delay in self.delays if delay.on_chip]
+        rows.append(Row("relay axons (inserted delays)", sum(delay.axons for delay in on_chip), None))
+        rows.append(Row("delay buffers (inserted delays)", sum(delay.buffers for delay in on_chip), None))
+        return rows
+
+
+def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
+    """Cut populations and their incoming synapses into cores and place them on the mesh.
+
+    A core holds neurons of one population and all synapses into them. Every limit of the profile that is published
+    holds for every core, unless `problems` says otherwise; a limit that is not published is not checked. The input is
+    sent by the host and the output is read by it: neither costs a core.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+    profile : HardwareProfile
+
+    Returns
+    -------
+    MappedNetwork
+        ``fits`` is false, with the reasons in ``problems``, where the target does not run the network.
+    """
+    limits, offered = core_limits(profile), profile.chip.usable_cores.known
+    cuts, outgoing = partition(network, limits, offered)
+    tiles = place(cuts, profile.chip)
+    cores = tuple(_cores(network, cuts, tiles, outgoing, limits))
+    problems = [*network_problems(network, profile), *_core_problems(cores, profile)]
+    if len(cores) > offered:
+        problems.append(
+            f"cores ({len(cores)}) exceed max ({offered}) of profile {profile.name!r}: "
+            "use fewer neurons, weight bits or states a neuron"
+        )
+    kinds = {name: neuron.kind for name, neuron in network.populations.items()}
+    return MappedNetwork(
+        profile=profile.name,
+        cores=cores,
+        traffic={name: traffic(network, name, cuts, tiles) for name in network.populations},
+        delays=tuple(_delays(network, cuts)),
+        core_limit=offered,
+        hypothetical=frozenset(name for name, kind in kinds.items() if kind not in profile.neurons),
+        problems=tuple(problems),
+        notes=tuple(family_notes(network, profile)),
+    )
+
+
+def _cores(
+    network: QuantizedNetwork,
+    cuts: Cuts,
+    tiles: Mapping[str, list[Tile]],
+    outgoing: Mapping[str, Outgoing],
+    limits: Mapping[str, int | None],
+) -> Iterator[Core]:
+    identity = 0
+    for name, ranges in cuts.items():
+        demand = Demand(network, name, outgoing[name])
+        for (first, last), tile in zip(ranges, tiles[name], strict=True):
+            yield Core(identity, name, first, last, tile, usage(demand.between(first, last), limits))
+            identity += 1
+
+
+def _core_problems(cores: tuple[Core, ...], profile: HardwareProfile) -> Iterator[str]:
+    """One line for each population and resource of which a single neuron exceeds a core."""
+    found: dict[tuple[str, str], list[Core]] = {}
+    for core in cores:
+        for resource in exceeded(core.usage):
+            found.setdefault((core.population, resource), []).append(core)
+    for (population, resource), over in found.items():
+        worst = max(over, key=lambda core: core.usage[resource].used)
+        held = worst.usage[resource]
+        yield (
+            f"population {population!r}: {UNITS[resource]} ({held.used}) exceed max ({held.limit}) of a core of "
+            f"profile {profile.name!r} for neuron {worst.first} alone ({len(over)} such cores): {REMEDIES[resource]}"
+        )
+
+
+def _delays(network: QuantizedNetwork, cuts: Cuts) -> Iterator[Delay]:
+    for source in (network.input_name, *network.populations):
+        for edge in outgoing_edges(network, source):
+            steps = network.inserted_delays[edge.source, edge.target]
+            if steps:
+                reached = met(network, edge, cuts)
+                senders = int(reached.any(0).sum())
+                yield Delay(
+                    source, edge.target, steps, int(reached.sum()), senders * steps, source != network.input_name
+                )

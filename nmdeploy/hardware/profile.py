@@ -1,0 +1,253 @@
+"""Hardware profiles: what a target computes, holds and costs, each figure with its source.
+
+A profile is one TOML file: of the folder ``hw_profiles``, of the entry point group ``nmdeploy.profiles`` (a module
+whose ``PATH`` is the file), or named by its path. Reading is strict (`nmdeploy.hardware.profile_toml`): a figure that
+is missing, unknown or of the wrong type is an error that names the file, the key and the remedy. No numpy is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from nmdeploy._util.plugins import registered
+from nmdeploy.errors import BadOption
+
+if TYPE_CHECKING:
+    from nmdeploy.neurons.base import Formats
+
+T = TypeVar("T")
+GROUP = "nmdeploy.profiles"
+
+
+@dataclass(frozen=True)
+class Figure(Generic[T]):
+    """One figure of a profile.
+
+    Parameters
+    ----------
+    value : T or None
+        None where nobody has published it ("not available", never 0).
+    source : str
+        Where the value was published, or why it was chosen.
+    kind : {"published", "chosen", "simulated", "measured", "derived"}
+    unit : str
+        ``J``, ``s``, ``W``, ``bit`` or empty.
+    voltage : float or None
+        Supply voltage in volts for which the value holds.
+    low, high : int or None
+        Smallest and largest value that an option may choose instead.
+    choices : tuple of str
+        The values that an option may choose instead.
+    note : str
+        What to tell the user who relies on it.
+    """
+
+    value: T | None
+    source: str
+    kind: str = "published"
+    unit: str = ""
+    voltage: float | None = None
+    low: int | None = None
+    high: int | None = None
+    choices: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def known(self) -> T:
+        """The value of a figure that every profile has."""
+        if self.value is None:
+            raise BadOption(f"a required figure is unpublished ({self.source}): give it a value in the profile")
+        return self.value
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Widths and rules of the integers."""
+
+    weight_bits: Figure[int]
+    sign_modes: Figure[tuple[str, ...]]
+    weight_exp_min: Figure[int]
+    weight_exp_max: Figure[int]
+    state_bits: Figure[int]
+    state_rounding: Figure[str]
+    state_overflow: Figure[str]
+    coefficient_bits: Figure[int]
+    coefficient_frac: Figure[int]
+    lif_rule: Figure[str]
+    graded_payload_bits: Figure[int]
+    sigmoid: Figure[str]
+
+
+@dataclass(frozen=True)
+class CoreLimits:
+    """Most that one core holds; a limit that nobody has published is not checked."""
+
+    neurons: Figure[int]
+    input_axons: Figure[int]
+    output_axons: Figure[int]
+    synapse_bits: Figure[int]
+    neuron_bits: Figure[int]
+    memory_bits: Figure[int]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Cores and their mesh of tiles."""
+
+    cores: Figure[int]
+    usable_cores: Figure[int]
+    cores_per_tile: Figure[int]
+    mesh_columns: Figure[int]
+    mesh_rows: Figure[int]
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of each event in joules, static power of a used core in watts."""
+
+    synaptic_operation: Figure[float]
+    neuron_update_active: Figure[float]
+    neuron_update_inactive: Figure[float]
+    spike_within_tile: Figure[float]
+    hop_east_west: Figure[float]
+    hop_north_south: Figure[float]
+    static_power_per_core: Figure[float]
+    states_per_update: Figure[int]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Duration of each event in seconds."""
+
+    synaptic_operation: Figure[float]
+    neuron_update_active: Figure[float]
+    neuron_update_inactive: Figure[float]
+    spike_within_tile: Figure[float]
+    hop_east_west: Figure[float]
+    hop_north_south: Figure[float]
+    barrier_one_tile: Figure[float]
+    barrier_all_tiles: Figure[float]
+
+
+@dataclass(frozen=True)
+class HardwareProfile:
+    """One target: `neurons` maps each family that it runs to how it runs it."""
+
+    name: str
+    title: str
+    path: str
+    arithmetic: Arithmetic
+    neurons: dict[str, Figure[str]]
+    core: CoreLimits
+    chip: Chip
+    energy: Energy
+    timing: Timing
+
+    def formats(
+        self,
+        weight_bits: int | None = None,
+        state_bits: int | None = None,
+        coefficient_bits: int | None = None,
+        coefficient_frac: int | None = None,
+        state_rounding: str | None = None,
+    ) -> Formats:
+        """The number formats of a quantization: the profile's, but for what is given.
+
+        Without `coefficient_frac`, a narrower coefficient keeps the range: a pole of magnitude 1 stays representable.
+
+        Raises
+        ------
+        BadOption
+            A value outside of what this profile allows.
+        """
+        from nmdeploy.neurons.base import Formats
+
+        rules = self.arithmetic
+        bits = self._chosen("coefficient_bits", coefficient_bits)
+        frac = coefficient_frac
+        if frac is None:
+            frac = min(rules.coefficient_frac.known, bits - 2)
+        if frac >= bits:
+            raise BadOption(
+                f"profile {self.name!r}: coefficient_frac = {frac} leaves no bit of {bits} for the sign: "
+                f"give --coefficient-frac 0 to {bits - 1}"
+            )
+        return Formats(
+            weight_bits=self._chosen("weight_bits", weight_bits),
+            state_bits=self._chosen("state_bits", state_bits),
+            coefficient_bits=bits,
+            coefficient_frac=self._chosen("coefficient_frac", frac),
+            state_rounding=self._listed("state_rounding", state_rounding),
+            sign_modes=rules.sign_modes.known,
+            weight_exp_min=rules.weight_exp_min.known,
+            weight_exp_max=rules.weight_exp_max.known,
+            sigmoid=rules.sigmoid.known,
+        )
+
+    def _chosen(self, name: str, value: int | None) -> int:
+        figure: Figure[int] = getattr(self.arithmetic, name)
+        if value is None:
+            return figure.known
+        low, high = figure.low or 0, figure.high if figure.high is not None else figure.known
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            option = "--" + name.replace("_", "-")
+            allowed = f"{low} to {high}" if low < high else f"{low}"
+            raise BadOption(f"profile {self.name!r}: {name} = {value} is outside of {allowed}: give {option} {allowed}")
+        return value
+
+    def _listed(self, name: str, value: str | None) -> str:
+        figure: Figure[str] = getattr(self.arithmetic, name)
+        if value is not None and value not in figure.choices:
+            option = "--" + name.removeprefix("state_").replace("_", "-")
+            raise BadOption(
+                f"profile {self.name!r}: {name} = {value!r} is not among {', '.join(figure.choices)}: "
+                f"give {option} {figure.choices[0]}"
+            )
+        return figure.known if value is None else value
+
+    def figures(self) -> list[tuple[str, str, Figure[Any]]]:
+        """Every figure as (table, key, figure), in the order of the file."""
+        found: list[tuple[str, str, Figure[Any]]] = []
+        for table in fields(self)[3:]:
+            held = getattr(self, table.name)
+            pairs = held.items() if isinstance(held, dict) else ((f.name, getattr(held, f.name)) for f in fields(held))
+            found += [(table.name, key, figure) for key, figure in pairs]
+        return found
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that are installed, sorted."""
+    return sorted(_paths())
+
+
+def load_profile(name_or_path: str | Path) -> HardwareProfile:
+    """A profile by name, or by the path of a ``.toml``.
+
+    Raises
+    ------
+    BadOption
+        There is no such profile, or its file lacks, mistypes or invents a figure.
+    BadFile
+        The file cannot be read.
+    """
+    from nmdeploy.hardware.profile_toml import read_profile
+
+    path = _paths().get(str(name_or_path))
+    if path is None:
+        path = Path(name_or_path)
+        if path.suffix != ".toml":
+            raise BadOption(
+                f"profile {str(name_or_path)!r} does not exist: choose one of {', '.join(profile_names())}, "
+                "or give the path of a .toml"
+            )
+    return read_profile(path)
+
+
+@cache
+def _paths() -> dict[str, Path]:
+    package = Path(__file__).resolve().parent.parent
+    own = [path for folder in (package.parent, package) for path in sorted((folder / "hw_profiles").glob("*.toml"))]
+    return {path.stem: path for path in [*(Path(module.PATH) for module in registered(GROUP)), *own]}

@@ -1,0 +1,242 @@
+"""Reads a profile's TOML file, strictly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nmdeploy.errors import BadFile, BadOption
+from nmdeploy.hardware.profile import Arithmetic, Chip, CoreLimits, Energy, Figure, HardwareProfile, Timing
+
+UNPUBLISHED = "unpublished"
+KINDS = ("published", "chosen", "simulated", "measured", "derived")
+ELECTRICAL_KINDS = ("simulated", "measured", "derived")
+BOUNDS = {"low": "min", "high": "max"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the file must say about one figure.
+
+    ``optional`` figures may be unpublished, ``ranged`` ones have min and max, ``listed`` ones choices, ``electrical``
+    ones a kind and perhaps a voltage; only ``signed`` ones may be negative.
+    """
+
+    type: type
+    unit: str = ""
+    optional: bool = False
+    ranged: bool = False
+    listed: bool = False
+    electrical: bool = False
+    signed: bool = False
+
+
+COUNT = Rule(int)
+LIMIT = Rule(int, optional=True)
+BITS = Rule(int, unit="bit", optional=True)
+WIDTH = Rule(int, ranged=True)
+NAME = Rule(str, listed=True)
+SIGNED = Rule(int, signed=True)
+FAMILY = Rule(str)
+EVENTS = (
+    "synaptic_operation",
+    "neuron_update_active",
+    "neuron_update_inactive",
+    "spike_within_tile",
+    "hop_east_west",
+    "hop_north_south",
+)
+
+
+def _electrical(unit: str, *names: str) -> dict[str, Rule]:
+    return dict.fromkeys(names, Rule(float, unit=unit, optional=True, electrical=True))
+
+
+TABLES: dict[str, tuple[type, dict[str, Rule]]] = {
+    "arithmetic": (
+        Arithmetic,
+        {
+            "weight_bits": WIDTH,
+            "sign_modes": Rule(tuple),
+            "weight_exp_min": SIGNED,
+            "weight_exp_max": SIGNED,
+            "state_bits": WIDTH,
+            "state_rounding": NAME,
+            "state_overflow": NAME,
+            "coefficient_bits": WIDTH,
+            "coefficient_frac": WIDTH,
+            "lif_rule": NAME,
+            "graded_payload_bits": COUNT,
+            "sigmoid": NAME,
+        },
+    ),
+    "core": (
+        CoreLimits,
+        {"neurons": COUNT, "input_axons": LIMIT, "output_axons": LIMIT}
+        | {"synapse_bits": BITS, "neuron_bits": BITS, "memory_bits": BITS},
+    ),
+    "chip": (Chip, dict.fromkeys(("cores", "usable_cores", "cores_per_tile", "mesh_columns", "mesh_rows"), COUNT)),
+    "energy": (
+        Energy,
+        _electrical("J", *EVENTS) | _electrical("W", "static_power_per_core") | {"states_per_update": COUNT},
+    ),
+    "timing": (Timing, _electrical("s", *EVENTS, "barrier_one_tile", "barrier_all_tiles")),
+}
+
+
+def read_profile(path: Path) -> HardwareProfile:
+    """The profile in a file; `BadFile` if it cannot be read, `BadOption` for what it says wrongly."""
+    held = _parse(path)
+    where = f"profile {path}"
+    _known(where, held, ("title", "neurons", *TABLES))
+    _complete(where, held, ("title", "neurons", *TABLES))
+    if not isinstance(held["title"], str):
+        raise BadOption(f"{where}: title is no text: quote it")
+    for name in ("neurons", *TABLES):
+        if not isinstance(held[name], Mapping):
+            raise BadOption(f"{where}: {name} is no table: write [{name}]")
+    tables = {name: _table(f"{where}: [{name}]", held[name], *rules) for name, rules in TABLES.items()}
+    families = {kind: _entry(f"{where}: [neurons] {kind}", entry, FAMILY) for kind, entry in held["neurons"].items()}
+    profile = HardwareProfile(path.stem, held["title"], str(path), neurons=families, **tables)
+    _check_together(where, profile)
+    return profile
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        return dict(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise BadFile(f"profile {path}: cannot be read ({error.strerror or error}): check the path") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadFile(f"profile {path}: is no TOML ({error}): mend the file") from error
+
+
+def _table(where: str, held: Mapping[str, Any], table: type, rules: Mapping[str, Rule]) -> Any:
+    _known(where, held, tuple(rules))
+    _complete(where, held, tuple(rules))
+    return table(**{key: _entry(f"{where} {key}", held[key], rule) for key, rule in rules.items()})
+
+
+def _known(where: str, held: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    for key in held:
+        if key not in keys:
+            raise BadOption(f"{where}: key {key!r} is unknown: remove it, or use one of {', '.join(keys)}")
+
+
+def _complete(where: str, held: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if key not in held:
+            raise BadOption(f"{where}: lacks {key!r}: add it (an unpublished figure is written {UNPUBLISHED!r})")
+
+
+def _entry(where: str, entry: Any, rule: Rule) -> Figure[Any]:
+    if not isinstance(entry, Mapping):
+        raise BadOption(f"{where}: is {entry!r} without a source: write {{ value = ..., source = '...' }}")
+    _known(where, entry, ("value", "source", "kind", "note", "unit", *_extra_keys(rule)))
+    _complete(where, entry, ("value", "source", *_extra_keys(rule, required=True)))
+    for key in ("source", "kind", "note", "unit"):
+        if not isinstance(entry.get(key, ""), str):
+            raise BadOption(f"{where}: {key} = {entry[key]!r} is no text: quote it")
+    if not entry["source"].strip():
+        raise BadOption(f"{where}: source is empty: say where the figure was published")
+    value = _value(where, entry["value"], rule)
+    return Figure(
+        value=value,
+        source=entry["source"],
+        kind=_kind(where, entry, rule, value),
+        unit=_unit(where, entry, rule, value),
+        voltage=_voltage(where, entry),
+        note=entry.get("note", ""),
+        **_range(where, entry, rule, value),
+    )
+
+
+def _extra_keys(rule: Rule, required: bool = False) -> tuple[str, ...]:
+    voltage = () if required or not rule.electrical else ("voltage",)
+    return (*(BOUNDS.values() if rule.ranged else ()), *(("choices",) if rule.listed else ()), *voltage)
+
+
+def _value(where: str, value: Any, rule: Rule) -> Any:
+    if value == UNPUBLISHED and rule.optional:
+        return None
+    if value == UNPUBLISHED:
+        raise BadOption(f"{where}: cannot be {UNPUBLISHED}: nothing can be computed without it; give a value")
+    if rule.type is tuple:
+        return _texts(where, value)
+    number = rule.type is float and isinstance(value, int)
+    if isinstance(value, bool) or not (number or isinstance(value, rule.type)):
+        raise BadOption(f"{where}: value = {value!r} is of the wrong type: give {rule.type.__name__}")
+    if isinstance(value, (int, float)) and not rule.signed and not 0 <= value < float("inf"):
+        raise BadOption(f"{where}: value = {value!r} is out of range: give 0 or more")
+    return float(value) if rule.type is float else value
+
+
+def _texts(where: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        raise BadOption(f"{where}: {value!r} is of the wrong type: give a list of texts")
+    return tuple(value)
+
+
+def _kind(where: str, entry: Mapping[str, Any], rule: Rule, value: Any) -> str:
+    allowed = ELECTRICAL_KINDS if rule.electrical and value is not None else KINDS
+    kind = entry.get("kind", "" if allowed is ELECTRICAL_KINDS else "published")
+    if kind not in allowed:
+        raise BadOption(f"{where}: kind = {kind!r} is unknown: give one of {', '.join(allowed)}")
+    return str(kind)
+
+
+def _unit(where: str, entry: Mapping[str, Any], rule: Rule, value: Any) -> str:
+    unit = entry.get("unit", rule.unit if value is None else "")
+    if unit != rule.unit:
+        raise BadOption(f"{where}: unit = {unit!r}: give {rule.unit!r}")
+    return rule.unit
+
+
+def _voltage(where: str, entry: Mapping[str, Any]) -> float | None:
+    voltage = entry.get("voltage")
+    if voltage is None:
+        return None
+    if isinstance(voltage, bool) or not isinstance(voltage, (int, float)) or not 0 < voltage < 100:
+        raise BadOption(f"{where}: voltage = {voltage!r} is of the wrong type or size: give volts")
+    return float(voltage)
+
+
+def _range(where: str, entry: Mapping[str, Any], rule: Rule, value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if rule.ranged:
+        found = {name: _value(f"{where} {key}", entry[key], Rule(int)) for name, key in BOUNDS.items()}
+        if not found["low"] <= value <= found["high"]:
+            raise BadOption(f"{where}: value = {value} is outside of its min {found['low']} and max {found['high']}")
+    if rule.listed:
+        found["choices"] = _texts(f"{where} choices", entry["choices"])
+        if value not in found["choices"]:
+            raise BadOption(f"{where}: value = {value!r} is not among its choices {found['choices']}")
+    return found
+
+
+def _check_together(where: str, profile: HardwareProfile) -> None:
+    chip, rules = profile.chip, profile.arithmetic
+    for table, held in (("core", profile.core), ("chip", chip)):
+        for f in fields(held):
+            if getattr(held, f.name).value == 0:
+                raise BadOption(f"{where}: [{table}] {f.name} = 0 holds nothing: give 1 or more")
+    tiles = chip.mesh_columns.known * chip.mesh_rows.known
+    if chip.usable_cores.known > chip.cores.known or chip.cores.known > tiles * chip.cores_per_tile.known:
+        raise BadOption(
+            f"{where}: [chip] {chip.usable_cores.value} usable of {chip.cores.value} cores do not fit {tiles} tiles of "
+            f"{chip.cores_per_tile.value}: correct the mesh"
+        )
+    for name, built in (("state_overflow", "saturate"), ("lif_rule", "loihi"), ("sigmoid", "piecewise-linear-64")):
+        if getattr(rules, name).value != built:
+            found = getattr(rules, name).value
+            raise BadOption(f"{where}: [arithmetic] {name} = {found!r} is not built: give {built!r}")
+    if rules.weight_exp_min.known > rules.weight_exp_max.known:
+        raise BadOption(f"{where}: [arithmetic] weight_exp_min exceeds weight_exp_max: swap them")

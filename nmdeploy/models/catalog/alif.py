@@ -1,0 +1,65 @@
+"""Adaptive leaky integrate-and-fire (LSNN)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nmdeploy.models.catalog import Option, System, Trained, plain
+from nmdeploy.models.catalog._folding import leak, per_channel, sigmoid, softplus, threshold
+from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+
+
+def population(trained: Trained) -> CoupledStateSpace:
+    """States U and b; y = U - beta b; what a spike adds to b is divided by the decay that comes before it is read."""
+    alpha, rho = leak(trained), sigmoid(plain(trained, "adaptation_logit"))
+    beta, vth = softplus(plain(trained, "strength_raw")), threshold(trained)
+    zero, one = np.zeros_like(vth), np.ones_like(vth)
+    soft = trained.options["reset"] == "soft"
+    jump = -(1 - rho) / rho
+    # A hard reset of U alone: the action `linear` keeps b and clears U.
+    keeps = np.stack([np.stack([zero, zero], -1), np.stack([zero, one], -1)], 1)
+    return CoupledStateSpace(
+        a=np.stack([np.stack([alpha, zero], -1), np.stack([zero, rho], -1)], 1),
+        b=np.stack([one, zero], -1),
+        c=np.stack([one, -beta], -1),
+        d=zero,
+        v_threshold=vth,
+        reset_condition="each" if soft else "any",
+        reset_action="soft" if soft else "linear",
+        r=np.stack([vth if soft else zero, jump], -1),
+        m=np.zeros_like(keeps) if soft else keeps,
+    )
+
+
+SYSTEM = System(
+    name="alif",
+    summary="adaptive threshold: each spike raises it for a while (LSNN)",
+    equation="""
+U <- alpha U + a
+b <- rho b + (1 - rho) s        s of the step before
+s = H(U - (b0 + beta b))
+U <- U - b0 s                   reset = soft
+U <- 0 where s                  reset = hard
+""",
+    source=(
+        "Bellec, Salaj, Subramoney, Legenstein, Maass, Long short-term memory and learning-to-learn in "
+        "networks of spiking neurons, NeurIPS 2018."
+    ),
+    chosen="""
+- LSNN subtracts the threshold. Of `b0 + beta b` only the baseline b0 is subtracted (`reset="soft"`): what is
+  subtracted is then constant, and the adaptation acts on the threshold alone. `reset="hard"` sets U to 0.
+- alpha and rho are learned through a sigmoid, b0 and beta through softplus, each per neuron. Time constants start
+  log-uniformly: of U between 1.2 and 64 steps, of b between 4 and 64.
+- A spike raises the threshold of the next step on. The deployed b is the one after the step's spike, which decays
+  once before it is read: a spike therefore adds `(1 - rho) / rho`.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
+""",
+    hardware="""
+A population `coupled_state_space` with two states, A diagonal. One step of latency.
+""",
+    module="nmdeploy.models.modules.integrate_and_fire:ALIF",
+    shapes=per_channel("threshold_raw", "leak_logit", "adaptation_logit", "strength_raw"),
+    population=population,
+    options=(Option("reset", "soft", "what a spike does to U: subtract b0, or set it to 0", ("soft", "hard")),),
+    normalizes="current",
+)

@@ -1,0 +1,73 @@
+"""LIF with dendritic heterogeneity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog._folding import leak, sigmoid, threshold
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+
+
+def population(trained: Trained) -> StateSpace:
+    """A real state for each branch, with a synaptic sum of its own, and a soma."""
+    alpha, beta, vth = sigmoid(plain(trained, "branch_logit")), leak(trained), threshold(trained)
+    h, branches = alpha.shape
+    memory: dict[str, Any] = {
+        "a": alpha,
+        "b": (1 - alpha)[..., None] * np.eye(branches),
+        "c": np.repeat((1 - beta)[:, None, None], branches, 2),
+        "d": np.zeros((h, 1, branches)),
+    }
+    return StateSpace(
+        **memory,
+        v_threshold=vth,
+        soma=True,
+        leak=beta,
+        reset_condition="each",
+        reset_action="soft",
+        soma_r=vth,
+    )
+
+
+def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
+    """Tensors of a trained neuron."""
+    return {"branch_logit": (channels, options["branches"]), "leak_logit": (channels,), "threshold_raw": (channels,)}
+
+
+SYSTEM = System(
+    name="dh-lif",
+    summary="dendritic branches with time constants of their own, into one soma",
+    equation="""
+i_d <- alpha_d i_d + (1 - alpha_d) a_d          branches d = 1 ... D
+v <- beta v + (1 - beta) sum over d of i_d
+s = H(v - V_th)
+v <- v - V_th s
+""",
+    source=(
+        "Zheng, Zheng, Hu et al., Temporal dendritic heterogeneity incorporated with spiking neural "
+        "networks for learning multi-timescale dynamics, Nature Communications 15, 2024."
+    ),
+    chosen="""
+- Every branch sees every input through weights of its own; the paper's sparse masks, which give each branch a part of
+  the inputs, can be had by zero weights.
+- The authors subtract V_th in the step after a spike, undecayed. Here it is subtracted after the spike, and the soma
+  decays then: the next step lacks beta V_th. The authors' form would subtract V_th / beta here.
+- alpha and beta are learned through a sigmoid, V_th through softplus (0.25 at first).
+  Branch time constants start log-uniformly between 1.2 and 64 steps, those of the soma between 1.2 and 16.
+- The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
+- Normalization acts on each branch's synaptic sum and folds into the weights and the population's own input biases.
+""",
+    hardware="""
+A population `state_space` with D real states, D synaptic sums and a soma; D times the synapses of a LIF layer.
+One step of latency.
+""",
+    module="nmdeploy.models.modules.compartments:DendriticLIF",
+    shapes=shapes,
+    population=population,
+    options=(Option("branches", 4, "dendritic branches D of a neuron", least=1),),
+    normalizes="current",
+    inputs=lambda options: int(options["branches"]),
+)

@@ -1,0 +1,66 @@
+"""S4D whose output is the membrane, with a fixed refractory period."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nmdeploy.models.catalog import Option, System, Trained
+from nmdeploy.models.catalog._folding import s4d, s4d_shapes
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+
+MODES = {"raw": "mask-raw", "emitted": "mask"}
+
+
+def population(trained: Trained) -> StateSpace:
+    """S4D, threshold theta, silent for length - 1 steps by the meaning that was trained."""
+    options = trained.options
+    return StateSpace(
+        **s4d(trained),
+        v_threshold=np.full_like(trained.shift, options["theta"]),
+        refractory_steps=options["length"] - 1,
+        refractory_mode=MODES[options["refractory"]],
+    )
+
+
+SYSTEM = System(
+    name="fixed-refractory-ssm",
+    summary="S4D whose output is the membrane, never reset; a fixed refractory period silences it",
+    equation="""
+y = norm(S4D(a))
+raw = H(y - theta)
+s[t] = raw[t] and no raw[t - i], 0 < i < r          refractory = raw
+s[t] = raw[t] and no s[t - i],   0 < i < r          refractory = emitted
+""",
+    source=(
+        "Zhang, Revisiting reset mechanisms in spiking neural networks for sequential modeling: specialized "
+        "discretization for binary activated RNN (SpikingFRssm, equations 18 to 27)."
+    ),
+    chosen="""
+- The source calls its convolution and a refractory period identical. They are not: the convolution looks at raw
+  spikes, a refractory period at those sent. They differ where a raw spike is at least r after the last one sent and
+  less than r after a suppressed one: r = 5, raw spikes at 0, 3, 6 give {0} and {0, 6}. Both are offered, `raw` (the
+  source's) and `emitted`, each with a parallel form that equals its steps: a running count, and jumps from each spike
+  to the next possible one, doubled until they span all steps. Deployed is what was trained.
+- The source's linear refractory function, `y + m (t' - r)` for t' <= r steps after a spike, m the largest y so far,
+  is a third meaning: for y = .6 .7 .8 .9 1.3 1.4 1.5 it fires at step 0 and, inside the period, at step 4. It is not
+  deployed; `nmdeploy.models.modules.fixed_refractory.difference_rates` measures how often the three differ.
+- Training multiplies the raw spike by `1 - s` of each spike that counts in the r - 1 steps before: those carry their
+  surrogate gradient, so that a spike learns what it silences (the source has a surrogate gradient at the convolution
+  instead; without either, training stalls). What silenced an emitted spike itself is taken as given.
+- theta and r are options, 0.5 and 5; neither is learned.
+- Normalization acts on y and folds into C, D and a bias.
+""",
+    hardware="""
+A population `state_space` with N complex states and refractory mode `mask-raw` or `mask`: the memory runs on, the
+output is suppressed, a counter says for how long. One step of latency. At most one spike in r steps.
+""",
+    module="nmdeploy.models.modules.fixed_refractory:FixedRefractoryS4D",
+    shapes=s4d_shapes,
+    population=population,
+    options=(
+        Option("theta", 0.5, "threshold"),
+        Option("length", 5, "r: a spike silences the next r - 1 steps", least=1),
+        Option("refractory", "raw", "which spikes silence: all raw ones, or those sent", ("raw", "emitted")),
+    ),
+    parallel="exact",
+)

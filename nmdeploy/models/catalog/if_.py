@@ -1,0 +1,42 @@
+"""Integrate-and-fire with soft reset."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nmdeploy.models.catalog import System, Trained
+from nmdeploy.models.catalog._folding import one_state, per_channel, threshold
+from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+
+
+def population(trained: Trained) -> CoupledStateSpace:
+    """One state without decay; the threshold is subtracted."""
+    vth = threshold(trained)
+    reset = {"reset_condition": "each", "reset_action": "soft", "r": vth[:, None]}
+    return CoupledStateSpace(**one_state(np.ones_like(vth), vth, **reset))
+
+
+SYSTEM = System(
+    name="if",
+    summary="integrate-and-fire: no leak, the threshold is subtracted",
+    equation="""
+U <- U + a
+s = H(U - V_th)
+U <- U - V_th s
+""",
+    source="Rueckauer, Lungu, Hu, Pfeiffer, Liu, Frontiers in Neuroscience 11, 2017 (reset by subtraction).",
+    chosen="""
+- The threshold is learned, one a neuron, through softplus: it stays positive.
+- Soft reset subtracts one threshold, whatever is left: a neuron far above it spikes in every step.
+- The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
+""",
+    hardware="""
+A population `coupled_state_space` with one state. One step of latency. Intel's fixed-point LIF resets to zero: there
+is no soft reset on Loihi 1, and on Loihi 2 it takes a neuron program.
+""",
+    module="nmdeploy.models.modules.integrate_and_fire:IF",
+    shapes=per_channel("threshold_raw"),
+    population=population,
+    normalizes="current",
+)

@@ -1,0 +1,49 @@
+"""Parallel multi-compartment spiking neuron."""
+
+from __future__ import annotations
+
+from nmdeploy.models.catalog import System, Trained
+from nmdeploy.models.catalog._folding import s4d, s4d_shapes
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+
+
+def population(trained: Trained) -> StateSpace:
+    """S4D into a soma without leak that loses every whole threshold at once."""
+    soma = {"soma": True, "rectify": True, "leak": 1.0, "reset_condition": "each", "reset_action": "modulo"}
+    return StateSpace(**s4d(trained), v_threshold=1.0, **soma)  # type: ignore[arg-type]
+
+
+SYSTEM = System(
+    name="pmsn",
+    summary="multi-compartment linear memory into an integrate-and-fire soma, parallel in training",
+    equation="""
+y = norm(S4D(a))
+v <- v + max(y, 0)
+s = H(v - 1)
+v <- v - (ceil(v) - 1)  where s
+""",
+    source=(
+        "Chen, Wu, Zhang, Tan, PMSN: a parallel multi-compartment spiking neuron for multi-scale temporal "
+        "processing, 2024 (arXiv 2408.14917)."
+    ),
+    chosen="""
+- The compartments are the S4D block's complex states.
+- The paper counts in parallel: `V = cumsum(max(y, 0))`, a spike where `floor(V / theta)` grows. That equals a binary
+  soft reset only while every input stays below the threshold: for .4, 2.3, .1, .2, .6 and theta = 1 the soft reset,
+  with 1.7 left after its first spike, spikes again in the next step, the count does not. Trained and deployed is the
+  count: a reset action of its own, `modulo`, that removes `ceil(V / theta) - 1` thresholds at once: V stays in
+  (0, theta]. With it the parallel form is exact.
+- theta is 1 and fixed: the normalization before it learns the scale.
+- H is strict: a membrane of exactly 1 does not spike, and the reset, which leaves exactly 1 of 2, agrees with that.
+- What the reset removes is piecewise constant; neither form gives it a gradient.
+- Normalization acts on the memory's output y and folds into C, D and a bias.
+""",
+    hardware="""
+A population `state_space` with N complex states and a soma; the threshold is a power of two, so that the reset is a
+mask of bits. One step of latency.
+""",
+    module="nmdeploy.models.modules.s4d_neurons:CountingS4D",
+    shapes=s4d_shapes,
+    population=population,
+    parallel="exact",
+)

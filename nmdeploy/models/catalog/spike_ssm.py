@@ -1,0 +1,74 @@
+"""S4D into a LIF soma with refractory soft reset."""
+
+from __future__ import annotations
+
+from nmdeploy.models.catalog import Options, System, Trained, plain
+from nmdeploy.models.catalog._folding import (
+    APPROXIMATION,
+    PREDICTED,
+    leak,
+    predictor_shapes,
+    s4d,
+    s4d_shapes,
+    sigmoid,
+    softplus,
+    threshold,
+)
+from nmdeploy.neurons.state_space.diagonal import StateSpace
+
+
+def population(trained: Trained) -> StateSpace:
+    """S4D into a leaky soma; the threshold is subtracted, and the refractory variable raised."""
+    vth = threshold(trained)
+    return StateSpace(
+        **s4d(trained),
+        v_threshold=vth,
+        soma=True,
+        leak=leak(trained),
+        reset_condition="each",
+        reset_action="soft",
+        soma_r=vth,
+        adaptation=True,
+        adaptation_leak=sigmoid(plain(trained, "refractory_logit")),
+        adaptation_jump=softplus(plain(trained, "magnitude_raw")),
+    )
+
+
+def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
+    """Tensors of a trained neuron."""
+    names = ("threshold_raw", "leak_logit", "refractory_logit", "magnitude_raw")
+    learned = s4d_shapes(channels, states, options) | dict.fromkeys(names, (channels,))
+    return learned | predictor_shapes(options, channels)
+
+
+SYSTEM = System(
+    name="spike-ssm",
+    summary="S4D into a leaky integrate-and-fire soma, with a refractory variable that decays",
+    equation="""
+y = norm(S4D(a))
+v <- leak v + y
+w <- rho w
+s = H(v - w - V_th)
+v <- v - V_th s
+w <- w + magnitude s
+""",
+    source=(
+        "Zhong, Zhao, Wang et al., SPikE-SSM: a sparse, precise, and efficient spiking state space model "
+        "for long sequences learning, 2024 (arXiv 2410.17268)."
+    ),
+    chosen=PREDICTED
+    + """
+- The paper's refractory soft reset has a variable of its own that decays and acts on the membrane; here w is
+  subtracted from v before the threshold and does not enter v: in v, the leak would sum it up over the steps, and its
+  effect would last by both decays; so it lasts by rho alone, as a raised threshold does.
+- V_th and the magnitude are learned through softplus, leak and rho through a sigmoid, each per neuron.
+- Normalization acts on the memory's output y and folds into C, D and a bias.
+""",
+    hardware="""
+A population `state_space` with N complex states, a soma and an adaptation register. One step of latency.
+""",
+    module="nmdeploy.models.modules.s4d_neurons:RefractoryS4D",
+    shapes=shapes,
+    population=population,
+    options=(APPROXIMATION,),
+)

@@ -1,0 +1,58 @@
+"""Two-compartment LIF."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nmdeploy.models.catalog import System, Trained, plain
+from nmdeploy.models.catalog._folding import per_channel, sigmoid, threshold
+from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+
+
+def population(trained: Trained) -> CoupledStateSpace:
+    """States U_D and U_S; the feedback of a spike, due in the next step, subtracted before A."""
+    b1, b2 = -sigmoid(plain(trained, "soma_logit")), sigmoid(plain(trained, "dendrite_logit"))
+    g, vth, one = plain(trained, "feedback"), threshold(trained), np.ones_like(b1)
+    return CoupledStateSpace(
+        a=np.stack([np.stack([one, b1], -1), np.stack([b2, 1 + b1 * b2], -1)], 1),
+        b=np.stack([one, b2], -1),
+        c=np.stack([0 * one, one], -1),
+        d=0 * one,
+        v_threshold=vth,
+        reset_condition="each",
+        reset_action="soft",
+        r=np.stack([g - b1 * vth, vth], -1),
+    )
+
+
+SYSTEM = System(
+    name="tc-lif",
+    summary="two compartments, dendrite and soma, that drive each other",
+    equation="""
+U_D <- U_D + b1 U_S + a - g s          s of the step before
+U_S <- U_S + b2 U_D - V_th s           the new U_D
+s = H(U_S - V_th)
+""",
+    source=(
+        "Zhang, Yang, Ma, Wu, Li, Tan, TC-LIF: a two-compartment spiking neuron model for long-term "
+        "sequential modelling, AAAI 2024."
+    ),
+    chosen="""
+- b1 = -sigmoid and b2 = sigmoid, as in the paper; both, V_th (softplus) and g (free, 0.5 at first) are learned per
+  neuron.
+- The soma's update uses the new U_D. Written as one matrix, `A = [[1, b1], [b2, 1 + b1 b2]]`, of determinant 1:
+  without spikes the neuron rings without damping; its feedback keeps it bounded, which the quantizer checks on the
+  calibration data.
+- The paper subtracts in the next step. A is linear, so that the same is subtracted after the spike as `r = (g - b1
+  V_th, V_th)`, for which `A r = (g, b2 g + V_th)`; the recorded states are those after it.
+- The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
+- Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
+""",
+    hardware="""
+A population `coupled_state_space` with two states. One step of latency.
+""",
+    module="nmdeploy.models.modules.compartments:TwoCompartment",
+    shapes=per_channel("soma_logit", "dendrite_logit", "feedback", "threshold_raw"),
+    population=population,
+    normalizes="current",
+)

@@ -1,0 +1,68 @@
+"""S4D read once a window."""
+
+from __future__ import annotations
+
+from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog._folding import s4d, s4d_shapes
+from nmdeploy.neurons.base import Neuron
+
+
+def population(trained: Trained) -> Neuron:
+    """The normalization acts on the window's sum u, so that it folds into the kernel and the threshold."""
+    from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
+
+    ones, zeros = 0 * trained.scale + 1, 0 * trained.shift
+    memory = s4d(Trained(trained.tensors, ones, zeros, trained.options))
+    kernel = trained.scale[:, None] * plain(trained, "kernel_taps")
+    return WindowedStateSpace(**memory, kernel=kernel, v_threshold=-trained.shift)
+
+
+def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
+    """Tensors of a trained neuron."""
+    return s4d_shapes(channels, states, options) | {"kernel_taps": (channels, options["window"])}
+
+
+SYSTEM = System(
+    name="windowed-ssm",
+    summary="S4D read once a window of r steps by a kernel; the spike lasts the window; then a GLU",
+    equation="""
+y = S4D(a)
+u[k] = sum over j < r of w[j] y[k r + j]
+s[t] = H(norm(u[floor(t / r)]))
+out = value * sigmoid(gate),  [value, gate] = M s + m
+""",
+    source=(
+        "Zhang, Revisiting reset mechanisms in spiking neural networks for sequential modeling: specialized "
+        "discretization for binary activated RNN (SpikingPssm, equations 32 and 33, algorithm 1)."
+    ),
+    chosen="""
+- The last window is padded with zeros. The threshold is 0: the normalization's shift is the threshold.
+- Normalization acts on u, one value a window (the source normalizes over channels: `norm="layer"` trains,
+  `norm="batch"` also deploys), and folds into the kernel and the threshold.
+- The first block has synapses that encode the input; the others take the gated values of the block before as they
+  are.
+- Nothing is reset: training runs in parallel, exactly.
+""",
+    hardware="""
+A population `windowed_state_space`, a dense mixer H to 2 H, a `gate` with a table of the sigmoid. It looks r - 1
+steps ahead inside a window, and the mixer and the next block's synapse take a step each: a block is r + 1 steps later
+than the one before. Its output is constant over a window, so that its events are sent once, at the window's start,
+and the receiver keeps its synaptic sum: 1 / r of the synaptic operations.
+
+`nmdeploy export --window-input scaled` is an approximate form without that register. What is constant over a window
+is sent in its first step and is 0 in the others; the receiver's B is scaled instead, each state with pole A by
+`(1 - A^r) / ((1 - A) A^(r-1))` = `1 + A^-1 + ... + A^-(r-1)` (r for A = 1); of the readout, the weights are, with its
+decay as A. Equal, in real numbers, is the state at a window's end. Not equal are the states within a window, what is
+read from them (y, hence the window's sum u and its spikes), and D a, which acts in the first step only. The factor
+grows as `A^-(r-1)` for fast states, and its coefficients and registers with it; the export's notes say the largest.
+Refused are receivers other than diagonal memories without reset or hold and readouts, synapses with a bias into such
+a memory, inputs of which only some are constant over the same window or are delayed, and states that forget within a
+window.
+""",
+    module="nmdeploy.models.modules.windowed:WindowedS4D",
+    shapes=shapes,
+    population=population,
+    options=(Option("window", 5, "r: steps of a window", least=1),),
+    mixer=True,
+    parallel="exact",
+)

@@ -1,0 +1,100 @@
+"""The diagonal state-space neuron layer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nmdeploy.errors import BadOption
+
+
+def complex_expm1(z: Tensor) -> Tensor:
+    """``exp(z) - 1`` of complex z = a + ib, exact for small z: ``expm1(a) cos b - 2 sin(b/2)^2 + i exp(a) sin b``."""
+    a, b = z.real, z.imag
+    return torch.complex(torch.expm1(a) * torch.cos(b) - 2 * torch.sin(b / 2) ** 2, torch.exp(a) * torch.sin(b))
+
+
+class S4D(nn.Module):
+    """Single-input single-output state-space models with diagonal complex A, one a channel.
+
+        x_t = A_d x_{t-1} + B_d u_t            A_d = exp(dt A),  B_d = A^-1 (exp(dt A) - I) B,  B = 1
+        y_t = 2 Re(C x_t) + D u_t
+
+    A stored complex state stands for a conjugate pair, hence the factor 2. x_t includes the input of its own step.
+    `outputs` convolves with the kernel ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` by FFT; a step with the
+    `coefficients` computes the same.
+
+    Parameters
+    ----------
+    channels, states : int
+        H independent systems of N stored complex states.
+    dt_min, dt_max : float
+        The step sizes (dimensionless, learned) start log-uniformly between these.
+
+    Attributes
+    ----------
+    log_a_real : (H, N)
+        ``log(-Re A)``: A is stable whatever it learns. Starts at ``Re A = -1/2`` (S4D-Lin).
+    a_imag : (H, N)
+        ``Im A``, starts at ``pi n``.
+    log_dt : (H,)
+    c : (H, N, 2)
+        Real and imaginary part.
+    d : (H,)
+
+    References
+    ----------
+    Gu, Goel, Gupta, Re, On the Parameterization and Initialization of Diagonal State Space Models, NeurIPS 2022.
+    """
+
+    def __init__(self, channels: int, states: int, *, dt_min: float = 0.01, dt_max: float = 0.2) -> None:
+        super().__init__()
+        if not dt_min <= dt_max:
+            raise BadOption(f"S4D: dt_min = {dt_min!r} exceeds dt_max = {dt_max!r}: swap them")
+        self.log_a_real = nn.Parameter(torch.full((channels, states), math.log(0.5)))
+        self.a_imag = nn.Parameter(math.pi * torch.arange(states).repeat(channels, 1).to(torch.get_default_dtype()))
+        span = math.log(dt_max) - math.log(dt_min)
+        self.log_dt = nn.Parameter(torch.rand(channels) * span + math.log(dt_min))
+        self.c = nn.Parameter(torch.randn(channels, states, 2) * math.sqrt(0.5))
+        self.d = nn.Parameter(torch.randn(channels))
+
+    def discrete(self) -> tuple[Tensor, Tensor]:
+        """``A_d`` and ``B_d`` by zero-order hold, each (H, N) complex."""
+        z, b = self._exponents()
+        return torch.exp(z), b
+
+    def _exponents(self) -> tuple[Tensor, Tensor]:
+        a = torch.complex(-torch.exp(self.log_a_real), self.a_imag)
+        z = a * torch.exp(self.log_dt)[:, None]
+        return z, complex_expm1(z) / a
+
+    def kernel(self, steps: int) -> Tensor:
+        """``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` for t = 0 .. steps - 1; (H, steps)."""
+        z, b = self._exponents()
+        powers = torch.exp(z[..., None] * torch.arange(steps, dtype=self.d.dtype, device=self.d.device))
+        return 2 * torch.einsum("hn,hnt->ht", torch.view_as_complex(self.c) * b, powers).real
+
+    def outputs(self, u: Tensor) -> Tensor:
+        """All outputs at once: u (batch, steps, H) -> y (batch, steps, H)."""
+        steps = u.shape[1]
+        spectrum = torch.fft.rfft(u.transpose(1, 2), n=2 * steps) * torch.fft.rfft(self.kernel(steps), n=2 * steps)
+        y: Tensor = torch.fft.irfft(spectrum, n=2 * steps)[..., :steps].transpose(1, 2)
+        # The transform leaves about 1e-17 where nothing has arrived yet: at rest, y is exactly 0.
+        at_rest = u.detach().ne(0).cumsum(1).eq(0)
+        return y - torch.where(at_rest, y, 0.0).detach() + self.d * u
+
+    def coefficients(self) -> dict[str, Tensor]:
+        """A, B, C, D of the step of `nmdeploy.models.modules.mechanisms`: states rather than pairs, hence 2 C."""
+        a, b = self.discrete()
+        c = 2 * self.c[:, None]
+        return {
+            "a_re": a.real,
+            "a_im": a.imag,
+            "b_re": b.real[..., None],
+            "b_im": b.imag[..., None],
+            "c_re": c[..., 0],
+            "c_im": c[..., 1],
+            "d": self.d[:, None, None],
+        }

@@ -1,0 +1,106 @@
+"""Runs the step over time: a plain loop, or chunks of it compiled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmdeploy.errors import BadOption
+from nmdeploy.models.modules.mechanisms import Coefficients, Mechanisms, Norm, Now, State, advance, rest
+from nmdeploy.neurons.state_space.random_bits import random16
+
+COMPILERS = ("g++", "clang++", "c++")
+CHUNK = 8  # steps compiled as one: more take longer to compile and gain little
+
+
+def identity(y: Tensor) -> Tensor:
+    """No normalization."""
+    return y
+
+
+def scan(
+    m: Mechanisms,
+    p: Coefficients,
+    a: Tensor,
+    *,
+    norm: Norm = identity,
+    compiled: bool = False,
+    bits: Tensor | None = None,
+) -> Tensor:
+    """All steps, one after the other: a (batch, steps, H*q) -> s (batch, steps, H*p).
+
+    Parameters
+    ----------
+    norm : callable
+        On y (batch, steps, H*p) of a memory; an affine map a step.
+    compiled : bool
+        Compile chunks of steps (without a norm): the first calls take seconds, the later ones less time.
+    bits : (steps, H*p), optional
+        Random bits of stochastic spikes.
+    """
+    batch, steps, _ = a.shape
+    h, outputs = p["v_threshold"].shape
+
+    def normalized(y: Tensor) -> Tensor:
+        return norm(y.reshape(batch, 1, h * outputs)).view_as(y)
+
+    state = rest(m, p, batch)
+    due = torch.arange(steps, device=a.device) % m.reset_period == m.reset_period - 1
+    drawn = a.new_zeros(steps, h, outputs) if bits is None else bits.view(steps, h, outputs).to(a.dtype)
+    arriving = a.reshape(batch, steps, h, -1)
+    if compiled and norm is identity:
+        chunk = _compiled_chunk(m)
+    else:
+        chunk = _chunk(m, identity if norm is identity else normalized)
+    spikes = []
+    for first in range(0, steps, CHUNK):
+        part = slice(first, first + CHUNK)
+        state, s = chunk(p, state, arriving[:, part], due[part], drawn[part])
+        spikes.append(s)
+    return torch.cat(spikes, 1).reshape(batch, steps, h * outputs)
+
+
+def _chunk(m: Mechanisms, norm: Norm) -> Any:
+    def run(p: Coefficients, state: State, a: Tensor, due: Tensor, bits: Tensor) -> tuple[State, Tensor]:
+        spikes = []
+        for now in zip(a.unbind(1), due.unbind(0), bits.unbind(0), strict=True):
+            state, s = advance(m, p, norm, state, Now(*now))
+            spikes.append(s)
+        return state, torch.stack(spikes, 1)
+
+    return run
+
+
+def find_compiler() -> str | None:
+    """Path of the C++ compiler that compiles scans, or None: that of $CXX, else the first of `COMPILERS` in PATH."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))), None)
+
+
+def require_compiler() -> str:
+    """`find_compiler`; `BadOption` without one."""
+    found = find_compiler()
+    if found is None:
+        known = ", ".join(COMPILERS)
+        raise BadOption(
+            f"compiled = True: 0 C++ compilers ({known}) in PATH, needs 1: install one, or compiled = False"
+        )
+    return found
+
+
+@cache
+def _compiled_chunk(m: Mechanisms) -> Any:
+    # by default torch tries $CXX or g++ alone
+    options: dict[str, Any] = {"cpp.cxx": (require_compiler(),)}
+    return torch.compile(_chunk(m, identity), options=options)
+
+
+def deployed_bits(seed: int, p: Coefficients, steps: int) -> Tensor:
+    """The bits that every backend draws: (steps, H*p)."""
+    outputs = np.arange(p["v_threshold"].numel())
+    return torch.from_numpy(np.stack([random16(seed, outputs, step) for step in range(steps)]))

@@ -1,0 +1,122 @@
+"""The network: blocks of spiking state-space neurons and an integrating readout."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from nmdeploy.errors import BadOption
+from nmdeploy.models.catalog import NORMS, is_finite, system
+from nmdeploy.models.modules.neuron import SpikingNeuron
+from nmdeploy.models.modules.scan import require_compiler
+from nmdeploy.models.modules.spiking_block import NORM_EPS, IntegratingReadout, SpikingBlock
+
+
+class SpikingNetwork(nn.Module):
+    """Blocks of one system's neurons.
+
+        h_0 = input values,  h_l = SpikingBlock_l(h_{l-1}),  logits = mean_t(W h_L + b)
+
+    Parameters
+    ----------
+    name : str
+        Of the system, see `nmdeploy.models.catalog`.
+    inputs, channels, states, layers, outputs : int
+        Input channels, neurons a block, states a neuron (of systems that do not fix them), blocks, classes.
+    residual : bool
+        Every block whose input has as many channels as its output adds its input to it.
+    dropout : float
+        On the spikes, in training.
+    norm : {"batch", "layer", "none"}
+        What normalizes each block; only "batch" and "none" can be deployed.
+    compiled : bool
+        Compile the scans of training; needs a C++ compiler.
+    **options
+        The system's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: int,
+        channels: int,
+        states: int,
+        layers: int,
+        outputs: int,
+        residual: bool = False,
+        dropout: float = 0.0,
+        norm: str = "batch",
+        compiled: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.system = system(name)
+        self.name, self.norm, self.residual = name, norm, residual
+        self.sizes = {"inputs": inputs, "channels": channels, "states": states, "layers": layers, "outputs": outputs}
+        _check(name, self.sizes, {"residual": residual, "compiled": compiled}, dropout, norm)
+        if compiled:
+            require_compiler()
+        self.options = self.system.complete(options)
+        spikes = channels * self.system.outputs(self.options)
+        widths = [inputs] + [channels if self.system.mixer else spikes] * layers
+        self.blocks = nn.ModuleList(
+            self._block(index, width, residual and width == widths[-1], dropout, compiled)
+            for index, width in enumerate(widths[:-1])
+        )
+        self.readout = IntegratingReadout(widths[-1], outputs)
+
+    def _block(self, index: int, width: int, residual: bool, dropout: float, compiled: bool) -> SpikingBlock:
+        channels = self.sizes["channels"]
+        sums = channels * self.system.inputs(self.options)
+        # drawn before the neuron's parameters: the order fixes what a seed means
+        synapse = nn.Identity() if self.system.mixer and index else nn.Linear(width, sums, bias=False)
+        module, _, attribute = self.system.module.partition(":")
+        factory = getattr(importlib.import_module(module), attribute)
+        neuron: SpikingNeuron = factory(channels, self.sizes["states"], **self.options)
+        neuron.seed, neuron.compiled = index, compiled
+        return SpikingBlock(
+            synapse,
+            neuron,
+            sums=sums,
+            spikes=channels * self.system.outputs(self.options),
+            norm=self.norm,
+            current=self.system.normalizes == "current",
+            mixer=self.system.mixer,
+            residual=residual,
+            dropout=dropout,
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint's header states about the architecture."""
+        fixed = {"residual": self.residual, "norm": self.norm, "norm_eps": NORM_EPS, "options": self.options}
+        return {"model": self.name, **self.sizes, **fixed}
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Values x (batch, steps, inputs) -> logits (batch, outputs), spikes (batch, steps, H*p) of each block."""
+        spikes = []
+        for block in self.blocks:
+            x, s = block(x)
+            spikes.append(s)
+        return self.readout(x), spikes
+
+    def walk(self, x: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        """Each block with what arrives at it: x (batch, steps, inputs), then each block's output."""
+        for block in self.blocks:
+            yield block, x
+            x, _ = block(x)
+
+
+def _check(model: str, sizes: dict[str, int], switches: dict[str, bool], dropout: float, norm: str) -> None:
+    """`BadOption` for the first value that no network can have."""
+    for what, value, valid, wanted in (
+        *((what, size, type(size) is int and size >= 1, "an int of at least 1") for what, size in sizes.items()),
+        *((what, value, isinstance(value, bool), "True or False") for what, value in switches.items()),
+        ("dropout", dropout, is_finite(dropout) and 0 <= dropout < 1, "a number from 0 to below 1"),
+        ("norm", norm, norm in NORMS, f"one of {NORMS}"),
+    ):
+        if not valid:
+            raise BadOption(f"model {model!r}: {what} = {value!r}: give {wanted}")

@@ -1,0 +1,62 @@
+"""Finds the neuron and synapse families: the modules of the two folders, and what others register.
+
+A third party registers a module under the entry point group ``nmdeploy.neurons`` or ``nmdeploy.synapses``; it defines
+subclasses with a ``kind`` of their own, as the files of those folders do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from nmdeploy._util.plugins import modules
+from nmdeploy.errors import BadFile
+from nmdeploy.neurons.base import Neuron, QuantizedNeuron
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+
+Base = TypeVar("Base", bound=type)
+
+
+def _by_kind(package: str, base: type) -> dict[str, type]:
+    found: dict[str, type] = {}
+    for module in modules(package):
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, base) and "kind" in vars(value):
+                found[value.kind] = value  # type: ignore[attr-defined]
+    return found
+
+
+@cache
+def neurons() -> dict[str, type[Neuron]]:
+    """Float neuron families by kind."""
+    return _by_kind("nmdeploy.neurons", Neuron)
+
+
+@cache
+def quantized_neurons() -> dict[str, type[QuantizedNeuron]]:
+    """Integer neuron families by kind."""
+    return _by_kind("nmdeploy.neurons", QuantizedNeuron)
+
+
+@cache
+def synapses() -> dict[str, type[Synapse]]:
+    """Float synapse families by kind."""
+    return _by_kind("nmdeploy.synapses", Synapse)
+
+
+@cache
+def quantized_synapses() -> dict[str, type[QuantizedSynapse]]:
+    """Integer synapse families by kind."""
+    return _by_kind("nmdeploy.synapses", QuantizedSynapse)
+
+
+def from_json(name: str, values: Mapping[str, Any]) -> QuantizedNeuron | QuantizedSynapse:
+    """The node that its `to_json` described; `BadFile` for a kind that is not installed."""
+    kind = values.get("kind")
+    family = quantized_neurons().get(str(kind)) or quantized_synapses().get(str(kind))
+    if family is None:
+        raise BadFile(
+            f"node {name!r}: kind {kind!r} is unknown here: update nmdeploy or install the package that adds it"
+        )
+    return family.from_json(values)

@@ -1,0 +1,125 @@
+"""The float network in NumPy: what training computed, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.network.network import Network
+from nmdeploy.network.step_loop import run_steps
+from nmdeploy.neurons.base import FloatArray, IntArray, Moment, Neuron
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class FloatRun:
+    """Outputs, extremes and traces of a float run.
+
+    Parameters
+    ----------
+    output : (samples, steps, channels)
+    spikes : mapping of population to (samples, steps, output_size), of those that spike
+        bool, or the values of signed and graded ones.
+    membranes : mapping of population to (samples, steps, H) or (samples, steps, H, p), where traced
+    extremes : mapping of population to the largest magnitude of each observed quantity
+    """
+
+    output: npt.NDArray[Any]
+    spikes: dict[str, npt.NDArray[Any]]
+    membranes: dict[str, FloatArray]
+    extremes: dict[str, dict[str, FloatArray]]
+
+
+@dataclass
+class _Batch:
+    populations: Mapping[str, Neuron]
+    steps: int
+    trace: bool
+    observe: bool
+    lengths: IntArray
+    outputs: dict[str, list[Any]] = field(default_factory=dict)
+    membranes: dict[str, list[Any]] = field(default_factory=dict)
+    extremes: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
+
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
+        neuron = self.populations[name]
+        state, output = neuron.step(state, a, now)
+        if now.step >= neuron.lookahead:
+            self.outputs.setdefault(name, []).append(output)
+        if self.trace and now.step < self.steps:
+            self.membranes.setdefault(name, []).append(neuron.membrane(state))
+        valid = now.step < self.lengths
+        if self.observe and valid.any():
+            seen = {key: values[valid] for key, values in state.items()}
+            merge(self.extremes.setdefault(name, {}), neuron.observe(seen))
+        return state, output
+
+
+def merge(extremes: dict[str, FloatArray], new: dict[str, FloatArray]) -> None:
+    """Keep the larger of each magnitude, in place."""
+    for key, value in new.items():
+        extremes[key] = np.maximum(extremes[key], value) if key in extremes else value
+
+
+def run_float(
+    network: Network,
+    inputs: npt.ArrayLike,
+    *,
+    trace: bool = False,
+    observe: bool = False,
+    dtype: Any = np.float64,
+    lengths: IntArray | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> FloatRun:
+    """Run the float network on real inputs.
+
+    Parameters
+    ----------
+    inputs : (samples, steps, channels)
+        Values, not codes: ``network.input.format.dequantize(codes)``.
+    trace : bool
+        Keep every population's membrane.
+    observe : bool
+        Collect the extremes that fix the integer scales.
+    dtype : float64 or float32
+    lengths : (samples,) int, optional
+        Valid steps of each sample; what comes after is not observed, and no lookahead sees it.
+    on_progress : callable
+        Called with the number of samples done.
+    """
+    values = np.asarray(inputs, dtype)
+    valid = np.full(len(values), values.shape[1], np.int64) if lengths is None else lengths
+    batches = []
+    for first in range(0, len(values), BATCH):
+        part = values[first : first + BATCH]
+        part_valid = valid[first : first + BATCH]
+        batch = _Batch(network.populations, values.shape[1], trace, observe, part_valid)
+        start = {name: neuron.start(len(part), dtype) for name, neuron in network.populations.items()}
+        run_steps(network, part, start, batch.advance, lengths=part_valid)
+        batches.append(batch)
+        if on_progress:
+            on_progress(min(first + BATCH, len(values)))
+    return _join(network, batches)
+
+
+def _join(network: Network, batches: list[_Batch]) -> FloatRun:
+    def stacked(name: str, what: str) -> npt.NDArray[Any]:
+        return np.concatenate([np.stack(getattr(batch, what)[name], 1) for batch in batches])
+
+    extremes: dict[str, dict[str, FloatArray]] = {}
+    for batch in batches:
+        for name, new in batch.extremes.items():
+            merge(extremes.setdefault(name, {}), new)
+    spiking = [name for name, neuron in network.populations.items() if neuron.spiking]
+    traced = list(network.populations) if batches[0].trace else []
+    return FloatRun(
+        output=stacked(network.output, "outputs"),
+        spikes={name: stacked(name, "outputs") for name in spiking},
+        membranes={name: stacked(name, "membranes") for name in traced},
+        extremes=extremes,
+    )

@@ -1,0 +1,140 @@
+"""Networks: the float one that was trained, and the integer one that a chip would hold.
+
+Both are graphs of an input, synapses and neuron populations. An edge into a synapse may carry a delay; a recurrence has
+delay 1 in training and on the chip. Several edges into one synapse add their values (a residual connection), several
+synapses into one population add their sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import OverflowPossible
+from nmdeploy.network.graph import BINARY, READOUTS, Edge, Graph, Input
+from nmdeploy.neurons.base import IntArray, Neuron, QuantizedNeuron
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+
+__all__ = ["BINARY", "READOUTS", "Edge", "Graph", "Input", "Network", "QuantizedNetwork", "readout_values"]
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Graph):
+    """The float network.
+
+    Parameters
+    ----------
+    nodes : mapping of str to Input, Synapse or Neuron
+    edges : sequence of Edge
+    dt : float
+        Seconds a step.
+    output : str
+        The population that is read out.
+    readout : {"sum", "last", "max", "mean"}
+        How its outputs over the steps become one value a class.
+    """
+
+    nodes: Mapping[str, Input | Synapse | Neuron]
+    edges: tuple[Edge, ...]
+    dt: float
+    output: str
+    readout: str = "sum"
+
+    def __post_init__(self) -> None:
+        self._check(Neuron, Synapse)
+
+    @property
+    def populations(self) -> dict[str, Neuron]:
+        """Neuron populations, sources first."""
+        return dict(self.of_type(Neuron))
+
+    @property
+    def synapses(self) -> dict[str, Synapse]:
+        """Synapses, sources first."""
+        return dict(self.of_type(Synapse))
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedNetwork(Graph):
+    """The integer network, with the profile it was quantized for and a line for all that was changed on the way.
+
+    Raises `OverflowPossible` unless every register stays within the width that the arithmetic proves.
+    """
+
+    nodes: Mapping[str, Input | QuantizedSynapse | QuantizedNeuron]
+    edges: tuple[Edge, ...]
+    dt: float
+    output: str
+    readout: str = "sum"
+    profile: str = "loihi2"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check(QuantizedNeuron, QuantizedSynapse)
+        object.__setattr__(self, "notes", tuple(self.notes))
+        _ = self.inserted_delays
+        for name, neuron in self.populations.items():
+            neuron.prove(name, self.a_max(name))
+
+    @property
+    def populations(self) -> dict[str, QuantizedNeuron]:
+        """Neuron populations, sources first."""
+        return dict(self.of_type(QuantizedNeuron))
+
+    @property
+    def synapses(self) -> dict[str, QuantizedSynapse]:
+        """Synapses, sources first."""
+        return dict(self.of_type(QuantizedSynapse))
+
+    def s_max(self, synapse: str) -> int:
+        """Largest magnitude that can arrive at a synapse: the sum over its sources."""
+        return sum(self._largest_output(e.source) for e in self.sources[synapse])
+
+    def _largest_output(self, name: str) -> int:
+        node = self.nodes[name]
+        if isinstance(node, Input):
+            return max(node.format.max, -node.format.min)
+        assert isinstance(node, QuantizedNeuron)
+        return node.output_max
+
+    def a_max(self, population: str) -> IntArray:
+        """(input_size,) the largest possible magnitude of each synaptic sum, proved from the weights."""
+        node = self.nodes[population]
+        assert isinstance(node, QuantizedNeuron)
+        total = np.zeros(node.input_size, object)  # integers without limit
+        for edge in self.sources[population]:
+            synapse = self.nodes[edge.source]
+            assert isinstance(synapse, QuantizedSynapse)
+            total = total + synapse.a_max(self.s_max(edge.source)).astype(object)
+        if total.max(initial=0) >= 1 << 31:
+            raise OverflowPossible(
+                f"node {population!r}: the synaptic sum can reach {int(total.max())}, limit 2**31: "
+                "lower the weight exponent"
+            )
+        return total.astype(np.int64)
+
+
+def readout_values(
+    outputs: npt.NDArray[Any], rule: str, lengths: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[Any]:
+    """One value a class: outputs (samples, steps, channels) over the valid steps of each sample, by the rule.
+
+    >>> readout_values(np.array([[[1, 0], [0, 2]]]), "sum").tolist()
+    [[1, 2]]
+    """
+    samples, steps = outputs.shape[:2]
+    lengths = np.full(samples, steps) if lengths is None else lengths
+    valid = (np.arange(steps) < lengths[:, None])[..., None]
+    if rule == "last":
+        return np.asarray(outputs[np.arange(samples), lengths - 1])
+    if rule == "max":
+        lowest = np.iinfo(np.int64).min if outputs.dtype.kind in "iub" else -np.inf
+        values = outputs.view(np.uint8) if outputs.dtype == bool else outputs
+        found = np.asarray(values.max(1, where=valid, initial=0 if outputs.dtype == bool else lowest))
+        return found.astype(np.int64) if outputs.dtype.kind in "iub" else found
+    total = outputs.sum(1, where=valid, dtype=np.int64 if outputs.dtype.kind in "iub" else None)
+    return np.asarray(total if rule == "sum" else total / lengths[:, None])

@@ -1,0 +1,102 @@
+"""The loop over steps that float and integer runs share: one step of every node, sources first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.network.graph import Graph, Input
+from nmdeploy.neurons.base import Moment
+
+Array = npt.NDArray[Any]
+Advance = Callable[[str, Any, Array, Moment], tuple[Any, Array]]
+OnSynapse = Callable[[str, Array, int], None]
+
+
+def run_steps(
+    graph: Graph,
+    inputs: Array,
+    start: Mapping[str, Any],
+    advance: Advance,
+    on_synapse: OnSynapse | None = None,
+    lengths: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Run every step of a batch.
+
+    Each node runs ``graph.lag`` steps behind the input, so that what a population with lookahead sends in its own step
+    ``t + lookahead`` meets step t of its targets.
+
+    Parameters
+    ----------
+    graph : Network or QuantizedNetwork
+    inputs : (samples, steps, channels)
+    start : state of each population at rest
+    advance : called for each population and own step with (name, state, synaptic sum, `Moment`), returns
+        (state', output); also for the `lookahead` steps behind the last one
+    on_synapse : called for each synapse and step with (name, what arrives, step)
+    lengths : (samples,) int, optional
+        Steps of each sample, for populations with lookahead, which must not see what follows.
+    """
+    steps = inputs.shape[1] if lengths is None or not graph.gap else lengths[:, None]
+    run = _Run(graph, inputs, dict(start), advance, on_synapse, steps)
+    for step in range(inputs.shape[1] + graph.gap):
+        run.step(step)
+
+
+class _Run:
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Array,
+        state: dict[str, Any],
+        advance: Advance,
+        on_synapse: OnSynapse | None,
+        steps: Any,
+    ) -> None:
+        self.graph, self.inputs, self.state, self.steps = graph, inputs, state, steps
+        self.advance, self.on_synapse = advance, on_synapse
+        self.last = inputs.shape[1]
+        out = {name: lag + graph.lookahead(name) for name, lag in graph.lag.items()}
+        self.ways = {
+            name: [(e.source, e.delay + graph.lag[name] - out[e.source]) for e in graph.sources[name]]
+            for name in graph.order
+        }
+        most = max((behind for ways in self.ways.values() for _, behind in ways), default=0)
+        self.history: deque[dict[str, Array]] = deque(maxlen=most + 1)
+        self.zero = {name: self._zeros(node) for name, node in graph.nodes.items() if not hasattr(node, "apply")}
+        self.nothing = {
+            name: np.zeros((len(inputs), node.input_size), inputs.dtype)
+            for name, node in graph.nodes.items()
+            if hasattr(node, "input_size")
+        }
+        self.history.extend([self.zero] * (most + 1))
+
+    def _zeros(self, node: Any) -> Array:
+        size = node.size if isinstance(node, Input) else node.output_size
+        return np.zeros((len(self.inputs), size), self.inputs.dtype)
+
+    def step(self, step: int) -> None:
+        """One step of every node that has one now."""
+        graph, now = self.graph, dict(self.zero)
+        self.history.append(now)
+        sums: dict[str, Array] = {}
+        for name in graph.order:
+            node, own = graph.nodes[name], step - graph.lag[name]
+            if not 0 <= own < self.last + graph.lookahead(name):
+                continue
+            if hasattr(node, "apply"):
+                arriving = np.asarray(sum(self.history[-1 - behind][source] for source, behind in self.ways[name]))
+                if self.on_synapse:
+                    self.on_synapse(name, arriving, own)
+                sums[name] = node.apply(arriving)
+            elif isinstance(node, Input):
+                now[name] = self.inputs[:, own]
+            else:
+                a = sum((sums[source] for source, _ in self.ways[name] if source in sums), start=self.nothing[name])
+                self.state[name], output = self.advance(name, self.state[name], a, Moment(own, self.steps))
+                if own >= graph.lookahead(name):
+                    now[name] = output.astype(self.inputs.dtype)

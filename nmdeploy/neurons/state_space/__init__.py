@@ -1,0 +1,1 @@
+"""The general spiking state-space neuron."""

@@ -1,0 +1,196 @@
+"""Spiking state-space neuron with a dense real memory: compartments, adaptation, delay lines, any A, stable or not.
+
+Float, per neuron, with synaptic sums a and states x (real, N a neuron):
+
+    x <- A x + B a
+    y  = C x + D a + bias
+
+and what follows: `nmdeploy.neurons.state_space.float`. Integers: docs/arithmetic.md, ``coupled_state_space``.
+
+Source: Karilanova, Dey, Ozcelikkale, IEEE Journal of Selected Topics in Signal Processing 19(6), 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nmdeploy.errors import BadOption
+from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
+from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal import quantize_poles, require_format
+from nmdeploy.neurons.state_space.diagonal_integer import widened
+from nmdeploy.neurons.state_space.float import Array, Spiking
+from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, plan
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CoupledStateSpace(Spiking):
+    """Float population with N real states a neuron, A dense.
+
+    Parameters
+    ----------
+    a : (H, N, N);  b : (H, N, q);  c : (H, p, N)
+    r : (H, N, p);  m : (H, N, N)
+        Target or amount, and matrix, of the reset; `scale` uses the diagonal of m.
+    """
+
+    a: FloatArray
+    b: FloatArray
+    c: FloatArray
+    r: FloatArray = 0.0  # type: ignore[assignment]
+    m: FloatArray = 0.0  # type: ignore[assignment]
+
+    kind: ClassVar[str] = "coupled_state_space"
+
+    def __post_init__(self) -> None:
+        h, n, _ = np.shape(self.a)
+        b, c = np.asarray(self.b), np.asarray(self.c)
+        q, p = b.shape[2] if b.ndim == 3 else 1, c.shape[1] if c.ndim == 3 else 1
+        shapes = {"a": (h, n, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n, n)}
+        for name, shape in shapes.items():
+            self._freeze(name, widened(getattr(self, name), name), np.float64, shape)
+        self._freeze_common()
+
+    @property
+    def dims(self) -> tuple[int, int, int, int]:
+        h, n, q = self.b.shape
+        return h, n, q, self.c.shape[1]
+
+    def _update(self, x: Array, a: Array) -> Array:
+        kind = x.dtype
+        coupled = (self.a.astype(kind) * x[:, :, None]).sum(-1)
+        return np.asarray(coupled + (self.b.astype(kind) * a[:, :, None, :]).sum(-1))
+
+    def _output(self, x: Array, a: Array) -> Array:
+        states = (self.c.astype(x.dtype) * x[:, :, None]).sum(-1)
+        return np.asarray(states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype))
+
+    def _reset_memory(self, x: Array, acts: Array, f: Array) -> Array:
+        back = (self.r * f[:, :, None, :]).sum(-1)
+        after = {
+            "hard": self.r[..., 0],
+            "soft": x - back,
+            "scale": np.diagonal(self.m, axis1=1, axis2=2) * x,
+            "linear": (self.m * x[:, :, None]).sum(-1) - back,
+        }
+        return np.where(acts, after[self.reset_action], x).astype(x.dtype)
+
+    def grows(self) -> Array:
+        return np.asarray(_radius(self.a)[:, None] > 1 + 1e-9)
+
+    def unit(self) -> Array:
+        """The largest B of each neuron (H, 1), 1 where all are 0: A couples the states, so that they share one unit."""
+        largest = np.abs(self.b).max((1, 2))[:, None]
+        return np.where(largest == 0, 1.0, largest)
+
+    def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
+        size = np.abs(self.a)
+        if np.abs(np.linalg.eigvals(size)).max() >= 1 or self.soma or self.reset_action not in ("none", "hard"):
+            raise BadOption(
+                f"node {name!r}: an unstable memory, a soma or a reset with feedback has no static bound: "
+                "give calibration data (--data)"
+            )
+        h, n, q, _ = self.dims
+        most_in = a_max.reshape(h, 1, q) + np.abs(self.input_bias)[:, None]
+        arriving = (np.abs(self.b) * most_in).sum(-1)
+        # abs(x) <= abs(A) abs(x) + abs(B) a_max, and what a reset sets may be added to each
+        floor = np.abs(self.r[..., 0]) if self.reset_action == "hard" else 0.0
+        most = np.linalg.solve(np.eye(n) - size, (arriving + floor)[..., None])[..., 0]
+        return {"x": most / self.unit()}
+
+    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        unit = self.unit()
+        # What no reset reads may have any size.
+        r = self.r * (self.reset_action != "none" and not self.soma)
+        reset = np.abs(r).max(-1) / unit
+        s = plan(self, drive, formats, self.b / unit[..., None], self.c * unit[..., None], reset, shared=True)
+        a_codes, notes = quantize_matrix(name, self.a, s.frac_a, s.limit)
+        gained = np.ldexp(1.0, s.frac_x) * s.gain / unit
+        common, said = mechanism_codes(name, self, s, gained)
+        quantized = QuantizedCoupledStateSpace(
+            **common,
+            a=codes(a_codes),
+            b=codes(s.b),
+            c=codes(s.c),
+            r=codes(r * gained[..., None]),
+            m=codes(FACTOR * self.m),
+        )
+        return quantized, [*notes, *said]
+
+
+def quantize_matrix(name: str, a: FloatArray, frac: int, limit: int) -> tuple[FloatArray, list[str]]:
+    """Integer codes of A (H, N, N); a stable A that rounds to an unstable one is shrunk until it is stable again.
+
+    Returns
+    -------
+    codes : (H, N, N) float, integers
+    notes : list of str
+        One line that says how many neurons were shrunk, and the largest error that this made.
+    """
+    h, n, _ = a.shape
+    if n == 1:
+        one, notes = quantize_poles(name, a[..., 0].astype(np.complex128), frac, limit)
+        return one.real[..., None], notes
+    rounded = np.rint(a * 2.0**frac)
+    require_format(name, np.abs(rounded), frac, limit)
+    stable = _radius(a) < 1
+    factor = np.ones(h)
+    while (wrong := stable & (_radius(rounded / 2.0**frac) >= 1)).any():
+        factor[wrong] -= 2.0**-frac
+        rounded[wrong] = np.trunc(a[wrong] * factor[wrong][:, None, None] * 2.0**frac)
+    shrunk = int((factor < 1).sum())
+    if not shrunk:
+        return rounded, []
+    error = float(np.abs(rounded / 2.0**frac - a)[factor < 1].max())
+    return rounded, [
+        f"node {name!r}: rounding made the memory of {shrunk} of {h} neurons unstable; it was shrunk until stable "
+        f"(largest error {error:.2g})"
+    ]
+
+
+def _radius(a: FloatArray) -> FloatArray:
+    return np.asarray(np.abs(np.linalg.eigvals(a)).max(-1))
+
+
+def examples(size: int) -> list[Neuron]:
+    """Live populations with each mechanism of the family, for contract tests."""
+    rng, ones = np.random.default_rng(1), np.ones(size)
+    one: dict[str, Any] = {
+        "a": 0.9 * ones[:, None, None],
+        "b": ones[:, None],
+        "c": ones[:, None],
+        "d": 0.0,
+        "v_threshold": ones,
+    }
+    each: dict[str, Any] = {"reset_condition": "each", "reset_action": "soft", "r": 1.0}
+    beta = 0.3
+    two = {
+        "a": np.array([[1.0, -beta], [beta, 1 - beta**2]]) * ones[:, None, None],
+        "b": np.array([1.0, beta]) * ones[:, None],
+    }
+    two |= {"c": np.array([0.0, 1.0]) * ones[:, None], "r": np.array([0.5 + beta, 1.0]) * ones[:, None]}
+    delay = np.eye(4, k=-1) * ones[:, None, None]
+    fir: dict[str, Any] = {"a": delay, "b": np.eye(4)[0] * ones[:, None], "c": rng.normal(size=(size, 4)), "d": 0.0}
+    wide: dict[str, Any] = {
+        "a": rng.normal(0, 0.4, (size, 3, 3)),
+        "b": rng.normal(size=(size, 3, 2)),
+        "c": rng.normal(size=(size, 2, 3)),
+        "d": rng.normal(size=(size, 2, 2)),
+        "v_threshold": 2 * ones,
+    }
+    changes: list[dict[str, Any]] = [
+        one | each,
+        one | {"reset_condition": "any", "reset_action": "hard", "r": -0.2, "refractory_steps": 2},
+        one | {"a": np.zeros((size, 1, 1)), "refractory_steps": 2, "refractory_mode": "mask-raw"},
+        one | each | two,
+        fir | {"v_threshold": ones},
+        wide | {"spike": "ternary", "reset_condition": "each", "reset_action": "soft", "r": 0.3},
+        wide | {"reset_condition": "any", "reset_action": "linear", "m": 0.5 * np.eye(3), "r": 0.3},
+        wide | {"reset_condition": "magnitude", "reset_action": "scale", "m": 0.25 * np.eye(3), "reset_magnitude": 2.0},
+        wide | {"spike": "graded", "graded_bits": 4, "graded_step": 0.5},
+    ]
+    return [CoupledStateSpace(**change) for change in changes]

@@ -1,0 +1,222 @@
+"""Spiking state-space neuron with a diagonal complex memory.
+
+Float, per neuron, with synaptic sums a and states x (complex, N a neuron):
+
+    x <- A x + B a
+    y  = Re(C x) + D a + bias          (the factor 2 of conjugate pairs is contained in C)
+
+and what follows: `nmdeploy.neurons.state_space.float`. Integers: docs/arithmetic.md, ``state_space``.
+
+Source: Gu et al., On the Parameterization and Initialization of Diagonal State Space Models, NeurIPS 2022 (S4D); the
+fixed-point step of one state with per-product rounding is lava-nc 0.10.0's ``lava.proc.rf``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import BadOption, UnsupportedParameter
+from nmdeploy.neurons.base import Drive, FloatArray, Formats, Neuron, QuantizedNeuron
+from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace, widened
+from nmdeploy.neurons.state_space.float import Array, Spiking
+from nmdeploy.neurons.state_space.mechanisms import REFRACTORY_MODES as MODES
+from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, plan
+
+ComplexArray = npt.NDArray[np.complex128]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StateSpace(Spiking):
+    """Float population with N complex states a neuron, A diagonal.
+
+    Parameters
+    ----------
+    a : (H, N) complex;  b : (H, N, q) complex;  c : (H, p, N) complex
+        Discrete transition, input and output coefficients.
+    r : (H, N, p) complex;  m : (H, N) complex
+        Target or amount, and factors, of the reset; `scale` takes real factors.
+    """
+
+    a: ComplexArray
+    b: ComplexArray
+    c: ComplexArray
+    r: ComplexArray = 0.0  # type: ignore[assignment]
+    m: ComplexArray = 0.0  # type: ignore[assignment]
+
+    kind: ClassVar[str] = "state_space"
+
+    def __post_init__(self) -> None:
+        h, n = np.shape(self.a)
+        b, c = np.asarray(self.b), np.asarray(self.c)
+        q, p = b.shape[2] if b.ndim == 3 else 1, c.shape[1] if c.ndim == 3 else 1
+        shapes = {"a": (h, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n)}
+        for name, shape in shapes.items():
+            self._freeze(name, widened(getattr(self, name), name), np.complex128, shape)
+        self._freeze_common()
+        if self.reset_action == "scale" and self.m.imag.any():
+            raise BadOption("state_space: reset 'scale' takes real factors m: choose 'linear'")
+
+    @property
+    def dims(self) -> tuple[int, int, int, int]:
+        h, n, q = self.b.shape
+        return h, n, q, self.c.shape[1]
+
+    def _state_type(self, dtype: Any) -> Any:
+        return np.result_type(dtype, np.complex64)
+
+    def _update(self, x: Array, a: Array) -> Array:
+        kind = x.dtype
+        return np.asarray(self.a.astype(kind) * x + (self.b.astype(kind) * a[:, :, None, :]).sum(-1))
+
+    def _output(self, x: Array, a: Array) -> Array:
+        states = (self.c.astype(x.dtype) * x[:, :, None]).real.sum(-1)
+        return np.asarray(states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype))
+
+    def _reset_memory(self, x: Array, acts: Array, f: Array) -> Array:
+        back = (self.r * f[:, :, None, :]).sum(-1)
+        after = {"hard": self.r[..., 0], "soft": x - back, "scale": self.m * x, "linear": self.m * x - back}
+        return np.where(acts, after[self.reset_action], x).astype(x.dtype)
+
+    def grows(self) -> Array:
+        return np.asarray(np.abs(self.a) > 1)
+
+    def unit(self) -> Array:
+        """The largest B of each state, 1 where all are 0: quantized as x / unit, the input enters by a shift.
+
+        What reads Re and Im by themselves must not see the states turned: then its magnitude.
+        """
+        largest = np.take_along_axis(self.b, np.abs(self.b).argmax(-1)[..., None], -1)[..., 0]
+        turned = self.spike == "phase" or self.reset_condition == "magnitude"
+        return np.where(largest == 0, 1.0, np.abs(largest) if turned else largest)
+
+    def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
+        if (np.abs(self.a) >= 1).any() or self.soma or self.reset_action not in ("none", "hard"):
+            raise BadOption(
+                f"node {name!r}: an unstable state, a soma or a reset with feedback has no static bound: "
+                "give calibration data (--data)"
+            )
+        unit = np.abs(self.unit())
+        floor = np.abs(self.r[..., 0]) / unit if self.reset_action == "hard" else 0.0
+        most = a_max.reshape(self.size, 1, self.inputs) + np.abs(self.input_bias)[:, None]
+        arriving = (np.abs(self.b) * most).sum(-1) / unit
+        return {"x": np.maximum(arriving / (1 - np.abs(self.a)), floor)}
+
+    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        unit = self.unit()
+        # What no reset reads may have any size.
+        r = self.r / unit[..., None] * (self.reset_action != "none" and not self.soma)
+        enters = self.b / unit[..., None]
+        s = plan(self, drive, formats, enters, self.c * unit[:, None], np.abs(r).max(-1), shared=False)
+        a_codes, notes = quantize_poles(name, self.a, s.frac_a, s.limit)
+        gained = np.ldexp(1.0, s.frac_x) * s.gain
+        r = r * gained[..., None]
+        common, said = mechanism_codes(name, self, s, gained / np.abs(unit))
+        quantized = QuantizedStateSpace(
+            **common,
+            a_re=codes(a_codes.real),
+            a_im=codes(a_codes.imag),
+            b_re=codes(s.b.real),
+            b_im=codes(s.b.imag),
+            c_re=codes(s.c.real),
+            c_im=codes(s.c.imag),
+            r_re=codes(r.real),
+            r_im=codes(r.imag),
+            m_re=codes(FACTOR * self.m.real),
+            m_im=codes(FACTOR * self.m.imag),
+        )
+        return quantized, [*notes, *said]
+
+
+def quantize_poles(name: str, a: ComplexArray, frac: int, limit: int) -> tuple[ComplexArray, list[str]]:
+    """Integer codes of A that keep every stable eigenvalue inside the unit circle.
+
+    A code whose magnitude reaches ``2**frac`` although ``abs(a) < 1`` is replaced by the nearest code inside.
+
+    Returns
+    -------
+    codes : (H, N) complex, integer parts
+    notes : list of str
+        One line that says how many poles were moved inside, and the largest error that this made.
+    """
+    rounded = np.rint(a.real * 2.0**frac) + 1j * np.rint(a.imag * 2.0**frac)
+    require_format(name, np.maximum(np.abs(rounded.real), np.abs(rounded.imag)), frac, limit)
+    radius = 1 << (2 * frac)
+    outside = (np.abs(a) < 1) & (rounded.real**2 + rounded.imag**2 >= radius)
+    if not outside.any():
+        return rounded, []
+    fixed = rounded.copy()
+    fixed[outside] = [_nearest_inside(value, frac) for value in a[outside]]
+    error = float(np.abs(fixed / 2.0**frac - a)[outside].max())
+    return fixed, [
+        f"node {name!r}: rounding moved {int(outside.sum())} of {a.size} stable poles onto or out of the unit circle; "
+        f"the nearest codes inside were taken (largest error {error:.2g})"
+    ]
+
+
+def require_format(name: str, magnitudes: FloatArray, frac: int, limit: int) -> None:
+    """`UnsupportedParameter` for a code of A that its format cannot hold."""
+    extent = magnitudes.max(initial=0)
+    if extent > limit:
+        raise UnsupportedParameter(
+            f"node {name!r}: a transition coefficient of {extent / 2.0**frac:g} exceeds its format, limit "
+            f"{limit / 2.0**frac:g}: lower the fraction bits (--coefficient-frac) or rescale A"
+        )
+
+
+def _nearest_inside(value: complex, frac: int) -> complex:
+    scaled = value * 2.0**frac
+    base_re, base_im = int(np.floor(scaled.real)), int(np.floor(scaled.imag))
+    candidates = [
+        complex(re, im)
+        for re in range(base_re - 1, base_re + 3)
+        for im in range(base_im - 1, base_im + 3)
+        if re * re + im * im < 1 << (2 * frac)
+    ]
+    return min(candidates, key=lambda code: (abs(code - scaled), code.real, code.imag))
+
+
+def examples(size: int) -> list[Neuron]:
+    """Live populations with each mechanism of the family, for contract tests."""
+    rng, ones = np.random.default_rng(0), np.ones(size)
+    c = rng.normal(size=(size, 3)) + 1j * rng.normal(size=(size, 3))
+    a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((size, 1))
+    base: dict[str, Any] = {
+        "a": a,
+        "b": 0.1,
+        "c": c,
+        "d": rng.normal(size=size),
+        "v_threshold": 0.4 * ones,
+        "bias": 0.1,
+    }
+    hard: dict[str, Any] = {"reset_condition": "any", "reset_action": "hard"}
+    soft: dict[str, Any] = {"reset_condition": "any", "reset_action": "soft", "r": 0.05 * c.conj()}
+    soma: dict[str, Any] = base | {"soma": True, "leak": 0.9, "v_threshold": ones}
+    inner: dict[str, Any] = {"reset_condition": "each", "reset_action": "soft", "soma_r": 1.0}
+    both = np.stack([c, c[:, ::-1]], 1)
+    changes: list[dict[str, Any]] = [
+        *(base | how | {"refractory_steps": 3, "refractory_mode": mode} for how in ({}, hard, soft) for mode in MODES),
+        *(base | how for how in ({}, hard, soft)),
+        base | {"reset_condition": "magnitude", "reset_action": "scale", "m": 0.5, "reset_magnitude": 0.3},
+        base | {"reset_condition": "every", "reset_period": 7, "reset_action": "linear", "m": 0.5j, "r": 0.1},
+        base | {"spike": "stochastic", "seed": 5, "v_threshold": 0.5 * ones},
+        base
+        | {
+            "a": 0.9 * np.exp(0.7j) * np.ones((size, 1)),
+            "c": ones[:, None],
+            "spike": "phase",
+            "bias": 0.0,
+            "d": 0.0,
+            "v_threshold": 0.05,
+        },
+        soma | inner,
+        soma | inner | {"adaptation": True, "adaptation_leak": 0.8, "adaptation_jump": 0.5},
+        soma | {"rectify": True, "leak": 1.0, "reset_condition": "each", "reset_action": "modulo"},
+        base | {"c": both, "d": 0.0, "spike": "ternary", "reset_condition": "each", "reset_action": "soft", "r": 0.02},
+        base | {"b": np.full((size, 3, 2), 0.1), "d": 0.0, "spike": "graded", "graded_bits": 4, "graded_step": 0.25},
+    ]
+    return [StateSpace(**change) for change in changes]

@@ -1,0 +1,159 @@
+"""Windowed state-space neuron: decides once for each window of r steps, and holds the decision for all of them.
+
+Float, per neuron, with synaptic sum a and states x (complex, N a neuron); windows do not overlap, the last one of a
+sample is padded with zeros:
+
+    x <- A x + B a
+    y  = Re(C x) + D a + bias
+    u[w] = sum over j < r of kernel[j] y[r w + j]
+    s[t] = H(u[t // r] - v_threshold), strict
+
+A spike of step t needs y of up to r - 1 later steps: the output is r - 1 steps late (`lookahead`). With `send_once`,
+s is 0 in all steps of a window but the first: an approximation, for which the receiver's B is scaled
+(`nmdeploy.quantization.window_input`). Integers: docs/arithmetic.md, ``windowed_state_space``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import BadOption
+from nmdeploy.neurons.base import Drive, FloatArray, FloatState, Formats, Moment, Neuron, QuantizedNeuron
+from nmdeploy.neurons.state_space.diagonal import ComplexArray, StateSpace
+from nmdeploy.neurons.state_space.scales import codes, exponents
+from nmdeploy.neurons.state_space.windowed_integer import MEMORY, U_LIMIT, QuantizedWindowedStateSpace
+
+Array = npt.NDArray[Any]
+U_CALIBRATED = 1 << 30  # what u may reach on the calibration data: one bit of headroom
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WindowedStateSpace(Neuron):
+    """Float windowed state-space population.
+
+    Parameters
+    ----------
+    a : (H, N) complex;  b : (H, N, 1) complex;  c : (H, 1, N) complex;  d : (H, 1, 1);  bias : (H, 1)
+        The memory, as `StateSpace` takes it; short shapes too.
+    kernel : (H, r)
+        Weight of each step of a window.
+    v_threshold : (H,)
+    send_once : bool
+    """
+
+    a: ComplexArray
+    b: ComplexArray
+    c: ComplexArray
+    d: FloatArray
+    kernel: FloatArray
+    v_threshold: FloatArray
+    bias: FloatArray = 0.0  # type: ignore[assignment]
+    send_once: bool = False
+
+    kind: ClassVar[str] = "windowed_state_space"
+    membrane_name: ClassVar[str] = "u"
+    row_gain: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        memory = self.memory
+        if memory.inputs != 1 or memory.outputs != 1:
+            raise BadOption(
+                f"{self.kind}: {memory.inputs} inputs and {memory.outputs} outputs a neuron: give one of each"
+            )
+        for name in ("a", "b", "c", "d", "bias"):
+            object.__setattr__(self, name, getattr(memory, name))
+        if np.ndim(self.kernel) != 2 or np.shape(self.kernel)[1] < 1:
+            raise BadOption(f"{self.kind}: kernel of shape {np.shape(self.kernel)}: give (neurons, steps of a window)")
+        self._freeze("kernel", self.kernel, np.float64, (memory.size, np.shape(self.kernel)[1]))
+        self._freeze("v_threshold", np.ravel(self.v_threshold), np.float64, (memory.size,))
+
+    @cached_property
+    def memory(self) -> StateSpace:
+        """The population's memory by itself."""
+        return StateSpace(a=self.a, b=self.b, c=self.c, d=self.d, bias=self.bias, v_threshold=np.zeros(()))
+
+    @property
+    def size(self) -> int:
+        return int(self.a.shape[0])
+
+    @property
+    def window(self) -> int:
+        """Steps r of a window."""
+        return int(self.kernel.shape[1])
+
+    @property
+    def lookahead(self) -> int:
+        return self.window - 1
+
+    def constant_over(self, arriving: int) -> int:
+        return 1 if self.send_once else self.window
+
+    def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
+        u, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
+        return {**self.memory.start(samples, dtype), "u": u, "decided": off, "latch": off}
+
+    def step(self, state: FloatState, a: Array, now: Moment) -> tuple[FloatState, Array]:
+        runs, at = np.asarray(now.step < now.steps).reshape(-1, 1), now.step % self.window
+        full = at == self.window - 1  # then, too, the first step of the window that is sent
+        moved, _ = self.memory.step(state, a, now)
+        after = {key: np.where(runs[..., None], value, state[key]) for key, value in moved.items()}
+        weighted = self.kernel[:, at].astype(a.dtype) * after["y"][..., 0]
+        u = np.where(runs, weighted if at == 0 else state["u"] + weighted, state["u"])
+        ends = runs & (full | np.asarray(now.step == now.steps - 1).reshape(-1, 1))
+        decided = np.where(ends, u > self.v_threshold, state["decided"])
+        latch = decided if full else state["latch"]
+        after |= {"u": u, "decided": decided, "latch": latch}
+        return after, latch if full or not self.send_once else np.zeros_like(latch)
+
+    def observe(self, state: FloatState) -> dict[str, FloatArray]:
+        return {**self.memory.observe(state), "u": np.abs(state["u"]).max(0).astype(np.float64)}
+
+    def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
+        found = self.memory.bounds(name, a_max)
+        states = (np.abs(self.c[:, 0] * self.memory.unit()) * found["x"]).sum(1)
+        y = states + np.abs(self.d[:, 0, 0]) * a_max + np.abs(self.bias[:, 0])
+        return {**found, "u": np.abs(self.kernel).sum(1) * y}
+
+    def membrane(self, state: FloatState) -> FloatArray:
+        return np.asarray(state["u"])
+
+    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        memory, notes = self.memory.quantize(name, drive, formats)
+        frac_y = memory.frac_y[:, 0]  # type: ignore[attr-defined]
+        frac_k = min(formats.coefficient_bits - 1, 31)
+        # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
+        fills = exponents((1 << (formats.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
+        frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, drive.extremes["u"]))
+        frac_u = np.where(self.kernel.any(1), frac_u, frac_y)
+        vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))
+        quantized = QuantizedWindowedStateSpace(
+            **{field: getattr(memory, field) for field in MEMORY},
+            window=self.window,
+            kernel=codes(np.ldexp(self.kernel, (frac_k + frac_u - frac_y)[:, None])),
+            frac_k=frac_k,
+            vth=vth,
+            send_once=self.send_once,
+            frac_u=frac_u,
+        )
+        silent = int((np.abs(vth) == U_LIMIT).sum())
+        said = [f"node {name!r}: the thresholds of {silent} neurons lie beyond all that u can reach"] if silent else []
+        return quantized, [*notes, *said]
+
+
+def examples(size: int) -> list[Neuron]:
+    """Live populations with windows of several lengths, for contract tests."""
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(size, 3)) + 1j * rng.normal(size=(size, 3))
+    a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((size, 1))
+    memory: dict[str, Any] = {"a": a, "b": 0.1, "c": c, "d": rng.normal(size=size), "bias": 0.1}
+    found: list[Neuron] = []
+    for r, once in ((1, False), (3, False), (5, False), (7, False), (5, True)):
+        kernel, threshold = rng.normal(0.5, 0.5, (size, r)), np.full(size, 0.2 * r)
+        found.append(WindowedStateSpace(**memory, kernel=kernel, v_threshold=threshold, send_once=once))
+    return found

@@ -1,0 +1,1 @@
+"""Recordings: the result of a run."""

@@ -1,0 +1,113 @@
+"""Recordings on disk: HDF5, docs/formats.md."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmdeploy._util.hdf5_guard import has_endless_heap
+from nmdeploy.errors import BadFile
+from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
+from nmdeploy.recording.writer import RecordingWriter
+from nmdeploy.samples.stored import short
+
+DAMAGED = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def write_recording(recording: Recording, path: str | Path) -> None:
+    """Write a recording as a whole or not at all."""
+    with RecordingWriter(path, recording.samples) as writer:
+        writer.append(recording)
+
+
+def read_recording(path: str | Path) -> Recording:
+    """Read what `RecordingWriter` wrote; `BadFile` for anything else."""
+    with _opened(path) as file:
+        kind = _kind(file)
+        output = file[f"output/{kind}"][()]
+        return Recording(
+            output=_spikes(output) if kind == "spikes" else output,
+            spiking=kind == "spikes",
+            layers={name: _layer(group) for name, group in file["layers"].items()},
+            lengths=file["lengths"][()],
+            predictions=file["predictions"][()] if "predictions" in file else None,
+            **_attributes(file),
+        )
+
+
+def is_recording(path: str | Path) -> bool:
+    """Whether an HDF5 file is laid out as a recording; `BadFile` where it is none that can be read."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "output" in file and "layers" in file
+    except DAMAGED as error:
+        raise BadFile(f"{path}: is damaged or no HDF5 file ({short(error)}): copy or make it again") from None
+
+
+def describe_recording(path: str | Path) -> dict[str, Any]:
+    """Samples, steps, names of the layers and attributes of a recording, without its arrays."""
+    with _opened(path) as file:
+        samples, steps, _ = file[f"output/{_kind(file)}"].shape
+        return {"samples": samples, "steps": steps, "layers": list(file["layers"]), **_attributes(file)}
+
+
+def _kind(file: Any) -> str:
+    return "spikes" if "output/spikes" in file else "readout"
+
+
+def _attributes(file: Any) -> dict[str, Any]:
+    return {name: _plain(file.attrs[name]) for name in ATTRIBUTES}
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    import h5py
+
+    if not Path(path).is_file():
+        raise BadFile(f"{path}: there is no such file: check the path")
+    try:
+        _check_heaps(path)
+        with h5py.File(path, "r") as file:
+            yield file
+    except DAMAGED as error:
+        raise BadFile(f"{path}: is damaged or no recording ({short(error)}): run nmdeploy simulate again") from None
+
+
+def _check_heaps(path: str | Path) -> None:
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if has_endless_heap(content):
+            raise ValueError("its texts have no end")
+
+
+def _layer(group: Any) -> Layer:
+    return Layer(
+        spikes=_spikes(group["spikes"][()]) if "spikes" in group else None,
+        states={name: values[()] for name, values in group.get("states", {}).items()},
+        counts={name: values[()] for name, values in group.get("counts", {}).items()},
+    )
+
+
+def _spikes(stored: Any) -> Any:
+    """Bytes are binary spikes; what is wider are signed and graded codes."""
+    return stored.astype(bool) if stored.dtype == np.uint8 else stored
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

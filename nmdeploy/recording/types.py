@@ -1,0 +1,213 @@
+"""What a run leaves behind: outputs, traces where asked, and event counts per layer and sample."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy._util.frozen import Frozen
+from nmdeploy.neurons.base import IntArray
+
+TRACES = ("none", "spikes", "states")
+ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer(Frozen):
+    """One population's part of a recording.
+
+    Parameters
+    ----------
+    spikes : (samples, steps, output_size) bool, int (signed and graded codes) or None
+        Where traced, and the population spikes; entry t is the output of step t.
+    states : mapping of str to array
+        (samples, steps, H) or (samples, steps, H, N) codes, where traced.
+    counts : mapping of str to (samples,) int
+        Events, by metric: docs/metrics.md.
+    """
+
+    spikes: npt.NDArray[Any] | None = None
+    states: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    counts: Mapping[str, IntArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording(Frozen):
+    """A run of a quantized network.
+
+    Parameters
+    ----------
+    output : (samples, steps, channels)
+        The output population's spikes (bool, or signed and graded codes) or values (codes).
+    spiking : bool
+        Whether the output is spikes.
+    layers : mapping of str to Layer
+        By population, sources first.
+    lengths : (samples,) int
+        Valid steps of each sample; what comes after is zero.
+    latency : int
+        Steps by which the chip is later than the stored, aligned times.
+    backend, version, model_sha256 : str
+    seed : int
+        Of the random spikes of the first population that draws them; 0 where none does.
+    predictions : (samples,) int or None
+        The class of each sample by the model's readout; None as a backend returns it.
+    """
+
+    output: npt.NDArray[Any]
+    spiking: bool
+    layers: Mapping[str, Layer]
+    lengths: IntArray
+    latency: int
+    backend: str
+    version: str
+    model_sha256: str = ""
+    seed: int = 0
+    predictions: IntArray | None = None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return int(self.output.shape[0])
+
+    @property
+    def steps(self) -> int:
+        """Steps of the longest sample."""
+        return int(self.output.shape[1])
+
+    @property
+    def valid_steps(self) -> int:
+        """Valid steps of all samples together."""
+        return int(np.sum(self.lengths))
+
+    def metrics(self, layer: str) -> Collection[str]:
+        """What was counted in a layer."""
+        return self.layers[layer].counts.keys() if layer in self.layers else ()
+
+    def total(self, layer: str, metric: str) -> int:
+        """A count summed over the samples."""
+        return int(np.sum(self.layers[layer].counts[metric]))
+
+
+class Counted(Protocol):
+    """What metrics and energies need of a run: a `Recording` or, where that would be too large, its `Totals`."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+
+    @property
+    def valid_steps(self) -> int:
+        """Valid steps of all samples together."""
+
+    @property
+    def backend(self) -> str:
+        """Name of what ran."""
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of the model that was run."""
+
+    def metrics(self, layer: str) -> Collection[str]:
+        """What was counted in a layer."""
+
+    def total(self, layer: str, metric: str) -> int:
+        """A count summed over the samples."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What is left of a run whose parts are gone: sums over the samples.
+
+    Parameters
+    ----------
+    samples, steps, valid_steps : int
+        Number of samples, steps of the longest one, valid steps of all together.
+    counts : mapping of population to metric to int
+    correct : int or None
+        Samples whose class is their label; None without labels.
+    latency, backend, model_sha256 : as in `Recording`
+    """
+
+    samples: int
+    steps: int
+    valid_steps: int
+    counts: Mapping[str, Mapping[str, int]]
+    correct: int | None
+    latency: int
+    backend: str
+    model_sha256: str
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the samples whose class is their label; None without labels."""
+        return None if self.correct is None else self.correct / self.samples
+
+    def metrics(self, layer: str) -> Collection[str]:
+        """What was counted in a layer."""
+        return self.counts[layer].keys() if layer in self.counts else ()
+
+    def total(self, layer: str, metric: str) -> int:
+        """A count summed over the samples."""
+        return self.counts[layer][metric]
+
+    def __add__(self, other: Totals) -> Totals:
+        counts = {
+            name: {metric: number + other.counts[name][metric] for metric, number in held.items()}
+            for name, held in self.counts.items()
+        }
+        return replace(
+            self,
+            samples=self.samples + other.samples,
+            steps=max(self.steps, other.steps),
+            valid_steps=self.valid_steps + other.valid_steps,
+            counts=counts,
+            correct=None if self.correct is None or other.correct is None else self.correct + other.correct,
+        )
+
+
+def totals(recording: Recording, correct: int | None = None) -> Totals:
+    """A recording's sums over its samples."""
+    return Totals(
+        samples=recording.samples,
+        steps=recording.steps,
+        valid_steps=recording.valid_steps,
+        counts={name: {m: recording.total(name, m) for m in layer.counts} for name, layer in recording.layers.items()},
+        correct=correct,
+        latency=recording.latency,
+        backend=recording.backend,
+        model_sha256=recording.model_sha256,
+    )
+
+
+def join(parts: Sequence[tuple[IntArray, Recording]], steps: int) -> Recording:
+    """One recording of samples that were run in parts: (which samples, their recording). What is missing is zero."""
+    first = parts[0][1]
+    samples = sum(len(which) for which, _ in parts)
+
+    def joined(arrays: Sequence[npt.NDArray[Any]], timed: bool) -> npt.NDArray[Any]:
+        shape = (samples, steps, *arrays[0].shape[2:]) if timed else (samples,)
+        whole = np.zeros(shape, arrays[0].dtype)
+        for (which, _), array in zip(parts, arrays, strict=True):
+            whole[(which, slice(array.shape[1])) if timed else which] = array
+        return whole
+
+    def layer(name: str) -> Layer:
+        layers = [recording.layers[name] for _, recording in parts]
+        spikes = [layer.spikes for layer in layers if layer.spikes is not None]
+        return Layer(
+            spikes=joined(spikes, True) if spikes else None,
+            states={key: joined([layer.states[key] for layer in layers], True) for key in layers[0].states},
+            counts={key: joined([layer.counts[key] for layer in layers], False) for key in layers[0].counts},
+        )
+
+    return replace(
+        first,
+        output=joined([recording.output for _, recording in parts], True),
+        layers={name: layer(name) for name in first.layers},
+        lengths=joined([recording.lengths for _, recording in parts], False),
+    )

@@ -1,0 +1,208 @@
+"""Runs that are larger than memory: chunk by chunk through a backend, into a file or into sums."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from nmdeploy.analysis.comparison import correct, predictions
+from nmdeploy.backends import backend as find_backend
+from nmdeploy.errors import BadOption
+from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.neurons.base import QuantizedNeuron
+from nmdeploy.neurons.state_space.mechanisms import SIGNED
+from nmdeploy.nir_io import model_sha256
+from nmdeploy.recording.types import TRACES, Recording, Totals, totals
+from nmdeploy.recording.writer import RecordingWriter
+from nmdeploy.samples.source import Data, Source
+
+Progress = Callable[[int], None]
+CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
+OUTPUT_BYTES, CODE_BYTES = 2, 16  # a spike, or a code, as kernels write it and as a recording holds it
+
+
+def run_data(
+    network: QuantizedNetwork,
+    data: Data,
+    backend: str,
+    trace: str,
+    on_progress: Progress | None = None,
+    *,
+    exactly: bool = False,
+) -> Recording:
+    """Run samples that are in memory; parameters as for `nmdeploy.run`.
+
+    `exactly` that backend runs them; else one that gives the same values may, where that is quicker, or the only way.
+    """
+    require_codes(network, data)
+    return _run(network, data, backend if exactly else quickest(network, data, backend, trace), trace, on_progress)
+
+
+def quickest(network: QuantizedNetwork, data: Data | Source, backend: str, trace: str) -> str:
+    """Name of the backend that runs a job for which one was asked."""
+    asked = find_backend(backend)
+    _require_trace(trace)
+    if not hasattr(asked, "instead"):
+        return backend
+    chosen, note = asked.instead(network, data.samples, data.steps, trace)
+    if note:
+        warnings.warn(note, RuntimeWarning, stacklevel=3)
+    return backend if chosen is asked else str(chosen.NAMES[0])
+
+
+def _run(network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None) -> Recording:
+    _require_trace(trace)
+    run = find_backend(backend).run
+    recording: Recording = run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
+    return told_by_model(network, replace(recording, backend=backend))
+
+
+def _require_trace(trace: str) -> None:
+    if trace not in TRACES:
+        raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
+
+
+def told_by_model(network: QuantizedNetwork, recording: Recording) -> Recording:
+    """A backend's recording with its classes, and the seed of the network's random spikes."""
+    classes = predictions(recording.output, network.readout, recording.lengths)
+    return replace(recording, predictions=classes, seed=_seed(network))
+
+
+def _seed(network: QuantizedNetwork) -> int:
+    """That of the first population that draws its spikes; 0 where none does."""
+    drawing = (n for n in network.populations.values() if getattr(n, "spike", "") == "stochastic")
+    return int(next((getattr(n, "seed", 0) for n in drawing), 0))
+
+
+def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
+    """`BadOption` unless the samples have the network's channels, and there are some."""
+    if data.codes.ndim != 3 or data.codes.shape[2] != network.input.size or not all(data.codes.shape):
+        raise BadOption(
+            f"data of shape {data.codes.shape}: the network takes (samples, steps, {network.input.size}), "
+            "one each at least"
+        )
+
+
+def require_codes(network: QuantizedNetwork, data: Data) -> None:
+    """`BadOption` unless the network can run the samples: backends take them as they are."""
+    require_channels(network, data)
+    codes, lengths, form = data.codes, np.asarray(data.lengths), network.input.format
+    if codes.dtype.kind not in "biu":
+        raise BadOption(f"codes of type {codes.dtype}: give integers, as the input's format quantizes values to them")
+    if codes.min() < form.min or codes.max() > form.max:
+        raise BadOption(
+            f"codes from {codes.min()} to {codes.max()}: the network takes {form.min} to {form.max}: rescale the inputs"
+        )
+    if lengths.shape != codes.shape[:1] or lengths.dtype.kind not in "iu":
+        raise BadOption(f"lengths of shape {lengths.shape} and type {lengths.dtype}: give an integer a sample")
+    if lengths.min() < 1 or lengths.max() > data.steps:
+        raise BadOption(f"lengths from {lengths.min()} to {lengths.max()}: the samples have 1 to {data.steps} steps")
+
+
+def run_parts(
+    network: QuantizedNetwork,
+    data: Data | Source,
+    backend: str = "embedded",
+    trace: str = "none",
+    on_progress: Progress | None = None,
+) -> Iterator[tuple[Data, Recording]]:
+    """Run samples chunk by chunk; a backend that says ``WHOLE = True`` gets all in one call."""
+    if isinstance(data, Data):
+        require_codes(network, data)
+    sha256, done = model_sha256(network), 0
+    backend = quickest(network, data, backend, trace)  # for all parts: what is quicker may change while they run
+    whole = getattr(find_backend(backend), "WHOLE", False)
+    for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
+        yield chunk, replace(_run(network, chunk, backend, trace, after(on_progress, done)), model_sha256=sha256)
+        done += chunk.samples
+
+
+def after(on_progress: Progress | None, done: int) -> Progress | None:
+    """Progress of what follows `done` samples."""
+    return None if on_progress is None else lambda more: on_progress(done + more)
+
+
+def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
+    """Samples that are run at once, so that inputs, outputs and traces take a bounded part of memory."""
+    populations = network.populations
+
+    def wide(neuron: QuantizedNeuron) -> int:
+        bits = neuron.spiking and getattr(neuron, "spike", "") not in SIGNED
+        return neuron.output_size * (OUTPUT_BYTES if bits else CODE_BYTES)
+
+    size = OUTPUT_BYTES * network.input.size + wide(populations[network.output])
+    for neuron in populations.values() if trace != "none" else ():
+        size += wide(neuron)
+        if trace == "states":
+            size += CODE_BYTES * (neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded))
+    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
+
+
+def simulate(
+    network: QuantizedNetwork,
+    data: Data | Source,
+    path: str | Path,
+    backend: str = "embedded",
+    trace: str = "none",
+    on_progress: Progress | None = None,
+) -> Totals:
+    """Run samples and write the recording as it is made, as a whole or not at all.
+
+    Parameters
+    ----------
+    data : Data, or Source as `nmdeploy.samples.source.open_data` returns it
+        What is held in memory does not grow with the samples of a Source.
+    path : path of the recording
+    backend : name of a backend
+    trace : {"none", "spikes", "states"}
+    on_progress : callable
+        Called with the number of samples done.
+    """
+    with RecordingWriter(path, data.samples) as writer:
+
+        def written() -> Iterator[tuple[Data, Recording]]:
+            for chunk, part in run_parts(network, data, backend, trace, on_progress):
+                writer.append(part)
+                yield chunk, part
+
+        return _total(network, written())
+
+
+def run_totals(
+    network: QuantizedNetwork, data: Data | Source, backend: str = "embedded", on_progress: Progress | None = None
+) -> Totals:
+    """Run samples and keep sums only."""
+    return _total(network, run_parts(network, data, backend, on_progress=on_progress))
+
+
+def _total(network: QuantizedNetwork, parts: Iterator[tuple[Data, Recording]]) -> Totals:
+    chunk, part = next(parts)
+    found = totals_of(network, chunk, part)
+    for chunk, part in parts:
+        found += totals_of(network, chunk, part)
+    return found
+
+
+def totals_of(network: QuantizedNetwork, data: Data | Source, recording: Recording) -> Totals:
+    """The sums of a run of all of the samples, and how many of them were classified as their labels say."""
+    classes = recording.predictions
+    if classes is None:
+        classes = predictions(recording.output, network.readout, recording.lengths)
+    return totals(recording, None if data.labels is None else int(np.count_nonzero(classes == data.labels)))
+
+
+def float_accuracy(network: Network, data: Data | Source) -> float | None:
+    """Accuracy of the float network; None without labels."""
+    from nmdeploy.network.float_run import run_float
+
+    if data.labels is None:
+        return None
+    found = 0
+    for chunk in data.chunks(CHUNK_SAMPLES):
+        values = run_float(network, network.input.format.dequantize(chunk.codes), lengths=chunk.lengths).output
+        found += correct(values, network.readout, chunk.lengths, chunk.labels) or 0
+    return found / data.samples

@@ -1,0 +1,1 @@
+"""Samples: the input of a network, in files and in memory."""

@@ -1,0 +1,84 @@
+"""Samples in HDF5: datasets ``inputs``, ``labels`` and ``lengths`` at the top of the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.errors import BadFile
+from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, naming_damage
+
+KIND = ("HDF5", "h5py")
+CACHE_BYTES, MOST_CACHE_BYTES = 1 << 20, 1 << 26
+
+
+def open_hdf5(path: Path) -> Stored | tuple[str, ...]:
+    """The arrays of an HDF5 file; their names where none is ``inputs``.
+
+    Texts are never read: libhdf5 does not return from a damaged heap of them.
+    """
+    import h5py
+
+    with naming_damage(path, *KIND), h5py.File(path, "r") as file:
+        if "inputs" not in file:
+            return _names(file)
+        inputs = _dataset(path, file, "inputs")
+        shape, dtype = tuple(inputs.shape), inputs.dtype
+        vectors = {name: _vector(_dataset(path, file, name), shape[:1]) for name in VECTORS if name in file}
+        cache = _cache_bytes(inputs)
+        others = tuple(name for name in file if name not in ("inputs", *VECTORS))
+    return Stored(shape, dtype, vectors, lambda samples: _blocks(path, samples, cache), others=others)
+
+
+def _names(file: Any) -> tuple[str, ...]:
+    """The arrays at every depth, or the first of them."""
+    import h5py
+
+    found: list[str] = []
+
+    def look(name: str, node: Any) -> bool | None:
+        found.extend([name] if isinstance(node, h5py.Dataset) else [])
+        return True if len(found) > MOST_NAMES else None
+
+    file.visititems(look)
+    return tuple(found)
+
+
+def _dataset(path: Path, file: Any, name: str) -> Any:
+    import h5py
+
+    held = file[name]
+    if not isinstance(held, h5py.Dataset) or held.shape is None:
+        what = "an empty dataset" if isinstance(held, h5py.Dataset) else "a group"
+        raise BadFile(f"{path}: {name!r} is {what}, no array: save one under this name")
+    return held
+
+
+def _vector(held: Any, shape: tuple[int, ...]) -> Array:
+    """One integer a sample; of anything else shape and type only, by which it is refused."""
+    if held.shape == shape and held.dtype.kind in "iu":
+        return np.asarray(held[()])
+    return np.broadcast_to(np.zeros((), held.dtype), held.shape)
+
+
+def _cache_bytes(inputs: Any) -> int:
+    """So much that a chunk is unpacked once, although several blocks are read of it."""
+    if inputs.chunks is None:
+        return CACHE_BYTES
+    across = math.prod(
+        -(-size // chunk) * chunk for size, chunk in zip(inputs.shape[1:], inputs.chunks[1:], strict=True)
+    )
+    return int(min(max(CACHE_BYTES, inputs.chunks[0] * across * inputs.dtype.itemsize), MOST_CACHE_BYTES))
+
+
+def _blocks(path: Path, samples: int, cache: int) -> Iterator[Array]:
+    import h5py
+
+    with naming_damage(path, *KIND), h5py.File(path, "r", rdcc_nbytes=cache) as file:
+        inputs = _dataset(path, file, "inputs")
+        for first in range(0, len(inputs), samples):
+            yield np.asarray(inputs[first : first + samples])
