@@ -14,6 +14,7 @@ from networks_wired import Wired, chain
 
 from nmdeploy.backends import compiled as embedded
 from nmdeploy.engine.run import multiplied, products
+from nmdeploy.engine.run.runner import alone
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import BINARY
 
@@ -49,7 +50,7 @@ class Timed(multiplied.Multiplied):
 def deciding(monkeypatch: pytest.MonkeyPatch, sample: float, library: str | None = "onnxruntime") -> Timed:
     """What decides for a network of one dense synapse."""
     monkeypatch.setattr(products, "library", lambda: library)
-    found = Timed(embedded.engine(chain(1, 30, 21, 5), "none").program)
+    found = Timed(embedded.engine(chain(1, 30, 21, 5), "none").program, alone)
     found.sample = sample
     return found
 
@@ -73,24 +74,35 @@ def test_a_job_in_chunks_is_weighed_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
     assert deciding(monkeypatch, 0.001).choose(np.concatenate([DENSE] * 4)) == {"n0.0": "onnxruntime"}
 
 
-def test_without_a_library_or_exactness_events_do_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_library_events_do_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.0)
     assert deciding(monkeypatch, 0.0, None).choose(DENSE) == {}
-    monkeypatch.setattr(products, "is_exact", lambda weights: False)
-    assert deciding(monkeypatch, 0.0).choose(DENSE) == {}
 
 
 @pytest.mark.parametrize("processor", ["x86_64", "AMD64", "aarch64"])
 @pytest.mark.parametrize("dot", ["", "avx512vnni", "avxvnni"])
-@pytest.mark.parametrize(("weight", "fits"), [(64, True), (65, False), (-64, True), (-65, False)])
-def test_sums_of_pairs_fit_in_16_bits(
-    monkeypatch: pytest.MonkeyPatch, processor: str, dot: str, weight: int, fits: bool
+@pytest.mark.parametrize(("weight", "wide"), [(64, False), (65, True), (-64, False), (-65, True)])
+def test_sums_of_pairs_beyond_16_bits_are_known(
+    monkeypatch: pytest.MonkeyPatch, processor: str, dot: str, weight: int, wide: bool
 ) -> None:
     """2 * 255 * 64 is 32,640, 2 * 255 * 65 is 33,150; a dot product of bytes, and other processors, add in 32 bits."""
     monkeypatch.setattr(products.platform, "machine", lambda: processor)
     monkeypatch.setattr(products, "has", lambda feature: feature == dot)
     weights = np.array([[0, weight], [1, -1]], np.int8)
-    assert products.is_exact(weights) == (fits or bool(dot) or processor == "aarch64")
+    assert products.saturates(weights) == (wide and not dot and processor != "aarch64")
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+@pytest.mark.parametrize("low", [0, -128])
+def test_sums_of_unsigned_weights(monkeypatch: pytest.MonkeyPatch, saturates: bool, low: int) -> None:
+    """Weights that fit either way give the same sums in both forms; the processor at hand decides for all others."""
+    if not products.importlib.util.find_spec("onnxruntime"):
+        pytest.skip("onnxruntime is not installed")
+    monkeypatch.setattr(products, "saturates", lambda weights: saturates)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(low, 128, (50, 77))
+    weights = rng.integers(-64, 65, (77, 33)).astype(np.int8)
+    assert (products.sums(codes, weights, "onnxruntime") == codes @ weights.astype(np.int64)).all()
 
 
 def test_which_library_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

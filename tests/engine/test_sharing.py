@@ -17,9 +17,10 @@ import pytest
 from equal_runs import both, random_codes
 from networks_wired import chain
 
+from nmdeploy._util.locks import held_across_forks
 from nmdeploy.backends import compiled as embedded
 from nmdeploy.engine.run import sharing
-from nmdeploy.engine.run.sharing import held_across_forks, parts, share
+from nmdeploy.engine.run.sharing import parts, share
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 31, 32, 33, 64, 100, 1000])

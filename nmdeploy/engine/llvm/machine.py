@@ -20,8 +20,8 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from nmdeploy import __version__
+from nmdeploy._util.locks import held_across_forks
 from nmdeploy._util.signals import unbroken
-from nmdeploy.engine.run.sharing import held_across_forks
 
 VARIABLE = "NMDEPLOY_CACHE"
 SPEED = 3

@@ -22,11 +22,21 @@ TRIALS = 2
 BYTE = (-128, 255)
 
 
-class Multiplied:
-    """Decides by the time that both ways take on some samples, once events have taken long enough."""
+Alone = Callable[[Program, str, Any], Callable[[], None]]
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+
+class Multiplied:
+    """Decides by the time that both ways take on some samples, once events have taken long enough.
+
+    Parameters
+    ----------
+    program : Program
+    alone : callable
+        ``alone(program, synapse, codes)`` returns what runs the input's events through one synapse, and nothing else.
+    """
+
+    def __init__(self, program: Program, alone: Alone) -> None:
+        self.program, self.alone = program, alone
         self.chosen: dict[str, str | None] = {}
         self.spent: dict[str, tuple[float, float]] = {}  # seconds of a sample's events, and of all samples until now
         self.candidates = {name: rows for name, rows in program.synapses.items() if self._is_candidate(name, rows)}
@@ -65,7 +75,7 @@ class Multiplied:
     def _decide(self, name: str, rows: Rows, codes: npt.NDArray[Any]) -> None:
         """Choose for good where no library may, or where its start would have paid by now: jobs come in chunks."""
         library = products.library()
-        if library is None or not products.is_exact(rows.weights):
+        if library is None:
             self.chosen[name] = None
             return
         some = codes[: max(1, TRIAL_VALUES // max(codes[0].size, 1))]
@@ -77,9 +87,7 @@ class Multiplied:
             self.chosen[name] = library if self._product(rows, some, library) < self._events(name, some) else None
 
     def _events(self, name: str, some: npt.NDArray[Any]) -> float:
-        from nmdeploy.engine.run.runner import alone
-
-        return _seconds(alone(self.program, name, some))
+        return _seconds(self.alone(self.program, name, some))
 
     def _product(self, rows: Rows, some: npt.NDArray[Any], library: str) -> float:
         def multiply() -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from nmdeploy.engine.llvm.machine import has
 
-MODEL = Path(__file__).with_name("matmul_integer.onnx")
+MODELS = {"int8": "matmul_signed.onnx", "uint8": "matmul_unsigned.onnx"}
 MIDDLE = 128
 
 
@@ -30,15 +30,15 @@ def library() -> str | None:
     return "torch" if "torch" in sys.modules else None
 
 
-def is_exact(weights: npt.NDArray[Any]) -> bool:
-    """Whether the libraries' products are exact here.
+def saturates(weights: npt.NDArray[Any]) -> bool:
+    """Whether a product of unsigned with signed bytes can lose values on this processor.
 
-    Processors without a dot product of bytes add pairs of products in 16 bits, and saturate them: those must fit.
+    Processors without a dot product of bytes add pairs of such products in 16 bits, and saturate them.
     """
     if platform.machine().lower() not in ("x86_64", "amd64") or has("avx512vnni") or has("avxvnni"):
-        return True
+        return False
     wide = np.abs(weights.astype(np.int32)).max(initial=0)
-    return bool(2 * 255 * wide < 1 << 15)
+    return bool(2 * 255 * wide >= 1 << 15)
 
 
 def sums(codes: npt.NDArray[Any], weights: npt.NDArray[np.int8], name: str) -> npt.NDArray[np.int32]:
@@ -50,7 +50,11 @@ def _by_onnxruntime(codes: npt.NDArray[Any], weights: npt.NDArray[np.int8]) -> n
     # Bytes without sign are several times faster there than with one.
     shift = MIDDLE if codes.min(initial=0) < 0 else 0
     shifted = (codes.astype(np.int16) + shift).astype(np.uint8) if shift else codes.astype(np.uint8, copy=False)
-    found = _session().run(None, {"a": shifted, "b": weights})[0]
+    if saturates(weights):  # two unsigned factors are added in 32 bits everywhere
+        found = _session("uint8").run(None, {"a": shifted, "b": (weights.view(np.uint8) ^ MIDDLE)})[0]
+        found -= MIDDLE * shifted.sum(1, dtype=np.int32)[:, None]
+    else:
+        found = _session("int8").run(None, {"a": shifted, "b": weights})[0]
     return np.asarray(found - shift * weights.sum(0, dtype=np.int32) if shift else found)
 
 
@@ -64,14 +68,17 @@ def _by_torch(codes: npt.NDArray[Any], weights: npt.NDArray[np.int8]) -> npt.NDA
 
 
 @cache
-def _session() -> Any:
+def _session(weights: str) -> Any:
+    """What multiplies unsigned bytes with weights of a type."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # the engine has threads of its own
     options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(MODEL.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        Path(__file__).with_name(MODELS[weights]).read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 PRODUCTS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[np.int8]], npt.NDArray[np.int32]]] = {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.locks import held_across_forks
 from nmdeploy.engine.lower.layout import SYNAPSE_COUNTERS
 from nmdeploy.engine.lower.program import Program, is_recorded
-from nmdeploy.engine.run.sharing import held_across_forks
 from nmdeploy.neurons.base import IntArray
 
 ALIGNMENT = 64

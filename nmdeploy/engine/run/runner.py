@@ -258,7 +258,7 @@ class Engine:
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.program = program
         self.threads = threads or processors()
-        self.multiplied = Multiplied(program)
+        self.multiplied = Multiplied(program, alone)
         self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
         self.spare = Spare()
 

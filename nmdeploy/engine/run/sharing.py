@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
-from typing import Any
+from contextlib import suppress
 
 from nmdeploy._util.signals import unbroken
 
-RETRY_SECONDS = 0.001
 _pools: dict[int, ThreadPoolExecutor] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)  # a child has the object without its threads
-
-
-def held_across_forks() -> AbstractContextManager[Any]:
-    """A lock that nobody else holds while the process is forked: the child would wait for it for ever."""
-    lock = threading.RLock()  # a thread may ask whether it has got it
-
-    def acquire() -> None:
-        try:
-            lock.acquire()
-        except BaseException:  # of a signal's handler; without the lock, the fork would go on
-            while not lock.acquire(blocking=False):
-                with suppress(BaseException):
-                    time.sleep(RETRY_SECONDS)
-            raise
-
-    def release() -> None:
-        with suppress(RuntimeError):  # as often as it was acquired
-            while True:
-                lock.release()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=acquire, after_in_parent=release, after_in_child=release)
-    return lock
 
 
 def processors() -> int:
