@@ -190,8 +190,7 @@ def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     """The sums of a sample, what the engine sends, its kernel on them and nothing else, and what must be kept alive."""
     from nmdeploy.engine.llvm import machine
     from nmdeploy.engine.llvm.planning import program
-    from nmdeploy.engine.run.results import Spare, results
-    from nmdeploy.engine.run.runner import Worker
+    from nmdeploy.engine.run.runner import Spare, Worker, results
 
     synapse, codes = f"{NAME}.synapse", networks.inputs(1, networks.CHANNELS)
     made = program(network).without(frozenset([synapse]))

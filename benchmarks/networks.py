@@ -19,7 +19,7 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import Moment, QuantizedNeuron
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 Rng = np.random.Generator

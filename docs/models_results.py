@@ -15,10 +15,10 @@ from typing import Any
 from models_operations import step_operations
 
 from nmdeploy import pipeline
+from nmdeploy.analysis.report import Report
 from nmdeploy.importers.checkpoint import read_checkpoint
 from nmdeploy.models.catalog import systems
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.reports import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "models"

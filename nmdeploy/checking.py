@@ -11,7 +11,8 @@ import numpy as np
 
 from nmdeploy.errors import BadOption, NmdeployError, OverflowPossible, UnsupportedParameter
 from nmdeploy.hardware.mapping import map_network
-from nmdeploy.hardware.profile import HardwareProfile, load_profile
+from nmdeploy.hardware.profile import HardwareProfile
+from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.importers import importer_for, load, refuse_other_dt
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, Formats

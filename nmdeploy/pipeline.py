@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from nmdeploy.analysis.comparison import Agreement, Verification, agree, compare
 from nmdeploy.analysis.metrics import overflows
 from nmdeploy.analysis.provenance import load_origin, require_origin
+from nmdeploy.analysis.report import Report, build_report
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable
 from nmdeploy.hardware.mapping import MappedNetwork, map_network
-from nmdeploy.hardware.profile import HardwareProfile, load_profile, profile_names
+from nmdeploy.hardware.profile import HardwareProfile
+from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.importers import load
 from nmdeploy.network.float_run import FloatRun, run_float
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -20,7 +22,6 @@ from nmdeploy.quantization.calibration_checks import difference, require_bounded
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.recording.types import Recording, Totals
-from nmdeploy.reports import Report, build_report
 from nmdeploy.running import (
     Progress,
     after,

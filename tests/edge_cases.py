@@ -17,8 +17,8 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 SMALL_CASES = 60

@@ -13,8 +13,7 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.gate import QuantizedGate
-from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
-from nmdeploy.neurons.state_space.windowed_integer import U_LIMIT
+from nmdeploy.neurons.state_space.windowed import U_LIMIT, QuantizedWindowedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 

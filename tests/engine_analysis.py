@@ -9,9 +9,8 @@ import numpy as np
 from equal_runs import both
 from networks_build import Case
 
-from nmdeploy.engine.bounds.bounds import seen
-from nmdeploy.engine.bounds.boxes import Bound
 from nmdeploy.engine.bounds.fixed_point import analyse
+from nmdeploy.engine.bounds.interval_arithmetic import Bound, seen
 from nmdeploy.engine.bounds.simplification import simplify
 from nmdeploy.engine.llvm.planning import program, sum_bound
 from nmdeploy.engine.lower.program import Program

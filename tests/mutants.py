@@ -55,9 +55,12 @@ OUTSIDE = {
     *("fan_out", "synapses", "bias_synapses", "inputs_met"),
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
+    *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
 }
+# Modules of the quantizer, which those of the families import too.
+QUANTIZER = ("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales")
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
-NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT"}
+NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def step_modules() -> tuple[str, ...]:
 def imported(module: str) -> list[str]:
     """Modules of the folders of neurons and synapses that a module imports, those of its float population excepted."""
     names = [node.module or "" for node in ast.walk(_parsed(module)) if isinstance(node, ast.ImportFrom)]
-    return [name for name in names if name.startswith(("nmdeploy.neurons.", "nmdeploy.synapses."))]
+    ours = [name for name in names if name.startswith(("nmdeploy.neurons.", "nmdeploy.synapses."))]
+    return [name for name in ours if name not in QUANTIZER]
 
 
 def reached(module: str) -> set[str]:

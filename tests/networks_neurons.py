@@ -10,8 +10,8 @@ from mechanisms import ONE_SIDED, Mechanisms, legal
 from networks_build import Draft, Family, Rng
 
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 
 ROUNDINGS = ("per-product", "per-sum")
 UNIT = 4096

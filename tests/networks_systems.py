@@ -23,8 +23,8 @@ from networks_neurons import (
 )
 from networks_windowed import windowed_case
 
-from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 
 Shape = tuple[int, int, int, int]
 ONE = 1 << 14  # 1.0 of codes with 14 fraction bits

@@ -89,7 +89,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_modules_that_are_named_exist(page: Path) -> None:
-    from nmdeploy.hardware.profile import GROUP
+    from nmdeploy.hardware.profile_toml import GROUP
 
     prose = FENCED.sub("", page.read_text("utf-8"))
     for code in CODE.findall(prose):

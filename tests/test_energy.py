@@ -21,12 +21,13 @@ from nmdeploy.analysis.metrics import layer_metrics, total_metrics
 from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadData
 from nmdeploy.hardware.mapping import map_network
-from nmdeploy.hardware.profile import Figure, HardwareProfile, load_profile, profile_names
+from nmdeploy.hardware.profile import Figure, HardwareProfile
+from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 PJ = 1e-12

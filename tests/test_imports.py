@@ -26,6 +26,7 @@ LAYERS = (
     ("engine",),
     ("backends",),
     ("analysis",),
+    ("analysis.report",),
     ("reports", "quantization.calibration_checks", "running"),
     ("pipeline",),
     ("cli",),

@@ -18,7 +18,7 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 from nmdeploy.synapses.dense import Dense
 

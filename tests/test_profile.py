@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nmdeploy.errors import BadFile, BadOption
-from nmdeploy.hardware import profile as profiles
-from nmdeploy.hardware.profile import HardwareProfile, load_profile, profile_names
-from nmdeploy.hardware.profile_toml import KINDS
+from nmdeploy.hardware import profile_toml as profiles
+from nmdeploy.hardware.profile import HardwareProfile
+from nmdeploy.hardware.profile_toml import KINDS, load_profile, profile_names
 from nmdeploy.neurons.base import Formats
 
 EVENTS = {
@@ -257,7 +257,7 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_imports_no_numpy() -> None:
     program = (
-        "import sys; from nmdeploy.hardware.profile import load_profile, profile_names\n"
+        "import sys; from nmdeploy.hardware.profile_toml import load_profile, profile_names\n"
         "for name in profile_names(): load_profile(name)\n"
         "sys.exit('numpy' in sys.modules)"
     )

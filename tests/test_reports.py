@@ -9,9 +9,10 @@ import numpy as np
 from systems.agreement import live
 
 from nmdeploy import pipeline
+from nmdeploy.analysis.report import Report
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models.checkpoint import save
-from nmdeploy.reports import Report, formats
+from nmdeploy.reports import formats
 from nmdeploy.reports.table import table
 from nmdeploy.samples.source import Data
 

@@ -20,15 +20,14 @@ from nmdeploy.errors import BadFile, BadOption, DoesNotFit
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.hardware.limits import payload_bits
 from nmdeploy.hardware.mapping import map_network
-from nmdeploy.hardware.profile import load_profile
+from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
-from nmdeploy.neurons.state_space.diagonal import StateSpace
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.recording.reader import read_recording, write_recording
 from nmdeploy.recording.types import join

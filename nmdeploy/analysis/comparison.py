@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +85,17 @@ class Verification:
     def equal(self) -> bool:
         """Whether every comparison made found every value equal, and one was made."""
         return bool(self.comparisons) and all(c.mismatches == 0 for c in self.comparisons)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``nmdeploy verify --json`` prints it; docs/formats.md has its JSON Schema."""
+        return {
+            "equal": self.equal,
+            "status": self.status,
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "accuracy": dict(self.accuracy),
+            "overflows": {name: dict(counts) for name, counts in self.overflows.items()},
+            "agreement": None if self.agreement is None else {n: asdict(each) for n, each in self.agreement.items()},
+        }
 
 
 def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:

@@ -18,8 +18,7 @@ from nmdeploy.recording.types import Layer, Recording
 
 if TYPE_CHECKING:
     from nmdeploy.engine.lower.program import Program
-    from nmdeploy.engine.run.results import Results
-    from nmdeploy.engine.run.runner import Engine
+    from nmdeploy.engine.run.runner import Engine, Results
 
 NAMES = ("embedded",)
 # What the reference takes, about: a population's step of a batch, and a state's step. What the engine takes before its

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from nmdeploy.hardware.profile import profile_names
+    from nmdeploy.hardware.profile_toml import profile_names
 
     return [name for name in profile_names() if name.startswith(incomplete)]
 
@@ -248,7 +248,7 @@ def verify(
     from nmdeploy import pipeline
     from nmdeploy.backends import backend as find_backend
     from nmdeploy.cli.progress import progress
-    from nmdeploy.reports.verification import verification_json, verification_lines
+    from nmdeploy.reports.verification import verification_lines
 
     pipeline.check_samples(samples)
     names = [name.strip() for name in against.split(",")]
@@ -260,7 +260,7 @@ def verify(
     with progress("verify", pipeline.verify_work(source, names, samples)) as advance:
         result = pipeline.verify(network, source, names, floats, samples, on_progress=advance)
     if as_json:
-        click.echo(json.dumps(verification_json(result), indent=2))
+        click.echo(json.dumps(result.to_json(), indent=2))
     else:
         for line in verification_lines(result):
             click.echo(line)
@@ -319,7 +319,7 @@ def profiles(name: str | None) -> None:
     With NAME, every figure with its source.
     """
     from nmdeploy.cli.profiles import details, listing
-    from nmdeploy.hardware.profile import load_profile
+    from nmdeploy.hardware.profile_toml import load_profile
 
     for line in listing() if name is None else details(load_profile(name)):
         click.echo(line)

@@ -10,12 +10,12 @@ from pathlib import Path
 from nmdeploy import pipeline
 from nmdeploy._util.atomic_files import write_text
 from nmdeploy.analysis.comparison import Verification, accuracy
+from nmdeploy.analysis.report import Report
 from nmdeploy.cli.progress import progress
 from nmdeploy.errors import BadFile
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.recording.reader import write_recording
-from nmdeploy.reports import Report, emit
-from nmdeploy.reports.verification import verification_json
+from nmdeploy.reports import emit
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -59,7 +59,7 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
         result = pipeline.verify(
             model, test, ("lava",), floats, samples, require=False, recording=recording, on_progress=advance
         )
-    write_text(out / "verify.json", json.dumps(verification_json(result), indent=2) + "\n")
+    write_text(out / "verify.json", json.dumps(result.to_json(), indent=2) + "\n")
     report = pipeline.report(model, test, verification=result, recording=recording)
     for name in ("report.json", "report.md"):
         emit(report, out / name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nmdeploy.hardware.profile import HardwareProfile, load_profile, profile_names
+from nmdeploy.hardware.profile import HardwareProfile
+from nmdeploy.hardware.profile_toml import load_profile, profile_names
 
 
 def listing() -> Iterator[str]:

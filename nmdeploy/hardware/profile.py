@@ -1,25 +1,19 @@
-"""Hardware profiles: what a target computes, holds and costs, each figure with its source.
+"""Hardware profiles: the arithmetic, limits and costs of a target, each figure with its source.
 
-A profile is one TOML file: of the folder ``hw_profiles``, of the entry point group ``nmdeploy.profiles`` (a module
-whose ``PATH`` is the file), or named by its path. Reading is strict (`nmdeploy.hardware.profile_toml`): a figure that
-is missing, unknown or of the wrong type is an error that names the file, the key and the remedy. No numpy is imported.
+No numpy is imported.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from nmdeploy._util.plugins import registered
 from nmdeploy.errors import BadOption
 
 if TYPE_CHECKING:
     from nmdeploy.neurons.base import Formats
 
 T = TypeVar("T")
-GROUP = "nmdeploy.profiles"
 
 
 @dataclass(frozen=True)
@@ -216,38 +210,3 @@ class HardwareProfile:
             pairs = held.items() if isinstance(held, dict) else ((f.name, getattr(held, f.name)) for f in fields(held))
             found += [(table.name, key, figure) for key, figure in pairs]
         return found
-
-
-def profile_names() -> list[str]:
-    """Names of the profiles that are installed, sorted."""
-    return sorted(_paths())
-
-
-def load_profile(name_or_path: str | Path) -> HardwareProfile:
-    """A profile by name, or by the path of a ``.toml``.
-
-    Raises
-    ------
-    BadOption
-        There is no such profile, or its file lacks, mistypes or invents a figure.
-    BadFile
-        The file cannot be read.
-    """
-    from nmdeploy.hardware.profile_toml import read_profile
-
-    path = _paths().get(str(name_or_path))
-    if path is None:
-        path = Path(name_or_path)
-        if path.suffix != ".toml":
-            raise BadOption(
-                f"profile {str(name_or_path)!r} does not exist: choose one of {', '.join(profile_names())}, "
-                "or give the path of a .toml"
-            )
-    return read_profile(path)
-
-
-@cache
-def _paths() -> dict[str, Path]:
-    package = Path(__file__).resolve().parent.parent
-    own = [path for folder in (package.parent, package) for path in sorted((folder / "hw_profiles").glob("*.toml"))]
-    return {path.stem: path for path in [*(Path(module.PATH) for module in registered(GROUP)), *own]}

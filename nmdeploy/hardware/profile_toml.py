@@ -1,16 +1,24 @@
-"""Reads a profile's TOML file, strictly."""
+"""Hardware profiles as TOML files: found by name, read strictly.
+
+A profile is one TOML file: of the folder ``hw_profiles``, of the entry point group ``nmdeploy.profiles`` (a module
+whose ``PATH`` is the file), or named by its path. A figure that is missing, unknown or of the wrong type is an error
+that names the file, the key and the remedy. No numpy is imported.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nmdeploy._util.plugins import registered
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.hardware.profile import Arithmetic, Chip, CoreLimits, Energy, Figure, HardwareProfile, Timing
 
+GROUP = "nmdeploy.profiles"
 UNPUBLISHED = "unpublished"
 KINDS = ("published", "chosen", "simulated", "measured", "derived")
 ELECTRICAL_KINDS = ("simulated", "measured", "derived")
@@ -85,6 +93,39 @@ TABLES: dict[str, tuple[type, dict[str, Rule]]] = {
     ),
     "timing": (Timing, _electrical("s", *EVENTS, "barrier_one_tile", "barrier_all_tiles")),
 }
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that are installed, sorted."""
+    return sorted(_paths())
+
+
+def load_profile(name_or_path: str | Path) -> HardwareProfile:
+    """A profile by name, or by the path of a ``.toml``.
+
+    Raises
+    ------
+    BadOption
+        There is no such profile, or its file lacks, mistypes or invents a figure.
+    BadFile
+        The file cannot be read.
+    """
+    path = _paths().get(str(name_or_path))
+    if path is None:
+        path = Path(name_or_path)
+        if path.suffix != ".toml":
+            raise BadOption(
+                f"profile {str(name_or_path)!r} does not exist: choose one of {', '.join(profile_names())}, "
+                "or give the path of a .toml"
+            )
+    return read_profile(path)
+
+
+@cache
+def _paths() -> dict[str, Path]:
+    package = Path(__file__).resolve().parent.parent
+    own = [path for folder in (package.parent, package) for path in sorted((folder / "hw_profiles").glob("*.toml"))]
+    return {path.stem: path for path in [*(Path(module.PATH) for module in registered(GROUP)), *own]}
 
 
 def read_profile(path: Path) -> HardwareProfile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from nmdeploy.reports import Report
+from nmdeploy.analysis.report import Report
 
 SUFFIX = ".csv"
 

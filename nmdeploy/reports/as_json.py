@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from nmdeploy.reports import Report
+from nmdeploy.analysis.report import Report
 
 SUFFIX = ".json"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.reports import Report
+from nmdeploy.analysis.report import Report
 from nmdeploy.reports.table import lines, table
 
 SUFFIX = ".md"

@@ -6,7 +6,7 @@ import io
 import shutil
 import textwrap
 
-from nmdeploy.reports import Report
+from nmdeploy.analysis.report import Report
 from nmdeploy.reports.table import lines, table
 
 SUFFIX = None

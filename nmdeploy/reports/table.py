@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nmdeploy.analysis.metrics import LayerMetrics
-from nmdeploy.reports import Report
+from nmdeploy.analysis.report import Report
 from nmdeploy.reports.verification import overflow_line, verification_lines
 
 NOT_AVAILABLE = "not available"

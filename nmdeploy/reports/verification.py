@@ -1,25 +1,10 @@
-"""A verification as JSON and as lines of text."""
+"""A verification as lines of text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
 
 from nmdeploy.analysis.comparison import Comparison, Verification
-
-
-def verification_json(verification: Verification) -> dict[str, Any]:
-    """As ``nmdeploy verify --json`` prints it; docs/formats.md has its JSON Schema."""
-    agreement = verification.agreement
-    return {
-        "equal": verification.equal,
-        "status": verification.status,
-        "comparisons": [asdict(comparison) for comparison in verification.comparisons],
-        "accuracy": dict(verification.accuracy),
-        "overflows": {name: dict(counts) for name, counts in verification.overflows.items()},
-        "agreement": None if agreement is None else {name: asdict(value) for name, value in agreement.items()},
-    }
 
 
 def overflow_line(overflows: Mapping[str, Mapping[str, int]]) -> str:

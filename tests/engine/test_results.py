@@ -7,7 +7,7 @@ from networks_wired import chain
 
 from nmdeploy.backends import compiled as embedded
 from nmdeploy.backends import reference
-from nmdeploy.engine.run.results import Spare
+from nmdeploy.engine.run.runner import Spare
 
 SHAPE, WHOLE = (4, 10, 3), np.full(4, 10)
 

@@ -15,12 +15,13 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.hardware.limits import UNITS
 from nmdeploy.hardware.mapping import MappedNetwork, map_network
 from nmdeploy.hardware.placement import tile_of
-from nmdeploy.hardware.profile import Figure, HardwareProfile, load_profile, profile_names
+from nmdeploy.hardware.profile import Figure, HardwareProfile
+from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 LIF_BITS = 2 * 24 + 2 * 12 + 17 + 13 + 3

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace, quantize_matrix
-from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.dense import CoupledStateSpace, QuantizedCoupledStateSpace, quantize_matrix
 
 LIMIT = 2**15 - 1
 

@@ -12,7 +12,7 @@ from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadOption, DoesNotFit
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.hardware.mapping import map_network
-from nmdeploy.hardware.profile import load_profile
+from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork

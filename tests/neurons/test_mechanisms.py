@@ -19,8 +19,8 @@ from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.state_space.dense_integer import QuantizedCoupledStateSpace
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 FORMATS = {"rounding": "per-product", "state_bits": 24, "coefficient_bits": 16}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulator_mechanisms import random16 as simulated
 
-from nmdeploy.neurons.state_space.random_bits import random16
+from nmdeploy.neurons.state_space.rules import random16
 
 WORDS = st.integers(0, 2**32 - 1)
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import Drive, Formats
-from nmdeploy.neurons.state_space.diagonal import StateSpace, quantize_poles
-from nmdeploy.neurons.state_space.diagonal_integer import QuantizedStateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace, quantize_poles
 
 LIMIT = 2**15 - 1
 

@@ -19,15 +19,14 @@ from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.hardware.mapping import map_network
-from nmdeploy.hardware.profile import load_profile
+from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
-from nmdeploy.neurons.state_space.windowed_integer import QuantizedWindowedStateSpace
+from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace, WindowedStateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense, QuantizedDense

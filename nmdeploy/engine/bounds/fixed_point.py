@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from nmdeploy.engine.bounds.bounds import Bounds, evaluate, joined, order, seen, within
-from nmdeploy.engine.bounds.boxes import SINGLE, TOP, Bound
+from nmdeploy.engine.bounds.interval_arithmetic import SINGLE, TOP, Bound, Bounds, evaluate, joined, order, seen, within
 from nmdeploy.engine.trace.step import STEP, STEPS, Step
 from nmdeploy.engine.trace.symbols import Node, Symbol, whole
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmdeploy.engine.bounds.bounds import Bounds, evaluate, of_constant, order, seen
-from nmdeploy.engine.bounds.boxes import Bound
+from nmdeploy.engine.bounds.interval_arithmetic import Bound, Bounds, evaluate, of_constant, order, seen
 from nmdeploy.engine.trace.operations import node_of, operate
 from nmdeploy.engine.trace.step import Step
 from nmdeploy.engine.trace.symbols import Node, Symbol, constant, whole

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.bounds.bounds import of_constant, seen
-from nmdeploy.engine.bounds.boxes import LONGEST_SHIFT, Bound
 from nmdeploy.engine.bounds.clips import clipped
+from nmdeploy.engine.bounds.interval_arithmetic import LONGEST_SHIFT, Bound, of_constant, seen
 from nmdeploy.engine.llvm.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
 from nmdeploy.engine.llvm.floats import beyond
 from nmdeploy.engine.lower.kinds import FLOATS

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from nmdeploy.engine.bounds.boxes import Bound
 from nmdeploy.engine.bounds.fixed_point import analyse
+from nmdeploy.engine.bounds.interval_arithmetic import Bound
 from nmdeploy.engine.bounds.simplification import simplify
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.llvm.driver import write_driver

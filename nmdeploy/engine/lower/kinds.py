@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from nmdeploy.engine.bounds.bounds import Bounds, order, seen
-from nmdeploy.engine.bounds.boxes import EXACT, SINGLE
 from nmdeploy.engine.bounds.clips import clipped
+from nmdeploy.engine.bounds.interval_arithmetic import EXACT, SINGLE, Bounds, order, seen
 from nmdeploy.engine.lower.schedule import schedule
 from nmdeploy.engine.trace.step import Step
 from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol

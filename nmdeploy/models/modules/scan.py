@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nmdeploy.errors import BadOption
 from nmdeploy.models.modules.mechanisms import Coefficients, Mechanisms, Norm, Now, State, advance, rest
-from nmdeploy.neurons.state_space.random_bits import random16
+from nmdeploy.neurons.state_space.rules import random16
 
 COMPILERS = ("g++", "clang++", "c++")
 CHUNK = 8  # steps compiled as one: more take longer to compile and gain little

@@ -1,4 +1,7 @@
-"""What float state-space populations share: all that follows the memory. The integers' twin: `spiking_integer`."""
+"""The general spiking neuron in float: all of its step that follows its dynamics.
+
+In integers: `nmdeploy.neurons.state_space.integer`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, FloatState, Moment, Neuron
 from nmdeploy.neurons.state_space.dims import Dims
 from nmdeploy.neurons.state_space.mechanisms import ONE_SIDED, SIGNED, require_meaning
-from nmdeploy.neurons.state_space.random_bits import random16
+from nmdeploy.neurons.state_space.rules import random16
 
 Array = npt.NDArray[Any]
 PER_OUTPUT = ("v_threshold", "bias", "leak", "adaptation_leak", "adaptation_jump", "soma_r", "soma_m")

@@ -1,4 +1,7 @@
-"""The step that integer state-space populations share: all that follows the memory. docs/arithmetic.md."""
+"""The general spiking neuron in integers: fields, proofs, and all of its step that follows its dynamics.
+
+The rules are on docs/arithmetic.md.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import functools
 import operator
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from nmdeploy.neurons.base import Moment, Registers
-from nmdeploy.neurons.state_space.integer_fields import QuantizedSpikingFields
-from nmdeploy.neurons.state_space.mechanisms import SIGNED
-from nmdeploy.neurons.state_space.random_bits import random16
+from nmdeploy.errors import BadOption, OverflowPossible
+from nmdeploy.neurons.base import FloatArray, IntArray, Moment, QuantizedNeuron, Registers
+from nmdeploy.neurons.state_space.dims import Dims
+from nmdeploy.neurons.state_space.mechanisms import ONE_SIDED, SIGNED, require_meaning
 from nmdeploy.neurons.state_space.rules import (
+    ROUNDINGS,
     SPIKE,
     Firing,
     Fractions,
@@ -23,6 +28,7 @@ from nmdeploy.neurons.state_space.rules import (
     count_down,
     jump,
     keep,
+    random16,
     reset_hard,
     reset_modulo,
     scaled,
@@ -30,11 +36,222 @@ from nmdeploy.neurons.state_space.rules import (
 )
 
 Lanes = tuple[Any, ...]
+SATURATING = ("soft", "scale", "linear")
+PER_OUTPUT = ("bias", "vth", "leak", "adaptation_leak", "adaptation_jump", "soma_r", "soma_m", "modulo_exp", "frac_y")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QuantizedSpiking(QuantizedSpikingFields):
-    """An integer spiking population: `remember` and `reset_memory` are its memory's, the rest of the step is here."""
+class QuantizedSpiking(Dims, QuantizedNeuron):
+    """Integer spiking population with H neurons, N states, q inputs and p outputs each.
+
+    Parameters
+    ----------
+    rounding : {"per-product", "per-sum"}
+    state_bits, coefficient_bits : int
+        Widths of the states and of the coefficients.
+    frac_a, frac_b, frac_c, frac_d : int
+        Fraction bits of the coefficients.
+    d : (H, p, q) int
+    input_bias : (H, q) int
+        Added to the synaptic sums.
+    bias, vth : (H, p) int, in units of y
+    soma, rectify, adaptation : bool
+        Whether the membrane is a soma (leak) that integrates y, or max(y, 0), and whether its threshold adapts.
+    leak, adaptation_leak : (H, p) int, in 1/4096;  adaptation_jump : (H, p) int, in units of y
+    spike : {"binary", "ternary", "graded", "stochastic", "phase"}
+    graded_shift, graded_bits : int
+        Bits that a graded code drops of the membrane, and its width.
+    seed : int
+        Of stochastic spikes.
+    refractory_steps : int;  refractory_mode : {"hold", "mask", "mask-raw"}
+    reset_condition : {"never", "any", "each", "magnitude", "every"};  reset_period : int
+    reset_magnitude : (H, N) int, or (H, p) with a soma
+    reset_action : {"none", "hard", "soft", "scale", "linear", "modulo"}
+    soma_r, soma_m, modulo_exp : (H, p) int
+        Target or amount, factor (in 1/4096), threshold exponent of a soma's reset.
+    frac_in : int;  frac_x : (H, N) int;  frac_y : (H, p) int;  frac_out : int
+        Fraction bits of synaptic sum, states, y and graded codes.
+    gain : (H * q,) float
+        Units of the exported synaptic sum in one unit of the float network's.
+    """
+
+    rounding: str
+    state_bits: int
+    coefficient_bits: int
+    frac_a: int
+    frac_b: int
+    frac_c: int
+    frac_d: int
+    d: IntArray
+    bias: IntArray
+    vth: IntArray
+    input_bias: IntArray = 0  # type: ignore[assignment]
+    soma: bool = False
+    leak: IntArray = 0  # type: ignore[assignment]
+    rectify: bool = False
+    adaptation: bool = False
+    adaptation_leak: IntArray = 0  # type: ignore[assignment]
+    adaptation_jump: IntArray = 0  # type: ignore[assignment]
+    spike: str = "binary"
+    graded_shift: int = 0
+    graded_bits: int = 8
+    seed: int = 0
+    refractory_steps: int = 0
+    refractory_mode: str = "hold"
+    reset_condition: str = "never"
+    reset_period: int = 1
+    reset_magnitude: IntArray = 0  # type: ignore[assignment]
+    reset_action: str = "none"
+    soma_r: IntArray = 0  # type: ignore[assignment]
+    soma_m: IntArray = 0  # type: ignore[assignment]
+    modulo_exp: IntArray = 0  # type: ignore[assignment]
+    frac_in: int = 0
+    frac_x: IntArray = 0  # type: ignore[assignment]
+    frac_y: IntArray = 0  # type: ignore[assignment]
+    frac_out: int = 0
+    gain: FloatArray = 1.0  # type: ignore[assignment]
+
+    per_state: ClassVar[bool] = True
+
+    @property
+    def output_max(self) -> int:
+        return (1 << (self.graded_bits - 1)) - 1 if self.spike == "graded" else 1
+
+    @property
+    def output_frac(self) -> int:
+        return self.frac_out if self.spike == "graded" else 0
+
+    @property
+    def real_states(self) -> int:
+        return len(self.blocks) * self.states + self.outputs * (self.soma + self.adaptation)
+
+    @property
+    def registers(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("refractory", "y", *["v"] * self.soma, *["w"] * self.adaptation)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*self.blocks, *self.registers[1:])
+
+    @property
+    def flags(self) -> tuple[str, ...]:  # type: ignore[override]
+        soma = [f"{name}_saturations" for name, there in (("v", self.soma), ("w", self.adaptation)) if there]
+        acting = ("v",) if self.soma else self.blocks
+        resets = [f"{name}_reset_saturations" for name in acting] if self.reset_action in SATURATING else []
+        return (*(f"{name}_saturations" for name in self.blocks), *soma, *resets)
+
+    @property
+    def limit(self) -> int:
+        """Largest magnitude of a state code."""
+        return (1 << (self.state_bits - 1)) - 1
+
+    @property
+    def fractions(self) -> Fractions:
+        """Fraction bits of the coefficients."""
+        return Fractions(self.frac_a, self.frac_b, self.frac_c, self.frac_d)
+
+    @property
+    def rule(self) -> Rounding:
+        """The rounding rule's functions."""
+        return ROUNDINGS[self.rounding]
+
+    def _freeze_common(self) -> None:
+        h, n, q, p = self.dims
+        if np.ndim(self.d) < 3:
+            self._freeze("d", np.asarray(self.d).reshape(-1, 1, 1), np.int64)
+        self._freeze("d", self.d, np.int64, (h, p, q))
+        for name in PER_OUTPUT:
+            value = np.asarray(getattr(self, name))
+            self._freeze(name, value[:, None] if value.ndim == 1 else value, np.int64, (h, p))
+        self._freeze("frac_x", self.frac_x, np.int64, (h, n))
+        self._freeze("input_bias", self.input_bias, np.int64, (h, q))
+        self._freeze("reset_magnitude", self.reset_magnitude, np.int64, (h, p if self.soma else n))
+        self._freeze("gain", self.gain, np.float64, (h * q,))
+
+    def _check_common(self) -> None:
+        if self.rounding not in ROUNDINGS:
+            raise BadOption(f"{self.kind}: rounding {self.rounding!r} is unknown: choose one of {tuple(ROUNDINGS)}")
+        require_meaning(self)
+        sizes = (("state_bits", 2, 32), ("coefficient_bits", 2, 32), ("seed", 0, (1 << 32) - 1))
+        counts = (("refractory_steps", 0, 1 << 20), ("reset_period", 1, 1 << 20), ("graded_bits", 2, 24))
+        for name, low, high in (*sizes, *counts):
+            if not low <= getattr(self, name) <= high:
+                raise BadOption(f"{self.kind}: {name} = {getattr(self, name)}: choose {low} to {high}")
+        if not all(0 <= frac <= 31 for frac in (*self.fractions, self.graded_shift)):
+            raise BadOption(f"{self.kind}: fraction bits of a coefficient lie outside of 0 to 31: rescale the states")
+        if self.rounding == "per-sum" and (self.frac_b > self.frac_a or self.frac_d > self.frac_c):
+            raise BadOption(f"{self.kind}: per-sum rounding needs frac_b <= frac_a and frac_d <= frac_c")
+        self._check_codes()
+
+    def _check_codes(self) -> None:
+        most, wide = 1 << (self.coefficient_bits - 1), (1 << 31) - 1
+        coefficients = f"{self.coefficient_bits} bits: raise coefficient_bits"
+        states = f"{self.state_bits} bits: raise state_bits or lower the scale"
+        for name in self.coefficients:
+            self._within(name, -most, most - 1, coefficients)
+        for name in self.reset_codes:
+            self._within(name, -self.limit, self.limit, states)
+        for name in ("soma_r", "adaptation_jump", "reset_magnitude"):
+            self._within(name, -self.limit, self.limit, states)
+        for name in ("leak", "adaptation_leak"):
+            self._within(name, 0, 4096, "0 to 4096: a leak is a factor from 0 to 1")
+        self._within("modulo_exp", 0, 30, "0 to 30: lower the scale of y")
+        self._within("vth", 0 if self.spike in ONE_SIDED else -wide, wide, "0 (or 32 bits): choose a threshold >= 0")
+        self._within("bias", -wide, wide, "32 bits: lower the scale of y")
+        self._within("input_bias", -wide, wide, "32 bits: lower the weight exponents")
+        for name in (*self.reset_factors, "soma_m"):
+            self._within(name, -wide, wide, "32 bits: lower the reset's factors")
+
+    coefficients: ClassVar[tuple[str, ...]]
+    reset_codes: ClassVar[tuple[str, ...]]
+    reset_factors: ClassVar[tuple[str, ...]]
+
+    def _within(self, name: str, low: int, high: int, reason: str) -> None:
+        codes = getattr(self, name)
+        outside = codes[(codes < low) | (codes > high)]
+        if outside.size:
+            raise BadOption(f"{self.kind}: {name} = {int(outside.flat[0])} exceeds {reason}")
+
+    def prove_common(self, name: str, inner: int, outer: Any) -> None:
+        """Raise unless the largest sum `inner` of an update, and `outer` (H, p) of y before its shift, fit."""
+        _, n, _, p = self.dims
+        amount = self._largest(*self.reset_codes, "soma_r", "adaptation_jump") * p * self.output_max
+        back = amount + self._largest(*self.reset_factors, "soma_m") * self.limit * max(n, 2)
+        wide = max(int(inner), int(outer.max()), back)
+        if wide >= 1 << 62:
+            raise OverflowPossible(f"node {name!r}: a sum of products can reach {wide}, limit 2**62: use fewer bits")
+        y = int(((outer >> self.frac_c) + np.abs(self.bias.astype(object))).max()) + 2 * n + self.inputs + 1
+        if y >= 1 << 31:
+            raise OverflowPossible(
+                f"node {name!r}: y can reach {y}, limit 2**31: lower --coefficient-bits or --state-bits"
+            )
+
+    def arriving_max(self, name: str, a_max: IntArray) -> Any:
+        """(H, 1, q) unbounded integers: the largest magnitude that enters; `OverflowPossible` from 2**31 on."""
+        h, _, q, _ = self.dims
+        most = a_max.astype(object).reshape(h, 1, q) + np.abs(self.input_bias.astype(object))[:, None]
+        if most.max(initial=0) >= 1 << 31:
+            raise OverflowPossible(
+                f"node {name!r}: a synaptic sum with its bias can reach {int(most.max())}, limit 2**31: lower the "
+                "weight exponent"
+            )
+        return most
+
+    def _largest(self, *names: str) -> int:
+        return max(int(np.abs(getattr(self, name)).max(initial=0)) for name in names)
+
+    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+        frac = self.frac_x if state in self.blocks else self.frac_y[:, 0] if self.outputs == 1 else self.frac_y
+        return np.ldexp(np.asarray(values, np.float64), -frac)
+
+    @property
+    def mechanism_bits(self) -> int:
+        """Memory, in bits, of what follows a neuron's states: feedthrough, bias, threshold, soma, adaptation."""
+        _, _, q, p = self.dims
+        soma = self.soma * (self.state_bits + 13) + self.adaptation * (2 * self.state_bits + 13)
+        reset = self.state_bits if self.soma and self.reset_action not in ("none", "modulo") else 0
+        arriving = q * self.state_bits * bool(self.input_bias.any())
+        return arriving + p * (q * self.coefficient_bits + 2 * 24 + soma + reset)
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
         h, n, _, p = self.dims
