@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.cases import CASES, judge
 from nmdeploy import pipeline
-from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT, TEST
+from nmdeploy.examples import digits
 
 RUNS, SAMPLES = 10, (1_000, 100_000)
 NMDEPLOY, STATUS = [sys.executable, "-m", "nmdeploy"], Path("/proc/self/status")
@@ -64,15 +64,15 @@ def peak_megabytes(arguments: list[str]) -> float:
 
 def demo_model(folder: Path) -> str:
     """Write the demo's model."""
-    floats, path = pipeline.load(CHECKPOINT), str(folder / "model.nir")
-    pipeline.write(pipeline.quantize(floats, data=pipeline.load_data(CALIBRATION, floats.input)), path)
+    floats, path = pipeline.load(digits().checkpoint), str(folder / "model.nir")
+    pipeline.write(pipeline.quantize(floats, data=pipeline.load_data(digits().calibration, floats.input)), path)
     return path
 
 
 def demo_inputs(folder: Path, samples: int) -> str:
     """Write so many samples, the demo's again and again."""
     path = folder / f"{samples}.npy"
-    with np.load(TEST) as arrays:
+    with np.load(digits().test) as arrays:
         np.save(path, np.resize(arrays["inputs"], (samples, *arrays["inputs"].shape[1:])))
     return str(path)
 
@@ -90,7 +90,7 @@ def measure(runs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = demo_model(folder)
-        demo = simulate(model, str(TEST), folder)
+        demo = simulate(model, str(digits().test), folder)
         found: dict[str, Any] = {"seconds": timed([*NMDEPLOY, *demo], runs)[0]}
         if STATUS.exists():
             found["megabytes"] = peak_megabytes(demo)

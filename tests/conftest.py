@@ -9,11 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 from figures import KEY, Figures
 from networks import lif_case
-from shared import Cli, Model
+from shared import CALIBRATION, CHECKPOINT, Cli, Model
 
 from nmdeploy import pipeline
 from nmdeploy.cli.commands import main
-from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Types of the fixtures that several test files share."""
+"""Types of the fixtures that several test files share, and the files of the digits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 from click.testing import Result
 
+from nmdeploy.examples import digits
+
+CHECKPOINT, CALIBRATION, TEST = digits()
 Cli = Callable[..., Result]
 
 

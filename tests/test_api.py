@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared import CALIBRATION, CHECKPOINT, TEST
 
 import nmdeploy
 from nmdeploy import pipeline
-from nmdeploy.cli import demo
 from nmdeploy.errors import BadOption
 
 VERBS = ("load", "load_data", "quantize", "write", "read", "run", "verify", "report")
@@ -32,12 +32,12 @@ def test_no_module_hides_a_verb() -> None:
 
 
 def test_the_chain_in_python(tmp_path: Path) -> None:
-    network = nmdeploy.load(demo.CHECKPOINT)
-    calibration = nmdeploy.load_data(demo.CALIBRATION, network.input)
+    network = nmdeploy.load(CHECKPOINT)
+    calibration = nmdeploy.load_data(CALIBRATION, network.input)
     quantized = nmdeploy.quantize(network, "loihi2", calibration)
     nmdeploy.write(quantized, tmp_path / "model.nir")
     assert nmdeploy.read(tmp_path / "model.nir") == quantized
-    data = nmdeploy.load_data(demo.TEST, network.input).first(5)
+    data = nmdeploy.load_data(TEST, network.input).first(5)
     recording = nmdeploy.run(quantized, data)
     report = nmdeploy.report(quantized, data, recording=recording)
     assert report.samples == recording.samples == 5
@@ -46,16 +46,16 @@ def test_the_chain_in_python(tmp_path: Path) -> None:
 
 
 def test_the_reference_does_not_verify_itself() -> None:
-    network = nmdeploy.load(demo.CHECKPOINT)
-    data = nmdeploy.load_data(demo.TEST, network.input).first(1)
+    network = nmdeploy.load(CHECKPOINT)
+    data = nmdeploy.load_data(TEST, network.input).first(1)
     with pytest.raises(BadOption, match="is the reference itself"):
         nmdeploy.verify(nmdeploy.quantize(network, "loihi2", data), data, ["reference"])
 
 
 @pytest.fixture(scope="module")
 def digits() -> Any:
-    network = nmdeploy.load(demo.CHECKPOINT)
-    data = nmdeploy.load_data(demo.TEST, network.input).first(2)
+    network = nmdeploy.load(CHECKPOINT)
+    data = nmdeploy.load_data(TEST, network.input).first(2)
     return network, nmdeploy.quantize(network, "loihi2", data), data
 
 

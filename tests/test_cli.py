@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import processes
 import pytest
-from shared import Cli, Model
+from shared import CALIBRATION, CHECKPOINT, Cli, Model
 
 from nmdeploy import __version__
-from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT, run_demo
+from nmdeploy.cli.demo import run_demo
 from nmdeploy.nir_io import read
 from nmdeploy.recording.reader import read_recording
 

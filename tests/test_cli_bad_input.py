@@ -17,10 +17,9 @@ import nir
 import numpy as np
 import processes
 import pytest
-from shared import Cli, Model
+from shared import CALIBRATION, CHECKPOINT, Cli, Model
 
 from nmdeploy import pipeline
-from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT
 from nmdeploy.recording.reader import write_recording
 from nmdeploy.samples.source import Data
 

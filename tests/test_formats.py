@@ -17,8 +17,8 @@ import pytest
 import safetensors
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 from referencing import Registry, Resource
+from shared import CALIBRATION, CHECKPOINT
 
-from nmdeploy.cli.demo import CALIBRATION, CHECKPOINT
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models import create
 from nmdeploy.models.checkpoint import save

@@ -17,9 +17,8 @@ import processes
 import pytest
 from processes import wait_for
 from requires_lava import require_lava
-from shared import Model
+from shared import CHECKPOINT, TEST, Model
 
-from nmdeploy.cli.demo import CHECKPOINT, TEST
 from nmdeploy.nir_io import read
 from nmdeploy.recording.reader import read_recording
 

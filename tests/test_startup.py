@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from shared import Model
+from shared import CHECKPOINT, Model
 
 from nmdeploy.cli.commands import main
-from nmdeploy.cli.demo import CHECKPOINT
 
 FRAMEWORKS = {"torch", "norse", "snntorch", "nirtorch", "matplotlib", "numba", "sklearn", "scipy", "pandas", "lava"}
 ON_TERMINALS = {"rich", "pygments"}

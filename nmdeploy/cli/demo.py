@@ -13,14 +13,13 @@ from nmdeploy.analysis.comparison import Verification, accuracy
 from nmdeploy.analysis.report import Report
 from nmdeploy.cli.progress import progress
 from nmdeploy.errors import BadFile
+from nmdeploy.examples import digits
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.recording.reader import write_recording
 from nmdeploy.reports import emit
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
 
-DATA = Path(__file__).parent.parent / "examples"
-CHECKPOINT, TEST, CALIBRATION = DATA / "digits.safetensors", DATA / "digits.npz", DATA / "digits_calibration.npz"
 PROFILE = "loihi2"
 LOW = pipeline.Options(weight_bits=4, state_bits=16)
 Say = Callable[[str], object]
@@ -45,8 +44,9 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     pipeline.check_samples(samples)
     out = _folder(folder)
     started = time.perf_counter()
-    floats = pipeline.load(CHECKPOINT)
-    calibration, test = (pipeline.load_data(path, floats.input) for path in (CALIBRATION, TEST))
+    files = digits()
+    floats = pipeline.load(files.checkpoint)
+    calibration, test = (pipeline.load_data(path, floats.input) for path in (files.calibration, files.test))
     samples = min(samples, test.samples)
     model = pipeline.quantize(floats, PROFILE, calibration)
     for note in (*model.notes, *pipeline.write(model, out / "model.nir")):
@@ -72,8 +72,9 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
 
 def demo_model() -> QuantizedNetwork:
     """The model that the demo exports."""
-    floats = pipeline.load(CHECKPOINT)
-    return pipeline.quantize(floats, PROFILE, pipeline.load_data(CALIBRATION, floats.input))
+    files = digits()
+    floats = pipeline.load(files.checkpoint)
+    return pipeline.quantize(floats, PROFILE, pipeline.load_data(files.calibration, floats.input))
 
 
 def _folder(folder: str) -> Path:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from shared import CALIBRATION, CHECKPOINT, TEST
 
 from nmdeploy import pipeline
 from nmdeploy.backends._lava_worker import run_python, workspace
@@ -16,9 +17,9 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "lava.md"
 
 
 def test_the_page_is_right(tmp_path: Path) -> None:
-    network = pipeline.load(demo.CHECKPOINT)
-    data = pipeline.load_data(demo.TEST, network.input).first(1)
-    model = pipeline.quantize(network, demo.PROFILE, pipeline.load_data(demo.CALIBRATION, network.input))
+    network = pipeline.load(CHECKPOINT)
+    data = pipeline.load_data(TEST, network.input).first(1)
+    model = pipeline.quantize(network, demo.PROFILE, pipeline.load_data(CALIBRATION, network.input))
     pipeline.write(model, tmp_path / "model.nir")
     np.save(tmp_path / "inputs.npy", data.codes[0])
     examples = re.findall(r"```python[^\n]*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from figures import Figures
 from requires_lava import require_lava
+from shared import CALIBRATION, CHECKPOINT, TEST
 
 from nmdeploy import pipeline
 from nmdeploy.analysis.comparison import accuracy
@@ -89,12 +90,12 @@ def test_weights_too_far_apart_for_the_exponents_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def floats() -> Network:
-    return pipeline.load(demo.CHECKPOINT)
+    return pipeline.load(CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
 def digits(floats: Network) -> Data:
-    return pipeline.load_data(demo.TEST, floats.input)
+    return pipeline.load_data(TEST, floats.input)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def float_run(floats: Network, digits: Data) -> FloatRun:
 
 
 def quantized(floats: Network, options: pipeline.Options = pipeline.Options()) -> QuantizedNetwork:  # noqa: B008
-    return pipeline.quantize(floats, demo.PROFILE, pipeline.load_data(demo.CALIBRATION, floats.input), options)
+    return pipeline.quantize(floats, demo.PROFILE, pipeline.load_data(CALIBRATION, floats.input), options)
 
 
 def test_digits_in_float(floats: Network, digits: Data, float_run: FloatRun, figures: Figures) -> None:

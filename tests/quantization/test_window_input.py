@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shared import CHECKPOINT
 
 from nmdeploy import pipeline
-from nmdeploy.cli.demo import CHECKPOINT
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
