@@ -28,8 +28,8 @@ from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Recording
 from nmdeploy.samples.source import Data
 
-sys.path.insert(0, str(ROOT / "tests"))
-from systems.agreement import disagreements, gradient_error, live, population_disagreements, values
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+from agreement import disagreements, gradient_error, live, population_disagreements, values
 
 NETWORKS = 20
 FORMAT = FixedPoint(bits=5, frac=4, signed=False)

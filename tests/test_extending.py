@@ -218,7 +218,7 @@ assert recording.output.tolist() == pipeline.run(network, data, "reference").out
 
 
 def test_the_neuron_is_compiled_without_a_line_in_the_engine(site: Path, model: Path) -> None:
-    code = f"import sys; sys.path.append({str(ROOT / 'tests')!r})\n{COMPILED}"
+    code = f"import sys; sys.path.append({str(ROOT / 'tests' / 'helpers')!r})\n{COMPILED}"
     done = python(site, "-c", code)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"population 'layer0' \(branching\) cannot be compiled \(.*\n", done.stdout)
@@ -282,7 +282,7 @@ def test_the_system_equals_lava(site: Path, trained: Path) -> None:
 def contract_tests(site: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """pytest on the tests that run over every system, those of one."""
     options = ("-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", "--rootdir", str(ROOT))
-    folder = ROOT / "tests" / "systems"
+    folder = ROOT / "tests" / "models" / "catalog"
     # the equations are those of papers, written by hand for the package's own systems
     chosen = ("-k", name, str(folder), "--ignore", str(folder / "test_equations.py"))
     return python(site, "-m", "pytest", *options, *arguments, *chosen, timeout=600)

@@ -13,12 +13,12 @@ import pytest
 from equal_runs import both, random_codes
 from networks_wired import chain
 from processes import files
+from shared import HELPERS, ROOT
 
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.llvm.planning import driver_text, program
 from nmdeploy.nir_io import model_sha256
 
-TESTS = Path(__file__).resolve().parents[1]
 RUN = """
 import sys
 import numpy as np
@@ -41,7 +41,7 @@ print(count)
 
 def process(cache: Path | str, **more: str) -> int:
     """Modules that a process compiles for a network whose values equal the reference's."""
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "PYTHONWARNINGS": "error"}
+    environment = os.environ | {"PYTHONPATH": f"{HELPERS}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "error"}
     environment |= {machine.VARIABLE: str(cache), **more}
     environment = {name: value for name, value in environment.items() if value}
     done = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, timeout=300)
@@ -191,7 +191,7 @@ def test_without_a_choice_it_is_the_users_cache(tmp_path: Path) -> None:
 
 
 def test_processes_at_the_same_time(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", machine.VARIABLE: str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": f"{HELPERS}{os.pathsep}{ROOT}", machine.VARIABLE: str(tmp_path)}
     started = [subprocess.Popen([sys.executable, "-c", RUN], env=environment, stdout=-1) for _ in range(3)]
     assert [one.wait(300) for one in started] == [0, 0, 0]
     for one in started:

@@ -1,4 +1,4 @@
-"""The building blocks of the trainable modules against their equations; the systems are tested in tests/systems."""
+"""The building blocks of the trainable modules against their equations; the systems have tests of their own."""
 
 from __future__ import annotations
 

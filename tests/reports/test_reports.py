@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from systems.agreement import live
+from agreement import live
 
 from nmdeploy import pipeline
 from nmdeploy.analysis.report import Report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from embedded_volume import NAMED, compare_many
+from compiled_volume import NAMED, compare_many
 from figures import Figures
 
 

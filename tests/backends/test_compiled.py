@@ -9,7 +9,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from networks_neurons import random_spiking
 from networks_windowed import windowed_case
 from networks_wired import Wired, chain, looped, two_way
 from processes import wait_for
+from shared import HELPERS, ROOT
 
 from nmdeploy.backends import compiled as embedded
 from nmdeploy.backends import reference
@@ -250,7 +250,7 @@ def test_a_process_that_ran_it_ends_without_a_word() -> None:
         "from networks_wired import chain; from nmdeploy.backends import compiled as embedded; import numpy as np\n"
         "network = chain(1, 3, 4); embedded.run(network, np.ones((2, 5, 3), bool))"
     )
-    folders = os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))
+    folders = f"{HELPERS}{os.pathsep}{ROOT}"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": folders}, capture_output=True, timeout=120
     )

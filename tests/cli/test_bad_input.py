@@ -17,14 +17,14 @@ import nir
 import numpy as np
 import processes
 import pytest
-from shared import CALIBRATION, CHECKPOINT, Cli, Model
+from shared import CALIBRATION, CHECKPOINT, ROOT, Cli, Model
 
 from nmdeploy import pipeline
 from nmdeploy.recording.reader import write_recording
 from nmdeploy.samples.source import Data
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
-LOIHI2 = Path(__file__).parent.parent / "hw_profiles" / "loihi2.toml"
+LOIHI2 = ROOT / "hw_profiles" / "loihi2.toml"
 Refused = Callable[..., str]
 
 

@@ -1,7 +1,7 @@
 """Every combination of the general neuron's mechanisms trains a step, quantizes and equals Lava, or is refused.
 
 Spiking function x reset condition x reset action x refractory mode x memory; the refusals are those that
-docs/arithmetic.md lists (tests/mechanisms.py).
+docs/arithmetic.md lists (tests/helpers/mechanisms.py).
 """
 
 from __future__ import annotations

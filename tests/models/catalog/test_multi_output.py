@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from systems.agreement import live, population_disagreements, settled, values
+from agreement import live, population_disagreements, settled, values
 
 from nmdeploy.errors import BadOption
 from nmdeploy.models import create

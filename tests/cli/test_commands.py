@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import h5py
 import numpy as np
 import processes
 import pytest
-from shared import CALIBRATION, CHECKPOINT, Cli, Model
+from shared import CALIBRATION, CHECKPOINT, ROOT, Cli, Model
 
 from nmdeploy import __version__
 from nmdeploy.cli.demo import run_demo
@@ -229,7 +228,7 @@ def test_check(cli: Cli, digits_model: Model) -> None:
 
 
 def test_check_of_a_model_that_does_not_fit(cli: Cli, digits_model: Model, tmp_path: Path) -> None:
-    loihi2 = Path(__file__).parent.parent / "hw_profiles" / "loihi2.toml"
+    loihi2 = ROOT / "hw_profiles" / "loihi2.toml"
     (tmp_path / "tiny.toml").write_text(
         loihi2.read_text().replace("usable_cores = { value = 120", "usable_cores = { value = 2")
     )
@@ -273,35 +272,10 @@ def test_verify_finds_a_difference(digits_model: Model, tmp_path: Path) -> None:
     assert (outcome.returncode, json.loads(outcome.stdout)["comparisons"][0]["mismatches"]) == (1, outcome.returncode)
 
 
-def on_a_terminal(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, what a pipe on stdout and what a terminal on stderr received."""
-    primary, secondary = pty.openpty()
-    process = subprocess.Popen(
-        processes.command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=secondary,
-        text=True,
-        env=processes.environment({"TERM": "xterm"}),
-    )
-    os.close(secondary)
-    shown = b""
-    while True:
-        try:
-            part = os.read(primary, 4096)
-        except OSError:  # the terminal's last writer is gone
-            break
-        if not part:
-            break
-        shown += part
-    output, _ = process.communicate(timeout=60)
-    os.close(primary)
-    return process.returncode, output, shown.decode()
-
-
 def test_progress_only_on_a_terminal(digits_model: Model, tmp_path: Path) -> None:
     for line in (["simulate", "-o", tmp_path / "r.h5"], ["report"]):
         arguments = (line[0], digits_model.path, "--data", digits_model.data, *line[1:])
-        code, output, shown = on_a_terminal(*arguments)
+        code, output, shown = processes.on_a_terminal(*arguments)
         assert code == 0
         assert str(line[0]) in shown and "6/6" in shown
         piped = processes.run(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -59,3 +60,28 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
     while not condition() and time.monotonic() < until:
         time.sleep(0.05)
     return condition()
+
+
+def on_a_terminal(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, what a pipe on stdout and what a terminal on stderr received."""
+    primary, secondary = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=secondary,
+        text=True,
+        env=environment({"TERM": "xterm"}),
+    )
+    os.close(secondary)
+    shown = b""
+    while True:
+        try:
+            part = os.read(primary, 4096)
+        except OSError:  # the terminal's last writer is gone
+            break
+        if not part:
+            break
+        shown += part
+    output, _ = process.communicate(timeout=60)
+    os.close(primary)
+    return process.returncode, output, shown.decode()

@@ -11,6 +11,8 @@ from click.testing import Result
 from nmdeploy.examples import digits
 
 CHECKPOINT, CALIBRATION, TEST = digits()
+HELPERS = Path(__file__).resolve().parent
+ROOT = HELPERS.parents[1]
 Cli = Callable[..., Result]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from agreement import disagreements, gradient_error, live, population_disagreements, spikes_of, values
 from figures import Figures
-from systems.agreement import disagreements, gradient_error, live, population_disagreements, spikes_of, values
 
 from nmdeploy.models.catalog import systems
 

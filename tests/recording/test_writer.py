@@ -18,6 +18,8 @@ import processes
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import STEPS, recording
+from shared import HELPERS
 
 from nmdeploy._util.atomic_files import Unfailing, draft
 from nmdeploy.errors import BadData, BadFile
@@ -26,28 +28,7 @@ from nmdeploy.recording.reader import describe_recording, read_recording, write_
 from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
 from nmdeploy.recording.writer import RecordingWriter
 
-STEPS = 5
 EXTREMES = st.sampled_from([-(2**63), 2**63 - 1, -1, 0, 1, 2**24, -(2**31)])
-
-
-def recording(samples: int, values: list[int], spiking: bool = False) -> Recording:
-    """One with arrays of every kind, of the given numbers."""
-
-    def filled(*shape: int) -> Any:
-        return np.resize(np.array(values, np.int64), (samples, *shape))
-
-    layer = Layer(spikes=filled(STEPS, 4) > 0, states={"u": filled(STEPS, 4), "re": filled(STEPS, 4, 2)})
-    graded = Layer(spikes=filled(STEPS, 3), counts={"spikes": filled()})
-    return Recording(
-        output=filled(STEPS, 3) > 0 if spiking else filled(STEPS, 3),
-        spiking=spiking,
-        layers={"b": replace(layer, counts={"spikes": filled(), "events_sent": filled()}), "a": graded},
-        lengths=np.full(samples, STEPS),
-        latency=3,
-        backend="test",
-        version="1",
-        model_sha256="0" * 64,
-    )
 
 
 def part_of(whole: Recording, part: slice) -> Recording:
@@ -186,7 +167,7 @@ def test_a_write_that_fails_is_kept(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_recording_writer import recording
+from recordings import recording
 from nmdeploy.errors import BadFile
 from nmdeploy.recording.writer import RecordingWriter
 try:
@@ -206,7 +187,7 @@ def on_a_full_disk(folder: Path, limit: int | None) -> str:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     outcome = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(tests=str(Path(__file__).parent))],
+        [sys.executable, "-c", PROGRAM.format(tests=str(HELPERS))],
         cwd=folder,
         preexec_fn=before,
         capture_output=True,

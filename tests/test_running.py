@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 from figures import Figures
 from networks import Case, coupled_case, lif_case, state_space_case
+from sample_files import saved
 from shared import Cli, Model
-from test_cli import on_a_terminal
 
 from benchmarks import startup
 from nmdeploy import backends, pipeline
@@ -156,7 +157,7 @@ def test_the_bar_shows_samples_a_second(digits_model: Model, tmp_path: Path) -> 
         "1,234,567 samples/s",
     ]
     line = ("simulate", digits_model.path, "--data", digits_model.data, "-o", tmp_path / "r.h5")
-    code, _, shown = on_a_terminal(*line)
+    code, _, shown = processes.on_a_terminal(*line)
     assert code == 0 and "0/6" in shown and "6/6" in shown and "samples/s" in shown and "0:00:0" in shown
 
 
@@ -186,8 +187,6 @@ def peak_megabytes(*arguments: object) -> float:
 @pytest.mark.parametrize("kind", ["npz", "npy", "h5"])
 def test_memory_does_not_grow(kind: str, lif_model: Model, tmp_path: Path, figures: Figures) -> None:
     """1,000 and 100,000 samples of 20 steps, in what is compiled before: to compile takes memory once."""
-    from test_sources import saved
-
     peak_megabytes("warmup", lif_model.path)
     with np.load(lif_model.data) as arrays:
         inputs = arrays["inputs"]

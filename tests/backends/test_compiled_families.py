@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from embedded_volume import GENERAL, KINDS, NAMED, NETWORKS, SAME, TOTAL, compare_many, share
+from compiled_volume import GENERAL, KINDS, NAMED, NETWORKS, SAME, TOTAL, compare_many, share
 from equal_runs import agree
 from figures import Figures
 from mechanisms import ACTIONS, CONDITIONS, MODES, SPIKES, Mechanisms, legal

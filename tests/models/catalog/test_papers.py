@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agreement import live, values
 from figures import Figures
-from systems.agreement import live, values
 
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
