@@ -16,10 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from models_pages import models_page, system_page
+from models_pages import model_page, models_page
 from models_results import measure, rows, train_all
 
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 
 DOCS = Path(__file__).parent
 RESULTS, CHECKS = DOCS / "models" / "results.json", DOCS / "models" / "checks.json"
@@ -35,7 +35,9 @@ def pages() -> dict[Path, str]:
     """Every page with its text."""
     results, checks = held(RESULTS), held(CHECKS)
     found = {DOCS / "models.md": models_page(results, checks)}
-    return found | {DOCS / "models" / f"{name}.md": system_page(system, results) for name, system in systems().items()}
+    return found | {
+        DOCS / "models" / f"{name}.md": model_page(model, results) for name, model in neuron_models().items()
+    }
 
 
 def update(path: Path, names: list[str], function: Callable[[str], dict[str, Any]]) -> None:

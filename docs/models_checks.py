@@ -21,7 +21,7 @@ from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends.lava import run_many
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_checkpoint
-from nmdeploy.models.catalog import system
+from nmdeploy.models.catalog import neuron_model
 from nmdeploy.models.checkpoint import load, save
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
 from nmdeploy.network.network import QuantizedNetwork
@@ -43,7 +43,7 @@ def check(row: str) -> dict[str, Any]:
     trained = load(train(row)).double().eval()
     digits = torch.from_numpy(FORMAT.dequantize(np.load(CACHE / f"{row}.npz")["inputs"][:SAMPLES]))
     return {
-        "parallel": system(name).parallel,
+        "parallel": neuron_model(name).parallel,
         "spikes": {
             "random": _counted(disagreements, random, inputs(0, 160, 53)),
             "trained": _counted(disagreements, trained, digits),

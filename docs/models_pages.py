@@ -8,7 +8,7 @@ from typing import Any
 from models_results import LEAST_ACCURACY, MOST_APART, is_marked, rows
 
 from nmdeploy.cli.models import PARALLEL
-from nmdeploy.models.catalog import Option, System, systems
+from nmdeploy.models.catalog import NeuronModel, Option, neuron_models
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -61,8 +61,8 @@ def models_page(results: Rows, checks: Rows) -> str:
 
 def _models_table() -> Iterator[str]:
     yield from ("| model | what it is |", "|---|---|")
-    for name, system in systems().items():
-        yield f"| [`{name}`](models/{name}.md) | {system.summary} |"
+    for name, model in neuron_models().items():
+        yield f"| [`{name}`](models/{name}.md) | {model.summary} |"
 
 
 def _results_section(results: Rows) -> Iterator[str]:
@@ -119,18 +119,18 @@ def _checks_table(checks: Rows) -> Iterator[str]:
         yield f"| `{name}` | " + " | ".join(cells) + " |"
 
 
-def system_page(system: System, results: Rows) -> str:
-    """`docs/models/<name>.md`: the fields of the system, and what its trained network costs a step."""
+def model_page(model: NeuronModel, results: Rows) -> str:
+    """`docs/models/<name>.md`: the fields of the model, and what its trained network costs a step."""
     parts = [
-        f"# {system.name}\n\n{system.summary}",
-        f"```text\n{system.equation.strip()}\n```",
-        f"Source: {system.source}",
-        f"Training runs {PARALLEL[system.parallel]}; normalization acts on the {system.normalizes}.",
-        "## Options\n\n" + "\n".join(_options(system.options)),
-        f"## What the source leaves open\n\n{system.chosen.strip()}",
-        f"## On hardware\n\n{system.hardware.strip()}",
-        *([_costs(results[system.name])] if system.name in results else []),
-        *(_measured(row, result) for row, result in results.items() if is_measured(system, result)),
+        f"# {model.name}\n\n{model.summary}",
+        f"```text\n{model.equation.strip()}\n```",
+        f"Source: {model.source}",
+        f"Training runs {PARALLEL[model.parallel]}; normalization acts on the {model.normalizes}.",
+        "## Options\n\n" + "\n".join(_options(model.options)),
+        f"## What the source leaves open\n\n{model.chosen.strip()}",
+        f"## On hardware\n\n{model.hardware.strip()}",
+        *([_costs(results[model.name])] if model.name in results else []),
+        *(_measured(row, result) for row, result in results.items() if is_measured(model, result)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -146,9 +146,9 @@ def _options(options: tuple[Option, ...]) -> Iterator[str]:
         yield f"| `{option.name}` | `{option.default}` | {choices} | {option.help} |"
 
 
-def is_measured(system: System, result: Mapping[str, Any]) -> bool:
+def is_measured(model: NeuronModel, result: Mapping[str, Any]) -> bool:
     """Whether a row has something to say beside its figures."""
-    return bool(result["model"] == system.name and result["measured"])
+    return bool(result["model"] == model.name and result["measured"])
 
 
 def _measured(row: str, result: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from models_operations import step_operations
 from nmdeploy import pipeline
 from nmdeploy.analysis.report import Report
 from nmdeploy.importers.checkpoint import read_checkpoint
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 from nmdeploy.network.network import Network, QuantizedNetwork
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ CACHE = ROOT / "build" / "models"
 FORMATS = pipeline.Options(weight_bits=8, state_bits=24)
 LEAST_ACCURACY = 0.80
 MOST_APART = 0.01
-# Rows beside the one of each system with its default options.
+# Rows beside the one of each model with its default options.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed-refractory-ssm-emitted": ("fixed-refractory-ssm", {"refractory": "emitted"}),
     "windowed-ssm-3": ("windowed-ssm", {"window": 3}),
@@ -33,8 +33,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def rows() -> dict[str, tuple[str, dict[str, Any]]]:
-    """System and options of every row, by the row's name."""
-    return dict(sorted(({name: (name, {}) for name in systems()} | VARIANTS).items()))
+    """NeuronModel and options of every row, by the row's name."""
+    return dict(sorted(({name: (name, {}) for name in neuron_models()} | VARIANTS).items()))
 
 
 def train_all(names: list[str]) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models import create
-from nmdeploy.models.catalog import system, systems
+from nmdeploy.models.catalog import neuron_model, neuron_models
 from nmdeploy.models.checkpoint import save
 from nmdeploy.models.modules import predicted
 from nmdeploy.models.modules.scan import COMPILERS, find_compiler
@@ -168,7 +168,7 @@ def write(module: SpikingNetwork, data: Split, out: Path) -> None:
 
 def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:
     """What KEY=VALUE pairs mean for a model; a value has the type of the option's default."""
-    defaults = {option.name: option.default for option in system(model).options}
+    defaults = {option.name: option.default for option in neuron_model(model).options}
     found: dict[str, Any] = {}
     for pair in given:
         name, _, text = pair.partition("=")
@@ -181,7 +181,7 @@ def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--model", default="binary-s4d", show_default=True, type=click.Choice(list(systems())))
+@click.option("--model", default="binary-s4d", show_default=True, type=click.Choice(list(neuron_models())))
 @click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="Of the model, see `nmdeploy models NAME`.")
 @click.option("--epochs", default=None, type=int, help="[default: what the model needs]")
 @click.option("--rate", default=None, type=float, help="Learning rate.  [default: what the model needs]")

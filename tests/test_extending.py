@@ -245,22 +245,22 @@ save(module, "trained.safetensors", input_format=FixedPoint(1, 0, False))
 
 @pytest.fixture(scope="module")
 def trained(site: Path) -> Path:
-    """A network of the example's system, and its model."""
+    """A network of the example's model, and its model."""
     done = python(site, "-c", TRAINED)
     assert done.returncode == 0, done.stderr
     nmdeploy(site, "export", "trained.safetensors", "--data", "calibration.npz", "-o", "trained.nir")
     return site / "trained.nir"
 
 
-def test_the_system_is_listed_and_described_without_torch(site: Path) -> None:
+def test_the_model_is_listed_and_described_without_torch(site: Path) -> None:
     assert re.search(r"^leaky-ternary +dense leaky memory, ternary spikes; .*$", nmdeploy(site, "models"), re.M)
     assert "  limit = 3.0: magnitude at which a state is scaled down\n" in nmdeploy(site, "models", "leaky-ternary")
-    code = "import sys; from nmdeploy.models.catalog import system; system('leaky-ternary'); "
+    code = "import sys; from nmdeploy.models.catalog import neuron_model; neuron_model('leaky-ternary'); "
     code += "sys.exit('torch' in sys.modules)"
     assert python(site, "-c", code).returncode == 0
 
 
-def test_the_system_trains_and_exports_as_its_float_population(site: Path, trained: Path) -> None:
+def test_the_model_trains_and_exports_as_its_float_population(site: Path, trained: Path) -> None:
     data = ("--data", "test.npz", "--checkpoint", "trained.safetensors")
     nmdeploy(site, "report", "trained.nir", *data, "-o", "trained.json")
     accuracy = json.loads((site / "trained.json").read_text())["accuracy"]
@@ -270,7 +270,7 @@ def test_the_system_trains_and_exports_as_its_float_population(site: Path, train
 
 
 @pytest.mark.lava
-def test_the_system_equals_lava(site: Path, trained: Path) -> None:
+def test_the_model_equals_lava(site: Path, trained: Path) -> None:
     require_lava()
     done = python(site, "-m", "nmdeploy", "verify", "trained.nir", "--data", "test.npz", "--json", timeout=300)
     assert done.returncode == 0, done.stderr
@@ -280,16 +280,16 @@ def test_the_system_equals_lava(site: Path, trained: Path) -> None:
 
 
 def contract_tests(site: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """pytest on the tests that run over every system, those of one."""
+    """pytest on the tests that run over every model, those of one."""
     options = ("-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib", "--rootdir", str(ROOT))
     folder = ROOT / "tests" / "models" / "catalog"
-    # the equations are those of papers, written by hand for the package's own systems
+    # the equations are those of papers, written by hand for the package's own models
     chosen = ("-k", name, str(folder), "--ignore", str(folder / "test_equations.py"))
     return python(site, "-m", "pytest", *options, *arguments, *chosen, timeout=600)
 
 
 @pytest.mark.slow
-def test_the_system_inherits_every_contract_test(site: Path) -> None:
+def test_the_model_inherits_every_contract_test(site: Path) -> None:
     names = ("leaky-ternary", "binary-s4d")
     listed = {name: contract_tests(site, name, "--collect-only").stdout.replace(name, "NAME") for name in names}
     inherited, whole = (set(re.findall(r"^\S+::\S*NAME\S*$", listed[name], re.M)) for name in names)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.gate import Gate
@@ -45,8 +45,8 @@ def test_the_pages_are_current_and_every_row_is_measured(docs: Any, capsys: pyte
 
 def test_every_model_has_a_page_that_the_site_shows() -> None:
     nav = (ROOT / "mkdocs.yml").read_text("utf-8")
-    assert {page.stem for page in (DOCS / "models").glob("*.md")} == set(systems())
-    for name in systems():
+    assert {page.stem for page in (DOCS / "models").glob("*.md")} == set(neuron_models())
+    for name in neuron_models():
         assert f"- {name}: models/{name}.md\n" in nav
 
 
@@ -142,7 +142,7 @@ def test_bad_arguments(docs: Any) -> None:
 @pytest.mark.parametrize(("lookahead", "steps", "says"), [(0, 1, "1 step later"), (4, 6, "6 steps later")])
 def test_a_page_says_how_late_a_block_is(docs: Any, lookahead: int, steps: int, says: str) -> None:
     result = RESULT | {"block_steps": steps, "lookahead": [lookahead, 0]}
-    text = docs("models_pages").system_page(systems()["binary-s4d"], {"binary-s4d": result})
+    text = docs("models_pages").model_page(neuron_models()["binary-s4d"], {"binary-s4d": result})
     assert f"A block is {says} than the one before" in text and ("4 of them the lookahead" in text) == bool(lookahead)
 
 
@@ -157,7 +157,7 @@ def test_a_block_of_windows_is_as_late_as_its_page_says() -> None:
         source = names[-1]
     network = Network(nodes, tuple(edges), 1.0, source, "sum")
     assert [network.depth[name] for name in ("block0", "block0.gate", "block1")] == [1, 6, 7]
-    assert "r + 1 steps later" in " ".join(systems()["windowed-ssm"].hardware.split())
+    assert "r + 1 steps later" in " ".join(neuron_models()["windowed-ssm"].hardware.split())
 
 
 def windows() -> WindowedStateSpace:

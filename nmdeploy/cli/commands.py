@@ -55,9 +55,9 @@ def _complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: s
 
 
 def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from nmdeploy.models.catalog import systems
+    from nmdeploy.models.catalog import neuron_models
 
-    return [name for name in systems() if name.startswith(incomplete)]
+    return [name for name in neuron_models() if name.startswith(incomplete)]
 
 
 def _complete_backends(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -333,14 +333,16 @@ def models(name: str | None, as_json: bool) -> None:
 
     With NAME: equation, options, source, what was chosen, and how it maps to hardware.
     """
-    from nmdeploy.cli.models import details, listing, system_json
-    from nmdeploy.models.catalog import system, systems
+    from nmdeploy.cli.models import details, listing, model_json
+    from nmdeploy.models.catalog import neuron_model, neuron_models
 
     if as_json:
-        chosen = [system_json(each) for each in systems().values()] if name is None else system_json(system(name))
+        chosen = (
+            [model_json(each) for each in neuron_models().values()] if name is None else model_json(neuron_model(name))
+        )
         click.echo(json.dumps(chosen, indent=2))
         return
-    for line in listing() if name is None else details(system(name)):
+    for line in listing() if name is None else details(neuron_model(name)):
         click.echo(line)
 
 

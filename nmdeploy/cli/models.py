@@ -1,4 +1,4 @@
-"""The trainable systems as lines of text: the list, and what there is to know about one."""
+"""The trainable models as lines of text: the list, and what there is to know about one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from nmdeploy.models.catalog import Option, System, systems
+from nmdeploy.models.catalog import NeuronModel, Option, neuron_models
 
 PARALLEL = {
     "exact": "in parallel over time, exactly",
@@ -16,22 +16,22 @@ PARALLEL = {
 
 
 def listing() -> Iterator[str]:
-    """One line a system."""
-    width = max(map(len, systems()))
-    for name, system in systems().items():
-        yield f"{name:<{width}}  {system.summary}"
+    """One line a model."""
+    width = max(map(len, neuron_models()))
+    for name, model in neuron_models().items():
+        yield f"{name:<{width}}  {model.summary}"
 
 
-def details(system: System) -> Iterator[str]:
+def details(model: NeuronModel) -> Iterator[str]:
     """Equation, options, source, what was chosen, how it maps to hardware."""
-    yield f"{system.name}: {system.summary}"
-    yield from ("", "equation:", *_indented(system.equation))
-    yield from ("", "options:", *map(option_line, system.options))
-    if not system.options:
+    yield f"{model.name}: {model.summary}"
+    yield from ("", "equation:", *_indented(model.equation))
+    yield from ("", "options:", *map(option_line, model.options))
+    if not model.options:
         yield "  none"
-    yield from ("", f"normalization: of the {system.normalizes}", f"training: {PARALLEL[system.parallel]}")
+    yield from ("", f"normalization: of the {model.normalizes}", f"training: {PARALLEL[model.parallel]}")
     for title in ("source", "chosen", "hardware"):
-        yield from ("", f"{title}:", *_indented(getattr(system, title)))
+        yield from ("", f"{title}:", *_indented(getattr(model, title)))
 
 
 def option_line(option: Option) -> str:
@@ -41,10 +41,10 @@ def option_line(option: Option) -> str:
     return f"  {option.name} = {option.default}{choices}{least}: {option.help}"
 
 
-def system_json(system: System) -> dict[str, Any]:
+def model_json(model: NeuronModel) -> dict[str, Any]:
     """As `nmdeploy models --json` prints it."""
     texts = ("name", "summary", "equation", "source", "chosen", "hardware", "module", "normalizes", "parallel", "mixer")
-    return {name: getattr(system, name) for name in texts} | {"options": [asdict(option) for option in system.options]}
+    return {name: getattr(model, name) for name in texts} | {"options": [asdict(option) for option in model.options]}
 
 
 def _indented(text: str) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Imports nmdeploy's own checkpoints: each block's trained neuron as a population, its normalization folded.
 
-Per block, in float64, with batch normalization k = gamma / sqrt(var + eps), c = beta - k mean, by what its system
+Per block, in float64, with batch normalization k = gamma / sqrt(var + eps), c = beta - k mean, by what its model
 normalizes:
 
-    membrane    k y + c: the system scales what makes y, and adds c to its bias
+    membrane    k y + c: the model scales what makes y, and adds c to its bias
     current     k (W h) + c: weights k W, and a bias c of the population's sums, or where it has none, of the synapses
 
 and with a mixer, behind the spikes s, a gated linear unit: (M s + m)[2h] * sigmoid((M s + m)[2h + 1]).
@@ -136,8 +136,8 @@ class _Graph:
     edges: list[Edge] = field(default_factory=list)
 
     def add_block(self, index: int, block: Tensors, sources: list[str]) -> str:
-        """Synapses, population and, where the system has one, mixer and gate; the name of what the block sends."""
-        name, config, kind = f"block{index}", self.config, self.config.system
+        """Synapses, population and, where the model has one, mixer and gate; the name of what the block sends."""
+        name, config, kind = f"block{index}", self.config, self.config.neuron_model
         with np.errstate(all="ignore"), naming(self.file):
             scale, shift = _normalization(config, block)
             weight, bias = block.get("synapse.weight", np.eye(config.channels)), None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.models.catalog import NORMS, System, system, systems
+from nmdeploy.models.catalog import NORMS, NeuronModel, neuron_model, neuron_models
 from nmdeploy.network.graph import READOUTS
 
 FORMAT = "nmdeploy-checkpoint"
@@ -35,7 +35,7 @@ class Config:
     Parameters
     ----------
     model : str
-        Name of the system, see `nmdeploy.models.catalog`.
+        Name of the model, see `nmdeploy.models.catalog`.
     inputs, channels, states, layers, outputs : int
         Input channels, neurons a block, states a neuron, blocks, classes.
     residual : bool
@@ -51,7 +51,7 @@ class Config:
     input_format : mapping
         Fields of the inputs' `FixedPoint`.
     options : mapping
-        The system's options, complete.
+        The model's options, complete.
     """
 
     model: str
@@ -71,24 +71,24 @@ class Config:
     version: int = VERSION
 
     @property
-    def system(self) -> System:
+    def neuron_model(self) -> NeuronModel:
         """What the model is."""
-        return system(self.model)
+        return neuron_model(self.model)
 
     @property
     def synaptic_sums(self) -> int:
         """Inputs of a block's neurons, all together."""
-        return self.channels * self.system.inputs(self.options)
+        return self.channels * self.neuron_model.inputs(self.options)
 
     @property
     def spikes(self) -> int:
         """Outputs of a block's neurons, all together."""
-        return self.channels * self.system.outputs(self.options)
+        return self.channels * self.neuron_model.outputs(self.options)
 
     @property
     def width(self) -> int:
         """Channels that leave a block."""
-        return self.channels if self.system.mixer else self.spikes
+        return self.channels if self.neuron_model.mixer else self.spikes
 
     @property
     def widths(self) -> list[int]:
@@ -131,7 +131,7 @@ def parse_config(file: str, text: Any) -> Config:
                 f"{file}: configuration field {name} = {getattr(config, name)!r}: give {wanted} and save it again"
             )
     try:
-        return replace(config, options=config.system.complete(config.options))
+        return replace(config, options=config.neuron_model.complete(config.options))
     except BadOption as error:
         raise BadFile(f"{file}: {error}") from error
 
@@ -140,7 +140,7 @@ def _rules(config: Config) -> list[tuple[str, str, bool]]:
     rules = [(name, "an integer of at least 1", _is_size(getattr(config, name))) for name in SIZES]
     return [
         *rules,
-        ("model", f"one of {', '.join(systems())}", config.model in list(systems())),
+        ("model", f"one of {', '.join(neuron_models())}", config.model in list(neuron_models())),
         ("options", "a mapping of finite values", _are_finite(config.options)),
         ("norm", f"one of {NORMS}", config.norm in NORMS),
         ("residual", "true or false", isinstance(config.residual, bool)),
@@ -187,7 +187,7 @@ def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 def _block_shapes(config: Config, index: int, width: int) -> dict[str, tuple[int, ...]]:
     """With a mixer, blocks after the first take its values as they are: they have no synapses."""
-    kind = config.system
+    kind = config.neuron_model
     neuron = kind.shapes(config.channels, config.states, config.options)
     shapes: dict[str, tuple[int, ...]] = {f"neuron.{name}": shape for name, shape in neuron.items()}
     if index == 0 or not kind.mixer:

@@ -43,7 +43,7 @@ def create(
     name : str
         Of a model: one of these, or of one that another distribution registers.
     inputs, channels, states, layers, outputs : int
-        Input channels, neurons a block, states a neuron (of systems that do not fix them), blocks, classes.
+        Input channels, neurons a block, states a neuron (of models that do not fix them), blocks, classes.
     seed : int
         Fixes the initial weights; torch's own generator is left as it was.
     **options

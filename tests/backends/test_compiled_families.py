@@ -12,7 +12,7 @@ from networks_neurons import random_spiking
 from networks_wired import Wired
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 from nmdeploy.network.families import quantized_neurons
 
 COVERS = {
@@ -32,14 +32,14 @@ COVERS = {
 
 def test_the_shares_add_up() -> None:
     families = share("families") * NETWORKS["families"] * len(GENERAL)
-    systems = share("systems") * NETWORKS["systems"] * len(NAMED)
-    assert families + systems >= TOTAL
+    models = share("models") * NETWORKS["models"] * len(NAMED)
+    assert families + models >= TOTAL
 
 
-def test_every_family_and_every_system_there_is_takes_part() -> None:
+def test_every_family_and_every_model_there_is_takes_part() -> None:
     """Those that nmdeploy finds: a new one is compared too, or this fails."""
     assert {kind for kinds in KINDS.values() for kind in kinds} == set(quantized_neurons())
-    assert {*NAMED, *SAME} - {"lif"} == set(systems())
+    assert {*NAMED, *SAME} - {"lif"} == set(neuron_models())
     assert set(KINDS) == set(GENERAL) and set(SAME.values()) <= set(NAMED)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from equal_runs import agree, both, random_codes, random_lengths
-from networks import SYSTEMS, Case
+from networks import MODELS, Case
 from networks_build import Builder, Family, random_case, random_inputs
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import gates, layer, windowed_case
@@ -189,6 +189,6 @@ def test_sources_that_cannot_be_summed_are_named() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_long_samples_of_a_system(system: str) -> None:
-    equal(SYSTEMS[system](7).network, samples=2, steps=150, trace="none")
+@pytest.mark.parametrize("model", MODELS)
+def test_long_samples_of_a_model(model: str) -> None:
+    equal(MODELS[model](7).network, samples=2, steps=150, trace="none")

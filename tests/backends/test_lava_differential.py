@@ -10,7 +10,7 @@ from edge_cases_base import beside
 from figures import Figures
 from lava_equality import assert_covered, assert_equal_in_lava
 from mechanisms import ACTIONS, CONDITIONS, SPIKES
-from networks import SYSTEMS, Case, coupled_case, lif_case, state_space_case
+from networks import MODELS, Case, coupled_case, lif_case, state_space_case
 
 LIF_COVERS = (
     *("u_wraps", "v_saturations", "bias", "bias synapse", "recurrent", "inserted delay"),
@@ -37,9 +37,9 @@ def test_edges(figures: Figures) -> None:
     assert_equal_in_lava([*driven_cases(), *beside(small_cases())], figures)
 
 
-def test_a_sample_of_every_family_and_system(figures: Figures) -> None:
+def test_a_sample_of_every_family_and_model(figures: Figures) -> None:
     """All in one worker, which starts once."""
-    makers = [*[lif_case] * 4, *[state_space_case] * 4, *[coupled_case] * 4, *SYSTEMS.values()]
+    makers = [*[lif_case] * 4, *[state_space_case] * 4, *[coupled_case] * 4, *MODELS.values()]
     cases = [make(1000 + index) for index, make in enumerate(makers)]
     assert_covered(assert_equal_in_lava(cases, figures), (), len(cases))
 

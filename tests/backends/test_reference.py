@@ -10,7 +10,7 @@ import pytest
 from edge_cases import edge_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import SYSTEMS, Case, coupled_case, lif_case, random_case, state_space_case
+from networks import MODELS, Case, coupled_case, lif_case, random_case, state_space_case
 from networks_build import Family
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import windowed_case
@@ -63,9 +63,9 @@ def test_random_windowed_networks(seed: int, steps: int) -> None:
     assert_equal(case, run(case.network, case.inputs, trace="states"))
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_a_network_of_every_system(system: str) -> None:
-    case = SYSTEMS[system](7)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_network_of_every_model(model: str) -> None:
+    case = MODELS[model](7)
     short = replace(case, inputs=case.inputs[:1, :30])
     assert_equal(short, run(short.network, short.inputs, trace="states"))
 

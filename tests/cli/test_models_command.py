@@ -11,38 +11,38 @@ import pytest
 from shared import Cli
 
 from nmdeploy.cli.models import details, option_line
-from nmdeploy.models.catalog import Option, System, systems
+from nmdeploy.models.catalog import NeuronModel, Option, neuron_models
 
 
 def test_one_line_a_model(cli: Cli) -> None:
     lines = cli("models").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(systems()) and "binary-s4d" in systems()
-    for line, system in zip(lines, systems().values(), strict=True):
-        assert line.endswith(f"  {system.summary}") and system.summary
+    assert [line.split()[0] for line in lines] == list(neuron_models()) and "binary-s4d" in neuron_models()
+    for line, model in zip(lines, neuron_models().values(), strict=True):
+        assert line.endswith(f"  {model.summary}") and model.summary
 
 
-@pytest.mark.parametrize("name", systems())
+@pytest.mark.parametrize("name", neuron_models())
 def test_all_that_is_known_about_a_model(cli: Cli, name: str) -> None:
-    system, shown = systems()[name], cli("models", name).stdout
-    assert shown.startswith(f"{name}: {system.summary}\n")
+    model, shown = neuron_models()[name], cli("models", name).stdout
+    assert shown.startswith(f"{name}: {model.summary}\n")
     sections = [f"\n{title}:\n" for title in ("equation", "options", "source", "chosen", "hardware")]
     assert [shown.count(section) for section in sections] == [1] * 5
-    for text in (system.equation, system.source, system.chosen, system.hardware):
+    for text in (model.equation, model.source, model.chosen, model.hardware):
         for line in text.strip().splitlines():
             assert line.rstrip() in shown
-    for option in system.options:
+    for option in model.options:
         assert f"  {option.name} = {option.default}" in shown and option.help in shown
         assert all(str(choice) in shown for choice in option.choices)
 
 
 def test_json(cli: Cli) -> None:
     everything = json.loads(cli("models", "--json").stdout)
-    assert [system["name"] for system in everything] == list(systems())
+    assert [model["name"] for model in everything] == list(neuron_models())
     one = json.loads(cli("models", "binary-s4d", "--json").stdout)
     assert one in everything
     assert {"summary", "equation", "source", "chosen", "hardware", "options", "parallel"} <= set(one)
-    for system in everything:
-        for option in system["options"]:
+    for model in everything:
+        for option in model["options"]:
             assert {"name", "default", "help", "choices", "least"} == set(option)
 
 
@@ -58,7 +58,7 @@ def test_options_show_default_choices_and_meaning() -> None:
     assert option_line(Option("mode", "raw", "what silences", ("raw", "emitted"))) == (
         "  mode = raw, one of raw, emitted: what silences"
     )
-    none = System("x", "y", "", "", "", "", "", lambda *_: {}, lambda _: None)  # type: ignore[arg-type, return-value]
+    none = NeuronModel("x", "y", "", "", "", "", "", lambda *_: {}, lambda _: None)  # type: ignore[arg-type, return-value]
     assert "  none" in list(details(none))
 
 

@@ -14,7 +14,7 @@ from formula_neuron import formula_case
 from formula_trees import Tree, numbers, tree_formula
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import SYSTEMS, Case, coupled_case, lif_case, state_space_case
+from networks import MODELS, Case, coupled_case, lif_case, state_space_case
 from networks_windowed import windowed_case
 
 from nmdeploy.backends import reference
@@ -22,7 +22,7 @@ from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import V_LIMIT, VTH_MAX, QuantizedLIF
 
 MAKERS: dict[str, Callable[[int], Case]] = {
-    **SYSTEMS,
+    **MODELS,
     "any lif": lif_case,
     "any diagonal": state_space_case,
     "any dense": coupled_case,
@@ -135,7 +135,7 @@ def test_a_counter_of_silent_steps_ends_at_its_start() -> None:
 
 @pytest.mark.parametrize("maker", ["lif-soft", "binary-s4d", "psn-sliding"])
 def test_every_neuron_has_its_own_bound(maker: str) -> None:
-    case = SYSTEMS[maker](1000)
+    case = MODELS[maker](1000)
     name = next(iter(case.network.populations))
     found = proved(case.network, name)
     widths = [found.of(state).high - found.of(state).low for state in found.step.recorded]

@@ -1,4 +1,4 @@
-"""How a system's forms agree: parallel, step by step, and the deployed float population."""
+"""How a model's forms agree: parallel, step by step, and the deployed float population."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def trained(network: SpikingNetwork, index: int) -> Trained:
 
 
 def population_disagreements(network: SpikingNetwork, x: Tensor) -> tuple[int, int]:
-    """As `disagreements`, of `forward` against the float population that `System.population` makes."""
+    """As `disagreements`, of `forward` against the float population that `NeuronModel.population` makes."""
     different = total = 0
     with torch.no_grad():
         for index, (block, h) in enumerate(network.walk(x)):
             a = block.synapse(h)
             sums = (block.normalize(a) if block.current else a).numpy()
             expected = block.spikes(h).numpy()
-            population = network.system.population(trained(network, index))
+            population = network.neuron_model.population(trained(network, index))
             assert sums.shape[2] == population.input_size and expected.shape[2] == population.output_size
             different += int((run(population, sums) != expected).sum())
             total += expected.size

@@ -13,8 +13,8 @@ from equal_runs import both, compiled, differences, random_codes, random_lengths
 from figures import Figures
 from networks import Case, coverage
 from networks_build import random_case
+from networks_models import FAMILIES
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
-from networks_systems import FAMILIES
 from networks_windowed import windowed_case
 
 from nmdeploy.backends import compiled as embedded
@@ -22,7 +22,7 @@ from nmdeploy.recording.types import Recording
 
 Maker = Callable[[int], Case]
 TOTAL = 10**9
-NETWORKS = {"families": 12, "systems": 4}
+NETWORKS = {"families": 12, "models": 4}
 LESS = ("none", "spikes", None)
 """What every third network's last run is repeated with: the kernels that record less are other kernels."""
 MOST = 4_000_000  # values of a run, so that memory stays small
@@ -57,7 +57,7 @@ SAME = {"cuba-lif": "lif", "lif-hard": "lif"}
 
 def share(part: str) -> int:
     """Values of a network of a part: both parts compare half of the total."""
-    makers = {"families": GENERAL, "systems": NAMED}[part]
+    makers = {"families": GENERAL, "models": NAMED}[part]
     return math.ceil(TOTAL / 2 / len(makers) / NETWORKS[part])
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from networks_build import Case, random_case
 from networks_coverage import coverage, is_alive
+from networks_models import MODELS
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
-from networks_systems import SYSTEMS
 
-__all__ = ["SYSTEMS", "Case", "coupled_case", "coverage", "is_alive", "lif_case", "random_case", "state_space_case"]
+__all__ = ["MODELS", "Case", "coupled_case", "coverage", "is_alive", "lif_case", "random_case", "state_space_case"]
 
 
 def lif_case(seed: int) -> Case:

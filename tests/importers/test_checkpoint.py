@@ -18,7 +18,7 @@ from nmdeploy.errors import BadData, BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import SUFFIXES, load, read_checkpoint, read_content
 from nmdeploy.models import create
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 from nmdeploy.models.checkpoint import load as load_module
 from nmdeploy.models.checkpoint import save
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
@@ -114,9 +114,9 @@ def test_both_kinds_hold_the_same(tmp_path: Path) -> None:
     assert trained().load_state_dict(content["state_dict"]) and json.loads(content["config"])["channels"] == 4
 
 
-@pytest.mark.parametrize("name", systems())
+@pytest.mark.parametrize("name", neuron_models())
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_every_system_deploys_what_torch_computes(tmp_path: Path, name: str, norm: str) -> None:
+def test_every_model_deploys_what_torch_computes(tmp_path: Path, name: str, norm: str) -> None:
     module = create(name, **SIZES, seed=1, norm=norm, residual=True)
     rng = np.random.default_rng(0)
     with torch.no_grad():
@@ -134,14 +134,14 @@ def test_every_system_deploys_what_torch_computes(tmp_path: Path, name: str, nor
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", systems())
-def test_every_system_loads_again_as_a_module(tmp_path: Path, name: str, suffix: str) -> None:
+@pytest.mark.parametrize("name", neuron_models())
+def test_every_model_loads_again_as_a_module(tmp_path: Path, name: str, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     module = create(name, **SIZES, seed=1, norm="layer", residual=True)
     save(module, path, input_format=GRADED, dt=0.002)
     config, tensors = read_content(path)
     assert (config.version, config.model, config.norm, config.dt) == (2, name, "layer", 0.002)
-    assert config.options == systems()[name].complete({}) and set(tensors) == set(module.state_dict())
+    assert config.options == neuron_models()[name].complete({}) and set(tensors) == set(module.state_dict())
     again = load_module(path)
     assert again.config == module.config
     assert all(torch.equal(again.state_dict()[key], value) for key, value in module.state_dict().items())

@@ -1,4 +1,4 @@
-"""The building blocks of the trainable modules against their equations; the systems have tests of their own."""
+"""The building blocks of the trainable modules against their equations; the models have tests of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from nmdeploy.cli.models import listing
 from nmdeploy.errors import BadOption
 from nmdeploy.models import create
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 from nmdeploy.models.modules import scan
 from nmdeploy.models.modules.integrate_and_fire import IF
 from nmdeploy.models.modules.s4d import S4D, complex_expm1
@@ -241,7 +241,7 @@ def test_any_of_the_compilers_will_do(name: str, monkeypatch: pytest.MonkeyPatch
 
 def test_the_help_of_create_lists_the_models_as_the_command_does() -> None:
     told = [line.strip() for line in str(create.__doc__).splitlines()]
-    own = [line for line in listing() if systems()[line.split()[0]].module.startswith("nmdeploy.")]
+    own = [line for line in listing() if neuron_models()[line.split()[0]].module.startswith("nmdeploy.")]
     assert own == [line for line in told if line in own] and len(own) >= 17
 
 
@@ -261,6 +261,6 @@ def test_the_compiled_scan_computes_the_same() -> None:
 
 
 def test_importing_the_package_leaves_torch_out() -> None:
-    code = "import sys, nmdeploy.models.catalog as catalog, nmdeploy.importers.checkpoint as c; catalog.systems()"
+    code = "import sys, nmdeploy.models.catalog as catalog, nmdeploy.importers.checkpoint as c; catalog.neuron_models()"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

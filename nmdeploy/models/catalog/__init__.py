@@ -1,6 +1,6 @@
-"""The trainable systems, one file each: what each is, and how its trained parameters become a float population.
+"""The trainable models, one file each: what each is, and how its trained parameters become a float population.
 
-A system is a `System`, the value `SYSTEM` of a module of this folder, or of a module that another distribution
+A model is a `NeuronModel`, the value `MODEL` of a module of this folder, or of a module that another distribution
 registers under the entry point group ``nmdeploy.models``. No torch here: its trainable module is named by a string.
 """
 
@@ -26,7 +26,7 @@ NORMS = ("batch", "layer", "none")
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword option of a system's trainable module; `default` also fixes its type, `least` is its smallest value."""
+    """A keyword option of a model's trainable module; `default` also fixes its type, `least` is its smallest value."""
 
     name: str
     default: Any
@@ -45,9 +45,9 @@ class Trained:
         The neuron module's state_dict.
     scale, shift : (H*p,) float
         The block's normalization in evaluation, ``scale * y + shift``, of what the module normalizes (see
-        `System.normalizes`); ones and zeros where the block has none, or where the synapses took it over.
+        `NeuronModel.normalizes`); ones and zeros where the block has none, or where the synapses took it over.
     options : mapping
-        The system's options, complete.
+        The model's options, complete.
     seed : int
         Differs from block to block: for populations that draw random bits.
     """
@@ -60,7 +60,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class System:
+class NeuronModel:
     """One spiking state-space neuron of the field, as users choose it by name.
 
     Parameters
@@ -146,19 +146,19 @@ def is_finite(value: Any) -> bool:
 
 
 @cache
-def systems() -> dict[str, System]:
-    """Every system by name, sorted."""
+def neuron_models() -> dict[str, NeuronModel]:
+    """Every model by name, sorted."""
     found = [
-        module.SYSTEM for module in modules("nmdeploy.models.catalog", "nmdeploy.models") if hasattr(module, "SYSTEM")
+        module.MODEL for module in modules("nmdeploy.models.catalog", "nmdeploy.models") if hasattr(module, "MODEL")
     ]
-    return {system.name: system for system in sorted(found, key=lambda system: system.name)}
+    return {model.name: model for model in sorted(found, key=lambda model: model.name)}
 
 
-def system(name: str) -> System:
-    """The system of this name; `BadOption` lists those that exist."""
-    if name not in systems():
-        raise BadOption(f"model {name!r} is unknown: choose one of {', '.join(systems())}")
-    return systems()[name]
+def neuron_model(name: str) -> NeuronModel:
+    """The model of this name; `BadOption` lists those that exist."""
+    if name not in neuron_models():
+        raise BadOption(f"model {name!r} is unknown: choose one of {', '.join(neuron_models())}")
+    return neuron_models()[name]
 
 
 def plain(trained: Trained, name: str) -> FloatArray:

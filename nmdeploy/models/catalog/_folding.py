@@ -1,4 +1,4 @@
-"""What the systems share: legal ranges of parameters, and S4D memories with their normalization folded."""
+"""What the models share: legal ranges of parameters, and S4D memories with their normalization folded."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmdeploy.models.catalog import Option, System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Option, Trained, plain
 from nmdeploy.models.catalog._folding import leak, per_channel, sigmoid, softplus, threshold
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
 
@@ -31,7 +31,7 @@ def population(trained: Trained) -> CoupledStateSpace:
     )
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="alif",
     summary="adaptive threshold: each spike raises it for a while (LSNN)",
     equation="""

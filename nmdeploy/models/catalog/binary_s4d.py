@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import Option, System, Trained
+from nmdeploy.models.catalog import NeuronModel, Option, Trained
 from nmdeploy.models.catalog._folding import s4d, s4d_shapes
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 SMALLEST = 1e-6
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="binary-s4d",
     summary="S4D, then a Heaviside function; never reset",
     equation="""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Trained, plain
 from nmdeploy.models.catalog._folding import leak, per_channel, sigmoid, threshold
 from nmdeploy.neurons.lif import LIF
 
@@ -12,7 +12,7 @@ def population(trained: Trained) -> LIF:
     return LIF(sigmoid(plain(trained, "current_logit")), leak(trained), threshold(trained))
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="cuba-lif",
     summary="current-based leaky integrate-and-fire, Loihi's rule",
     equation="""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.models.catalog._folding import leak, sigmoid, threshold
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
@@ -37,7 +37,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
     return {"branch_logit": (channels, options["branches"]), "leak_logit": (channels,), "threshold_raw": (channels,)}
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="dh-lif",
     summary="dendritic branches with time constants of their own, into one soma",
     equation="""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmdeploy.models.catalog import Option, System, Trained
+from nmdeploy.models.catalog import NeuronModel, Option, Trained
 from nmdeploy.models.catalog._folding import s4d, s4d_shapes
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
@@ -22,7 +22,7 @@ def population(trained: Trained) -> StateSpace:
     )
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="fixed-refractory-ssm",
     summary="S4D whose output is the membrane, never reset; a fixed refractory period silences it",
     equation="""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmdeploy.models.catalog import System, Trained
+from nmdeploy.models.catalog import NeuronModel, Trained
 from nmdeploy.models.catalog._folding import one_state, per_channel, threshold
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
 
@@ -16,7 +16,7 @@ def population(trained: Trained) -> CoupledStateSpace:
     return CoupledStateSpace(**one_state(np.ones_like(vth), vth, **reset))
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="if",
     summary="integrate-and-fire: no leak, the threshold is subtracted",
     equation="""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.models.catalog._folding import leak, one_state, threshold
 from nmdeploy.neurons.base import Neuron
 from nmdeploy.neurons.lif import LIF
@@ -28,7 +28,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
     return dict.fromkeys(names, (channels,))
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="lif-hard",
     summary="leaky integrate-and-fire, set to V_reset after a spike",
     equation="""

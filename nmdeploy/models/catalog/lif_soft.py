@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import System, Trained
+from nmdeploy.models.catalog import NeuronModel, Trained
 from nmdeploy.models.catalog._folding import leak, one_state, per_channel, threshold
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
 
@@ -14,7 +14,7 @@ def population(trained: Trained) -> CoupledStateSpace:
     return CoupledStateSpace(**one_state(leak(trained), vth, **reset))
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="lif-soft",
     summary="leaky integrate-and-fire, the threshold is subtracted",
     equation="""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.models.catalog._folding import softplus
 from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
@@ -72,7 +72,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
     return found
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="multi-output",
     summary="several inputs and outputs, any A; spike, reset and refractory period each by itself",
     equation="""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import System, Trained
+from nmdeploy.models.catalog import NeuronModel, Trained
 from nmdeploy.models.catalog._folding import s4d, s4d_shapes
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
@@ -12,7 +12,7 @@ def population(trained: Trained) -> StateSpace:
     return StateSpace(**s4d(trained), v_threshold=1.0, spike="stochastic", seed=trained.seed)  # type: ignore[arg-type]
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="p-spike-ssm",
     summary="S4D whose output is the probability of a spike",
     equation="""

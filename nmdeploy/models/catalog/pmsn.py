@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import System, Trained
+from nmdeploy.models.catalog import NeuronModel, Trained
 from nmdeploy.models.catalog._folding import s4d, s4d_shapes
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
@@ -13,7 +13,7 @@ def population(trained: Trained) -> StateSpace:
     return StateSpace(**s4d(trained), v_threshold=1.0, **soma)  # type: ignore[arg-type]
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="pmsn",
     summary="multi-compartment linear memory into an integrate-and-fire soma, parallel in training",
     equation="""

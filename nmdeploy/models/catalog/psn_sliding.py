@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
 
 
@@ -27,7 +27,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
     return {"taps": (channels, options["k"]), "threshold": (channels,)}
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="psn-sliding",
     summary="sliding parallel spiking neuron: a learnable temporal filter of order k, no recurrence",
     equation="""

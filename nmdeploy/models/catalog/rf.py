@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.models.catalog import System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Trained, plain
 from nmdeploy.models.catalog._folding import per_channel, sigmoid, threshold
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
@@ -20,7 +20,7 @@ def population(trained: Trained) -> StateSpace:
     return StateSpace(**memory, v_threshold=threshold(trained), spike="phase")
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="rf",
     summary="resonate-and-fire: a damped oscillator that spikes at a phase, Lava's rule",
     equation="""

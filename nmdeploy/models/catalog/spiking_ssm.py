@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import Options, System, Trained
+from nmdeploy.models.catalog import NeuronModel, Options, Trained
 from nmdeploy.models.catalog._folding import (
     APPROXIMATION,
     PREDICTED,
@@ -35,7 +35,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
     return learned | predictor_shapes(options, channels)
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="spiking-ssm",
     summary="S4D into a leaky integrate-and-fire soma with learnable threshold",
     equation="""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmdeploy.models.catalog import System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Trained, plain
 from nmdeploy.models.catalog._folding import per_channel, sigmoid, threshold
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
 
@@ -25,7 +25,7 @@ def population(trained: Trained) -> CoupledStateSpace:
     )
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="tc-lif",
     summary="two compartments, dendrite and soma, that drive each other",
     equation="""

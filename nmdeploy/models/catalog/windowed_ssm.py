@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmdeploy.models.catalog import Option, Options, System, Trained, plain
+from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.models.catalog._folding import s4d, s4d_shapes
 from nmdeploy.neurons.base import Neuron
 
@@ -22,7 +22,7 @@ def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int,
     return s4d_shapes(channels, states, options) | {"kernel_taps": (channels, options["window"])}
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     name="windowed-ssm",
     summary="S4D read once a window of r steps by a kernel; the spike lasts the window; then a GLU",
     equation="""

@@ -1,6 +1,6 @@
 """One step of a spiking state-space neuron: memory, membrane, spiking function, refractory period, reset.
 
-Every system is a configuration of this step (docs/arithmetic.md states it for integers): `Mechanisms` says which parts
+Every model is a configuration of this step (docs/arithmetic.md states it for integers): `Mechanisms` says which parts
 it has, a mapping of coefficients holds its tensors, named as the fields of the float populations. All of it is
 differentiable; the feedback of a spike to a reset carries the spike's surrogate gradient.
 """

@@ -9,23 +9,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from nmdeploy.errors import BadOption
-from nmdeploy.models.catalog import NORMS, is_finite, system
+from nmdeploy.models.catalog import NORMS, is_finite, neuron_model
 from nmdeploy.models.modules.neuron import SpikingNeuron
 from nmdeploy.models.modules.scan import require_compiler
 from nmdeploy.models.modules.spiking_block import NORM_EPS, IntegratingReadout, SpikingBlock
 
 
 class SpikingNetwork(nn.Module):
-    """Blocks of one system's neurons.
+    """Blocks of one model's neurons.
 
         h_0 = input values,  h_l = SpikingBlock_l(h_{l-1}),  logits = mean_t(W h_L + b)
 
     Parameters
     ----------
     name : str
-        Of the system, see `nmdeploy.models.catalog`.
+        Of the model, see `nmdeploy.models.catalog`.
     inputs, channels, states, layers, outputs : int
-        Input channels, neurons a block, states a neuron (of systems that do not fix them), blocks, classes.
+        Input channels, neurons a block, states a neuron (of models that do not fix them), blocks, classes.
     residual : bool
         Every block whose input has as many channels as its output adds its input to it.
     dropout : float
@@ -35,7 +35,7 @@ class SpikingNetwork(nn.Module):
     compiled : bool
         Compile the scans of training; needs a C++ compiler.
     **options
-        The system's own.
+        The model's own.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class SpikingNetwork(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.system = system(name)
+        self.neuron_model = neuron_model(name)
         self.name, self.norm, self.residual = name, norm, residual
         self.sizes = {"inputs": inputs, "channels": channels, "states": states, "layers": layers, "outputs": outputs}
         _check(name, self.sizes, {"residual": residual, "compiled": compiled}, dropout, norm)
         if compiled:
             require_compiler()
-        self.options = self.system.complete(options)
-        spikes = channels * self.system.outputs(self.options)
-        widths = [inputs] + [channels if self.system.mixer else spikes] * layers
+        self.options = self.neuron_model.complete(options)
+        spikes = channels * self.neuron_model.outputs(self.options)
+        widths = [inputs] + [channels if self.neuron_model.mixer else spikes] * layers
         self.blocks = nn.ModuleList(
             self._block(index, width, residual and width == widths[-1], dropout, compiled)
             for index, width in enumerate(widths[:-1])
@@ -70,10 +70,10 @@ class SpikingNetwork(nn.Module):
 
     def _block(self, index: int, width: int, residual: bool, dropout: float, compiled: bool) -> SpikingBlock:
         channels = self.sizes["channels"]
-        sums = channels * self.system.inputs(self.options)
+        sums = channels * self.neuron_model.inputs(self.options)
         # drawn before the neuron's parameters: the order fixes what a seed means
-        synapse = nn.Identity() if self.system.mixer and index else nn.Linear(width, sums, bias=False)
-        module, _, attribute = self.system.module.partition(":")
+        synapse = nn.Identity() if self.neuron_model.mixer and index else nn.Linear(width, sums, bias=False)
+        module, _, attribute = self.neuron_model.module.partition(":")
         factory = getattr(importlib.import_module(module), attribute)
         neuron: SpikingNeuron = factory(channels, self.sizes["states"], **self.options)
         neuron.seed, neuron.compiled = index, compiled
@@ -81,10 +81,10 @@ class SpikingNetwork(nn.Module):
             synapse,
             neuron,
             sums=sums,
-            spikes=channels * self.system.outputs(self.options),
+            spikes=channels * self.neuron_model.outputs(self.options),
             norm=self.norm,
-            current=self.system.normalizes == "current",
-            mixer=self.system.mixer,
+            current=self.neuron_model.normalizes == "current",
+            mixer=self.neuron_model.mixer,
             residual=residual,
             dropout=dropout,
         )

@@ -1,4 +1,4 @@
-"""Every system: its parallel form, its steps and its float population are one neuron."""
+"""Every model: its parallel form, its steps and its float population are one neuron."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from agreement import disagreements, gradient_error, live, population_disagreements, spikes_of, values
 from figures import Figures
 
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "lif-hard": [{"v_reset": -0.5}, {"learn_reset": True, "v_reset": 0.25}],
@@ -25,7 +25,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"coupling": "diagonal", "reset_condition": "magnitude", "reset_action": "linear", "stable": True},
     ],
 }
-CASES = [(name, options) for name in systems() for options in ({}, *VARIANTS.get(name, []))]
+CASES = [(name, options) for name in neuron_models() for options in ({}, *VARIANTS.get(name, []))]
 SEQUENCE = 53  # no multiple of a window
 
 
@@ -34,19 +34,19 @@ def generator(seed: int) -> torch.Generator:
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
-@pytest.mark.parametrize("name", systems())
+@pytest.mark.parametrize("name", neuron_models())
 def test_shapes_and_tensors(name: str, norm: str) -> None:
     network = live(name, norm=norm, layers=2, residual=True).float()
-    system, options = network.system, network.options
-    p, q = system.outputs(options), system.inputs(options)
+    model, options = network.neuron_model, network.options
+    p, q = model.outputs(options), model.inputs(options)
     logits, spikes = network(values(generator(0), 3, 11, 4).float())
     assert logits.shape == (3, 3) and [s.shape for s in spikes] == [(3, 11, 8 * p)] * 2
     state = network.state_dict()
     neuron = {key.removeprefix("blocks.0.neuron."): tuple(t.shape) for key, t in state.items() if "0.neuron." in key}
-    assert neuron == system.shapes(8, 4, options)
+    assert neuron == model.shapes(8, 4, options)
     assert state["blocks.0.synapse.weight"].shape == (8 * q, 4)
-    assert ("blocks.1.synapse.weight" in state) is not system.mixer
-    normalized = 8 * (q if system.normalizes == "current" else p)
+    assert ("blocks.1.synapse.weight" in state) is not model.mixer
+    normalized = 8 * (q if model.normalizes == "current" else p)
     assert norm == "none" or state["blocks.1.norm.weight"].shape == (normalized,)
 
 
@@ -65,7 +65,7 @@ def test_parallel_form_equals_the_steps(name: str, options: dict[str, Any]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", systems())
+@pytest.mark.parametrize("name", neuron_models())
 def test_parallel_form_equals_the_steps_a_million_times(name: str, figures: Figures) -> None:
     network = live(name, 3, channels=64)
     different, total = disagreements(network, values(generator(3), 160, SEQUENCE, 4))

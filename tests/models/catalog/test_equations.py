@@ -1,4 +1,4 @@
-"""Every system against its source's equations, written out here with NumPy, one neuron-step after the other."""
+"""Every model against its source's equations, written out here with NumPy, one neuron-step after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nmdeploy.models import create
-from nmdeploy.models.catalog import systems
+from nmdeploy.models.catalog import neuron_models
 from nmdeploy.models.modules.scan import identity
 
 STEPS, H, STATES = 200, 6, 3
@@ -199,8 +199,8 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
-def test_every_system_of_the_package_has_a_reference() -> None:
-    assert set(REFERENCES) == {name for name, each in systems().items() if each.module.startswith("nmdeploy.")}
+def test_every_model_of_the_package_has_a_reference() -> None:
+    assert set(REFERENCES) == {name for name, each in neuron_models().items() if each.module.startswith("nmdeploy.")}
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -208,7 +208,7 @@ def test_a_neuron_follows_the_source(name: str) -> None:
     neuron: Any = create(name, inputs=1, channels=H, states=STATES, layers=1, outputs=2, seed=5).blocks[0].neuron
     neuron.double().eval()
     generator = torch.Generator().manual_seed(2)
-    width = H * systems()[name].inputs(systems()[name].complete({}))
+    width = H * neuron_models()[name].inputs(neuron_models()[name].complete({}))
     a = 0.2 + 0.7 * torch.randn(1, STEPS, width, generator=generator, dtype=torch.float64)
     parameters = {key: value.detach().numpy() for key, value in neuron.state_dict().items()}
     expected = REFERENCES[name](parameters, a[0].numpy())

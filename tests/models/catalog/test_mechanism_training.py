@@ -22,7 +22,7 @@ from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends import lava, reference
 from nmdeploy.errors import BadOption
 from nmdeploy.models import create
-from nmdeploy.models.catalog import Trained, system
+from nmdeploy.models.catalog import Trained, neuron_model
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Formats
@@ -74,7 +74,7 @@ def trained(m: Mechanisms) -> Network:
     assert all(np.isfinite(values).all() for values in state.values())
     own = {name.removeprefix("blocks.0.neuron."): values for name, values in state.items() if ".neuron." in name}
     ones = np.ones(CHANNELS * m.outputs)
-    described = system("multi-output")
+    described = neuron_model("multi-output")
     population = described.population(Trained(own, ones, 0 * ones, described.complete(options)))
     nodes = {"input": Input((3,)), "s": Dense(state["blocks.0.synapse.weight"]), "n": population}
     return Network(nodes, (Edge("input", "s"), Edge("s", "n")), 1e-3, "n")

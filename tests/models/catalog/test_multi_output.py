@@ -11,9 +11,9 @@ from agreement import live, population_disagreements, settled, values
 
 from nmdeploy.errors import BadOption
 from nmdeploy.models import create
-from nmdeploy.models.catalog import system
+from nmdeploy.models.catalog import neuron_model
 
-OPTIONS = {option.name: option for option in system("multi-output").options}
+OPTIONS = {option.name: option for option in neuron_model("multi-output").options}
 NAMES = ("spike", "reset_condition", "reset_action", "coupling")
 COMBINATIONS = list(product(*(OPTIONS[name].choices for name in NAMES)))
 SIZES: dict[str, int] = {"inputs": 2, "channels": 4, "states": 3, "layers": 1, "outputs": 2}

@@ -15,7 +15,7 @@ from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_checkpoint
 from nmdeploy.models import create
-from nmdeploy.models.catalog import system
+from nmdeploy.models.catalog import neuron_model
 from nmdeploy.models.checkpoint import load, save
 from nmdeploy.models.modules.fixed_refractory import SENT, difference_rates, sent_linear
 from nmdeploy.models.modules.predicted import fit, spike_disagreement
@@ -127,7 +127,7 @@ def test_the_predicted_membrane_is_approximate(name: str, figures: Figures) -> N
         f"{name}: predicted spikes that differ from the recurrence, by block: {', '.join(f'{r:.3f}' for r in rates)}"
     )
     assert all(0 < rate < 0.2 for rate in rates)
-    assert "predictor.weight" in system(name).shapes(32, 4, network.options)
+    assert "predictor.weight" in neuron_model(name).shapes(32, 4, network.options)
 
 
 def predicting(exact: SpikingNetwork) -> SpikingNetwork:

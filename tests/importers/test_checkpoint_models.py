@@ -1,4 +1,4 @@
-"""Checkpoints of any system: what its description and options make of the tensors, with systems made up here."""
+"""Checkpoints of any model: what its description and options make of the tensors, with models made up here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nmdeploy.importers import checkpoint_content
 from nmdeploy.importers.checkpoint import load
 from nmdeploy.importers.checkpoint_content import Config, digest, expected_shapes
 from nmdeploy.models import catalog as registry
-from nmdeploy.models.catalog import Option, System, Trained
+from nmdeploy.models.catalog import NeuronModel, Option, Trained
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.synapses.dense import Dense
@@ -41,7 +41,7 @@ def population(trained: Trained) -> StateSpace:
     )
 
 
-SYSTEM = System(
+MODEL = NeuronModel(
     *("made-up", "", "", "", "", "", ""),
     shapes=lambda channels, states, options: {"a": (channels, states)},
     population=population,
@@ -59,12 +59,12 @@ SYSTEM = System(
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
-        "made-up": SYSTEM,
-        "current": replace(SYSTEM, name="current", normalizes="current"),
-        "mixed": replace(SYSTEM, name="mixed", mixer=True),
+        "made-up": MODEL,
+        "current": replace(MODEL, name="current", normalizes="current"),
+        "mixed": replace(MODEL, name="mixed", mixer=True),
     }
     for module in (registry, checkpoint_content):
-        monkeypatch.setattr(module, "systems", lambda: known)
+        monkeypatch.setattr(module, "neuron_models", lambda: known)
     SEEN.clear()
 
 
@@ -72,7 +72,7 @@ def config(model: str = "made-up", **changes: Any) -> Config:
     sizes = {"inputs": 2, "channels": 4, "states": 3, "layers": 2, "outputs": 5}
     fixed = {"residual": False, "norm_eps": 1e-5, "dt": 0.001, "readout": "last", "input_format": FORMAT}
     made = Config(model=model, **sizes | fixed | changes)
-    return replace(made, options=made.system.complete(made.options))
+    return replace(made, options=made.neuron_model.complete(made.options))
 
 
 def tensors(made: Config) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ def dense(network: Network, name: str) -> Dense:
     return node
 
 
-def test_the_membrane_s_normalization_goes_to_the_system(tmp_path: Path) -> None:
+def test_the_membrane_s_normalization_goes_to_the_model(tmp_path: Path) -> None:
     network, held = loaded(tmp_path, config(options={"inputs": 2, "outputs": 3, "tau": 4.0}))
     assert [trained.seed for trained in SEEN] == [0, 1]
     for block, trained in enumerate(SEEN):
@@ -170,9 +170,9 @@ def test_mixer_and_gate(tmp_path: Path) -> None:
 def test_the_identity_of_a_later_block_takes_the_current_s_normalization(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = replace(SYSTEM, name="mixed", mixer=True, normalizes="current")
+    both = replace(MODEL, name="mixed", mixer=True, normalizes="current")
     for module in (registry, checkpoint_content):
-        monkeypatch.setattr(module, "systems", lambda: {"mixed": both})
+        monkeypatch.setattr(module, "neuron_models", lambda: {"mixed": both})
     network, held = loaded(tmp_path, config("mixed"))
     k, c = folded(held, 1)
     synapse = dense(network, "block1.synapse")

@@ -1,4 +1,4 @@
-"""Random networks with the mechanisms of each named system, by name: `SYSTEMS`."""
+"""Random networks with the mechanisms of each named model, by name: `MODELS`."""
 
 from __future__ import annotations
 
@@ -268,10 +268,10 @@ FAMILIES = (
 
 
 def case_of(family: Family, seed: int) -> Case:
-    """A network of a system."""
+    """A network of a model."""
     return random_case(seed, family)
 
 
-SYSTEMS: dict[str, Callable[[int], Case]] = {
+MODELS: dict[str, Callable[[int], Case]] = {
     "lif" if family is LIF else family.name: partial(case_of, family) for family in FAMILIES
 } | {"windowed-ssm": windowed_case}

@@ -1,0 +1,13 @@
+"""The compiled backend equals the reference in half of 10^9 values: random live networks of every model."""
+
+from __future__ import annotations
+
+import pytest
+from compiled_volume import NAMED, compare_many
+from figures import Figures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", NAMED)
+def test_many_values_of_a_model(model: str, figures: Figures) -> None:
+    compare_many(model, NAMED[model], "models", figures)
