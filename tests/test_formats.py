@@ -88,21 +88,28 @@ def test_checkpoint_configuration() -> None:
     assert {re.sub(r"blocks\.\d+", "blocks.i", name) for name in names} == told
 
 
-def model_text(path: Path) -> str:
+def model_content(path: Path) -> Any:
+    """The JSON text of a model file, with the arrays of each node as lists."""
     with h5py.File(path) as file:
         assert set(file["node/metadata"]) == {"nmdeploy"}
-        return str(file["node/metadata/nmdeploy"].asstr()[()])
+        held = file["node/metadata/nmdeploy"]
+        assert set(held) == {"model", "nodes"}
+        values = json.loads(held["model"].asstr()[()])
+        for name, node in held["nodes"].items():
+            assert all(array.dtype.kind in "iuf" for array in node.values())
+            values["nodes"][name] |= {field: array[()].tolist() for field, array in node.items()}
+        return values
 
 
 def test_model_metadata(digits_model: Any, lif_model: Any) -> None:
     for model in (digits_model, lif_model):
-        validate(json.loads(model_text(model.path)), "model")
+        validate(model_content(model.path), "model")
         block = model.path.read_bytes()[:512]
         assert re.fullmatch(rb"nmdeploy-model\n[0-9a-f]{64}\n\0+", block)
 
 
 def test_the_model_schema_refuses_an_unknown_field(lif_model: Any) -> None:
-    document = json.loads(model_text(lif_model.path))
+    document = model_content(lif_model.path)
     next(node for node in document["nodes"].values() if node["kind"] == "lif")["tau"] = 1
     with pytest.raises(ValidationError):
         validate(document, "model")
@@ -111,7 +118,7 @@ def test_the_model_schema_refuses_an_unknown_field(lif_model: Any) -> None:
 def test_a_model_of_a_foreign_graph(cli: Any, graph: Path, tmp_path: Path) -> None:
     arguments = ("--profile", "loihi1", "--dt", "0.001", "-o", tmp_path / "m.nir")
     assert cli("export", graph, *arguments).exit_code == 0
-    validate(json.loads(model_text(tmp_path / "m.nir")), "model")
+    validate(model_content(tmp_path / "m.nir"), "model")
 
 
 @pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", CHECKPOINT)])

@@ -21,7 +21,7 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace
-from nmdeploy.nir_io import model_json
+from nmdeploy.nir_io.model import model_content
 from nmdeploy.reports import formats
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense
@@ -89,7 +89,9 @@ def test_check(floats: Network) -> None:
 
 
 def test_model(model: QuantizedNetwork) -> None:
-    assert_golden("model.json", pretty(json.loads(model_json(model))))
+    text, arrays = model_content(model)
+    held = {name: {key: values.tolist() for key, values in node.items()} for name, node in arrays.items()}
+    assert_golden("model.json", pretty({"model": json.loads(text), "nodes": held}))
 
 
 def test_mapping(model: QuantizedNetwork) -> None:

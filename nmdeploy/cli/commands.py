@@ -299,15 +299,16 @@ def report(
 
 @main.command()
 @click.argument("file", type=FILE)
+@click.option("--verify", is_flag=True, help="Compute the NIR primitives of a model again, and compare them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(file: str, as_json: bool) -> None:
+def inspect(file: str, verify: bool, as_json: bool) -> None:
     """Say what a file holds.
 
     FILE is a model, another NIR graph, a checkpoint, a recording or samples.
     """
     from nmdeploy.cli.inspect import describe_file, render
 
-    described = describe_file(file)
+    described = describe_file(file, verify)
     click.echo(json.dumps(described, indent=2) if as_json else render(described))
 
 

@@ -16,8 +16,11 @@ from nmdeploy.samples.stored import Array, Stored
 RANGED_BYTES = 1 << 28  # what is read in a moment; the range of larger inputs is not looked for
 
 
-def describe_file(path: str) -> dict[str, Any]:
-    """A flat description of a file, by its suffix; `BadFile` for anything else."""
+def describe_file(path: str, verify: bool = False) -> dict[str, Any]:
+    """Return a flat description of a file, by its suffix; `BadFile` for anything else.
+
+    With `verify`, the NIR primitives of a model are computed from its integers again, and compared.
+    """
     source = Path(path)
     if not source.exists():
         raise BadFile(f"{path}: there is no such file: check the path")
@@ -26,7 +29,18 @@ def describe_file(path: str) -> dict[str, Any]:
     describe = DESCRIBE.get(source.suffix)
     if describe is None:
         raise BadFile(f"{path}: files of type {source.suffix!r} are unknown: give one of {', '.join(DESCRIBE)}")
-    return {"file": path} | describe(source)
+    described = {"file": path} | describe(source)
+    return described | _verified(path, described) if verify else described
+
+
+def _verified(path: str, described: dict[str, Any]) -> dict[str, Any]:
+    from nmdeploy.nir_io import check_primitives
+    from nmdeploy.nir_io.model import FORMAT
+
+    if described["format"] != FORMAT:
+        raise BadFile(f"{path}: is no model: --verify compares the NIR primitives of a model with its integers")
+    check_primitives(path)
+    return {"primitives": "equal to what its integers say"}
 
 
 def _model(path: Path) -> dict[str, Any]:

@@ -5,53 +5,88 @@ import json
 from pathlib import Path
 from typing import Any
 
-DATASET = "node/metadata/nmdeploy"
+PLACE = "node/metadata/nmdeploy"
 FORMAT = "nmdeploy-model"
-VERSION = 2
+VERSIONS = (2, 3)
+# Names of version 2 that are others in version 3.
+KINDS_OF_2: dict[str, str] = {}
+FIELDS_OF_2: dict[str, str] = {}
 
 
 def read_model(path: str | Path) -> dict[str, Any]:
-    """Read the JSON description of a quantized network.
+    """Read the description of a quantized network.
 
     Parameters
     ----------
     path : str or Path
-        HDF5 file with the JSON string at ``node/metadata/nmdeploy``.
+        HDF5 file. Version 3 holds a JSON text at ``node/metadata/nmdeploy/model`` and the arrays beside it, version 2
+        one JSON text at ``node/metadata/nmdeploy``.
 
     Returns
     -------
     dict
-        Keys ``nodes`` (by name), ``edges`` ([source, target, delay]), ``output`` and others.
+        Keys ``nodes`` (by name; the fields of a node are numbers, texts and arrays), ``edges`` ([source, target,
+        delay]), ``output`` and others.
 
     Raises
     ------
     ValueError
-        The file is no model file, its version is unknown, or its text does not match its SHA-256.
+        The file is no model file, its version is unknown, or its content does not match its SHA-256.
     """
-    model = _read_json(Path(path))
-    if model.get("format") != FORMAT or model.get("version") != VERSION:
+    text, arrays = _read(Path(path))
+    try:
+        model = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: holds no JSON at {PLACE}: {error}") from error
+    if not isinstance(model, dict):
+        raise ValueError(f"{path}: the JSON at {PLACE} is no object")
+    if model.get("format") != FORMAT or model.get("version") not in VERSIONS:
         found = f"{model.get('format')!r} version {model.get('version')!r}"
-        raise ValueError(f"{path}: holds {found}; this reader knows {FORMAT!r} version {VERSION}")
+        raise ValueError(f"{path}: holds {found}; this reader knows {FORMAT!r} versions 2 and 3")
+    content, _, digest = text.rpartition(',"sha256":')
+    if digest != f'"{_digest(content + "}", arrays)}"}}':
+        raise ValueError(f"{path}: the content at {PLACE} does not match its SHA-256; export the model again")
     missing = [key for key in ("nodes", "edges", "output") if key not in model]
     if missing:
         raise ValueError(f"{path}: the model has no {missing[0]!r}")
-    return model
+    for name, fields in arrays.items():
+        model["nodes"][name].update(fields)
+    return _upgraded(model) if model["version"] == 2 else model
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return the JSON text, and the arrays by node and field."""
     import h5py
 
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
         with h5py.File(path, "r") as file:
-            text = bytes(file[DATASET][()]).decode()
-        model = json.loads(text)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: holds no JSON at {DATASET}: {error}") from error
-    if not isinstance(model, dict):
-        raise ValueError(f"{path}: the JSON at {DATASET} is no object")
-    content, _, digest = text.rpartition(',"sha256":')
-    if digest != f'"{hashlib.sha256((content + "}").encode()).hexdigest()}"}}':
-        raise ValueError(f"{path}: the JSON at {DATASET} does not match its SHA-256; export the model again")
-    return model
+            held = file[PLACE]
+            if isinstance(held, h5py.Dataset):
+                return bytes(held[()]).decode(), {}
+            nodes = {name: {key: array[()] for key, array in group.items()} for name, group in held["nodes"].items()}
+            return bytes(held["model"][()]).decode(), nodes
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: holds no JSON at {PLACE}: {error}") from error
+
+
+def _digest(text: str, arrays: dict[str, dict[str, Any]]) -> str:
+    """SHA-256 of the text and of the arrays: name, type, shape and bytes of each, nodes and fields sorted."""
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        for key in sorted(arrays[name]):
+            array = arrays[name][key]
+            array = array.astype(array.dtype.newbyteorder("<"))
+            sha.update(f"\n{name}/{key} {array.dtype.str} {list(array.shape)}\n".encode())
+            sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def _upgraded(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a model of version 2 with the names of version 3."""
+    nodes = {}
+    for name, node in model["nodes"].items():
+        fields = {FIELDS_OF_2.get(key, key): value for key, value in node.items()}
+        nodes[name] = {**fields, "kind": KINDS_OF_2.get(node.get("kind"), node.get("kind"))}
+    return {**model, "nodes": nodes}

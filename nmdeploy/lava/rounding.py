@@ -40,7 +40,8 @@ def integers(key: str, value: ArrayLike, shape: tuple[int, ...]) -> Integers:
     array = np.asarray(value)
     if array.ndim == 0:
         array = np.full(shape, array)
-    if array.shape != shape or array.dtype.kind not in "iu" or np.any(np.abs(array) >= 2**31):
+    wide = array.astype(np.int64) if array.dtype.kind in "iu" else None
+    if array.shape != shape or wide is None or np.any(np.abs(wide) >= 2**31):
         found = f"{array.dtype} {list(array.shape)}"
         raise ValueError(f"{key} is {found}; it must be 32-bit integers {list(shape)}")
-    return array.astype(np.int64)
+    return wide

@@ -6,9 +6,8 @@ subclasses with a ``kind`` of their own, as the files of those folders do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nmdeploy._util.plugins import modules
 from nmdeploy.errors import BadFile
@@ -51,12 +50,11 @@ def quantized_synapses() -> dict[str, type[QuantizedSynapse]]:
     return _by_kind("nmdeploy.synapses", QuantizedSynapse)
 
 
-def from_json(name: str, values: Mapping[str, Any]) -> QuantizedNeuron | QuantizedSynapse:
-    """The node that its `to_json` described; `BadFile` for a kind that is not installed."""
-    kind = values.get("kind")
-    family = quantized_neurons().get(str(kind)) or quantized_synapses().get(str(kind))
+def quantized(name: str, kind: str) -> type[QuantizedNeuron] | type[QuantizedSynapse]:
+    """Return the integer family of a node's kind; `BadFile` for one that is not installed."""
+    family = quantized_neurons().get(kind) or quantized_synapses().get(kind)
     if family is None:
         raise BadFile(
             f"node {name!r}: kind {kind!r} is unknown here: update nmdeploy or install the package that adds it"
         )
-    return family.from_json(values)
+    return family

@@ -37,7 +37,9 @@ class Input:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Input:
-        """The input that `to_json` described."""
+        """Build the input that `to_json` described; `BadFile` for a field that is unknown."""
+        for name in set(values) - {"kind", "shape", "format"}:
+            raise BadFile(f"field {name!r} of the input is unknown here: update nmdeploy")
         return cls(tuple(values["shape"]), FixedPoint(**values["format"]))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -183,16 +183,6 @@ class QuantizedNeuron(Frozen, ABC):
         flat = () if self.per_state else self.blocks
         return {name: everything[name][..., 0] if name in flat else everything[name] for name in self.recorded}
 
-    def to_json(self) -> dict[str, Any]:
-        """Every field as JSON values; `families.from_json` inverts it."""
-        return {"kind": self.kind} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> QuantizedNeuron:
-        """The population that `to_json` described."""
-        names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: value for name, value in values.items() if name in names})
-
 
 class ThreePartNeuron(QuantizedNeuron):
     """A population whose step is three functions: `integrate` for each block, `fire` for each neuron, `reset`.
@@ -305,10 +295,6 @@ class Neuron(Frozen, ABC):
     @abstractmethod
     def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         """The integer population, and a line for everything that had to be changed on the way."""
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def power_below(limit: float, magnitude: float, default: int = 0) -> int:

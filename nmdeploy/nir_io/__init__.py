@@ -1,10 +1,10 @@
 """The model file: a quantized network as NIR, with its integers in the metadata.
 
-``nir.read`` reads every file as standard primitives (``nmdeploy.nir_io.graph``). The graph's metadata holds one JSON
-text under the key ``nmdeploy`` (HDF5: ``node/metadata/nmdeploy``, ``nmdeploy.nir_io.model``) with all integers, number
-formats, rule names, edges and their order; reading takes the network from it, computes the primitives again and
-compares them with the file's. The text holds the SHA-256 of the rest of it, and the file starts with the SHA-256 of all
-bytes that follow (``nmdeploy.nir_io.file``): any changed bit is refused.
+``nir.read`` reads every file as standard primitives (``nmdeploy.nir_io.graph``). The graph's metadata holds the network
+under the key ``nmdeploy`` (``nmdeploy.nir_io.model``): all integers, number formats, rule names, edges and their order.
+Reading takes the network from there. The file starts with the SHA-256 of all bytes that follow
+(``nmdeploy.nir_io.file``), so any changed bit is refused. `check_primitives` computes the primitives again and compares
+them with the file's.
 """
 
 from __future__ import annotations
@@ -17,22 +17,12 @@ from typing import Any
 import numpy as np
 
 from nmdeploy._util.atomic_files import write_bytes
-from nmdeploy.errors import BadFile, NmdeployError
+from nmdeploy.errors import BadFile
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io.file import check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
 from nmdeploy.nir_io.graph import primitives
-from nmdeploy.nir_io.model import (
-    DATASET,
-    KEY,
-    MALFORMED,
-    model_json,
-    network_of,
-    network_sha256,
-    no_network,
-    nodes_of,
-    parse,
-)
+from nmdeploy.nir_io.model import KEY, PLACE, model_content, network_of, network_sha256, parse
 from nmdeploy.nir_io.notes import reader_notes
 from nmdeploy.nir_io.primitives import Primitives
 from nmdeploy.nir_io.tree import Tree
@@ -69,49 +59,45 @@ def write(q: QuantizedNetwork, path: Path) -> list[str]:
         The path cannot be written.
     """
     graph = primitives(q)
-    write_bytes(path, seal(with_user_block(_nir_bytes(graph, model_json(q)))))
+    text, arrays = model_content(q)
+    paths = {f"{PLACE}/nodes/{name}/{field}": array for name, node in arrays.items() for field, array in node.items()}
+    write_bytes(path, seal(with_user_block(_nir_bytes(graph, {"model": text}), paths)))
     return reader_notes(q, graph)
 
 
 def read(path: Path) -> QuantizedNetwork:
-    """The quantized network of a model file: ``read(write(q)) == q``.
+    """Read the quantized network of a model file: ``read(write(q)) == q``.
 
     Raises
     ------
     BadFile
-        The file is missing, damaged, not written by nmdeploy, or its primitives are not those of its integers.
+        The file is missing, damaged, or not written by nmdeploy.
     """
-    content = load_bytes(path)
-    _require_ours(path, content)
-    tree = read_tree(path, content)
-    text = _at(tree, "node", "metadata", KEY)
-    header = parse(path, text)
-    try:
-        q = network_of(path, header)
-        expected, known = primitives(q), model_json(q)
-    except (NmdeployError, *MALFORMED) as error:
-        raise no_network(path, error) from None
-    if text != known:
-        raise BadFile(f"{path}: its JSON holds more than this version of nmdeploy knows: update nmdeploy")
-    _compare(path, tree["node"], expected)
-    return q
+    return network_of(path, read_content(path))
+
+
+def check_primitives(path: Path) -> None:
+    """Compute the primitives of a model file from its integers again; `BadFile` names the first that differs.
+
+    A file of another version is compared as well: a change of the primitives since then shows here.
+    """
+    q = read(path)
+    _compare(path, read_tree(path, load_bytes(path))["node"], primitives(q))
 
 
 def model_sha256(model: QuantizedNetwork | Path) -> str:
-    """The digest of a model, or of a model file: 64 hex digits over its integers and formats.
+    """Return the digest of a model, or of a model file: 64 hex digits over its integers and formats.
 
     Two files have the same digest exactly if their networks are equal.
     """
-    if isinstance(model, QuantizedNetwork):
-        return network_sha256(model)
-    return str(read_header(model)["sha256"])
+    return network_sha256(model if isinstance(model, QuantizedNetwork) else read(model))
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """The JSON of a model file, its digests checked; neither ``nir`` nor the rest of the file is read."""
-    content = load_bytes(path)
-    _require_ours(path, content)
-    return parse(path, read_tree(path, content, only=DATASET)[""])
+def read_content(path: Path) -> dict[str, Any]:
+    """Return the content of a model file, its digests checked; neither ``nir`` nor the rest of the file is read."""
+    held = load_bytes(path)
+    _require_ours(path, held)
+    return parse(path, read_tree(path, held, only=PLACE)[""])
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -126,10 +112,18 @@ def describe(path: Path) -> dict[str, Any]:
     content = load_bytes(path)
     if not is_sealed(content):
         return {"format": "nir", "nodes": _foreign_nodes(foreign_tree(path, content))}
-    header = read_header(path)
-    nodes = nodes_of(path, header)
-    told = ("format", "version", "sha256", "profile", "dt", "readout", "output", "notes")
-    return {key: header[key] for key in told} | {
+    held = read_content(path)
+    q = network_of(path, held)
+    nodes = q.nodes
+    return {
+        "format": held["format"],
+        "version": held["version"],
+        "sha256": network_sha256(q),
+        "profile": q.profile,
+        "dt": q.dt,
+        "readout": q.readout,
+        "output": q.output,
+        "notes": list(q.notes),
         "bytes": len(content),
         "input": {name: node.to_json() for name, node in nodes.items() if isinstance(node, Input)},
         "layers": {name: _layer(node) for name, node in nodes.items() if hasattr(node, "states")},
@@ -157,12 +151,12 @@ def _foreign_nodes(tree: Tree) -> dict[str, Any]:
     return described
 
 
-def _nir_bytes(graph: Primitives, text: str) -> bytes:
+def _nir_bytes(graph: Primitives, metadata: Mapping[str, str]) -> bytes:
     import nir
 
     nodes = {name: nir.dict2NIRNode(dict(fields)) for name, fields in graph.nodes.items()}
     target = BytesIO()
-    nir.write(target, nir.NIRGraph(nodes, list(graph.edges), metadata={KEY: text}, type_check=False))
+    nir.write(target, nir.NIRGraph(nodes, list(graph.edges), metadata={KEY: dict(metadata)}, type_check=False))
     return target.getvalue()
 
 

@@ -11,15 +11,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import numpy.typing as npt
 
 from nmdeploy._util.hdf5_guard import has_endless_heap
 from nmdeploy.errors import BadFile
 from nmdeploy.nir_io.tree import Tree, Walk
 
 BLOCK = 512
+PACKED_BYTES = 1 << 12
 MAGIC = b"nmdeploy-model\n"
 _images = itertools.count()
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -42,14 +46,20 @@ def _why(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
-def with_user_block(content: bytes) -> bytes:
-    """The HDF5 file `content` with an empty user block before it."""
+def with_user_block(content: bytes, arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return the HDF5 file `content` behind an empty user block, with `arrays` added, each by its path.
+
+    Arrays of some size are packed; for small ones it would take more room, and time.
+    """
     import h5py
 
     target = BytesIO()
     with h5py.File(BytesIO(content), "r") as old, h5py.File(target, "w", userblock_size=BLOCK) as new:
         for name in old:
             old.copy(name, new, name)
+        for path, array in arrays.items():
+            packed = {"compression": "gzip", "shuffle": True} if array.nbytes > PACKED_BYTES else {}
+            new.create_dataset(path, data=array.astype(array.dtype.newbyteorder("<"), copy=False), **packed)
     return target.getvalue()
 
 
@@ -82,7 +92,7 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
     path : names the file in errors
     content : bytes
     only : str, optional
-        Read this one dataset; it is returned under the key "".
+        Read this one dataset or group; it is returned under the key "".
 
     Raises
     ------
@@ -99,7 +109,7 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
     try:
         with h5py.File(_in_memory(content)) as file:
             walk, root = Walk(str(path), content), h5py.h5g.open(file.id, b"/")
-            return {"": walk.dataset(root, only)} if only else walk.group(root)
+            return {"": walk.entry(root, only)} if only else walk.group(root)
     except BadFile:
         raise
     except (*HDF5_FAILURES, MemoryError, RecursionError) as error:

@@ -64,14 +64,14 @@ class Walk:
             found[name.decode("utf-8")] = self.group(child, depth + 1) if is_group else self._value(child)
         return found
 
-    def dataset(self, group: Any, name: str) -> Any:
-        """The content of one dataset, named by its path."""
+    def entry(self, group: Any, name: str) -> Any:
+        """The content of one dataset or group, named by its path."""
         import h5py
 
         for part in name.encode().split(b"/"):
             known = isinstance(group, h5py.h5g.GroupID) and group.links.exists(part)
             group = self._child(group, part, group.links.get_info(part).type if known else None)
-        return self._value(group)
+        return self.group(group) if isinstance(group, h5py.h5g.GroupID) else self._value(group)
 
     def _child(self, group: Any, name: bytes, kind: int | None) -> Any:
         """The group or dataset behind a hard link; links into other files and loops of soft links are refused."""

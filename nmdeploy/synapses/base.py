@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -82,17 +80,6 @@ class QuantizedSynapse(Frozen, ABC):
         """Number of synapses from a unit that sends 1 every step."""
         bias = getattr(self, "bias", None)
         return 0 if bias is None else int(np.count_nonzero(bias))
-
-    def to_json(self) -> dict[str, Any]:
-        """Every field as JSON values."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return {"kind": self.kind} | {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> QuantizedSynapse:
-        """The synapses that `to_json` described."""
-        names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: value for name, value in values.items() if name in names})
 
 
 class Synapse(Frozen, ABC):

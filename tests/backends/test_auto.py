@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Branching(QuantizedLIF):
 def branching() -> Any:
     network = quantized(LIF(0.5 * np.ones(12), 0.9, 1.0))  # type: ignore[arg-type]
     nodes = {
-        name: Branching.from_json(node.to_json()) if name == "n" else node  # type: ignore[union-attr]
+        name: Branching(**{f.name: getattr(node, f.name) for f in fields(QuantizedLIF)}) if name == "n" else node  # type: ignore[union-attr]
         for name, node in network.nodes.items()
     }
     return type(network)(nodes, network.edges, network.dt, network.output, network.readout)

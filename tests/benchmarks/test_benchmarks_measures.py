@@ -177,7 +177,7 @@ def test_networks_are_alive_and_follow_from_the_seed(make: Any) -> None:
     again = make()
     assert again is not network
     for name, node in network.nodes.items():
-        assert node.to_json() == again.nodes[name].to_json()
+        assert node == again.nodes[name]
 
 
 def test_lif_populations_for_lava_have_one_value_each() -> None:

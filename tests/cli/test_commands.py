@@ -18,6 +18,7 @@ from shared import CALIBRATION, CHECKPOINT, ROOT, Cli, Model
 from nmdeploy import __version__
 from nmdeploy.cli.demo import run_demo
 from nmdeploy.nir_io import read
+from nmdeploy.nir_io.file import seal
 from nmdeploy.recording.reader import read_recording
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
@@ -270,6 +271,21 @@ def test_verify_finds_a_difference(digits_model: Model, tmp_path: Path) -> None:
     )
     outcome = processes.run(*verify, "--samples", 2, "--json", env=environment)
     assert (outcome.returncode, json.loads(outcome.stdout)["comparisons"][0]["mismatches"]) == (1, outcome.returncode)
+
+
+def test_inspect_compares_the_primitives(cli: Cli, lif_model: Model, tmp_path: Path) -> None:
+    assert "primitives: equal to what its integers say" in cli("inspect", lif_model.path, "--verify").stdout
+    work = tmp_path / "changed.nir"
+    work.write_bytes(lif_model.path.read_bytes())
+    with h5py.File(work, "r+") as file:
+        node = next(node for node in file["node/nodes"].values() if "weight" in node)
+        node["weight"][0, 0] += 1
+    work.write_bytes(seal(work.read_bytes()))
+    assert cli("inspect", work).exit_code == 0
+    refused = cli("inspect", work, "--verify")
+    assert refused.exit_code == 2 and "weight is not what its integers say" in refused.stderr
+    other = cli("inspect", lif_model.data, "--verify")
+    assert other.exit_code == 2 and "is no model" in other.stderr
 
 
 def test_progress_only_on_a_terminal(digits_model: Model, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ SELECTING = ("select", "where")
 OUTSIDE = {
     # set-up and checks
     *("__post_init__", "_freeze_common", "_check_common", "_check_codes", "_within", "widened", "start", "memory"),
-    *("require_meaning", "_objections", "_against_modulo", "code_range", "from_json", "to_json", "_plain"),
+    *("require_meaning", "_objections", "_against_modulo", "code_range"),
     # names and sizes
     *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),
     *("registers", "recorded", "feeds_synapses", "constant_over", "output_frac", "unstable"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from networks import Case
+from node_fields import node_fields
 from simulator import simulate
 
 
 def simulated(case: Case) -> tuple[dict[str, list[object]], dict[str, Counter[str]]]:
     """Traces, and overflows summed over the samples."""
-    nodes = {name: node.to_json() for name, node in case.network.nodes.items()}
+    nodes = {name: node_fields(node) for name, node in case.network.nodes.items()}
     edges = [(edge.source, edge.target, edge.delay) for edge in case.network.edges]
     traces: dict[str, list[object]] = {}
     overflows = {name: Counter[str]() for name in case.network.populations}

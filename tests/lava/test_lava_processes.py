@@ -67,7 +67,10 @@ def refusals() -> dict[str, tuple[dict[str, Any], str]]:
         "rounding": (m.chain({**space, "rounding": "floor"}), "rounding is 'floor'"),
         "align": (feedback(1), "edge k -> back: feedback with delay 1 cannot be aligned; it needs 2 or more"),
         "loop": (feedback(0), "closes a loop without delay"),
-        "version": ({**good, "version": 1}, "'nmdeploy-model' version 1; this reader knows 'nmdeploy-model' version 2"),
+        "version": (
+            {**good, "version": 1},
+            "'nmdeploy-model' version 1; this reader knows 'nmdeploy-model' versions 2 and 3",
+        ),
         "phase": (m.chain({**space, "spike": "phase"}), "node 'n': phase needs a complex memory with one state"),
         "condition": (m.chain({**space, "reset_action": "hard"}), "a reset needs both a condition and an action"),
         "adaptation": (m.chain({**space, "adaptation": True}), "node 'n': adaptation needs a soma"),

@@ -18,7 +18,7 @@ from nmdeploy import nir_io
 from nmdeploy.errors import BadFile
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io.file import BLOCK, seal
-from nmdeploy.nir_io.model import digest
+from nmdeploy.nir_io.model import PLACE, digest
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def resealed(path: Path, change: Any) -> bytes:
     return seal(work.read_bytes())
 
 
-def test_a_changed_primitive_is_refused_by_name(small: tuple[QuantizedNetwork, Path], tmp_path: Path) -> None:
+def test_a_changed_primitive_is_named_by_the_check(small: tuple[QuantizedNetwork, Path], tmp_path: Path) -> None:
     def weight(file: Any) -> None:
         file["node/nodes/s1/weight"][0, 0] += 2**-7
 
@@ -89,12 +89,55 @@ def test_a_changed_primitive_is_refused_by_name(small: tuple[QuantizedNetwork, P
     def edge(file: Any) -> None:
         file["node/edges"][0] = ("lif", "s1")
 
-    def text(file: Any) -> None:
-        file["node/metadata/nmdeploy"][()] = file["node/metadata/nmdeploy"][()].replace(b'"dv":[', b'"dv":[1', 1)
-
+    nir_io.check_primitives(small[1])
     named = {weight: "s1", negative_zero: "v_reset", extra: "ghost", gone: "s2", field: "noise", edge: "edges"}
-    for change, word in (named | {text: "SHA-256"}).items():
-        assert word in refused(tmp_path / "tampered.nir", resealed(small[1], change)), change.__name__
+    for change, word in named.items():
+        path = tmp_path / "tampered.nir"
+        path.write_bytes(resealed(small[1], change))
+        assert nir_io.read(path) == small[0], "the integers are as they were"
+        with pytest.raises(BadFile, match=f"tampered.*{word}"):
+            nir_io.check_primitives(path)
+
+
+def test_changed_integers_are_refused(small: tuple[QuantizedNetwork, Path], tmp_path: Path) -> None:
+    def text(file: Any) -> None:
+        file[f"{PLACE}/model"][()] = file[f"{PLACE}/model"][()].replace(b'"frac_in":', b'"frac_in": ', 1)
+
+    def value(file: Any) -> None:
+        file[f"{PLACE}/nodes/lif/dv"][0] ^= 1
+
+    def gone(file: Any) -> None:
+        del file[f"{PLACE}/nodes/lif/dv"]
+
+    def extra(file: Any) -> None:
+        file[f"{PLACE}/nodes/lif/more"] = np.zeros(3, np.int8)
+
+    def wider(file: Any) -> None:
+        held = file[f"{PLACE}/nodes/lif/dv"][()]
+        del file[f"{PLACE}/nodes/lif/dv"]
+        file[f"{PLACE}/nodes/lif/dv"] = held.astype(np.int64)
+
+    for change in (text, value, gone, extra, wider):
+        assert "SHA-256" in refused(tmp_path / "tampered.nir", resealed(small[1], change)), change.__name__
+
+
+def crafted(path: Path, change: Any, to: Path) -> Path:
+    """The file with `change` made to its values and arrays, digest and seal that fit."""
+
+    def rewrite(file: Any) -> None:
+        values = json.loads(file[f"{PLACE}/model"][()])
+        arrays = {name: {key: a[()] for key, a in node.items()} for name, node in file[f"{PLACE}/nodes"].items()}
+        change(values, arrays)
+        del values["sha256"], file[PLACE]
+        text = json.dumps(values, separators=(",", ":"))
+        file[f"{PLACE}/model"] = f'{text[:-1]},"sha256":"{digest(text, arrays)}"}}'
+        file.create_group(f"{PLACE}/nodes")
+        for name, node in arrays.items():
+            for key, array in node.items():
+                file[f"{PLACE}/nodes/{name}/{key}"] = array
+
+    to.write_bytes(resealed(path, rewrite))
+    return to
 
 
 @pytest.mark.parametrize(
@@ -104,7 +147,7 @@ def test_a_changed_primitive_is_refused_by_name(small: tuple[QuantizedNetwork, P
         {"dt": 0.0},
         {"dt": None},
         {"version": 1},
-        {"version": 3},
+        {"version": 4},
         {"edges": [["input"]]},
         {"edges": 7},
         {"nodes": []},
@@ -113,39 +156,63 @@ def test_a_changed_primitive_is_refused_by_name(small: tuple[QuantizedNetwork, P
         {"readout": "guess"},
         {"notes": 5},
         {"colour": "red"},
-        {"notes": None, "gone": True},
     ],
 )
 def test_json_with_a_good_digest_is_still_checked(
     small: tuple[QuantizedNetwork, Path], tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    def rewrite(file: Any) -> None:
-        values = json.loads(file["node/metadata/nmdeploy"][()]) | change
-        del values["sha256"]
-        text = json.dumps({k: v for k, v in values.items() if v is not None}, separators=(",", ":"))
-        file["node/metadata/nmdeploy"][()] = f'{text[:-1]},"sha256":"{digest(text)}"}}'
-
-    (tmp_path / "crafted.nir").write_bytes(resealed(small[1], rewrite))
+    path = crafted(small[1], lambda values, _: values.update(change), tmp_path / "crafted.nir")
     with pytest.raises(BadFile, match="crafted"):
-        nir_io.read(tmp_path / "crafted.nir")
+        nir_io.read(path)
+    with pytest.raises(BadFile, match="crafted"):
+        nir_io.describe(path)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("frac_in", "x"), ("vth", [1]), ("kind", "quantum"), ("du", None), ("dv", {})]
+    ("key", "value", "word"),
+    [
+        ("frac_in", "x", "an integer"),
+        ("frac_in", 1.0, "an integer"),
+        ("frac_in", True, "an integer"),
+        ("vth", [1], "an array of integers"),
+        ("kind", "quantum", "unknown here"),
+        ("du", None, "an array of integers"),
+        ("dv", {}, "an array of integers"),
+        ("colour", 7, "'colour' is unknown"),
+    ],
 )
-def test_nodes_that_are_none_are_refused(
-    small: tuple[QuantizedNetwork, Path], tmp_path: Path, key: str, value: Any
+def test_fields_of_another_type_are_refused(
+    small: tuple[QuantizedNetwork, Path], tmp_path: Path, key: str, value: Any, word: str
 ) -> None:
-    def rewrite(file: Any) -> None:
-        values = json.loads(file["node/metadata/nmdeploy"][()])
-        del values["sha256"]
+    def change(values: Any, arrays: Any) -> None:
+        arrays["lif"].pop(key, None)
         values["nodes"]["lif"][key] = value
-        text = json.dumps(values, separators=(",", ":"))
-        file["node/metadata/nmdeploy"][()] = f'{text[:-1]},"sha256":"{digest(text)}"}}'
 
-    (tmp_path / "crafted.nir").write_bytes(resealed(small[1], rewrite))
-    with pytest.raises(BadFile):
-        nir_io.read(tmp_path / "crafted.nir")
+    with pytest.raises(BadFile, match=rf"crafted.*'lif'.*{word}"):
+        nir_io.read(crafted(small[1], change, tmp_path / "crafted.nir"))
+
+
+@pytest.mark.parametrize("array", [np.array([0.5] * 5), np.array([b"a"] * 5), np.zeros((5, 5), np.int8)])
+def test_arrays_of_another_type_are_refused(small: tuple[QuantizedNetwork, Path], tmp_path: Path, array: Any) -> None:
+    path = crafted(small[1], lambda _, arrays: arrays["lif"].update(dv=array), tmp_path / "crafted.nir")
+    with pytest.raises(BadFile, match="crafted"):
+        nir_io.read(path)
+
+
+def test_what_is_missing_has_its_default(small: tuple[QuantizedNetwork, Path], tmp_path: Path) -> None:
+    """A later version may add fields: a file without them reads."""
+
+    def change(values: Any, arrays: Any) -> None:
+        del values["notes"], values["nodes"]["lif"]["refractory_steps"]
+
+    found = nir_io.read(crafted(small[1], change, tmp_path / "crafted.nir"))
+    assert found.notes == () and found.populations["lif"].refractory_steps == 0  # type: ignore[attr-defined]
+
+    def needed(values: Any, arrays: Any) -> None:
+        del arrays["lif"]["dv"]
+
+    with pytest.raises(BadFile, match=r"crafted.*'lif'.*'dv' is missing"):
+        nir_io.read(crafted(small[1], needed, tmp_path / "crafted.nir"))
 
 
 def test_float_graphs_and_rewritten_files_are_refused(small: tuple[QuantizedNetwork, Path], tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Fields of frozen dataclasses as plain values and arrays: how a file holds them, and how they are read back."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+PLAIN = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+ARRAYS = {"i": "an array of integers", "f": "an array of numbers"}
+
+
+class BadField(ValueError):
+    """A field is unknown, missing, or of another type; the message says which and what it should be."""
+
+
+def split(node: Any) -> tuple[dict[str, Any], Arrays]:
+    """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out."""
+    values = {f.name: getattr(node, f.name) for f in fields(node)}
+    arrays = {name: narrowest(value) for name, value in values.items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in values.items() if value is not None and name not in arrays}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in plain.items()}, arrays
+
+
+def build(kind: type, values: Mapping[str, Any]) -> Any:
+    """Build a dataclass from its fields, given by name.
+
+    Raises
+    ------
+    BadField
+        A field is unknown, has no default and is missing, or is not of its type.
+    """
+    hints, known = _hints(kind), {f.name: f for f in fields(kind)}
+    for name in values:
+        if name not in known:
+            raise BadField(f"field {name!r} is unknown here: update nmdeploy")
+    for name, f in known.items():
+        if name not in values and f.default is MISSING and f.default_factory is MISSING:
+            raise BadField(f"field {name!r} is missing: export it again")
+    return kind(**{name: _checked(name, value, hints[name]) for name, value in values.items()})
+
+
+def narrowest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return integers in the narrowest type that holds them all; other arrays as they are.
+
+    >>> narrowest(np.array([-1, 127])).dtype, narrowest(np.array([0, 128])).dtype, narrowest(np.array([1 << 31])).dtype
+    (dtype('int8'), dtype('uint8'), dtype('uint32'))
+    """
+    if array.dtype.kind not in "iu":
+        return array
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    found = next(t for t in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8") if _holds(np.dtype(t), low, high))
+    return array.astype(found)
+
+
+def _holds(dtype: np.dtype[Any], low: int, high: int) -> bool:
+    info = np.iinfo(dtype)
+    return bool(info.min <= low and high <= info.max)
+
+
+@cache
+def _hints(kind: type) -> dict[str, tuple[Any, ...]]:
+    """The types that each field may have."""
+    found = get_type_hints(kind)
+    return {f.name: _alternatives(found[f.name]) for f in fields(kind)}
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _checked(name: str, value: Any, hint: tuple[Any, ...]) -> Any:
+    """The value, if it is of one of the types; what is neither plain nor an array is for its class to check."""
+    wanted = [text for each in hint if (text := _wanted(each)) is not None]
+    if wanted and not any(_is(value, each) for each in hint):
+        shown = repr(value)
+        shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
+        raise BadField(f"field {name!r} = {shown}: is not {' or '.join(wanted)}: export it again")
+    return value
+
+
+def _wanted(hint: Any) -> str | None:
+    return ARRAYS.get(_array_kind(hint)) or PLAIN.get(hint)
+
+
+def _array_kind(hint: Any) -> str:
+    """Letter of NumPy for the values of an array type; nothing for another type."""
+    if get_origin(hint) is not np.ndarray:
+        return ""
+    (scalar,) = get_args(get_args(hint)[1])
+    return "" if scalar is Any else np.dtype(scalar).kind
+
+
+def _is(value: Any, hint: Any) -> bool:
+    kind = _array_kind(hint)
+    if kind:
+        return isinstance(value, np.ndarray) and value.dtype.kind in ("iu" if kind == "i" else "f")
+    return type(value) is hint or (hint is float and type(value) is int)

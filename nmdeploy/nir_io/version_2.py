@@ -1,0 +1,52 @@
+"""Model files of version 2: all integers as one JSON text, and fields that have other names today."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from nmdeploy.network import families
+
+VERSION = 2
+KINDS: Mapping[str, str] = {}
+"""Kinds of nodes that have another name today."""
+FIELDS: Mapping[str, str] = {}
+"""Fields of nodes that have another name today."""
+
+
+def parse(text: str) -> tuple[dict[str, Any] | None, bool]:
+    """Return the content of the text, or None for other texts, and whether it matches its digest."""
+    body, _, tail = text.rpartition(',"sha256":')
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, False
+    sha256 = hashlib.sha256(f"{body}}}".encode()).hexdigest()
+    return (dict(values), tail == f'"{sha256}"}}') if isinstance(values, dict) else (None, False)
+
+
+def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content as version 3 has it: today's names, lists of numbers as arrays."""
+    return {**values, "nodes": {name: _upgraded(node) for name, node in values["nodes"].items()}}
+
+
+def _upgraded(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    kind = KINDS.get(str(node.get("kind")), node.get("kind"))
+    renamed = {FIELDS.get(field, field): value for field, value in node.items() if value is not None}
+    family = families.quantized_neurons().get(str(kind)) or families.quantized_synapses().get(str(kind))
+    names = {f.name for f in fields(family)} if family is not None else set()  # type: ignore[arg-type]
+    arrays = {field: _array(value) for field, value in renamed.items() if field in names and isinstance(value, list)}
+    return {**renamed, **arrays, "kind": kind}
+
+
+def _array(values: Any) -> Any:
+    """A list of integers, or of numbers, as an array; anything else as it is."""
+    array = np.array(values)
+    return array if array.dtype.kind in "if" else values

@@ -1,0 +1,16 @@
+"""A node of a network as plain values, for what shares no code with it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+
+def node_fields(node: Any) -> dict[str, Any]:
+    """Every field, arrays as lists, and the kind."""
+    if hasattr(node, "to_json"):
+        return dict(node.to_json())
+    values = {f.name: getattr(node, f.name) for f in fields(node)}
+    return {"kind": node.kind} | {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
