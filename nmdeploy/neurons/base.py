@@ -54,7 +54,7 @@ class Formats:
 
 
 @dataclass(frozen=True)
-class Drive:
+class QuantizationContext:
     """What a population is driven by: everything that fixes its scales.
 
     Parameters
@@ -293,7 +293,7 @@ class Neuron(Frozen, ABC):
         """(samples, H) what the recorded integer state `membrane_name` stands for."""
 
     @abstractmethod
-    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         """The integer population, and a line for everything that had to be changed on the way."""
 
 

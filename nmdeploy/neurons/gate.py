@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible
 from nmdeploy.neurons.base import (
-    Drive,
+    QuantizationContext,
     FloatArray,
     FloatState,
     Formats,
@@ -204,12 +204,12 @@ class Gate(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["g"])
 
-    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         if formats.sigmoid not in SIGMOIDS:
             raise BadOption(f"node {name!r}: sigmoid {formats.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
-        _, frac_out = self.output_range(drive.extremes)
-        room = power_below((1 << 31) - 1, float(drive.a_max.max(initial=0.0)), default=drive.frac)
-        frac_in = min(max(drive.frac, frac_out - TABLE_FRAC), drive.frac_max, room)
+        _, frac_out = self.output_range(context.extremes)
+        room = power_below((1 << 31) - 1, float(context.a_max.max(initial=0.0)), default=context.frac)
+        frac_in = min(max(context.frac, frac_out - TABLE_FRAC), context.frac_max, room)
         if frac_in + TABLE_FRAC < frac_out:
             raise DoesNotFit(
                 f"node {name!r}: its sums have {frac_in} fraction bits, its output needs {frac_out - TABLE_FRAC}: "
@@ -222,7 +222,7 @@ class Gate(Neuron):
             output_bits=OUTPUT_BITS,
             frac_in=frac_in,
             frac_out=frac_out,
-            gain=drive.gain,
+            gain=context.gain,
             send_once=self.send_once,
             window=self.window,
         )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
-    Drive,
+    QuantizationContext,
     FloatArray,
     FloatState,
     Formats,
@@ -155,23 +155,23 @@ class Integrator(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         if (self.beta < 0).any() or (self.beta > 1).any():
             raise UnsupportedParameter(f"node {name!r}: beta = {float(self.beta.min()):g}: an integrator takes 0 to 1")
-        peak = max(float(np.max(drive.extremes["v"] * drive.gain)), float(np.abs(self.bias * drive.gain).max()))
+        peak = max(float(np.max(context.extremes["v"] * context.gain)), float(np.abs(self.bias * context.gain).max()))
         frac_in = min(
-            drive.frac,
-            power_below((1 << (formats.state_bits - 2)) - 1, peak, default=drive.frac),
-            power_below((1 << 31) - 1, float(drive.a_max.max(initial=0)), default=drive.frac),
-            drive.frac_max,
+            context.frac,
+            power_below((1 << (formats.state_bits - 2)) - 1, peak, default=context.frac),
+            power_below((1 << 31) - 1, float(context.a_max.max(initial=0)), default=context.frac),
+            context.frac_max,
         )
         return (
             QuantizedIntegrator(
                 dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
-                bias=np.rint(np.ldexp(self.bias * drive.gain, frac_in)).astype(np.int64),
+                bias=np.rint(np.ldexp(self.bias * context.gain, frac_in)).astype(np.int64),
                 state_bits=formats.state_bits,
                 frac_in=frac_in,
-                gain=drive.gain,
+                gain=context.gain,
             ),
             [],
         )

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
-    Drive,
+    QuantizationContext,
     FloatArray,
     FloatState,
     Formats,
@@ -243,21 +243,21 @@ class LIF(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
         self._require_deployable(name, formats)
-        peak = max(float(np.max(m * drive.gain)) for m in (drive.extremes["u"], drive.extremes["y"], self.v_threshold))
-        bias = self.bias * drive.gain
+        peak = max(float(np.max(m * context.gain)) for m in (context.extremes["u"], context.extremes["y"], self.v_threshold))
+        bias = self.bias * context.gain
         frac_v = min(
             power_below(1 << 22, peak),
-            power_below(64 * VTH_MAX, float(np.max(self.v_threshold * drive.gain))),
+            power_below(64 * VTH_MAX, float(np.max(self.v_threshold * context.gain))),
             power_below(BIAS_MANT_MAX << 7, float(np.abs(bias).max()), default=30),
-            power_below(1 << 24, float(drive.a_max.max(initial=0)), default=30),
-            drive.frac_max + 6,
+            power_below(1 << 24, float(context.a_max.max(initial=0)), default=30),
+            context.frac_max + 6,
         )
         frac_in = frac_v - 6
         mant, exp = _mantissas(np.ldexp(bias, frac_in + 6))
         notes: list[str] = []
-        vth = np.rint(np.ldexp(self.v_threshold * drive.gain, frac_in)).astype(np.int64)
+        vth = np.rint(np.ldexp(self.v_threshold * context.gain, frac_in)).astype(np.int64)
         return (
             QuantizedLIF(
                 du=np.clip(np.rint(4096 * (1 - self.alpha)) - 1, 0, 4095).astype(np.int64),
@@ -267,7 +267,7 @@ class LIF(Neuron):
                 bias_exp=exp,
                 refractory_steps=self.refractory_steps,
                 frac_in=frac_in,
-                gain=drive.gain,
+                gain=context.gain,
             ),
             notes,
         )

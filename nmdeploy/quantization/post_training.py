@@ -16,7 +16,7 @@ from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Drive, FloatArray, Formats, IntArray, Neuron, QuantizedNeuron
+from nmdeploy.neurons.base import QuantizationContext, FloatArray, Formats, IntArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 FARTHEST = 2.0**200
@@ -92,14 +92,14 @@ def quantize_population(
     gain = _gain(neuron, list(incoming.values()), formats)
     offered = {s: synapse.frac(gain, formats) + fracs[s] for s, synapse in incoming.items()}
     most = [synapse.frac_max(gain, fracs[s], formats) for s, synapse in incoming.items()]
-    drive = Drive(
+    context = QuantizationContext(
         gain=gain,
         frac=max(offered.values(), default=0),
         a_max=_a_max(network, name, extremes) * gain,
         extremes=extremes[name],
         frac_max=min(most, default=0),
     )
-    quantized, notes = neuron.quantize(name, drive, formats)
+    quantized, notes = neuron.quantize(name, context, formats)
     synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], formats) for s in incoming}
     for source, synapse in synapses.items():
         _check_exponents(source, synapse, formats, alone=len(synapses) == 1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import DoesNotFit
-from nmdeploy.neurons.base import Drive, FloatArray, Formats, IntArray, power_below
+from nmdeploy.neurons.base import QuantizationContext, FloatArray, Formats, IntArray, power_below
 from nmdeploy.neurons.state_space.float import Array, Spiking
 
 FREE = 1000  # an exponent that nothing limits
@@ -52,13 +52,13 @@ class Plan:
         return (1 << (self.formats.coefficient_bits - 1)) - 1
 
 
-def plan(n: Spiking, drive: Drive, formats: Formats, enters: Array, leaves: Array, reset: Any, *, shared: bool) -> Plan:
+def plan(n: Spiking, context: QuantizationContext, formats: Formats, enters: Array, leaves: Array, reset: Any, *, shared: bool) -> Plan:
     """Choose the scales.
 
     Parameters
     ----------
     n : Spiking
-    drive : Drive
+    context : QuantizationContext
     formats : Formats
     enters : (H, N, q)
         B in units of the states' largest.
@@ -70,19 +70,19 @@ def plan(n: Spiking, drive: Drive, formats: Formats, enters: Array, leaves: Arra
         Whether all states of a neuron need one scale, because A couples them.
     """
     bits, limit = formats.coefficient_bits, (1 << (formats.coefficient_bits - 1)) - 1
-    gains = drive.gain.reshape(n.size, n.inputs)
+    gains = context.gain.reshape(n.size, n.inputs)
     # the smallest, so that no input's share of B exceeds 1
     gain = gains.min(1)[:, None]
-    frac_x = state_scales(drive, formats, gain, reset, shared, n.grows())
+    frac_x = state_scales(context, formats, gain, reset, shared, n.grows())
     least, most = int(frac_x.max()) - (bits - 2), int(frac_x.min()) + formats.coefficient_frac
     input_bias = n.input_bias * gains
     room = power_below(1 << 29, float(np.abs(input_bias).max(initial=0.0)), default=most)
-    frac_in = min(max(drive.frac, least), drive.frac_max, most, room)
+    frac_in = min(max(context.frac, least), context.frac_max, most, room)
     b = np.ldexp(1.0, frac_x - frac_in)[..., None] * enters * (gain / gains)[:, None]
     frac_b = _input_frac(b, enters, frac_in - frac_x, formats, limit)
     c = np.ldexp(1.0, -frac_x)[:, None] * leaves / gain[..., None]
     d = np.ldexp(n.d / gains[:, None], -frac_in)
-    frac_y, frac_c, frac_d = output_scales(n, c, d, drive, formats, limit)
+    frac_y, frac_c, frac_d = output_scales(n, c, d, context, formats, limit)
     return Plan(
         formats=formats,
         gain=gain,
@@ -96,7 +96,7 @@ def plan(n: Spiking, drive: Drive, formats: Formats, enters: Array, leaves: Arra
         b=b * 2.0**frac_b,
         c=c * np.ldexp(1.0, frac_c + frac_y)[..., None],
         d=np.ldexp(d, frac_d + frac_y[..., None]),
-        input_gain=drive.gain,
+        input_gain=context.gain,
         input_bias=np.ldexp(input_bias, frac_in),
     )
 
@@ -108,7 +108,7 @@ def codes(values: FloatArray) -> IntArray:
 
 
 def state_scales(
-    drive: Drive, formats: Formats, gain: FloatArray, reset: Any, shared: bool, grows: Any = False
+    context: QuantizationContext, formats: Formats, gain: FloatArray, reset: Any, shared: bool, grows: Any = False
 ) -> IntArray:
     """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
 
@@ -116,12 +116,12 @@ def state_scales(
     that `grows` by itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
     """
     half = (1 << (formats.state_bits - 2)) - 1
-    extent = np.maximum(drive.extremes["x"], reset) * gain
-    extent = np.where(grows, np.minimum(extent, np.ldexp(half, -drive.frac)), extent)
+    extent = np.maximum(context.extremes["x"], reset) * gain
+    extent = np.where(grows, np.minimum(extent, np.ldexp(half, -context.frac)), extent)
     extent = np.broadcast_to(extent.max(1, keepdims=True), extent.shape) if shared else extent
-    peak = np.maximum(extent, np.ldexp(1.0, -drive.frac))
+    peak = np.maximum(extent, np.ldexp(1.0, -context.frac))
     frac = np.floor(np.log2(half / peak)).astype(np.int64)
-    return np.asarray(np.minimum(frac, min(int(frac.min()), drive.frac_max) + formats.coefficient_bits - 2))
+    return np.asarray(np.minimum(frac, min(int(frac.min()), context.frac_max) + formats.coefficient_bits - 2))
 
 
 def _input_frac(b: Array, enters: Array, needed: IntArray, formats: Formats, limit: int) -> int:
@@ -135,7 +135,7 @@ def _input_frac(b: Array, enters: Array, needed: IntArray, formats: Formats, lim
 
 
 def output_scales(
-    n: Spiking, c: Array, d: FloatArray, drive: Drive, formats: Formats, limit: int
+    n: Spiking, c: Array, d: FloatArray, context: QuantizationContext, formats: Formats, limit: int
 ) -> tuple[IntArray, int, int]:
     """Fraction bits of each y (H, p), and those of C and D.
 
@@ -148,7 +148,7 @@ def output_scales(
     natural = np.minimum(exponents(limit, largest) - base, exponents(limit, np.abs(d).max(-1, initial=0.0)))
     natural = np.minimum(natural, exponents(1 << 30, np.abs(n.bias)))
     free = natural > FREE // 2
-    frac_y = np.minimum(natural, _soma_exponents(n, drive, formats))
+    frac_y = np.minimum(natural, _soma_exponents(n, context, formats))
     if n.spike == "graded":
         frac_y = np.full_like(frac_y, frac_y.min())
     slack = int((natural - frac_y)[~free].min(initial=LARGEST_FRAC))
@@ -158,10 +158,10 @@ def output_scales(
     return frac_y, frac_c, min(frac_c, frac_d)
 
 
-def _soma_exponents(n: Spiking, drive: Drive, formats: Formats) -> IntArray:
+def _soma_exponents(n: Spiking, context: QuantizationContext, formats: Formats) -> IntArray:
     if not n.soma:
         return np.full(n.v_threshold.shape, FREE)
-    magnitudes = (drive.extremes["v"], np.abs(n.v_threshold), np.abs(n.soma_r), np.abs(n.adaptation_jump))
+    magnitudes = (context.extremes["v"], np.abs(n.v_threshold), np.abs(n.soma_r), np.abs(n.adaptation_jump))
     return exponents((1 << (formats.state_bits - 2)) - 1, np.maximum.reduce(magnitudes))
 
 

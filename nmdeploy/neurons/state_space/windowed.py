@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible
 from nmdeploy.neurons.base import (
-    Drive,
+    QuantizationContext,
     FloatArray,
     FloatState,
     Formats,
@@ -298,13 +298,13 @@ class WindowedStateSpace(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["u"])
 
-    def quantize(self, name: str, drive: Drive, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
-        memory, notes = self.memory.quantize(name, drive, formats)
+    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+        memory, notes = self.memory.quantize(name, context, formats)
         frac_y = memory.frac_y[:, 0]  # type: ignore[attr-defined]
         frac_k = min(formats.coefficient_bits - 1, 31)
         # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
         fills = exponents((1 << (formats.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
-        frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, drive.extremes["u"]))
+        frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, context.extremes["u"]))
         frac_u = np.where(self.kernel.any(1), frac_u, frac_y)
         vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))
         quantized = QuantizedWindowedStateSpace(
