@@ -15,7 +15,7 @@ from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.importers import importer_for, load, refuse_other_dt
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import FloatArray, Formats
+from nmdeploy.neurons.base import FloatArray, QuantizationConfig
 from nmdeploy.nir_io import read
 from nmdeploy.nir_io.file import is_sealed, load_bytes
 from nmdeploy.quantization.post_training import population_bounds, quantize_population, weight_error
@@ -89,13 +89,13 @@ def _not_run(kind: str, profile: HardwareProfile) -> str | None:
 
 def check_network(network: Network, profile: HardwareProfile) -> Iterator[Finding]:
     """Each population and its synapses, quantized by themselves; then whether the whole fits the cores."""
-    formats = profile.formats()
+    config = profile.quantization_config()
     nodes: dict[str, Any] = {network.input_name: network.input}
     # A population that fails, or that feeds back, leaves the others something to be judged by.
     extremes: Bounds = {name: _unit_extremes(network, name) for name in network.populations}
     for name, neuron in network.populations.items():
         try:
-            yield from _check_population(network, name, formats, profile, nodes, extremes)
+            yield from _check_population(network, name, config, profile, nodes, extremes)
         except NmdeployError as error:
             yield Finding(name, neuron.kind, False, problem=str(error))
     if len(nodes) == len(network.nodes) and all(n.kind in profile.neurons for n in network.populations.values()):
@@ -117,7 +117,7 @@ def _check_fit(network: Network, nodes: dict[str, Any], profile: HardwareProfile
 def _check_population(
     network: Network,
     name: str,
-    formats: Formats,
+    config: QuantizationConfig,
     profile: HardwareProfile,
     nodes: dict[str, Any],
     extremes: Bounds,
@@ -127,7 +127,7 @@ def _check_population(
         extremes[name] = population_bounds(network, name, extremes)
     except BadOption:
         lost.append("its scales need calibration data (export --data)")
-    quantized, synapses, notes = quantize_population(network, name, formats, extremes)
+    quantized, synapses, notes = quantize_population(network, name, config, extremes)
     nodes |= synapses | {name: quantized}
     for source, synapse in synapses.items():
         error = weight_error(network.synapses[source], synapse, quantized.gain)

@@ -95,12 +95,12 @@ def quantize(
         if data is not None:
             notes += difference(quantize(network, target, data, options), scaled, data)
         return replace(scaled, notes=(*scaled.notes, *notes))
-    formats = target.formats(**vars(options))
+    config = target.quantization_config(**vars(options))
     extremes = None
     if data is not None:
         require_channels(network, data)
         extremes = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
-    quantized = quantize_network(network, formats, extremes=extremes, profile=target.name)
+    quantized = quantize_network(network, config, extremes=extremes, profile=target.name)
     return quantized if data is None else require_bounded(quantized, data)
 
 

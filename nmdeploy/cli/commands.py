@@ -158,7 +158,7 @@ def export(
     formats["state_rounding"] = formats.pop("rounding")
     target = pipeline.load_profile(profile)
     options = pipeline.Options(**formats)
-    target.formats(**vars(options))
+    target.quantization_config(**vars(options))
     network = pipeline.load(checkpoint, dt=dt)
     calibration = None if data is None else _load_data(data, network)
     with naming(checkpoint):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from nmdeploy.errors import BadOption
 
 if TYPE_CHECKING:
-    from nmdeploy.neurons.base import Formats
+    from nmdeploy.neurons.base import QuantizationConfig
 
 T = TypeVar("T")
 
@@ -140,14 +140,13 @@ class HardwareProfile:
     energy: Energy
     timing: Timing
 
-    def formats(
-        self,
+    def quantization_config(self,
         weight_bits: int | None = None,
         state_bits: int | None = None,
         coefficient_bits: int | None = None,
         coefficient_frac: int | None = None,
         state_rounding: str | None = None,
-    ) -> Formats:
+    ) -> QuantizationConfig:
         """The number formats of a quantization: the profile's, but for what is given.
 
         Without `coefficient_frac`, a narrower coefficient keeps the range: a pole of magnitude 1 stays representable.
@@ -157,7 +156,7 @@ class HardwareProfile:
         BadOption
             A value outside of what this profile allows.
         """
-        from nmdeploy.neurons.base import Formats
+        from nmdeploy.neurons.base import QuantizationConfig
 
         rules = self.arithmetic
         bits = self._chosen("coefficient_bits", coefficient_bits)
@@ -169,7 +168,7 @@ class HardwareProfile:
                 f"profile {self.name!r}: coefficient_frac = {frac} leaves no bit of {bits} for the sign: "
                 f"give --coefficient-frac 0 to {bits - 1}"
             )
-        return Formats(
+        return QuantizationConfig(
             weight_bits=self._chosen("weight_bits", weight_bits),
             state_bits=self._chosen("state_bits", state_bits),
             coefficient_bits=bits,

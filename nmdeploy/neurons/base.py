@@ -35,8 +35,8 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Formats:
-    """The number formats that a quantization asks for; defaults come from the hardware profile.
+class QuantizationConfig:
+    """The number config that a quantization asks for; defaults come from the hardware profile.
 
     ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits);
     ``sigmoid`` names how gates compute theirs.
@@ -293,7 +293,7 @@ class Neuron(Frozen, ABC):
         """(samples, H) what the recorded integer state `membrane_name` stands for."""
 
     @abstractmethod
-    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         """The integer population, and a line for everything that had to be changed on the way."""
 
 

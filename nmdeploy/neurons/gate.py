@@ -22,7 +22,7 @@ from nmdeploy.neurons.base import (
     QuantizationContext,
     FloatArray,
     FloatState,
-    Formats,
+    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
@@ -204,9 +204,9 @@ class Gate(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["g"])
 
-    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
-        if formats.sigmoid not in SIGMOIDS:
-            raise BadOption(f"node {name!r}: sigmoid {formats.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
+    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        if config.sigmoid not in SIGMOIDS:
+            raise BadOption(f"node {name!r}: sigmoid {config.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
         _, frac_out = self.output_range(context.extremes)
         room = power_below((1 << 31) - 1, float(context.a_max.max(initial=0.0)), default=context.frac)
         frac_in = min(max(context.frac, frac_out - TABLE_FRAC), context.frac_max, room)
@@ -217,7 +217,7 @@ class Gate(Neuron):
             )
         quantized = QuantizedGate(
             neurons=self.neurons,
-            table=SIGMOIDS[formats.sigmoid],
+            table=SIGMOIDS[config.sigmoid],
             gate_shift=frac_in + TABLE_FRAC - frac_out,
             output_bits=OUTPUT_BITS,
             frac_in=frac_in,

@@ -17,7 +17,7 @@ from nmdeploy.neurons.base import (
     QuantizationContext,
     FloatArray,
     FloatState,
-    Formats,
+    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
@@ -155,13 +155,13 @@ class Integrator(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         if (self.beta < 0).any() or (self.beta > 1).any():
             raise UnsupportedParameter(f"node {name!r}: beta = {float(self.beta.min()):g}: an integrator takes 0 to 1")
         peak = max(float(np.max(context.extremes["v"] * context.gain)), float(np.abs(self.bias * context.gain).max()))
         frac_in = min(
             context.frac,
-            power_below((1 << (formats.state_bits - 2)) - 1, peak, default=context.frac),
+            power_below((1 << (config.state_bits - 2)) - 1, peak, default=context.frac),
             power_below((1 << 31) - 1, float(context.a_max.max(initial=0)), default=context.frac),
             context.frac_max,
         )
@@ -169,7 +169,7 @@ class Integrator(Neuron):
             QuantizedIntegrator(
                 dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
                 bias=np.rint(np.ldexp(self.bias * context.gain, frac_in)).astype(np.int64),
-                state_bits=formats.state_bits,
+                state_bits=config.state_bits,
                 frac_in=frac_in,
                 gain=context.gain,
             ),

@@ -26,7 +26,7 @@ from nmdeploy.neurons.base import (
     QuantizationContext,
     FloatArray,
     FloatState,
-    Formats,
+    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
@@ -243,8 +243,8 @@ class LIF(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
-        self._require_deployable(name, formats)
+    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        self._require_deployable(name, config)
         peak = max(float(np.max(m * context.gain)) for m in (context.extremes["u"], context.extremes["y"], self.v_threshold))
         bias = self.bias * context.gain
         frac_v = min(
@@ -272,10 +272,10 @@ class LIF(Neuron):
             notes,
         )
 
-    def _require_deployable(self, name: str, formats: Formats) -> None:
-        if formats.state_bits != 24:
+    def _require_deployable(self, name: str, config: QuantizationConfig) -> None:
+        if config.state_bits != 24:
             raise DoesNotFit(
-                f"node {name!r}: rule 'loihi' has 24-bit states, not {formats.state_bits}: use --state-bits 24"
+                f"node {name!r}: rule 'loihi' has 24-bit states, not {config.state_bits}: use --state-bits 24"
             )
         for field, low, high in (("alpha", 0, 1), ("beta", 0, 1), ("v_reset", 0, 0)):
             value = getattr(self, field)

@@ -16,7 +16,7 @@ from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import QuantizationContext, FloatArray, Formats, IntArray, Neuron, QuantizedNeuron
+from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationConfig, IntArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 FARTHEST = 2.0**200
@@ -49,14 +49,14 @@ def population_bounds(network: Network, name: str, extremes: Extremes) -> Mappin
 
 
 def quantize_network(
-    network: Network, formats: Formats, *, extremes: Extremes | None = None, profile: str = "loihi2"
+    network: Network, config: QuantizationConfig, *, extremes: Extremes | None = None, profile: str = "loihi2"
 ) -> QuantizedNetwork:
     """Integers for every node.
 
     Parameters
     ----------
     network : Network
-    formats : Formats
+    config : QuantizationConfig
         Widths and rounding rules, from the profile and the user.
     extremes : as `calibrate` returns them, optional
         Without them static bounds are used, which cost resolution.
@@ -69,7 +69,7 @@ def quantize_network(
         notes.append("no calibration data: scales are static worst-case bounds")
     nodes: dict[str, Any] = {network.input_name: network.input}
     for name in network.populations:
-        quantized, synapses, said = quantize_population(network, name, formats, extremes)
+        quantized, synapses, said = quantize_population(network, name, config, extremes)
         nodes |= synapses | {name: quantized}
         notes += said
     ordered = {name: nodes[name] for name in network.nodes}
@@ -79,7 +79,7 @@ def quantize_network(
 
 
 def quantize_population(
-    network: Network, name: str, formats: Formats, extremes: Extremes
+    network: Network, name: str, config: QuantizationConfig, extremes: Extremes
 ) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
     """Integers for one population and its incoming synapses, and a line for what had to be changed.
 
@@ -89,9 +89,9 @@ def quantize_population(
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
     fracs = {s: _source_frac(network, s, extremes) for s in incoming}
-    gain = _gain(neuron, list(incoming.values()), formats)
-    offered = {s: synapse.frac(gain, formats) + fracs[s] for s, synapse in incoming.items()}
-    most = [synapse.frac_max(gain, fracs[s], formats) for s, synapse in incoming.items()]
+    gain = _gain(neuron, list(incoming.values()), config)
+    offered = {s: synapse.frac(gain, config) + fracs[s] for s, synapse in incoming.items()}
+    most = [synapse.frac_max(gain, fracs[s], config) for s, synapse in incoming.items()]
     context = QuantizationContext(
         gain=gain,
         frac=max(offered.values(), default=0),
@@ -99,15 +99,15 @@ def quantize_population(
         extremes=extremes[name],
         frac_max=min(most, default=0),
     )
-    quantized, notes = neuron.quantize(name, context, formats)
-    synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], formats) for s in incoming}
+    quantized, notes = neuron.quantize(name, context, config)
+    synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], config) for s in incoming}
     for source, synapse in synapses.items():
-        _check_exponents(source, synapse, formats, alone=len(synapses) == 1)
+        _check_exponents(source, synapse, config, alone=len(synapses) == 1)
         error = weight_error(incoming[source], synapse, gain)
         if error > LOSSY:
             notes = [
                 *notes,
-                f"synapse {source!r}: {formats.weight_bits}-bit weights are off by {error:.0%} (relative norm)",
+                f"synapse {source!r}: {config.weight_bits}-bit weights are off by {error:.0%} (relative norm)",
             ]
     return quantized, synapses, list(notes)
 
@@ -131,7 +131,7 @@ def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / FARTHES
             )
 
 
-def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArray:
+def _gain(neuron: Neuron, incoming: list[Synapse], config: QuantizationConfig) -> FloatArray:
     """The factor that makes the largest weight (of each row, where the neuron allows) fill its code range."""
     size = neuron.input_size
     if neuron.unit_gain or not incoming:
@@ -139,7 +139,7 @@ def _gain(neuron: Neuron, incoming: list[Synapse], formats: Formats) -> FloatArr
     rows = np.max([_row_magnitudes(synapse) for synapse in incoming], axis=0)
     peak = rows if neuron.row_gain else np.full(size, rows.max(initial=0.0))
     peak = np.where(peak > 0, peak, 1.0)
-    top = (1 << (formats.weight_bits - 1)) - 1 or 1
+    top = (1 << (config.weight_bits - 1)) - 1 or 1
     return np.asarray(top / np.exp2(np.ceil(np.log2(top))) / peak)
 
 
@@ -196,8 +196,8 @@ def weight_error(synapse: Synapse, quantized: QuantizedSynapse, gain: FloatArray
     return float(np.linalg.norm(rounded - exact)) / scale if scale else 0.0
 
 
-def _check_exponents(name: str, synapse: QuantizedSynapse, formats: Formats, alone: bool) -> None:
-    low, high = formats.weight_exp_min, formats.weight_exp_max
+def _check_exponents(name: str, synapse: QuantizedSynapse, config: QuantizationConfig, alone: bool) -> None:
+    low, high = config.weight_exp_min, config.weight_exp_max
     for exponent in synapse.chip_exponents:
         if not low <= exponent <= high:
             cause = (

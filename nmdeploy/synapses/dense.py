@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
-from nmdeploy.neurons.base import FloatArray, Formats, IntArray, power_below
+from nmdeploy.neurons.base import FloatArray, QuantizationConfig, IntArray, power_below
 from nmdeploy.neurons.ops import shift
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
@@ -166,34 +166,34 @@ class Dense(Synapse):
     def row_magnitudes(self) -> FloatArray:
         return np.asarray(np.abs(self.weight).max(1, initial=0.0))
 
-    def sign_mode(self, formats: Formats) -> str:
+    def sign_mode(self, config: QuantizationConfig) -> str:
         """Loihi's sign mode: one sign only gains a bit, where the profile has it."""
-        if self.weight.any() and (self.weight >= 0).all() and "excitatory" in formats.sign_modes:
+        if self.weight.any() and (self.weight >= 0).all() and "excitatory" in config.sign_modes:
             return "excitatory"
-        if self.weight.any() and (self.weight <= 0).all() and "inhibitory" in formats.sign_modes:
+        if self.weight.any() and (self.weight <= 0).all() and "inhibitory" in config.sign_modes:
             return "inhibitory"
         return "mixed"
 
-    def frac(self, gain: FloatArray, formats: Formats) -> int:
-        low, high = code_range(self.sign_mode(formats), formats.weight_bits)
+    def frac(self, gain: FloatArray, config: QuantizationConfig) -> int:
+        low, high = code_range(self.sign_mode(config), config.weight_bits)
         largest = float(np.abs(self.weight * gain[:, None]).max(initial=0.0))
-        return power_below(max(high, -low, 1) + 0.49, largest, default=formats.weight_bits)
+        return power_below(max(high, -low, 1) + 0.49, largest, default=config.weight_bits)
 
-    def frac_max(self, gain: FloatArray, source_frac: int, formats: Formats) -> int:
-        most = super().frac_max(gain, source_frac, formats)
-        most += chip_exponent(self.sign_mode(formats), formats.weight_bits)
+    def frac_max(self, gain: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
+        most = super().frac_max(gain, source_frac, config)
+        most += chip_exponent(self.sign_mode(config), config.weight_bits)
         if self.bias is None or not self.bias.any():
             return most
-        bias_frac = _bias_frac(self.bias, gain, formats.weight_bits)
-        return min(most, bias_frac + formats.weight_exp_max + chip_exponent("mixed", formats.weight_bits))
+        bias_frac = _bias_frac(self.bias, gain, config.weight_bits)
+        return min(most, bias_frac + config.weight_exp_max + chip_exponent("mixed", config.weight_bits))
 
-    def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, formats: Formats) -> QuantizedDense:
-        mode, frac = self.sign_mode(formats), self.frac(gain, formats)
-        bias_frac, bias = _bias_codes(self.bias, gain, frac_in, formats.weight_bits)
-        low, high = code_range(mode, formats.weight_bits)
+    def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig) -> QuantizedDense:
+        mode, frac = self.sign_mode(config), self.frac(gain, config)
+        bias_frac, bias = _bias_codes(self.bias, gain, frac_in, config.weight_bits)
+        low, high = code_range(mode, config.weight_bits)
         return QuantizedDense(
             weight=np.clip(np.rint(np.ldexp(self.weight * gain[:, None], frac)), low, high).astype(np.int64),
-            bits=formats.weight_bits,
+            bits=config.weight_bits,
             frac=frac,
             sign_mode=mode,
             weight_exp=frac_in - frac - source_frac,

@@ -13,7 +13,7 @@ from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.hardware import profile_toml as profiles
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.hardware.profile_toml import KINDS, load_profile, profile_names
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 
 EVENTS = {
     "synaptic_operation": 23.6e-12,
@@ -65,37 +65,37 @@ def test_cores_fit_the_mesh(profile: HardwareProfile) -> None:
 
 def test_default_formats(profile: HardwareProfile) -> None:
     rules = profile.arithmetic
-    formats = profile.formats()
-    assert isinstance(formats, Formats)
+    config = profile.quantization_config()
+    assert isinstance(config, QuantizationConfig)
     for name in ("weight_bits", "state_bits", "coefficient_bits", "coefficient_frac", "state_rounding", "sign_modes"):
-        assert getattr(formats, name) == getattr(rules, name).value
+        assert getattr(config, name) == getattr(rules, name).value
 
 
 @pytest.mark.parametrize("name", ["weight_bits", "state_bits", "coefficient_bits"])
 def test_widths_at_their_ends(profile: HardwareProfile, name: str) -> None:
     figure = getattr(profile.arithmetic, name)
     for value in (figure.low, figure.high):
-        assert getattr(profile.formats(**{name: value}), name) == value
+        assert getattr(profile.quantization_config(**{name: value}), name) == value
     for value in (figure.low - 1, figure.high + 1, 0, 33, -1, True):
         if not figure.low <= value <= figure.high or value is True:
             with pytest.raises(BadOption, match=rf"{name} = {value} .*--{name.replace('_', '-')} .*{figure.high}"):
-                profile.formats(**{name: value})
+                profile.quantization_config(**{name: value})
 
 
 def test_narrow_coefficients_keep_the_range(profile: HardwareProfile) -> None:
-    assert profile.formats(coefficient_bits=8).coefficient_frac == 6
-    assert profile.formats(coefficient_bits=8, coefficient_frac=7).coefficient_frac == 7
+    assert profile.quantization_config(coefficient_bits=8).coefficient_frac == 6
+    assert profile.quantization_config(coefficient_bits=8, coefficient_frac=7).coefficient_frac == 7
     with pytest.raises(BadOption, match="--coefficient-frac 0 to 7"):
-        profile.formats(coefficient_bits=8, coefficient_frac=8)
+        profile.quantization_config(coefficient_bits=8, coefficient_frac=8)
     with pytest.raises(BadOption, match="coefficient_frac = -1"):
-        profile.formats(coefficient_frac=-1)
+        profile.quantization_config(coefficient_frac=-1)
 
 
 def test_rounding_rules(profile: HardwareProfile) -> None:
     for rule in profile.arithmetic.state_rounding.choices:
-        assert profile.formats(state_rounding=rule).state_rounding == rule
+        assert profile.quantization_config(state_rounding=rule).state_rounding == rule
     with pytest.raises(BadOption, match="'nearest' is not among per-product"):
-        profile.formats(state_rounding="nearest")
+        profile.quantization_config(state_rounding="nearest")
 
 
 def test_runs_lif(profile: HardwareProfile) -> None:

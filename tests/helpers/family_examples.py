@@ -9,12 +9,12 @@ import numpy as np
 from nmdeploy._util.plugins import modules
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats, Neuron
+from nmdeploy.neurons.base import QuantizationConfig, Neuron
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
 SIZE, CHANNELS, STEPS = 12, 4, 60
-FORMATS = Formats()
+FORMATS = QuantizationConfig()
 
 
 def examples() -> list[Neuron]:
@@ -40,7 +40,7 @@ def inputs() -> Any:
     return (np.random.default_rng(2).random((20, STEPS, CHANNELS)) < 0.3).astype(np.int64)
 
 
-def quantized(neuron: Neuron, formats: Formats = FORMATS) -> QuantizedNetwork:
+def quantized(neuron: Neuron, config: QuantizationConfig = FORMATS) -> QuantizedNetwork:
     """The network around a population, in integers."""
     floats = network(neuron)
-    return quantize_network(floats, formats, extremes=calibrate(floats, inputs()))
+    return quantize_network(floats, config, extremes=calibrate(floats, inputs()))

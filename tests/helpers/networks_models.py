@@ -31,7 +31,7 @@ ONE = 1 << 14  # 1.0 of codes with 14 fraction bits
 
 
 def unit(rng: Rng) -> dict[str, Any]:
-    """Formats in which 1.0 is a code of C and D."""
+    """QuantizationConfig in which 1.0 is a code of C and D."""
     return formats(rng) | {"frac_c": 14, "refractory_steps": refractory(rng, 0.3)}
 
 

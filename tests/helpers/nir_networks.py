@@ -10,7 +10,7 @@ import numpy as np
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import BINARY, Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace
@@ -72,7 +72,7 @@ def quantized(network: Network, rng: Rng, samples: int = 4, steps: int = 20) -> 
     """The network's integers, its scales from random spikes."""
     x = (rng.random((samples, steps, network.input.size)) < 0.4).astype(float)
     x = x * network.input.format.dequantize(network.input.format.max)
-    return quantize_network(network, Formats(), extremes=calibrate(network, x))
+    return quantize_network(network, QuantizationConfig(), extremes=calibrate(network, x))
 
 
 def small_network() -> QuantizedNetwork:

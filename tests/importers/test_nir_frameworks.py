@@ -16,7 +16,7 @@ from nmdeploy.importers.nir import load
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
@@ -70,7 +70,7 @@ def our_file(path: Path, alpha: float, beta: float, bias: float, dt: float, recu
         nodes["rec"] = Dense(rng.normal(size=(20, 20)) * 0.3)
         edges += (Edge("lif1", "rec", 1), Edge("rec", "lif1"))
     network, x = Network(nodes, edges, dt, "lif2"), spikes_in(rng)
-    nir_io.write(quantize_network(network, Formats(), extremes=calibrate(network, x)), path)
+    nir_io.write(quantize_network(network, QuantizationConfig(), extremes=calibrate(network, x)), path)
     return x
 
 

@@ -24,7 +24,7 @@ from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.dense import CoupledStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
@@ -192,7 +192,7 @@ def floats(spike: str = "graded", **fields: Any) -> Network:
 def test_integers_follow_the_floats_behind_graded_events(spike: str) -> None:
     """What a graded code is worth enters the scales of the synapse behind it."""
     network = floats(spike)
-    q = quantize_network(network, Formats(), extremes=calibrate(network, INPUTS))
+    q = quantize_network(network, QuantizationConfig(), extremes=calibrate(network, INPUTS))
     recording, wanted = run(q, INPUTS, trace="states"), run_float(network, INPUTS, trace=True)
     agreement = agree(network, wanted, q, recording)
     assert agreement["n"].spike_agreement is not None and agreement["n"].spike_agreement > 0.9
@@ -204,7 +204,7 @@ def test_integers_follow_the_floats_behind_graded_events(spike: str) -> None:
 
 def test_agreement_compares_values_not_only_whether_there_is_one() -> None:
     network = floats()
-    q = quantize_network(network, Formats(), extremes=calibrate(network, INPUTS))
+    q = quantize_network(network, QuantizationConfig(), extremes=calibrate(network, INPUTS))
     recording, wanted = run(q, INPUTS, trace="states"), run_float(network, INPUTS, trace=True)
     spikes = np.array(recording.layers["n"].spikes)
     doubled = replace(recording, layers=recording.layers | {"n": replace(recording.layers["n"], spikes=2 * spikes)})
@@ -218,7 +218,7 @@ def test_sources_of_different_fractions_are_refused() -> None:
     nodes = dict(network.nodes) | wide | {"t": Dense(np.ones((3, 12)))}
     mixed = replace(network, nodes=nodes, edges=(*network.edges, Edge("i", "t")))
     with pytest.raises(BadOption, match=r"synapse 't': its sources have different fraction bits \[0, 3\]"):
-        quantize_network(mixed, Formats(), extremes=calibrate(mixed, np.zeros((1, 2, 12))))
+        quantize_network(mixed, QuantizationConfig(), extremes=calibrate(mixed, np.zeros((1, 2, 12))))
 
 
 def growing(factor: float, steps: int) -> tuple[Network, Data]:

@@ -13,7 +13,7 @@ from nmdeploy._util.fields import build, split
 from nmdeploy.backends.reference import run
 from nmdeploy.network import families
 from nmdeploy.network.float_run import run_float
-from nmdeploy.neurons.base import Formats, Neuron
+from nmdeploy.neurons.base import QuantizationConfig, Neuron
 
 
 def test_examples_cover_every_family() -> None:
@@ -24,7 +24,7 @@ def test_examples_cover_every_family() -> None:
 @pytest.mark.parametrize("neuron", examples(), ids=lambda n: n.kind)
 def test_integers_follow_the_float_population(neuron: Neuron, rounding: str) -> None:
     floats = network(neuron)
-    q = quantized(neuron, Formats(state_rounding=rounding))
+    q = quantized(neuron, QuantizationConfig(state_rounding=rounding))
     found, wanted = run(q, inputs(), trace="states"), run_float(floats, inputs(), trace=True)
     if neuron.spiking:
         codes = np.ldexp(wanted.spikes["n"].astype(float), q.populations["n"].output_frac)

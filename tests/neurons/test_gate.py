@@ -16,7 +16,7 @@ from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats, Moment
+from nmdeploy.neurons.base import QuantizationConfig, Moment
 from nmdeploy.neurons.gate import OUTPUT_BITS, SIGMOIDS, Gate, QuantizedGate
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
@@ -86,7 +86,7 @@ def network(neurons: int = 8, scale: float = 1.0, inputs: int = 16) -> Network:
 def test_integers_follow_the_float_gates(scale: float) -> None:
     floats, inputs = network(scale=scale), np.random.default_rng(1).integers(-8, 8, (20, 10, 16))
     values = floats.input.format.dequantize(inputs)
-    q = quantize_network(floats, Formats(), extremes=calibrate(floats, values))
+    q = quantize_network(floats, QuantizationConfig(), extremes=calibrate(floats, values))
     found, wanted = run(q, inputs, trace="states"), run_float(floats, values, trace=True)
     for name in ("g", "o"):
         real = q.populations[name].real("g", found.layers[name].states["g"])
@@ -101,14 +101,14 @@ def test_integers_follow_the_float_gates(scale: float) -> None:
 
 
 def test_without_data_static_bounds_hold() -> None:
-    q = quantize_network(network(), Formats())
+    q = quantize_network(network(), QuantizationConfig())
     inputs = np.random.default_rng(1).integers(-8, 8, (20, 10, 16))
     recording = run(q, inputs)
     assert recording.total("g", "g_saturations") == recording.total("o", "g_saturations") == 0
 
 
 def test_sums_of_64_inputs_stay_within_the_receivers_32_bits() -> None:
-    q = quantize_network(network(64), Formats())
+    q = quantize_network(network(64), QuantizationConfig())
     assert isinstance(q, QuantizedNetwork) and q.a_max("o").max() < 1 << 31
 
 
@@ -116,7 +116,7 @@ def test_a_chip_with_narrower_events_is_refused() -> None:
     profile = load_profile("loihi2")
     payload = replace(profile.arithmetic.graded_payload_bits, value=13)
     narrow = replace(profile, arithmetic=replace(profile.arithmetic, graded_payload_bits=payload))
-    q = quantize_network(network(), Formats())
+    q = quantize_network(network(), QuantizationConfig())
     assert map_network(q, profile).fits
     assert any("graded values of 14 bits" in problem for problem in map_network(q, narrow).problems)
 
@@ -126,10 +126,10 @@ def test_a_gate_that_feeds_back_needs_calibration_data() -> None:
     nodes = dict(floats.nodes) | {"b": Dense(np.eye(16, 8) / 4)}
     looped = replace(floats, nodes=nodes, edges=(*floats.edges, Edge("g", "b", 1), Edge("b", "g")))
     with pytest.raises(BadOption, match="node 'g': values that feed back have no static bound"):
-        quantize_network(looped, Formats())
+        quantize_network(looped, QuantizationConfig())
     inputs = np.random.default_rng(1).integers(-8, 8, (20, 10, 16))
     values = floats.input.format.dequantize(inputs)
-    q = quantize_network(looped, Formats(), extremes=calibrate(looped, values))
+    q = quantize_network(looped, QuantizationConfig(), extremes=calibrate(looped, values))
     found, wanted = run(q, inputs, trace="states"), run_float(looped, values, trace=True)
     real = q.populations["g"].real("g", found.layers["g"].states["g"])
     assert np.linalg.norm(real - wanted.membranes["g"]) < 0.01 * np.linalg.norm(wanted.membranes["g"])
@@ -141,7 +141,7 @@ def test_values_too_small_for_their_weights_are_refused() -> None:
     nodes: dict[str, Any] = {"i": Input((4,)), "s": Dense(weight), "g": Gate(2)}
     floats = Network(nodes, (Edge("i", "s"), Edge("s", "g")), 1e-3, "g", "last")
     with pytest.raises(DoesNotFit, match="node 'g': its sums have"):
-        quantize_network(floats, Formats())
+        quantize_network(floats, QuantizationConfig())
 
 
 @pytest.mark.parametrize(
@@ -161,4 +161,4 @@ def test_refusals(fields: dict[str, Any], message: str) -> None:
 
 def test_an_unknown_sigmoid_is_refused() -> None:
     with pytest.raises(BadOption, match="sigmoid 'exact' is unknown"):
-        quantize_network(network(), Formats(sigmoid="exact"))
+        quantize_network(network(), QuantizationConfig(sigmoid="exact"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.base import QuantizationContext, Formats
+from nmdeploy.neurons.base import QuantizationContext, QuantizationConfig
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 
 
@@ -43,22 +43,22 @@ def drive(size: int = 1, a_max: float = 1.0, peak: float = 1.0) -> QuantizationC
 def test_refused_parameters(fields: dict, message: str) -> None:
     neuron = LIF(**({"alpha": [0.5], "beta": [0.9], "v_threshold": [1.0]} | fields))
     with pytest.raises(UnsupportedParameter, match=message):
-        neuron.quantize("n", drive(), Formats())
+        neuron.quantize("n", drive(), QuantizationConfig())
 
 
 def test_rule_loihi_has_24_bits() -> None:
     with pytest.raises(DoesNotFit, match="24-bit states, not 16"):
-        LIF([0.5], 0.9, 1.0).quantize("n", drive(), Formats(state_bits=16))
+        LIF([0.5], 0.9, 1.0).quantize("n", drive(), QuantizationConfig(state_bits=16))
 
 
 def test_decays_that_leave_their_range_are_reported() -> None:
-    _, notes = LIF([0.0], 1 - 1e-5, 1.0).quantize("n", drive(), Formats())
+    _, notes = LIF([0.0], 1 - 1e-5, 1.0).quantize("n", drive(), QuantizationConfig())
     assert "12-bit range" in notes[0]
 
 
 @pytest.mark.parametrize("a_max", [0.1, 1.0, 3.0, 100.0, 1e6])
 def test_scales_keep_u_in_range(a_max: float) -> None:
-    quantized, _ = LIF([0.5], 0.9, 1.0).quantize("n", drive(a_max=a_max, peak=2.0), Formats())
+    quantized, _ = LIF([0.5], 0.9, 1.0).quantize("n", drive(a_max=a_max, peak=2.0), QuantizationConfig())
     assert isinstance(quantized, QuantizedLIF)
     quantized.prove("n", np.array([int(np.ceil(a_max * 2.0**quantized.frac_in))]))
     assert a_max * 2.0 ** (quantized.frac_in + 6) <= 1 << 24

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.base import QuantizationContext, Formats
+from nmdeploy.neurons.base import QuantizationContext, QuantizationConfig
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace, quantize_poles
 
 LIMIT = 2**15 - 1
@@ -119,7 +119,7 @@ def test_a_threshold_out_of_reach_is_kept_out_of_reach(threshold: float) -> None
     """It does not wrap: the neuron never fires, or always, and the export says so."""
     neuron = StateSpace(a=np.full((2, 2), 0.9 + 0.1j), b=0.5, c=1.0 + 0j, d=[0.5, 0], v_threshold=threshold)
     context = QuantizationContext(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 5.0)}, 15)
-    quantized, notes = neuron.quantize("n", context, Formats())
+    quantized, notes = neuron.quantize("n", context, QuantizationConfig())
     assert isinstance(quantized, QuantizedStateSpace)
     quantized.prove("n", np.full(2, 1 << 7))
     assert np.all(np.sign(quantized.vth) == np.sign(threshold)) and np.abs(quantized.vth).max() < 1 << 31
@@ -139,6 +139,6 @@ def test_a_reset_that_calibration_never_saw_still_fits(action: str) -> None:
         r=500.0,
     )
     context = QuantizationContext(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 1e-3)}, 15)
-    quantized, _ = neuron.quantize("n", context, Formats())
+    quantized, _ = neuron.quantize("n", context, QuantizationConfig())
     assert isinstance(quantized, QuantizedStateSpace)
     assert np.abs(quantized.r_re).max() <= quantized.limit

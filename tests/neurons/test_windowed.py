@@ -23,7 +23,7 @@ from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.gate import Gate
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace, WindowedStateSpace
@@ -115,7 +115,7 @@ def samples(steps: int) -> Any:
 
 
 def exact(floats: Network, inputs: Any) -> QuantizedNetwork:
-    return quantize_network(floats, Formats(), extremes=calibrate(floats, inputs))
+    return quantize_network(floats, QuantizationConfig(), extremes=calibrate(floats, inputs))
 
 
 def over_steps(synapse: Any, s: Any) -> Any:

@@ -24,7 +24,7 @@ from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats, Neuron
+from nmdeploy.neurons.base import QuantizationConfig, Neuron
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace
@@ -139,7 +139,7 @@ def test_size_and_time_of_a_large_model(tmp_path: Path) -> None:
     neuron = StateSpace(a=poles, b=0.05, c=rng.normal(size=(512, 64)), d=rng.normal(size=512), v_threshold=0.5)
     nodes = {"input": Input((64,)), "fc": Dense(rng.normal(size=(512, 64))), "ssm": neuron}
     network = Network(nodes, chain(nodes), 1e-3, "ssm")
-    q = quantize_network(network, Formats())
+    q = quantize_network(network, QuantizationConfig())
     path = tmp_path / "large.nir"
     nir_io.write(q, path)
     start = time.process_time()

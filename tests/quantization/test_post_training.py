@@ -18,7 +18,7 @@ from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.network.float_run import FloatRun, run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.post_training import calibrate, quantize_network
@@ -37,7 +37,7 @@ def test_the_unit_of_the_weights_does_not_matter(scale: float) -> None:
     """Scaling weights and thresholds alike changes a network's numbers, not its integers."""
     inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
     one, other = (
-        quantize_network(n, Formats(), extremes=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale))
+        quantize_network(n, QuantizationConfig(), extremes=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale))
     )
     assert np.array_equal(one.synapses["s"].weight, other.synapses["s"].weight)  # type: ignore[attr-defined]
     assert np.array_equal(one.populations["n"].vth, other.populations["n"].vth)  # type: ignore[attr-defined]
@@ -45,15 +45,15 @@ def test_the_unit_of_the_weights_does_not_matter(scale: float) -> None:
 
 def test_without_data_the_scales_are_static_bounds_and_say_so() -> None:
     inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
-    bounded = quantize_network(lif_network(), Formats())
+    bounded = quantize_network(lif_network(), QuantizationConfig())
     assert "static worst-case bounds" in bounded.notes[0]
-    measured = quantize_network(lif_network(), Formats(), extremes=calibrate(lif_network(), inputs))
+    measured = quantize_network(lif_network(), QuantizationConfig(), extremes=calibrate(lif_network(), inputs))
     assert bounded.populations["n"].frac_in <= measured.populations["n"].frac_in
 
 
 def test_without_data_a_neuron_without_leak_is_refused() -> None:
     with pytest.raises(BadOption, match=r"node 'n'.*--data"):
-        quantize_network(lif_network(beta=1.0), Formats())
+        quantize_network(lif_network(beta=1.0), QuantizationConfig())
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0, 0.0])
@@ -65,8 +65,8 @@ def test_exponents_stay_within_the_chip(sign: float, bits: int, threshold: float
     weight = np.abs(weight) * sign if sign else weight
     nodes: dict[str, Any] = {"i": Input((3,)), "s": Dense(weight), "n": LIF(np.full(6, 0.5), 0.9, threshold)}
     network = Network(nodes, (Edge("i", "s"), Edge("s", "n")), 1e-3, "n")
-    formats = Formats(weight_bits=bits, sign_modes=("mixed", "excitatory", "inhibitory"))
-    q = quantize_network(network, formats)
+    config = QuantizationConfig(weight_bits=bits, sign_modes=("mixed", "excitatory", "inhibitory"))
+    q = quantize_network(network, config)
     assert all(-8 <= e <= 7 for e in q.synapses["s"].chip_exponents)
 
 
@@ -77,7 +77,7 @@ def test_a_readout_cannot_feed_a_synapse() -> None:
     edges = [Edge("n", "sum"), Edge("sum", "v"), Edge("v", "on"), Edge("on", "last")]
     longer = replace(network, nodes=nodes, edges=(*network.edges, *edges), output="last")
     with pytest.raises(UnsupportedParameter, match="source 'v' sends values"):
-        quantize_network(longer, Formats())
+        quantize_network(longer, QuantizationConfig())
 
 
 def test_weights_too_far_apart_for_the_exponents_are_refused() -> None:
@@ -85,7 +85,7 @@ def test_weights_too_far_apart_for_the_exponents_are_refused() -> None:
     nodes = dict(network.nodes) | {"far": Dense(np.full((6, 3), 1e-6))}
     apart = replace(network, nodes=nodes, edges=(*network.edges, Edge("i", "far"), Edge("far", "n")))
     with pytest.raises(DoesNotFit, match="synapse 'far': weight exponent"):
-        quantize_network(apart, Formats())
+        quantize_network(apart, QuantizationConfig())
 
 
 @pytest.fixture(scope="module")

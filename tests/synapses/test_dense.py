@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.synapses.dense import SIGN_MODES, Dense, QuantizedDense, chip_exponent, code_range
 
-ALL_MODES = Formats(sign_modes=SIGN_MODES)
+ALL_MODES = QuantizationConfig(sign_modes=SIGN_MODES)
 
 
 @pytest.mark.parametrize("mode", SIGN_MODES)
@@ -56,9 +56,9 @@ def test_rounding_is_to_the_nearest_code(seed: int, bits: int, sign: str) -> Non
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(5, 7)) * rng.choice([1e-3, 1.0, 50.0])
     weight = {"mixed": weight, "excitatory": np.abs(weight), "inhibitory": -np.abs(weight)}[sign]
-    formats = Formats(weight_bits=bits, sign_modes=SIGN_MODES)
+    config = QuantizationConfig(weight_bits=bits, sign_modes=SIGN_MODES)
     synapse, gain = Dense(weight), np.ones(5)
-    q = synapse.quantize(gain, synapse.frac(gain, formats), 0, formats)
+    q = synapse.quantize(gain, synapse.frac(gain, config), 0, config)
     low, high = code_range(q.sign_mode, bits)
     clipped = np.ldexp(weight, q.frac) > high + 0.5
     assert q.sign_mode == (sign if weight.any() else "mixed")
@@ -67,13 +67,13 @@ def test_rounding_is_to_the_nearest_code(seed: int, bits: int, sign: str) -> Non
 
 
 def test_a_profile_without_sign_modes_gets_mixed_weights() -> None:
-    assert Dense(np.ones((2, 2))).quantize(np.ones(2), 6, 0, Formats()).sign_mode == "mixed"
+    assert Dense(np.ones((2, 2))).quantize(np.ones(2), 6, 0, QuantizationConfig()).sign_mode == "mixed"
     assert Dense(np.ones((2, 2))).quantize(np.ones(2), 6, 0, ALL_MODES).sign_mode == "excitatory"
     assert Dense(np.zeros((2, 2))).quantize(np.ones(2), 6, 0, ALL_MODES).sign_mode == "mixed"
 
 
 def test_biases_never_floor() -> None:
-    q = Dense(np.eye(2), np.array([1e-3, -3e-3])).quantize(np.ones(2), 6, 0, Formats())
+    q = Dense(np.eye(2), np.array([1e-3, -3e-3])).quantize(np.ones(2), 6, 0, QuantizationConfig())
     assert q.bias is not None and q.bias_exp >= 0 and q.bias_frac <= 6
     assert q.synapses == 2 + int((q.bias != 0).sum())
 

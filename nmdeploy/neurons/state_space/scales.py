@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import DoesNotFit
-from nmdeploy.neurons.base import QuantizationContext, FloatArray, Formats, IntArray, power_below
+from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationConfig, IntArray, power_below
 from nmdeploy.neurons.state_space.float import Array, Spiking
 
 FREE = 1000  # an exponent that nothing limits
@@ -31,7 +31,7 @@ class Plan:
     a code.
     """
 
-    formats: Formats
+    config: QuantizationConfig
     gain: FloatArray
     frac_a: int
     frac_b: int
@@ -49,17 +49,17 @@ class Plan:
     @property
     def limit(self) -> int:
         """Largest coefficient code."""
-        return (1 << (self.formats.coefficient_bits - 1)) - 1
+        return (1 << (self.config.coefficient_bits - 1)) - 1
 
 
-def plan(n: Spiking, context: QuantizationContext, formats: Formats, enters: Array, leaves: Array, reset: Any, *, shared: bool) -> Plan:
+def plan(n: Spiking, context: QuantizationContext, config: QuantizationConfig, enters: Array, leaves: Array, reset: Any, *, shared: bool) -> Plan:
     """Choose the scales.
 
     Parameters
     ----------
     n : Spiking
     context : QuantizationContext
-    formats : Formats
+    config : QuantizationConfig
     enters : (H, N, q)
         B in units of the states' largest.
     leaves : (H, p, N)
@@ -69,24 +69,24 @@ def plan(n: Spiking, context: QuantizationContext, formats: Formats, enters: Arr
     shared : bool
         Whether all states of a neuron need one scale, because A couples them.
     """
-    bits, limit = formats.coefficient_bits, (1 << (formats.coefficient_bits - 1)) - 1
+    bits, limit = config.coefficient_bits, (1 << (config.coefficient_bits - 1)) - 1
     gains = context.gain.reshape(n.size, n.inputs)
     # the smallest, so that no input's share of B exceeds 1
     gain = gains.min(1)[:, None]
-    frac_x = state_scales(context, formats, gain, reset, shared, n.grows())
-    least, most = int(frac_x.max()) - (bits - 2), int(frac_x.min()) + formats.coefficient_frac
+    frac_x = state_scales(context, config, gain, reset, shared, n.grows())
+    least, most = int(frac_x.max()) - (bits - 2), int(frac_x.min()) + config.coefficient_frac
     input_bias = n.input_bias * gains
     room = power_below(1 << 29, float(np.abs(input_bias).max(initial=0.0)), default=most)
     frac_in = min(max(context.frac, least), context.frac_max, most, room)
     b = np.ldexp(1.0, frac_x - frac_in)[..., None] * enters * (gain / gains)[:, None]
-    frac_b = _input_frac(b, enters, frac_in - frac_x, formats, limit)
+    frac_b = _input_frac(b, enters, frac_in - frac_x, config, limit)
     c = np.ldexp(1.0, -frac_x)[:, None] * leaves / gain[..., None]
     d = np.ldexp(n.d / gains[:, None], -frac_in)
-    frac_y, frac_c, frac_d = output_scales(n, c, d, context, formats, limit)
+    frac_y, frac_c, frac_d = output_scales(n, c, d, context, config, limit)
     return Plan(
-        formats=formats,
+        config=config,
         gain=gain,
-        frac_a=formats.coefficient_frac,
+        frac_a=config.coefficient_frac,
         frac_b=frac_b,
         frac_c=frac_c,
         frac_d=frac_d,
@@ -108,34 +108,34 @@ def codes(values: FloatArray) -> IntArray:
 
 
 def state_scales(
-    context: QuantizationContext, formats: Formats, gain: FloatArray, reset: Any, shared: bool, grows: Any = False
+    context: QuantizationContext, config: QuantizationConfig, gain: FloatArray, reset: Any, shared: bool, grows: Any = False
 ) -> IntArray:
     """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
 
     What a reset sets or subtracts counts as a magnitude, whether or not a spike occurred in the calibration. A state
     that `grows` by itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
     """
-    half = (1 << (formats.state_bits - 2)) - 1
+    half = (1 << (config.state_bits - 2)) - 1
     extent = np.maximum(context.extremes["x"], reset) * gain
     extent = np.where(grows, np.minimum(extent, np.ldexp(half, -context.frac)), extent)
     extent = np.broadcast_to(extent.max(1, keepdims=True), extent.shape) if shared else extent
     peak = np.maximum(extent, np.ldexp(1.0, -context.frac))
     frac = np.floor(np.log2(half / peak)).astype(np.int64)
-    return np.asarray(np.minimum(frac, min(int(frac.min()), context.frac_max) + formats.coefficient_bits - 2))
+    return np.asarray(np.minimum(frac, min(int(frac.min()), context.frac_max) + config.coefficient_bits - 2))
 
 
-def _input_frac(b: Array, enters: Array, needed: IntArray, formats: Formats, limit: int) -> int:
+def _input_frac(b: Array, enters: Array, needed: IntArray, config: QuantizationConfig, limit: int) -> int:
     """Fraction bits of B: none but for powers of two, where every input enters with 0 or 1 times the unit."""
     least = max(0, int(needed.max()))
     if ((enters == 0) | (enters == 1)).all():
         return least
-    most = formats.coefficient_frac if formats.state_rounding == "per-sum" else LARGEST_FRAC
+    most = config.coefficient_frac if config.state_rounding == "per-sum" else LARGEST_FRAC
     largest = float(np.maximum(np.abs(b.real), np.abs(b.imag)).max(initial=0.0))
     return int(np.clip(power_below(limit, largest, default=least), 0, most))
 
 
 def output_scales(
-    n: Spiking, c: Array, d: FloatArray, context: QuantizationContext, formats: Formats, limit: int
+    n: Spiking, c: Array, d: FloatArray, context: QuantizationContext, config: QuantizationConfig, limit: int
 ) -> tuple[IntArray, int, int]:
     """Fraction bits of each y (H, p), and those of C and D.
 
@@ -143,12 +143,12 @@ def output_scales(
     fraction, or its bias 30 bits. A soma has the width of a state: where that asks for a smaller y, C keeps its width
     by fraction bits of its own. Graded codes need one scale for all.
     """
-    base = formats.coefficient_bits - 1
+    base = config.coefficient_bits - 1
     largest = np.maximum(np.abs(c.real), np.abs(c.imag)).max(-1, initial=0.0)
     natural = np.minimum(exponents(limit, largest) - base, exponents(limit, np.abs(d).max(-1, initial=0.0)))
     natural = np.minimum(natural, exponents(1 << 30, np.abs(n.bias)))
     free = natural > FREE // 2
-    frac_y = np.minimum(natural, _soma_exponents(n, context, formats))
+    frac_y = np.minimum(natural, _soma_exponents(n, context, config))
     if n.spike == "graded":
         frac_y = np.full_like(frac_y, frac_y.min())
     slack = int((natural - frac_y)[~free].min(initial=LARGEST_FRAC))
@@ -158,11 +158,11 @@ def output_scales(
     return frac_y, frac_c, min(frac_c, frac_d)
 
 
-def _soma_exponents(n: Spiking, context: QuantizationContext, formats: Formats) -> IntArray:
+def _soma_exponents(n: Spiking, context: QuantizationContext, config: QuantizationConfig) -> IntArray:
     if not n.soma:
         return np.full(n.v_threshold.shape, FREE)
     magnitudes = (context.extremes["v"], np.abs(n.v_threshold), np.abs(n.soma_r), np.abs(n.adaptation_jump))
-    return exponents((1 << (formats.state_bits - 2)) - 1, np.maximum.reduce(magnitudes))
+    return exponents((1 << (config.state_bits - 2)) - 1, np.maximum.reduce(magnitudes))
 
 
 def exponents(limit: int, magnitudes: FloatArray) -> IntArray:
@@ -186,9 +186,9 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
     unit_y = np.ldexp(1.0, s.frac_y)
     magnitude = n.reset_magnitude * (unit_y if n.soma else state_unit)
     fields: dict[str, Any] = {
-        "rounding": s.formats.state_rounding,
-        "state_bits": s.formats.state_bits,
-        "coefficient_bits": s.formats.coefficient_bits,
+        "rounding": s.config.state_rounding,
+        "state_bits": s.config.state_bits,
+        "coefficient_bits": s.config.coefficient_bits,
         **{key: getattr(s, key) for key in ("frac_a", "frac_b", "frac_c", "frac_d", "frac_in", "frac_x", "frac_y")},
         "gain": s.input_gain,
         "input_bias": codes(s.input_bias),
@@ -206,7 +206,7 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
         "reset_condition": n.reset_condition,
         "reset_period": n.reset_period,
         # A magnitude that no code reaches never resets, in either network.
-        "reset_magnitude": codes(np.minimum(magnitude, (1 << (s.formats.state_bits - 1)) - 1)),
+        "reset_magnitude": codes(np.minimum(magnitude, (1 << (s.config.state_bits - 1)) - 1)),
         "reset_action": n.reset_action,
         "soma_r": codes(n.soma_r * unit_y),
         "soma_m": codes(FACTOR * n.soma_m),

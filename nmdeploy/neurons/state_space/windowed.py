@@ -28,7 +28,7 @@ from nmdeploy.neurons.base import (
     QuantizationContext,
     FloatArray,
     FloatState,
-    Formats,
+    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
@@ -298,12 +298,12 @@ class WindowedStateSpace(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["u"])
 
-    def quantize(self, name: str, context: QuantizationContext, formats: Formats) -> tuple[QuantizedNeuron, Sequence[str]]:
-        memory, notes = self.memory.quantize(name, context, formats)
+    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        memory, notes = self.memory.quantize(name, context, config)
         frac_y = memory.frac_y[:, 0]  # type: ignore[attr-defined]
-        frac_k = min(formats.coefficient_bits - 1, 31)
+        frac_k = min(config.coefficient_bits - 1, 31)
         # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
-        fills = exponents((1 << (formats.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
+        fills = exponents((1 << (config.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
         frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, context.extremes["u"]))
         frac_u = np.where(self.kernel.any(1), frac_u, frac_y)
         vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))

@@ -25,7 +25,7 @@ from nmdeploy.models import create
 from nmdeploy.models.catalog import Trained, neuron_model
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Formats
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
@@ -86,7 +86,7 @@ def deployable(every: int = 1) -> dict[str, Any]:
     found = {}
     for m in [m for m in choices() if not refusals(m)][::every]:
         network = trained(m)
-        q = quantize_network(network, Formats(), extremes=calibrate(network, inputs()))
+        q = quantize_network(network, QuantizationConfig(), extremes=calibrate(network, inputs()))
         found[m.name] = q
     return found
 
