@@ -92,10 +92,10 @@ def check_network(network: Network, profile: HardwareProfile) -> Iterator[Findin
     config = profile.quantization_config()
     nodes: dict[str, Any] = {network.input_name: network.input}
     # A population that fails, or that feeds back, leaves the others something to be judged by.
-    extremes: Bounds = {name: _unit_extremes(network, name) for name in network.populations}
+    ranges: Bounds = {name: _unit_ranges(network, name) for name in network.populations}
     for name, neuron in network.populations.items():
         try:
-            yield from _check_population(network, name, config, profile, nodes, extremes)
+            yield from _check_population(network, name, config, profile, nodes, ranges)
         except NmdeployError as error:
             yield Finding(name, neuron.kind, False, problem=str(error))
     if len(nodes) == len(network.nodes) and all(n.kind in profile.neurons for n in network.populations.values()):
@@ -120,14 +120,14 @@ def _check_population(
     config: QuantizationConfig,
     profile: HardwareProfile,
     nodes: dict[str, Any],
-    extremes: Bounds,
+    ranges: Bounds,
 ) -> Iterator[Finding]:
     lost = []
     try:
-        extremes[name] = population_bounds(network, name, extremes)
+        ranges[name] = population_bounds(network, name, ranges)
     except BadOption:
         lost.append("its scales need calibration data (export --data)")
-    quantized, synapses, notes = quantize_population(network, name, config, extremes)
+    quantized, synapses, notes = quantize_population(network, name, config, ranges)
     nodes |= synapses | {name: quantized}
     for source, synapse in synapses.items():
         error = weight_error(network.synapses[source], synapse, quantized.gain)
@@ -136,7 +136,7 @@ def _check_population(
     yield Finding(name, quantized.kind, problem is None, "; ".join([*lost, *notes]), problem)
 
 
-def _unit_extremes(network: Network, name: str) -> dict[str, FloatArray]:
+def _unit_ranges(network: Network, name: str) -> dict[str, FloatArray]:
     neuron = network.populations[name]
     return {key: np.ones_like(value) for key, value in neuron.observe(neuron.start(1)).items()}
 

@@ -96,11 +96,11 @@ def quantize(
             notes += difference(quantize(network, target, data, options), scaled, data)
         return replace(scaled, notes=(*scaled.notes, *notes))
     config = target.quantization_config(**vars(options))
-    extremes = None
+    ranges = None
     if data is not None:
         require_channels(network, data)
-        extremes = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
-    quantized = quantize_network(network, config, extremes=extremes, profile=target.name)
+        ranges = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
+    quantized = quantize_network(network, config, ranges=ranges, profile=target.name)
     return quantized if data is None else require_bounded(quantized, data)
 
 

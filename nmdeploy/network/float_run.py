@@ -18,7 +18,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class FloatRun:
-    """Outputs, extremes and traces of a float run.
+    """Outputs, ranges and traces of a float run.
 
     Parameters
     ----------
@@ -26,13 +26,13 @@ class FloatRun:
     spikes : mapping of population to (samples, steps, output_size), of those that spike
         bool, or the values of signed and graded ones.
     membranes : mapping of population to (samples, steps, H) or (samples, steps, H, p), where traced
-    extremes : mapping of population to the largest magnitude of each observed quantity
+    ranges : mapping of population to the largest magnitude of each observed quantity
     """
 
     output: npt.NDArray[Any]
     spikes: dict[str, npt.NDArray[Any]]
     membranes: dict[str, FloatArray]
-    extremes: dict[str, dict[str, FloatArray]]
+    ranges: dict[str, dict[str, FloatArray]]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _Batch:
     lengths: IntArray
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     membranes: dict[str, list[Any]] = field(default_factory=dict)
-    extremes: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
+    ranges: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
 
     def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
         neuron = self.populations[name]
@@ -56,14 +56,14 @@ class _Batch:
         valid = now.step < self.lengths
         if self.observe and valid.any():
             seen = {key: values[valid] for key, values in state.items()}
-            merge(self.extremes.setdefault(name, {}), neuron.observe(seen))
+            merge(self.ranges.setdefault(name, {}), neuron.observe(seen))
         return state, output
 
 
-def merge(extremes: dict[str, FloatArray], new: dict[str, FloatArray]) -> None:
+def merge(ranges: dict[str, FloatArray], new: dict[str, FloatArray]) -> None:
     """Keep the larger of each magnitude, in place."""
     for key, value in new.items():
-        extremes[key] = np.maximum(extremes[key], value) if key in extremes else value
+        ranges[key] = np.maximum(ranges[key], value) if key in ranges else value
 
 
 def run_float(
@@ -85,7 +85,7 @@ def run_float(
     trace : bool
         Keep every population's membrane.
     observe : bool
-        Collect the extremes that fix the integer scales.
+        Collect the ranges that fix the integer scales.
     dtype : float64 or float32
     lengths : (samples,) int, optional
         Valid steps of each sample; what comes after is not observed, and no lookahead sees it.
@@ -111,15 +111,15 @@ def _join(network: Network, batches: list[_Batch]) -> FloatRun:
     def stacked(name: str, what: str) -> npt.NDArray[Any]:
         return np.concatenate([np.stack(getattr(batch, what)[name], 1) for batch in batches])
 
-    extremes: dict[str, dict[str, FloatArray]] = {}
+    ranges: dict[str, dict[str, FloatArray]] = {}
     for batch in batches:
-        for name, new in batch.extremes.items():
-            merge(extremes.setdefault(name, {}), new)
+        for name, new in batch.ranges.items():
+            merge(ranges.setdefault(name, {}), new)
     spiking = [name for name, neuron in network.populations.items() if neuron.spiking]
     traced = list(network.populations) if batches[0].trace else []
     return FloatRun(
         output=stacked(network.output, "outputs"),
         spikes={name: stacked(name, "outputs") for name in spiking},
         membranes={name: stacked(name, "membranes") for name in traced},
-        extremes=extremes,
+        ranges=ranges,
     )

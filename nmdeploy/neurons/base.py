@@ -65,7 +65,7 @@ class QuantizationContext:
         Most fraction bits that the incoming synapses offer without a shift.
     a_max : (input_size,) array
         Largest possible magnitude of the (gained) synaptic sum, from the weights alone.
-    extremes : mapping of str to array
+    ranges : mapping of str to array
         Largest magnitude that each quantity of `Neuron.observe` took on the calibration data, or its static bound.
     frac_max : int
         Most fraction bits that the chip's weight exponent allows.
@@ -74,7 +74,7 @@ class QuantizationContext:
     gain: FloatArray
     frac: int
     a_max: FloatArray
-    extremes: Mapping[str, FloatArray]
+    ranges: Mapping[str, FloatArray]
     frac_max: int
 
 
@@ -255,7 +255,7 @@ class Neuron(Frozen, ABC):
         """Whether the outputs may feed synapses."""
         return self.spiking
 
-    def output_range(self, extremes: Mapping[str, FloatArray]) -> tuple[float, int]:
+    def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
         """Largest magnitude of an output, and the fraction bits of its code: of spikes, 1 and 0."""
         return 1.0, 0
 

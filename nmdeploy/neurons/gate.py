@@ -178,9 +178,9 @@ class Gate(Neuron):
     def constant_over(self, arriving: int) -> int:
         return 1 if self.send_once else arriving
 
-    def output_range(self, extremes: Mapping[str, FloatArray]) -> tuple[float, int]:
-        largest = float(np.max(extremes["g"], initial=0.0))
-        faint = float(np.max(extremes["value"], initial=0.0)) * 2.0**-FAINT
+    def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
+        largest = float(np.max(ranges["g"], initial=0.0))
+        faint = float(np.max(ranges["value"], initial=0.0)) * 2.0**-FAINT
         frac = power_below((1 << (OUTPUT_BITS - 2)) - 1, max(largest, faint), default=OUTPUT_BITS - 2)
         return float(np.ldexp((1 << (OUTPUT_BITS - 1)) - 1, -frac)), frac
 
@@ -207,7 +207,7 @@ class Gate(Neuron):
     def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         if config.sigmoid not in SIGMOIDS:
             raise BadOption(f"node {name!r}: sigmoid {config.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
-        _, frac_out = self.output_range(context.extremes)
+        _, frac_out = self.output_range(context.ranges)
         room = power_below((1 << 31) - 1, float(context.a_max.max(initial=0.0)), default=context.frac)
         frac_in = min(max(context.frac, frac_out - TABLE_FRAC), context.frac_max, room)
         if frac_in + TABLE_FRAC < frac_out:

@@ -158,7 +158,7 @@ class Integrator(Neuron):
     def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         if (self.beta < 0).any() or (self.beta > 1).any():
             raise UnsupportedParameter(f"node {name!r}: beta = {float(self.beta.min()):g}: an integrator takes 0 to 1")
-        peak = max(float(np.max(context.extremes["v"] * context.gain)), float(np.abs(self.bias * context.gain).max()))
+        peak = max(float(np.max(context.ranges["v"] * context.gain)), float(np.abs(self.bias * context.gain).max()))
         frac_in = min(
             context.frac,
             power_below((1 << (config.state_bits - 2)) - 1, peak, default=context.frac),

@@ -245,7 +245,7 @@ class LIF(Neuron):
 
     def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         self._require_deployable(name, config)
-        peak = max(float(np.max(m * context.gain)) for m in (context.extremes["u"], context.extremes["y"], self.v_threshold))
+        peak = max(float(np.max(m * context.gain)) for m in (context.ranges["u"], context.ranges["y"], self.v_threshold))
         bias = self.bias * context.gain
         frac_v = min(
             power_below(1 << 22, peak),

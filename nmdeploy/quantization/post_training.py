@@ -20,21 +20,21 @@ from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationC
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 FARTHEST = 2.0**200
-Extremes = Mapping[str, Mapping[str, FloatArray]]
+Ranges = Mapping[str, Mapping[str, FloatArray]]
 LOSSY = 0.25  # relative weight error from which an export says so
 
 
-def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Extremes:
+def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Ranges:
     """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values.
 
     `lengths` (samples,) are the valid steps; padding behind them counts nothing.
     """
     for name in network.populations:
         _require_range(network, name)
-    return run_float(network, inputs, observe=True, lengths=lengths).extremes
+    return run_float(network, inputs, observe=True, lengths=lengths).ranges
 
 
-def static_extremes(network: Network) -> Extremes:
+def static_ranges(network: Network) -> Ranges:
     """Bounds of the same magnitudes from the weights alone, for any input that the format allows."""
     found: dict[str, Mapping[str, FloatArray]] = {}
     for name in network.populations:
@@ -42,14 +42,14 @@ def static_extremes(network: Network) -> Extremes:
     return found
 
 
-def population_bounds(network: Network, name: str, extremes: Extremes) -> Mapping[str, FloatArray]:
+def population_bounds(network: Network, name: str, ranges: Ranges) -> Mapping[str, FloatArray]:
     """The static bounds of one population, given those of its sources; `BadOption` where it has none."""
     _require_range(network, name)
-    return network.populations[name].bounds(name, _a_max(network, name, extremes))
+    return network.populations[name].bounds(name, _a_max(network, name, ranges))
 
 
 def quantize_network(
-    network: Network, config: QuantizationConfig, *, extremes: Extremes | None = None, profile: str = "loihi2"
+    network: Network, config: QuantizationConfig, *, ranges: Ranges | None = None, profile: str = "loihi2"
 ) -> QuantizedNetwork:
     """Integers for every node.
 
@@ -58,18 +58,18 @@ def quantize_network(
     network : Network
     config : QuantizationConfig
         Widths and rounding rules, from the profile and the user.
-    extremes : as `calibrate` returns them, optional
+    ranges : as `calibrate` returns them, optional
         Without them static bounds are used, which cost resolution.
     profile : str
         Name of the hardware profile, stored with the network.
     """
     notes: list[str] = []
-    if extremes is None:
-        extremes = static_extremes(network)
+    if ranges is None:
+        ranges = static_ranges(network)
         notes.append("no calibration data: scales are static worst-case bounds")
     nodes: dict[str, Any] = {network.input_name: network.input}
     for name in network.populations:
-        quantized, synapses, said = quantize_population(network, name, config, extremes)
+        quantized, synapses, said = quantize_population(network, name, config, ranges)
         nodes |= synapses | {name: quantized}
         notes += said
     ordered = {name: nodes[name] for name in network.nodes}
@@ -79,24 +79,24 @@ def quantize_network(
 
 
 def quantize_population(
-    network: Network, name: str, config: QuantizationConfig, extremes: Extremes
+    network: Network, name: str, config: QuantizationConfig, ranges: Ranges
 ) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
     """Integers for one population and its incoming synapses, and a line for what had to be changed.
 
-    `extremes` are those of the population itself and of the ones that send graded values to it.
+    `ranges` are those of the population itself and of the ones that send graded values to it.
     """
     _require_range(network, name)
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
-    fracs = {s: _source_frac(network, s, extremes) for s in incoming}
+    fracs = {s: _source_frac(network, s, ranges) for s in incoming}
     gain = _gain(neuron, list(incoming.values()), config)
     offered = {s: synapse.frac(gain, config) + fracs[s] for s, synapse in incoming.items()}
     most = [synapse.frac_max(gain, fracs[s], config) for s, synapse in incoming.items()]
     context = QuantizationContext(
         gain=gain,
         frac=max(offered.values(), default=0),
-        a_max=_a_max(network, name, extremes) * gain,
-        extremes=extremes[name],
+        a_max=_a_max(network, name, ranges) * gain,
+        ranges=ranges[name],
         frac_max=min(most, default=0),
     )
     quantized, notes = neuron.quantize(name, context, config)
@@ -150,19 +150,19 @@ def _row_magnitudes(synapse: Synapse) -> FloatArray:
     return rows if bias is None else np.maximum(rows, np.abs(bias))
 
 
-def _sent(network: Network, name: str, extremes: Extremes) -> tuple[float, int]:
+def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
     """Largest magnitude that a population or the input sends, and the fraction bits of its code."""
     source = network.nodes[name]
     if isinstance(source, Input):
         number = source.format
         return float(np.abs(number.dequantize([number.min, number.max])).max()), number.frac
     assert isinstance(source, Neuron)
-    if name not in extremes and not source.spiking:
+    if name not in ranges and not source.spiking:
         raise BadOption(f"node {name!r}: values that feed back have no static bound: give calibration data (--data)")
-    return source.output_range(extremes.get(name, {}))
+    return source.output_range(ranges.get(name, {}))
 
 
-def _source_frac(network: Network, synapse: str, extremes: Extremes) -> int:
+def _source_frac(network: Network, synapse: str, ranges: Ranges) -> int:
     """Fraction bits of what arrives at a synapse: an input's or graded format, or 0 for spikes."""
     for edge in network.sources[synapse]:
         source = network.nodes[edge.source]
@@ -171,7 +171,7 @@ def _source_frac(network: Network, synapse: str, extremes: Extremes) -> int:
                 f"synapse {synapse!r}: its source {edge.source!r} sends values, not spikes; only spikes and the input "
                 "can feed a synapse: make it a spiking population"
             )
-    fracs = {_sent(network, e.source, extremes)[1] for e in network.sources[synapse]}
+    fracs = {_sent(network, e.source, ranges)[1] for e in network.sources[synapse]}
     if len(fracs) > 1:
         raise BadOption(
             f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own"
@@ -179,10 +179,10 @@ def _source_frac(network: Network, synapse: str, extremes: Extremes) -> int:
     return fracs.pop() if fracs else 0
 
 
-def _a_max(network: Network, population: str, extremes: Extremes) -> FloatArray:
+def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
     total = np.zeros(network.populations[population].input_size)
     for edge in network.sources[population]:
-        s_max = sum(_sent(network, e.source, extremes)[0] for e in network.sources[edge.source])
+        s_max = sum(_sent(network, e.source, ranges)[0] for e in network.sources[edge.source])
         total = total + network.synapses[edge.source].a_max(s_max)
     return np.asarray(total)
 

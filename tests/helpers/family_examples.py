@@ -43,4 +43,4 @@ def inputs() -> Any:
 def quantized(neuron: Neuron, config: QuantizationConfig = FORMATS) -> QuantizedNetwork:
     """The network around a population, in integers."""
     floats = network(neuron)
-    return quantize_network(floats, config, extremes=calibrate(floats, inputs()))
+    return quantize_network(floats, config, ranges=calibrate(floats, inputs()))

@@ -72,7 +72,7 @@ def quantized(network: Network, rng: Rng, samples: int = 4, steps: int = 20) -> 
     """The network's integers, its scales from random spikes."""
     x = (rng.random((samples, steps, network.input.size)) < 0.4).astype(float)
     x = x * network.input.format.dequantize(network.input.format.max)
-    return quantize_network(network, QuantizationConfig(), extremes=calibrate(network, x))
+    return quantize_network(network, QuantizationConfig(), ranges=calibrate(network, x))
 
 
 def small_network() -> QuantizedNetwork:

@@ -70,7 +70,7 @@ def our_file(path: Path, alpha: float, beta: float, bias: float, dt: float, recu
         nodes["rec"] = Dense(rng.normal(size=(20, 20)) * 0.3)
         edges += (Edge("lif1", "rec", 1), Edge("rec", "lif1"))
     network, x = Network(nodes, edges, dt, "lif2"), spikes_in(rng)
-    nir_io.write(quantize_network(network, QuantizationConfig(), extremes=calibrate(network, x)), path)
+    nir_io.write(quantize_network(network, QuantizationConfig(), ranges=calibrate(network, x)), path)
     return x
 
 

@@ -192,7 +192,7 @@ def floats(spike: str = "graded", **fields: Any) -> Network:
 def test_integers_follow_the_floats_behind_graded_events(spike: str) -> None:
     """What a graded code is worth enters the scales of the synapse behind it."""
     network = floats(spike)
-    q = quantize_network(network, QuantizationConfig(), extremes=calibrate(network, INPUTS))
+    q = quantize_network(network, QuantizationConfig(), ranges=calibrate(network, INPUTS))
     recording, wanted = run(q, INPUTS, trace="states"), run_float(network, INPUTS, trace=True)
     agreement = agree(network, wanted, q, recording)
     assert agreement["n"].spike_agreement is not None and agreement["n"].spike_agreement > 0.9
@@ -204,7 +204,7 @@ def test_integers_follow_the_floats_behind_graded_events(spike: str) -> None:
 
 def test_agreement_compares_values_not_only_whether_there_is_one() -> None:
     network = floats()
-    q = quantize_network(network, QuantizationConfig(), extremes=calibrate(network, INPUTS))
+    q = quantize_network(network, QuantizationConfig(), ranges=calibrate(network, INPUTS))
     recording, wanted = run(q, INPUTS, trace="states"), run_float(network, INPUTS, trace=True)
     spikes = np.array(recording.layers["n"].spikes)
     doubled = replace(recording, layers=recording.layers | {"n": replace(recording.layers["n"], spikes=2 * spikes)})
@@ -218,7 +218,7 @@ def test_sources_of_different_fractions_are_refused() -> None:
     nodes = dict(network.nodes) | wide | {"t": Dense(np.ones((3, 12)))}
     mixed = replace(network, nodes=nodes, edges=(*network.edges, Edge("i", "t")))
     with pytest.raises(BadOption, match=r"synapse 't': its sources have different fraction bits \[0, 3\]"):
-        quantize_network(mixed, QuantizationConfig(), extremes=calibrate(mixed, np.zeros((1, 2, 12))))
+        quantize_network(mixed, QuantizationConfig(), ranges=calibrate(mixed, np.zeros((1, 2, 12))))
 
 
 def growing(factor: float, steps: int) -> tuple[Network, Data]:
@@ -249,7 +249,7 @@ def test_unstable_poles_that_saturate_are_refused(monkeypatch: pytest.MonkeyPatc
     recording = run(q, long.codes)
     share = saturated_share(q, recording, "n")
     assert 0.3 < share < 0.5 and share == recording.total("n", "x_saturations") / 80
-    extremes = calibrate(network, short.codes.astype(float))
-    monkeypatch.setattr(pipeline, "calibrate", lambda *_: extremes)
+    ranges = calibrate(network, short.codes.astype(float))
+    monkeypatch.setattr(pipeline, "calibrate", lambda *_: ranges)
     with pytest.raises(DoesNotFit, match=r"population 'n': its poles are unstable and \d\d\.\d% .* limit 10%"):
         pipeline.quantize(network, "loihi2", long)

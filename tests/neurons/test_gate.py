@@ -86,7 +86,7 @@ def network(neurons: int = 8, scale: float = 1.0, inputs: int = 16) -> Network:
 def test_integers_follow_the_float_gates(scale: float) -> None:
     floats, inputs = network(scale=scale), np.random.default_rng(1).integers(-8, 8, (20, 10, 16))
     values = floats.input.format.dequantize(inputs)
-    q = quantize_network(floats, QuantizationConfig(), extremes=calibrate(floats, values))
+    q = quantize_network(floats, QuantizationConfig(), ranges=calibrate(floats, values))
     found, wanted = run(q, inputs, trace="states"), run_float(floats, values, trace=True)
     for name in ("g", "o"):
         real = q.populations[name].real("g", found.layers[name].states["g"])
@@ -129,7 +129,7 @@ def test_a_gate_that_feeds_back_needs_calibration_data() -> None:
         quantize_network(looped, QuantizationConfig())
     inputs = np.random.default_rng(1).integers(-8, 8, (20, 10, 16))
     values = floats.input.format.dequantize(inputs)
-    q = quantize_network(looped, QuantizationConfig(), extremes=calibrate(looped, values))
+    q = quantize_network(looped, QuantizationConfig(), ranges=calibrate(looped, values))
     found, wanted = run(q, inputs, trace="states"), run_float(looped, values, trace=True)
     real = q.populations["g"].real("g", found.layers["g"].states["g"])
     assert np.linalg.norm(real - wanted.membranes["g"]) < 0.01 * np.linalg.norm(wanted.membranes["g"])

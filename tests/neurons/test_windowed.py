@@ -115,7 +115,7 @@ def samples(steps: int) -> Any:
 
 
 def exact(floats: Network, inputs: Any) -> QuantizedNetwork:
-    return quantize_network(floats, QuantizationConfig(), extremes=calibrate(floats, inputs))
+    return quantize_network(floats, QuantizationConfig(), ranges=calibrate(floats, inputs))
 
 
 def over_steps(synapse: Any, s: Any) -> Any:

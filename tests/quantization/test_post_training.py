@@ -37,7 +37,7 @@ def test_the_unit_of_the_weights_does_not_matter(scale: float) -> None:
     """Scaling weights and thresholds alike changes a network's numbers, not its integers."""
     inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
     one, other = (
-        quantize_network(n, QuantizationConfig(), extremes=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale))
+        quantize_network(n, QuantizationConfig(), ranges=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale))
     )
     assert np.array_equal(one.synapses["s"].weight, other.synapses["s"].weight)  # type: ignore[attr-defined]
     assert np.array_equal(one.populations["n"].vth, other.populations["n"].vth)  # type: ignore[attr-defined]
@@ -47,7 +47,7 @@ def test_without_data_the_scales_are_static_bounds_and_say_so() -> None:
     inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
     bounded = quantize_network(lif_network(), QuantizationConfig())
     assert "static worst-case bounds" in bounded.notes[0]
-    measured = quantize_network(lif_network(), QuantizationConfig(), extremes=calibrate(lif_network(), inputs))
+    measured = quantize_network(lif_network(), QuantizationConfig(), ranges=calibrate(lif_network(), inputs))
     assert bounded.populations["n"].frac_in <= measured.populations["n"].frac_in
 
 

@@ -86,7 +86,7 @@ class Spiking(Dims, Neuron):
     membrane_name: ClassVar[str] = "y"
     row_gain: ClassVar[bool] = True
 
-    def output_range(self, extremes: Mapping[str, FloatArray]) -> tuple[float, int]:
+    def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
         if self.spike != "graded":
             return 1.0, 0
         return self.graded_step * ((1 << (self.graded_bits - 1)) - 1), -int(np.log2(self.graded_step))

@@ -72,7 +72,7 @@ def keep(held: Any, old: Any, moved: Any, limit: Any) -> tuple[Any, Any]:
 def soma(v: Any, y: Any, held: Any, leak: Any, rectify: Any, limit: Any) -> tuple[Any, Any]:
     """The soma's membrane; also says where it saturated."""
     drive = select(rectify, np.maximum(y, 0), y)
-    return keep(held, v, rz(leak * v, FACTOR_FRAC) + context, limit)
+    return keep(held, v, rz(leak * v, FACTOR_FRAC) + drive, limit)
 
 
 def adapt(w: Any, held: Any, leak: Any) -> Any:

@@ -116,7 +116,7 @@ def state_scales(
     that `grows` by itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
     """
     half = (1 << (config.state_bits - 2)) - 1
-    extent = np.maximum(context.extremes["x"], reset) * gain
+    extent = np.maximum(context.ranges["x"], reset) * gain
     extent = np.where(grows, np.minimum(extent, np.ldexp(half, -context.frac)), extent)
     extent = np.broadcast_to(extent.max(1, keepdims=True), extent.shape) if shared else extent
     peak = np.maximum(extent, np.ldexp(1.0, -context.frac))
@@ -161,7 +161,7 @@ def output_scales(
 def _soma_exponents(n: Spiking, context: QuantizationContext, config: QuantizationConfig) -> IntArray:
     if not n.soma:
         return np.full(n.v_threshold.shape, FREE)
-    magnitudes = (context.extremes["v"], np.abs(n.v_threshold), np.abs(n.soma_r), np.abs(n.adaptation_jump))
+    magnitudes = (context.ranges["v"], np.abs(n.v_threshold), np.abs(n.soma_r), np.abs(n.adaptation_jump))
     return exponents((1 << (config.state_bits - 2)) - 1, np.maximum.reduce(magnitudes))
 
 

@@ -304,7 +304,7 @@ class WindowedStateSpace(Neuron):
         frac_k = min(config.coefficient_bits - 1, 31)
         # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
         fills = exponents((1 << (config.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
-        frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, context.extremes["u"]))
+        frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, context.ranges["u"]))
         frac_u = np.where(self.kernel.any(1), frac_u, frac_y)
         vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))
         quantized = QuantizedWindowedStateSpace(

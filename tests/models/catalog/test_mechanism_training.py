@@ -86,7 +86,7 @@ def deployable(every: int = 1) -> dict[str, Any]:
     found = {}
     for m in [m for m in choices() if not refusals(m)][::every]:
         network = trained(m)
-        q = quantize_network(network, QuantizationConfig(), extremes=calibrate(network, inputs()))
+        q = quantize_network(network, QuantizationConfig(), ranges=calibrate(network, inputs()))
         found[m.name] = q
     return found
 
