@@ -130,7 +130,7 @@ def _check_population(
     quantized, synapses, notes = quantize_population(network, name, config, ranges)
     nodes |= synapses | {name: quantized}
     for source, synapse in synapses.items():
-        error = weight_error(network.synapses[source], synapse, quantized.gain)
+        error = weight_error(network.synapses[source], synapse, quantized.scale)
         yield Finding(source, synapse.kind, True, f"weights rounded, relative error {error:.2g}" if error else "")
     problem = _not_run(quantized.kind, profile)
     yield Finding(name, quantized.kind, problem is None, "; ".join([*lost, *notes]), problem)

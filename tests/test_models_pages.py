@@ -189,7 +189,7 @@ BY_HAND: dict[str, Any] = {
     "vth": np.array([1, 1]),
     "frac_x": np.zeros((2, 2), int),
     "frac_y": np.zeros(2, int),
-    "gain": np.ones(2),
+    "scale": np.ones(2),
     "reset_condition": "any",
     "reset_action": "soft",
     "r_re": np.array([[1, 0], [0, 0]]),

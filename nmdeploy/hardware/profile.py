@@ -140,7 +140,8 @@ class HardwareProfile:
     energy: Energy
     timing: Timing
 
-    def quantization_config(self,
+    def quantization_config(
+        self,
         weight_bits: int | None = None,
         state_bits: int | None = None,
         coefficient_bits: int | None = None,

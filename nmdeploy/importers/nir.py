@@ -258,10 +258,10 @@ class _Import:
         nodes: dict[str, Any] = {self.entry: Input(shape[-1:] if only_batch else shape, codes)}
         for name in self.names:
             made = self._population(name)
-            bias = np.zeros(made.gain.size)
+            bias = np.zeros(made.scale.size)
             filtered = isinstance(made.neuron, LIF) and bool(made.neuron.alpha.any())
             for link in (link for link in self.links if link.target == name):
-                weight, own = _folded(link, made.gain)
+                weight, own = _folded(link, made.scale)
                 bias = bias if own is None or filtered else bias + own
                 _add(nodes, link.name, Dense(weight, own if filtered else None))
             _add(nodes, name, replace(made.neuron, bias=made.neuron.bias + bias))
@@ -269,11 +269,11 @@ class _Import:
         return Network(nodes, tuple(self._edges()), self.dt, self.output, readout)
 
 
-def _folded(link: _Link, gain: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+def _folded(link: _Link, scale: FloatArray) -> tuple[FloatArray, FloatArray | None]:
     """Weights and bias of a synapse times the factor of its population."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        weight = link.weight * gain[:, None]
-        bias = None if link.bias is None else link.bias * gain
+        weight = link.weight * scale[:, None]
+        bias = None if link.bias is None else link.bias * scale
     if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
         raise UnsupportedParameter(
             f"node {link.name!r}: its weights times the resistances of {link.target!r} are not finite: rescale them"

@@ -107,7 +107,7 @@ class Population:
     """A population's neuron without the bias of its synapses, and the factor on its incoming weights."""
 
     neuron: LIF | Integrator
-    gain: FloatArray
+    scale: FloatArray
 
 
 def population(name: str, kind: str, values: Values, dt: float) -> Population:
@@ -135,7 +135,7 @@ def _euler(name: str, key: str, p: Values, dt: float) -> FloatArray:
     return np.minimum(dt / tau, 1.0)
 
 
-def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, gain: FloatArray) -> Population:
+def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, scale: FloatArray) -> Population:
     """A spiking population, its membrane counted from `v_reset`; `leak` is dt/tau_mem."""
     v_leak, v_reset = p.get("v_leak", np.zeros_like(leak)), p["v_reset"]
     other = (v_reset != 0) & (v_reset != v_leak)
@@ -145,7 +145,7 @@ def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, gain: Float
             "and resets at 0, to which only v_reset = 0 or v_reset = v_leak can be moved: retrain with one of these"
         )
     lif = LIF(alpha=alpha, beta=1 - leak, v_threshold=p["v_threshold"] - v_reset, bias=leak * (v_leak - v_reset))
-    return Population(lif, gain)
+    return Population(lif, scale)
 
 
 def _lif(name: str, p: Values, dt: float) -> Population:

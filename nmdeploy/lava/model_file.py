@@ -10,7 +10,7 @@ FORMAT = "nmdeploy-model"
 VERSIONS = (2, 3)
 # Names of version 2 that are others in version 3.
 KINDS_OF_2: dict[str, str] = {}
-FIELDS_OF_2: dict[str, str] = {}
+FIELDS_OF_2: dict[str, str] = {"gain": "scale"}
 
 
 def read_model(path: str | Path) -> dict[str, Any]:

@@ -59,19 +59,19 @@ class QuantizationContext:
 
     Parameters
     ----------
-    gain : (input_size,) array
+    scale : (input_size,) array
         Factor that the quantizer multiplied each input's weights by.
     frac : int
         Most fraction bits that the incoming synapses offer without a shift.
     a_max : (input_size,) array
-        Largest possible magnitude of the (gained) synaptic sum, from the weights alone.
+        Largest possible magnitude of the (state_unit) synaptic sum, from the weights alone.
     ranges : mapping of str to array
         Largest magnitude that each quantity of `Neuron.observe` took on the calibration data, or its static bound.
     frac_max : int
         Most fraction bits that the chip's weight exponent allows.
     """
 
-    gain: FloatArray
+    scale: FloatArray
     frac: int
     a_max: FloatArray
     ranges: Mapping[str, FloatArray]
@@ -95,7 +95,7 @@ class QuantizedNeuron(Frozen, ABC):
     per_state: ClassVar[bool] = False
     state_bits: int
     frac_in: int
-    gain: FloatArray
+    scale: FloatArray
 
     @property
     @abstractmethod
@@ -226,13 +226,13 @@ class Neuron(Frozen, ABC):
     """A population of float neurons.
 
     The float step is ``step(state, a, now) -> (state', output)``; `observe` names the magnitudes that fix the scales.
-    ``row_gain``: the weights of each row may get a factor of their own; ``unit_gain``: no weight may get any.
+    ``per_channel``: the weights of each row may get a factor of their own; ``unscaled``: no weight may get any.
     """
 
     kind: ClassVar[str]
     spiking: ClassVar[bool] = True
-    row_gain: ClassVar[bool] = False
-    unit_gain: ClassVar[bool] = False
+    per_channel: ClassVar[bool] = False
+    unscaled: ClassVar[bool] = False
     membrane_name: ClassVar[str] = "v"
 
     @property
@@ -293,7 +293,9 @@ class Neuron(Frozen, ABC):
         """(samples, H) what the recorded integer state `membrane_name` stands for."""
 
     @abstractmethod
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         """The integer population, and a line for everything that had to be changed on the way."""
 
 

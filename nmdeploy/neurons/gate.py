@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible
 from nmdeploy.neurons.base import (
-    QuantizationContext,
     FloatArray,
     FloatState,
-    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
+    QuantizationConfig,
+    QuantizationContext,
     QuantizedNeuron,
     Registers,
     power_below,
@@ -57,7 +57,7 @@ class QuantizedGate(QuantizedNeuron):
     output_bits : int
     frac_in, frac_out : int
         Fraction bits of the synaptic sums and of the output.
-    gain : (2 * neurons,) float
+    scale : (2 * neurons,) float
         Ones: the sigmoid needs its own unit.
     send_once : bool;  window : int
         Whether the output is 0 but in the steps ``t % window == 0``.
@@ -69,7 +69,7 @@ class QuantizedGate(QuantizedNeuron):
     output_bits: int
     frac_in: int = 0
     frac_out: int = 0
-    gain: FloatArray = 1.0  # type: ignore[assignment]
+    scale: FloatArray = 1.0  # type: ignore[assignment]
     send_once: bool = False
     window: int = 1
 
@@ -82,15 +82,17 @@ class QuantizedGate(QuantizedNeuron):
 
     def __post_init__(self) -> None:
         self._freeze("table", self.table, np.int64, (2 * GATE_LIMIT // (1 << STEP_BITS) + 1,))
-        self._freeze("gain", self.gain, np.float64, (2 * self.neurons,))
+        self._freeze("scale", self.scale, np.float64, (2 * self.neurons,))
         limits = (("gate_shift", 0, 46), ("output_bits", 2, 32), ("window", 1, 1 << 16), ("neurons", 1, 1 << 30))
         for name, low, high in limits:
             if not low <= getattr(self, name) <= high:
                 raise BadOption(f"gate: {name} = {getattr(self, name)}: choose {low} to {high}")
         if self.table.min() < 0 or self.table.max() > 1 << TABLE_FRAC:
             raise BadOption(f"gate: a code of the table lies outside of 0 to {1 << TABLE_FRAC}: a sigmoid is 0 to 1")
-        if (self.gain != 1).any():
-            raise BadOption(f"gate: gain {float(self.gain.max()):g}: the sigmoid takes sums in their own unit, gain 1")
+        if (self.scale != 1).any():
+            raise BadOption(
+                f"gate: scale {float(self.scale.max()):g}: the sigmoid takes sums in their own unit, scale 1"
+            )
 
     @property
     def size(self) -> int:
@@ -160,7 +162,7 @@ class Gate(Neuron):
 
     kind: ClassVar[str] = "gate"
     spiking: ClassVar[bool] = False
-    unit_gain: ClassVar[bool] = True
+    unscaled: ClassVar[bool] = True
     membrane_name: ClassVar[str] = "g"
 
     @property
@@ -204,7 +206,9 @@ class Gate(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["g"])
 
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         if config.sigmoid not in SIGMOIDS:
             raise BadOption(f"node {name!r}: sigmoid {config.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
         _, frac_out = self.output_range(context.ranges)
@@ -222,7 +226,7 @@ class Gate(Neuron):
             output_bits=OUTPUT_BITS,
             frac_in=frac_in,
             frac_out=frac_out,
-            gain=context.gain,
+            scale=context.scale,
             send_once=self.send_once,
             window=self.window,
         )

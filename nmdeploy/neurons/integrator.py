@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
-    QuantizationContext,
     FloatArray,
     FloatState,
-    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
+    QuantizationConfig,
+    QuantizationContext,
     QuantizedNeuron,
     ThreePartNeuron,
     power_below,
@@ -65,7 +65,7 @@ class QuantizedIntegrator(ThreePartNeuron):
     bias: IntArray
     state_bits: int = 24
     frac_in: int = 0
-    gain: FloatArray = None  # type: ignore[assignment]
+    scale: FloatArray = None  # type: ignore[assignment]
 
     kind: ClassVar[str] = "integrator"
     spiking: ClassVar[bool] = False
@@ -78,7 +78,7 @@ class QuantizedIntegrator(ThreePartNeuron):
         shape = (max(np.size(self.dv), np.size(self.bias)),)
         self._freeze("dv", self.dv, np.int64, shape)
         self._freeze("bias", self.bias, np.int64, shape)
-        self._freeze("gain", 1.0 if self.gain is None else self.gain, np.float64, shape)
+        self._freeze("scale", 1.0 if self.scale is None else self.scale, np.float64, shape)
         if self.dv.min() < 0 or self.dv.max() > 4096:
             raise BadOption(f"integrator: dv = {int(self.dv.max())} is outside of 0 to 4096")
         if not 2 <= self.state_bits <= 32:
@@ -108,7 +108,7 @@ class QuantizedIntegrator(ThreePartNeuron):
             )
 
     def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
-        return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.gain
+        return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.scale
 
     @property
     def footprint_bits(self) -> int:
@@ -155,10 +155,12 @@ class Integrator(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         if (self.beta < 0).any() or (self.beta > 1).any():
             raise UnsupportedParameter(f"node {name!r}: beta = {float(self.beta.min()):g}: an integrator takes 0 to 1")
-        peak = max(float(np.max(context.ranges["v"] * context.gain)), float(np.abs(self.bias * context.gain).max()))
+        peak = max(float(np.max(context.ranges["v"] * context.scale)), float(np.abs(self.bias * context.scale).max()))
         frac_in = min(
             context.frac,
             power_below((1 << (config.state_bits - 2)) - 1, peak, default=context.frac),
@@ -168,10 +170,10 @@ class Integrator(Neuron):
         return (
             QuantizedIntegrator(
                 dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
-                bias=np.rint(np.ldexp(self.bias * context.gain, frac_in)).astype(np.int64),
+                bias=np.rint(np.ldexp(self.bias * context.scale, frac_in)).astype(np.int64),
                 state_bits=config.state_bits,
                 frac_in=frac_in,
-                gain=context.gain,
+                scale=context.scale,
             ),
             [],
         )

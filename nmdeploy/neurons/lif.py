@@ -23,13 +23,13 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
-    QuantizationContext,
     FloatArray,
     FloatState,
-    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
+    QuantizationConfig,
+    QuantizationContext,
     QuantizedNeuron,
     ThreePartNeuron,
     power_below,
@@ -97,7 +97,7 @@ class QuantizedLIF(ThreePartNeuron):
         Silent steps after a spike (mode ``hold``).
     frac_in : int
         Fraction bits of the synaptic sum; the membrane has six more.
-    gain : (H,) float
+    scale : (H,) float
         Units of the exported network in one unit of the float network it came from.
     """
 
@@ -108,7 +108,7 @@ class QuantizedLIF(ThreePartNeuron):
     bias_exp: IntArray
     refractory_steps: int = 0
     frac_in: int = 0
-    gain: FloatArray = None  # type: ignore[assignment]
+    scale: FloatArray = None  # type: ignore[assignment]
 
     kind: ClassVar[str] = "lif"
     blocks: ClassVar[tuple[str, ...]] = ("u", "v")
@@ -128,7 +128,7 @@ class QuantizedLIF(ThreePartNeuron):
                 raise BadOption(f"lif: {name} = {worst} is outside of {low} to {high}: rescale the population")
         if self.refractory_steps < 0:
             raise BadOption(f"lif: refractory_steps = {self.refractory_steps}: give 0 or more silent steps")
-        self._freeze("gain", 1.0 if self.gain is None else self.gain, np.float64, shape)
+        self._freeze("scale", 1.0 if self.scale is None else self.scale, np.float64, shape)
 
     @property
     def size(self) -> int:
@@ -161,7 +161,7 @@ class QuantizedLIF(ThreePartNeuron):
             )
 
     def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
-        return np.ldexp(np.asarray(values, np.float64), -(self.frac_in + 6)) / self.gain
+        return np.ldexp(np.asarray(values, np.float64), -(self.frac_in + 6)) / self.scale
 
     @property
     def footprint_bits(self) -> int:
@@ -205,7 +205,7 @@ class LIF(Neuron):
         return self.alpha.size
 
     @property
-    def row_gain(self) -> bool:  # type: ignore[override]
+    def per_channel(self) -> bool:  # type: ignore[override]
         """Where thresholds differ anyway, each neuron's weights may have a scale of their own."""
         return bool(np.ptp(self.v_threshold) > 0)
 
@@ -243,13 +243,17 @@ class LIF(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         self._require_deployable(name, config)
-        peak = max(float(np.max(m * context.gain)) for m in (context.ranges["u"], context.ranges["y"], self.v_threshold))
-        bias = self.bias * context.gain
+        peak = max(
+            float(np.max(m * context.scale)) for m in (context.ranges["u"], context.ranges["y"], self.v_threshold)
+        )
+        bias = self.bias * context.scale
         frac_v = min(
             power_below(1 << 22, peak),
-            power_below(64 * VTH_MAX, float(np.max(self.v_threshold * context.gain))),
+            power_below(64 * VTH_MAX, float(np.max(self.v_threshold * context.scale))),
             power_below(BIAS_MANT_MAX << 7, float(np.abs(bias).max()), default=30),
             power_below(1 << 24, float(context.a_max.max(initial=0)), default=30),
             context.frac_max + 6,
@@ -257,7 +261,7 @@ class LIF(Neuron):
         frac_in = frac_v - 6
         mant, exp = _mantissas(np.ldexp(bias, frac_in + 6))
         notes: list[str] = []
-        vth = np.rint(np.ldexp(self.v_threshold * context.gain, frac_in)).astype(np.int64)
+        vth = np.rint(np.ldexp(self.v_threshold * context.scale, frac_in)).astype(np.int64)
         return (
             QuantizedLIF(
                 du=np.clip(np.rint(4096 * (1 - self.alpha)) - 1, 0, 4095).astype(np.int64),
@@ -267,7 +271,7 @@ class LIF(Neuron):
                 bias_exp=exp,
                 refractory_steps=self.refractory_steps,
                 frac_in=frac_in,
-                gain=context.gain,
+                scale=context.scale,
             ),
             notes,
         )

@@ -15,7 +15,7 @@ from nmdeploy.network import families
 VERSION = 2
 KINDS: Mapping[str, str] = {}
 """Kinds of nodes that have another name today."""
-FIELDS: Mapping[str, str] = {}
+FIELDS: Mapping[str, str] = {"gain": "scale"}
 """Fields of nodes that have another name today."""
 
 

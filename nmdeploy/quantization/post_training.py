@@ -1,6 +1,6 @@
 """Post-training quantization: scales from calibration data, integers from scales.
 
-Each population gets a gain (a factor on its incoming weights and, inversely, on what reads the state; the network's
+Each population gets a scale (a factor on its incoming weights and, inversely, on what reads the state; the network's
 function does not change), then the fraction bits of its synaptic sum, and from these the exponents of its synapses.
 """
 
@@ -16,7 +16,7 @@ from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationConfig, IntArray, Neuron, QuantizedNeuron
+from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 FARTHEST = 2.0**200
@@ -89,21 +89,21 @@ def quantize_population(
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
     fracs = {s: _source_frac(network, s, ranges) for s in incoming}
-    gain = _gain(neuron, list(incoming.values()), config)
-    offered = {s: synapse.frac(gain, config) + fracs[s] for s, synapse in incoming.items()}
-    most = [synapse.frac_max(gain, fracs[s], config) for s, synapse in incoming.items()]
+    scale = _weight_scale(neuron, list(incoming.values()), config)
+    offered = {s: synapse.frac(scale, config) + fracs[s] for s, synapse in incoming.items()}
+    most = [synapse.frac_max(scale, fracs[s], config) for s, synapse in incoming.items()]
     context = QuantizationContext(
-        gain=gain,
+        scale=scale,
         frac=max(offered.values(), default=0),
-        a_max=_a_max(network, name, ranges) * gain,
+        a_max=_a_max(network, name, ranges) * scale,
         ranges=ranges[name],
         frac_max=min(most, default=0),
     )
     quantized, notes = neuron.quantize(name, context, config)
-    synapses = {s: incoming[s].quantize(gain, quantized.frac_in, fracs[s], config) for s in incoming}
+    synapses = {s: incoming[s].quantize(scale, quantized.frac_in, fracs[s], config) for s in incoming}
     for source, synapse in synapses.items():
         _check_exponents(source, synapse, config, alone=len(synapses) == 1)
-        error = weight_error(incoming[source], synapse, gain)
+        error = weight_error(incoming[source], synapse, scale)
         if error > LOSSY:
             notes = [
                 *notes,
@@ -131,13 +131,13 @@ def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / FARTHES
             )
 
 
-def _gain(neuron: Neuron, incoming: list[Synapse], config: QuantizationConfig) -> FloatArray:
+def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationConfig) -> FloatArray:
     """The factor that makes the largest weight (of each row, where the neuron allows) fill its code range."""
     size = neuron.input_size
-    if neuron.unit_gain or not incoming:
+    if neuron.unscaled or not incoming:
         return np.ones(size)
     rows = np.max([_row_magnitudes(synapse) for synapse in incoming], axis=0)
-    peak = rows if neuron.row_gain else np.full(size, rows.max(initial=0.0))
+    peak = rows if neuron.per_channel else np.full(size, rows.max(initial=0.0))
     peak = np.where(peak > 0, peak, 1.0)
     top = (1 << (config.weight_bits - 1)) - 1 or 1
     return np.asarray(top / np.exp2(np.ceil(np.log2(top))) / peak)
@@ -187,13 +187,13 @@ def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
     return np.asarray(total)
 
 
-def weight_error(synapse: Synapse, quantized: QuantizedSynapse, gain: FloatArray) -> float:
-    """``norm(W_q / gain - W) / norm(W)``: what rounding changed, relative."""
+def weight_error(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> float:
+    """``norm(W_q / scale - W) / norm(W)``: what rounding changed, relative."""
     unit = np.eye(synapse.shape[1])
     exact = synapse.apply(unit)
-    rounded = quantized.dequantize(unit) / gain
-    scale = float(np.linalg.norm(exact))
-    return float(np.linalg.norm(rounded - exact)) / scale if scale else 0.0
+    rounded = quantized.dequantize(unit) / scale
+    norm = float(np.linalg.norm(exact))
+    return float(np.linalg.norm(rounded - exact)) / norm if norm else 0.0
 
 
 def _check_exponents(name: str, synapse: QuantizedSynapse, config: QuantizationConfig, alone: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.frozen import Frozen
-from nmdeploy.neurons.base import FloatArray, QuantizationConfig, IntArray
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
 
 
 class QuantizedSynapse(Frozen, ABC):
@@ -105,13 +105,15 @@ class Synapse(Frozen, ABC):
         """(outputs,) the largest weight magnitude of each row, 0 for an empty one."""
 
     @abstractmethod
-    def frac(self, gain: FloatArray, config: QuantizationConfig) -> int:
-        """Fraction bits at which the weights times `gain` fill their width."""
+    def frac(self, scale: FloatArray, config: QuantizationConfig) -> int:
+        """Fraction bits at which the weights times `scale` fill their width."""
 
-    def frac_max(self, gain: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
+    def frac_max(self, scale: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
         """Most fraction bits that the sum can have: the weights', the source's, and the largest shift of the chip."""
-        return self.frac(gain, config) + source_frac + config.weight_exp_max
+        return self.frac(scale, config) + source_frac + config.weight_exp_max
 
     @abstractmethod
-    def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig) -> QuantizedSynapse:
+    def quantize(
+        self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig
+    ) -> QuantizedSynapse:
         """Integer synapses whose sums have `frac_in` fraction bits, for a source with `source_frac`."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
-from nmdeploy.neurons.base import FloatArray, QuantizationConfig, IntArray, power_below
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, power_below
 from nmdeploy.neurons.ops import shift
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
@@ -174,25 +174,25 @@ class Dense(Synapse):
             return "inhibitory"
         return "mixed"
 
-    def frac(self, gain: FloatArray, config: QuantizationConfig) -> int:
+    def frac(self, scale: FloatArray, config: QuantizationConfig) -> int:
         low, high = code_range(self.sign_mode(config), config.weight_bits)
-        largest = float(np.abs(self.weight * gain[:, None]).max(initial=0.0))
+        largest = float(np.abs(self.weight * scale[:, None]).max(initial=0.0))
         return power_below(max(high, -low, 1) + 0.49, largest, default=config.weight_bits)
 
-    def frac_max(self, gain: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
-        most = super().frac_max(gain, source_frac, config)
+    def frac_max(self, scale: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
+        most = super().frac_max(scale, source_frac, config)
         most += chip_exponent(self.sign_mode(config), config.weight_bits)
         if self.bias is None or not self.bias.any():
             return most
-        bias_frac = _bias_frac(self.bias, gain, config.weight_bits)
+        bias_frac = _bias_frac(self.bias, scale, config.weight_bits)
         return min(most, bias_frac + config.weight_exp_max + chip_exponent("mixed", config.weight_bits))
 
-    def quantize(self, gain: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig) -> QuantizedDense:
-        mode, frac = self.sign_mode(config), self.frac(gain, config)
-        bias_frac, bias = _bias_codes(self.bias, gain, frac_in, config.weight_bits)
+    def quantize(self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig) -> QuantizedDense:
+        mode, frac = self.sign_mode(config), self.frac(scale, config)
+        bias_frac, bias = _bias_codes(self.bias, scale, frac_in, config.weight_bits)
         low, high = code_range(mode, config.weight_bits)
         return QuantizedDense(
-            weight=np.clip(np.rint(np.ldexp(self.weight * gain[:, None], frac)), low, high).astype(np.int64),
+            weight=np.clip(np.rint(np.ldexp(self.weight * scale[:, None], frac)), low, high).astype(np.int64),
             bits=config.weight_bits,
             frac=frac,
             sign_mode=mode,
@@ -203,16 +203,16 @@ class Dense(Synapse):
         )
 
 
-def _bias_codes(bias: FloatArray | None, gain: FloatArray, frac_in: int, bits: int) -> tuple[int, IntArray | None]:
+def _bias_codes(bias: FloatArray | None, scale: FloatArray, frac_in: int, bits: int) -> tuple[int, IntArray | None]:
     """Fraction bits and codes of a bias synapse; never more than the sum has, so that its exponent does not floor."""
     if bias is None or not bias.any():
         return 0, None
     low, high = code_range("mixed", bits)
-    frac = min(frac_in, _bias_frac(bias, gain, bits))
-    return frac, np.clip(np.rint(np.ldexp(bias * gain, frac)), low, high).astype(np.int64)
+    frac = min(frac_in, _bias_frac(bias, scale, bits))
+    return frac, np.clip(np.rint(np.ldexp(bias * scale, frac)), low, high).astype(np.int64)
 
 
-def _bias_frac(bias: FloatArray, gain: FloatArray, bits: int) -> int:
-    """Fraction bits at which the biases times `gain` fill their width."""
+def _bias_frac(bias: FloatArray, scale: FloatArray, bits: int) -> int:
+    """Fraction bits at which the biases times `scale` fill their width."""
     _, high = code_range("mixed", bits)
-    return power_below(max(high, 1) + 0.49, float(np.abs(bias * gain).max()))
+    return power_below(max(high, 1) + 0.49, float(np.abs(bias * scale).max()))

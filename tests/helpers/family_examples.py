@@ -9,7 +9,7 @@ import numpy as np
 from nmdeploy._util.plugins import modules
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import QuantizationConfig, Neuron
+from nmdeploy.neurons.base import Neuron, QuantizationConfig
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 

@@ -53,7 +53,7 @@ class FormulaNeuron(QuantizedNeuron):
     seed: int = 0
     state_bits: int = 24
     frac_in: int = 0
-    gain: FloatArray = 1.0  # type: ignore[assignment]
+    scale: FloatArray = 1.0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "formula"
     flags: ClassVar[tuple[str, ...]] = ("clips",)

@@ -13,7 +13,7 @@ from nmdeploy._util.fields import build, split
 from nmdeploy.backends.reference import run
 from nmdeploy.network import families
 from nmdeploy.network.float_run import run_float
-from nmdeploy.neurons.base import QuantizationConfig, Neuron
+from nmdeploy.neurons.base import Neuron, QuantizationConfig
 
 
 def test_examples_cover_every_family() -> None:

@@ -16,7 +16,7 @@ from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import QuantizationConfig, Moment
+from nmdeploy.neurons.base import Moment, QuantizationConfig
 from nmdeploy.neurons.gate import OUTPUT_BITS, SIGMOIDS, Gate, QuantizedGate
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
@@ -94,7 +94,7 @@ def test_integers_follow_the_float_gates(scale: float) -> None:
         assert error < 0.004, name
         assert found.total(name, "g_saturations") == 0
     g: Any = q.populations["g"]
-    assert q.s_max("r") == (1 << (OUTPUT_BITS - 1)) - 1 and g.gate_shift >= 0 and (g.gain == 1).all()
+    assert q.s_max("r") == (1 << (OUTPUT_BITS - 1)) - 1 and g.gate_shift >= 0 and (g.scale == 1).all()
     # The largest output takes half of its width at least: one bit of headroom.
     assert np.abs(found.layers["g"].states["g"]).max() >= 1 << (OUTPUT_BITS - 3)
     assert found.layers["g"].spikes is None and not found.spiking
@@ -151,7 +151,7 @@ def test_values_too_small_for_their_weights_are_refused() -> None:
         ({"output_bits": 33}, "output_bits = 33"),
         ({"window": 0}, "window = 0"),
         ({"table": TABLE + 12}, "outside of 0 to 32768"),
-        ({"gain": 0.5}, "gain 0.5"),
+        ({"scale": 0.5}, "scale 0.5"),
     ],
 )
 def test_refusals(fields: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.base import QuantizationContext, QuantizationConfig
+from nmdeploy.neurons.base import QuantizationConfig, QuantizationContext
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 
 
@@ -28,7 +28,9 @@ def test_ends_of_the_formats(name: str, low: int, high: int) -> None:
 
 def drive(size: int = 1, a_max: float = 1.0, peak: float = 1.0) -> QuantizationContext:
     one = np.ones(size)
-    return QuantizationContext(gain=one, frac=7, a_max=a_max * one, ranges={"u": peak * one, "y": peak * one}, frac_max=15)
+    return QuantizationContext(
+        scale=one, frac=7, a_max=a_max * one, ranges={"u": peak * one, "y": peak * one}, frac_max=15
+    )
 
 
 @pytest.mark.parametrize(

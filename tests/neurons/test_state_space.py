@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.base import QuantizationContext, QuantizationConfig
+from nmdeploy.neurons.base import QuantizationConfig, QuantizationContext
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace, quantize_poles
 
 LIMIT = 2**15 - 1

@@ -24,7 +24,7 @@ from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import QuantizationConfig, Neuron
+from nmdeploy.neurons.base import Neuron, QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace

@@ -37,7 +37,8 @@ def test_the_unit_of_the_weights_does_not_matter(scale: float) -> None:
     """Scaling weights and thresholds alike changes a network's numbers, not its integers."""
     inputs = np.random.default_rng(1).integers(0, 2, (4, 40, 3))
     one, other = (
-        quantize_network(n, QuantizationConfig(), ranges=calibrate(n, inputs)) for n in (lif_network(), lif_network(scale))
+        quantize_network(n, QuantizationConfig(), ranges=calibrate(n, inputs))
+        for n in (lif_network(), lif_network(scale))
     )
     assert np.array_equal(one.synapses["s"].weight, other.synapses["s"].weight)  # type: ignore[attr-defined]
     assert np.array_equal(one.populations["n"].vth, other.populations["n"].vth)  # type: ignore[attr-defined]

@@ -57,8 +57,8 @@ def test_rounding_is_to_the_nearest_code(seed: int, bits: int, sign: str) -> Non
     weight = rng.normal(size=(5, 7)) * rng.choice([1e-3, 1.0, 50.0])
     weight = {"mixed": weight, "excitatory": np.abs(weight), "inhibitory": -np.abs(weight)}[sign]
     config = QuantizationConfig(weight_bits=bits, sign_modes=SIGN_MODES)
-    synapse, gain = Dense(weight), np.ones(5)
-    q = synapse.quantize(gain, synapse.frac(gain, config), 0, config)
+    synapse, scale = Dense(weight), np.ones(5)
+    q = synapse.quantize(scale, synapse.frac(scale, config), 0, config)
     low, high = code_range(q.sign_mode, bits)
     clipped = np.ldexp(weight, q.frac) > high + 0.5
     assert q.sign_mode == (sign if weight.any() else "mixed")

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmdeploy.errors import BadOption
-from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationConfig, IntArray, Neuron, QuantizedNeuron
+from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.neurons.state_space.diagonal import quantize_poles, require_format, widened
 from nmdeploy.neurons.state_space.float import Array, Spiking
 from nmdeploy.neurons.state_space.integer import Lanes, QuantizedSpiking, entered, fed_back, passed, summed
@@ -182,21 +182,23 @@ class CoupledStateSpace(Spiking):
         most = np.linalg.solve(np.eye(n) - size, (arriving + floor)[..., None])[..., 0]
         return {"x": most / self.unit()}
 
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         unit = self.unit()
         # What no reset reads may have any size.
         r = self.r * (self.reset_action != "none" and not self.soma)
         reset = np.abs(r).max(-1) / unit
         s = plan(self, context, config, self.b / unit[..., None], self.c * unit[..., None], reset, shared=True)
         a_codes, notes = quantize_matrix(name, self.a, s.frac_a, s.limit)
-        gained = np.ldexp(1.0, s.frac_x) * s.gain / unit
-        common, said = mechanism_codes(name, self, s, gained)
+        state_unit = np.ldexp(1.0, s.frac_x) * s.scale / unit
+        common, said = mechanism_codes(name, self, s, state_unit)
         quantized = QuantizedCoupledStateSpace(
             **common,
             a=codes(a_codes),
             b=codes(s.b),
             c=codes(s.c),
-            r=codes(r * gained[..., None]),
+            r=codes(r * state_unit[..., None]),
             m=codes(FACTOR * self.m),
         )
         return quantized, [*notes, *said]

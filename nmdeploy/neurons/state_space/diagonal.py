@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, UnsupportedParameter
-from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationConfig, IntArray, Neuron, QuantizedNeuron
+from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.neurons.state_space.float import Array, Spiking
 from nmdeploy.neurons.state_space.integer import Lanes, QuantizedSpiking, entered, fed_back, passed, summed
 from nmdeploy.neurons.state_space.mechanisms import REFRACTORY_MODES as MODES
@@ -215,16 +215,18 @@ class StateSpace(Spiking):
         arriving = (np.abs(self.b) * most).sum(-1) / unit
         return {"x": np.maximum(arriving / (1 - np.abs(self.a)), floor)}
 
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         unit = self.unit()
         # What no reset reads may have any size.
         r = self.r / unit[..., None] * (self.reset_action != "none" and not self.soma)
         enters = self.b / unit[..., None]
         s = plan(self, context, config, enters, self.c * unit[:, None], np.abs(r).max(-1), shared=False)
         a_codes, notes = quantize_poles(name, self.a, s.frac_a, s.limit)
-        gained = np.ldexp(1.0, s.frac_x) * s.gain
-        r = r * gained[..., None]
-        common, said = mechanism_codes(name, self, s, gained / np.abs(unit))
+        state_unit = np.ldexp(1.0, s.frac_x) * s.scale
+        r = r * state_unit[..., None]
+        common, said = mechanism_codes(name, self, s, state_unit / np.abs(unit))
         quantized = QuantizedStateSpace(
             **common,
             a_re=codes(a_codes.real),

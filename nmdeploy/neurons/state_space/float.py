@@ -84,7 +84,7 @@ class Spiking(Dims, Neuron):
     soma_m: FloatArray = 0.0  # type: ignore[assignment]
 
     membrane_name: ClassVar[str] = "y"
-    row_gain: ClassVar[bool] = True
+    per_channel: ClassVar[bool] = True
 
     def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
         if self.spike != "graded":

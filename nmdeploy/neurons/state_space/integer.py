@@ -71,7 +71,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         Target or amount, factor (in 1/4096), threshold exponent of a soma's reset.
     frac_in : int;  frac_x : (H, N) int;  frac_y : (H, p) int;  frac_out : int
         Fraction bits of synaptic sum, states, y and graded codes.
-    gain : (H * q,) float
+    scale : (H * q,) float
         Units of the exported synaptic sum in one unit of the float network's.
     """
 
@@ -109,7 +109,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     frac_x: IntArray = 0  # type: ignore[assignment]
     frac_y: IntArray = 0  # type: ignore[assignment]
     frac_out: int = 0
-    gain: FloatArray = 1.0  # type: ignore[assignment]
+    scale: FloatArray = 1.0  # type: ignore[assignment]
 
     per_state: ClassVar[bool] = True
 
@@ -166,7 +166,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         self._freeze("frac_x", self.frac_x, np.int64, (h, n))
         self._freeze("input_bias", self.input_bias, np.int64, (h, q))
         self._freeze("reset_magnitude", self.reset_magnitude, np.int64, (h, p if self.soma else n))
-        self._freeze("gain", self.gain, np.float64, (h * q,))
+        self._freeze("scale", self.scale, np.float64, (h * q,))
 
     def _check_common(self) -> None:
         if self.rounding not in ROUNDINGS:

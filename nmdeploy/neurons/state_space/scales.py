@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import DoesNotFit
-from nmdeploy.neurons.base import QuantizationContext, FloatArray, QuantizationConfig, IntArray, power_below
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, QuantizationContext, power_below
 from nmdeploy.neurons.state_space.float import Array, Spiking
 
 FREE = 1000  # an exponent that nothing limits
@@ -27,12 +27,12 @@ LARGEST_FRAC = 31
 class Plan:
     """Scales and scaled coefficients (real numbers, not yet rounded) of one population.
 
-    `gain` (H, 1) is the factor on a neuron's inputs; `b` (H, N, q), `c` (H, p, N), `d` (H, p, q) are in units of
+    `scale` (H, 1) is the factor on a neuron's inputs; `b` (H, N, q), `c` (H, p, N), `d` (H, p, q) are in units of
     a code.
     """
 
     config: QuantizationConfig
-    gain: FloatArray
+    scale: FloatArray
     frac_a: int
     frac_b: int
     frac_c: int
@@ -43,7 +43,7 @@ class Plan:
     b: Array
     c: Array
     d: FloatArray
-    input_gain: FloatArray
+    input_scale: FloatArray
     input_bias: FloatArray
 
     @property
@@ -52,7 +52,16 @@ class Plan:
         return (1 << (self.config.coefficient_bits - 1)) - 1
 
 
-def plan(n: Spiking, context: QuantizationContext, config: QuantizationConfig, enters: Array, leaves: Array, reset: Any, *, shared: bool) -> Plan:
+def plan(
+    n: Spiking,
+    context: QuantizationContext,
+    config: QuantizationConfig,
+    enters: Array,
+    leaves: Array,
+    reset: Any,
+    *,
+    shared: bool,
+) -> Plan:
     """Choose the scales.
 
     Parameters
@@ -70,22 +79,22 @@ def plan(n: Spiking, context: QuantizationContext, config: QuantizationConfig, e
         Whether all states of a neuron need one scale, because A couples them.
     """
     bits, limit = config.coefficient_bits, (1 << (config.coefficient_bits - 1)) - 1
-    gains = context.gain.reshape(n.size, n.inputs)
+    scales = context.scale.reshape(n.size, n.inputs)
     # the smallest, so that no input's share of B exceeds 1
-    gain = gains.min(1)[:, None]
-    frac_x = state_scales(context, config, gain, reset, shared, n.grows())
+    scale = scales.min(1)[:, None]
+    frac_x = state_scales(context, config, scale, reset, shared, n.grows())
     least, most = int(frac_x.max()) - (bits - 2), int(frac_x.min()) + config.coefficient_frac
-    input_bias = n.input_bias * gains
+    input_bias = n.input_bias * scales
     room = power_below(1 << 29, float(np.abs(input_bias).max(initial=0.0)), default=most)
     frac_in = min(max(context.frac, least), context.frac_max, most, room)
-    b = np.ldexp(1.0, frac_x - frac_in)[..., None] * enters * (gain / gains)[:, None]
+    b = np.ldexp(1.0, frac_x - frac_in)[..., None] * enters * (scale / scales)[:, None]
     frac_b = _input_frac(b, enters, frac_in - frac_x, config, limit)
-    c = np.ldexp(1.0, -frac_x)[:, None] * leaves / gain[..., None]
-    d = np.ldexp(n.d / gains[:, None], -frac_in)
+    c = np.ldexp(1.0, -frac_x)[:, None] * leaves / scale[..., None]
+    d = np.ldexp(n.d / scales[:, None], -frac_in)
     frac_y, frac_c, frac_d = output_scales(n, c, d, context, config, limit)
     return Plan(
         config=config,
-        gain=gain,
+        scale=scale,
         frac_a=config.coefficient_frac,
         frac_b=frac_b,
         frac_c=frac_c,
@@ -96,7 +105,7 @@ def plan(n: Spiking, context: QuantizationContext, config: QuantizationConfig, e
         b=b * 2.0**frac_b,
         c=c * np.ldexp(1.0, frac_c + frac_y)[..., None],
         d=np.ldexp(d, frac_d + frac_y[..., None]),
-        input_gain=context.gain,
+        input_scale=context.scale,
         input_bias=np.ldexp(input_bias, frac_in),
     )
 
@@ -108,7 +117,12 @@ def codes(values: FloatArray) -> IntArray:
 
 
 def state_scales(
-    context: QuantizationContext, config: QuantizationConfig, gain: FloatArray, reset: Any, shared: bool, grows: Any = False
+    context: QuantizationContext,
+    config: QuantizationConfig,
+    scale: FloatArray,
+    reset: Any,
+    shared: bool,
+    grows: Any = False,
 ) -> IntArray:
     """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
 
@@ -116,7 +130,7 @@ def state_scales(
     that `grows` by itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
     """
     half = (1 << (config.state_bits - 2)) - 1
-    extent = np.maximum(context.ranges["x"], reset) * gain
+    extent = np.maximum(context.ranges["x"], reset) * scale
     extent = np.where(grows, np.minimum(extent, np.ldexp(half, -context.frac)), extent)
     extent = np.broadcast_to(extent.max(1, keepdims=True), extent.shape) if shared else extent
     peak = np.maximum(extent, np.ldexp(1.0, -context.frac))
@@ -190,7 +204,7 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
         "state_bits": s.config.state_bits,
         "coefficient_bits": s.config.coefficient_bits,
         **{key: getattr(s, key) for key in ("frac_a", "frac_b", "frac_c", "frac_d", "frac_in", "frac_x", "frac_y")},
-        "gain": s.input_gain,
+        "scale": s.input_scale,
         "input_bias": codes(s.input_bias),
         "d": codes(s.d),
         "bias": codes(n.bias * unit_y),

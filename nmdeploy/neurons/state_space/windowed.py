@@ -25,13 +25,13 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible
 from nmdeploy.neurons.base import (
-    QuantizationContext,
     FloatArray,
     FloatState,
-    QuantizationConfig,
     IntArray,
     Moment,
     Neuron,
+    QuantizationConfig,
+    QuantizationContext,
     QuantizedNeuron,
     Registers,
 )
@@ -42,7 +42,7 @@ from nmdeploy.neurons.state_space.scales import codes, exponents
 U_CALIBRATED = 1 << 30  # what u may reach on the calibration data: one bit of headroom
 MEMORY = (
     *("rounding", "state_bits", "coefficient_bits", "frac_a", "frac_b", "frac_c", "frac_d", "a_re", "a_im"),
-    *("b_re", "b_im", "c_re", "c_im", "d", "bias", "frac_in", "frac_x", "frac_y", "gain"),
+    *("b_re", "b_im", "c_re", "c_im", "d", "bias", "frac_in", "frac_x", "frac_y", "scale"),
 )
 U_BITS = 32
 U_LIMIT = (1 << (U_BITS - 1)) - 1
@@ -72,7 +72,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         Whether the output is 0 in all steps of a window but the first: the approximate form.
     frac_in : int;  frac_x : (H, N) int;  frac_y : (H, 1) int;  frac_u : (H,) int
         Fraction bits of synaptic sum, states, y and u: what one code is worth.
-    gain : (H,) float
+    scale : (H,) float
         Units of the exported synaptic sum in one unit of the float network's.
     """
 
@@ -100,7 +100,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     frac_x: IntArray = 0  # type: ignore[assignment]
     frac_y: IntArray = 0  # type: ignore[assignment]
     frac_u: IntArray = 0  # type: ignore[assignment]
-    gain: FloatArray = 1.0  # type: ignore[assignment]
+    scale: FloatArray = 1.0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "windowed_state_space"
     blocks: ClassVar[tuple[str, ...]] = ("re", "im")
@@ -233,7 +233,7 @@ class WindowedStateSpace(Neuron):
 
     kind: ClassVar[str] = "windowed_state_space"
     membrane_name: ClassVar[str] = "u"
-    row_gain: ClassVar[bool] = True
+    per_channel: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         memory = self.memory
@@ -298,7 +298,9 @@ class WindowedStateSpace(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["u"])
 
-    def quantize(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def quantize(
+        self, name: str, context: QuantizationContext, config: QuantizationConfig
+    ) -> tuple[QuantizedNeuron, Sequence[str]]:
         memory, notes = self.memory.quantize(name, context, config)
         frac_y = memory.frac_y[:, 0]  # type: ignore[attr-defined]
         frac_k = min(config.coefficient_bits - 1, 31)
