@@ -185,7 +185,7 @@ def _agree(name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetw
         equal = (floats.spikes[name] == sent) | ~valid
         same = 1.0 - float(np.count_nonzero(~equal)) / float(valid.sum() * population.output_size)
     y = np.where(valid, _flat(floats.membranes[name]), 0.0)
-    membrane = population.real(neuron.membrane_name, layer.states[neuron.membrane_name])
+    membrane = population.dequantize_state(neuron.membrane_name, layer.states[neuron.membrane_name])
     integer = np.where(valid, _flat(membrane), 0.0)
     power, error = float(np.sum(y**2)), float(np.sum((y - integer) ** 2))
     return Agreement(same, 10 * float(np.log10(power / error)) if error > 0 and power > 0 else None)

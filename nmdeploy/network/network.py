@@ -78,7 +78,7 @@ class QuantizedNetwork(Graph):
         object.__setattr__(self, "notes", tuple(self.notes))
         _ = self.inserted_delays
         for name, neuron in self.populations.items():
-            neuron.prove(name, self.a_max(name))
+            neuron.check_overflow(name, self.a_max(name))
 
     @property
     def populations(self) -> dict[str, QuantizedNeuron]:

@@ -142,11 +142,11 @@ class QuantizedNeuron(Frozen, ABC):
         return 1
 
     @abstractmethod
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         """Raise `OverflowPossible` unless no intermediate value can leave its width, given ``abs(a) <= a_max``."""
 
     @abstractmethod
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         """A recorded integer state in the units of the float network."""
 
     @property

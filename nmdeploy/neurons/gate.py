@@ -139,12 +139,12 @@ class QuantizedGate(QuantizedNeuron):
             output, clipped = select(sends, output, 0), clipped & sends
         return ((), (output,)), output, [clipped]
 
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         wide = int(a_max.max(initial=0)) << max(TABLE_FRAC + 1, GATE_FRAC - self.frac_in)
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: a product can reach {wide}, limit 2**62: lower the weight exponent")
 
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -self.frac_out)
 
     @property

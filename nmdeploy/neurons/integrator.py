@@ -100,14 +100,14 @@ class QuantizedIntegrator(ThreePartNeuron):
     fire = staticmethod(fire)
     reset = staticmethod(reset)
 
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         worst = int((a_max.astype(object) + np.abs(self.bias.astype(object))).max(initial=0))
         if worst >= 1 << 31:
             raise OverflowPossible(
                 f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent"
             )
 
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.scale
 
     @property

@@ -146,7 +146,7 @@ class QuantizedLIF(ThreePartNeuron):
     fire = staticmethod(fire)
     reset = staticmethod(reset)
 
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         """The one correction of `wrap24` bounds u by 2**23 while ``abs(a << 6) <= 2**24``; beyond, u grows to the fixed
         point of ``u = u * (4095 - du) / 4096 + (a << 6) - 2**24``, which must stay within 32 bits too."""
         drive = a_max.astype(object) << 6
@@ -160,7 +160,7 @@ class QuantizedLIF(ThreePartNeuron):
                 f"limit 2**31: lower the weight exponent or the fan-in, or raise du"
             )
 
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -(self.frac_in + 6)) / self.scale
 
     @property

@@ -73,10 +73,10 @@ class FormulaNeuron(QuantizedNeuron):
     def footprint_bits(self) -> int:
         return 0
 
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         pass
 
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.asarray(values, np.float64)
 
     def given(self, x: Any, y: Any, a: Any, t: Any) -> Given:

@@ -49,9 +49,9 @@ OUTSIDE = {
     *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),
     *("registers", "recorded", "feeds_synapses", "constant_over", "output_frac", "unstable"),
     # proofs
-    *("prove", "prove_common", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
+    *("check_overflow", "check_common_overflow", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
     # conversion to floats, reports
-    *("real", "dequantize", "footprint_bits", "footprint_between", "mechanism_bits", "chip_exponent", "chip_exponents"),
+    *("dequantize_state", "dequantize", "footprint_bits", "footprint_between", "mechanism_bits", "chip_exponent", "chip_exponents"),
     *("fan_out", "synapses", "bias_synapses", "inputs_met"),
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),

@@ -115,7 +115,7 @@ def test_refusals_name_the_limit(fields: dict[str, Any], words: str) -> None:
 def test_sums_that_cannot_be_proved_are_refused() -> None:
     wide = integers(state_bits=32, coefficient_bits=32, a=np.full((1, 2, 2), (1 << 31) - 1))
     with pytest.raises(OverflowPossible, match="limit 2\\*\\*62"):
-        wide.prove("n", np.array([1]))
+        wide.check_overflow("n", np.array([1]))
     loud = integers(c=np.full((1, 2), LIMIT), frac_c=0)
     with pytest.raises(OverflowPossible, match=r"y can reach \d+, limit 2\*\*31"):
-        loud.prove("n", np.array([1]))
+        loud.check_overflow("n", np.array([1]))

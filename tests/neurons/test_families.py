@@ -31,7 +31,7 @@ def test_integers_follow_the_float_population(neuron: Neuron, rounding: str) -> 
         assert 0.02 < (codes != 0).mean() < 0.8
         assert (found.layers["n"].spikes != codes).mean() < 0.05
     name = neuron.membrane_name
-    membrane, integer = wanted.membranes["n"], q.populations["n"].real(name, found.layers["n"].states[name])
+    membrane, integer = wanted.membranes["n"], q.populations["n"].dequantize_state(name, found.layers["n"].states[name])
     assert np.corrcoef(membrane.ravel(), integer.ravel())[0, 1] > 0.97
     assert not any(found.total("n", flag) for flag in q.populations["n"].flags)
 

@@ -89,7 +89,7 @@ def test_integers_follow_the_float_gates(scale: float) -> None:
     q = quantize_network(floats, QuantizationConfig(), ranges=calibrate(floats, values))
     found, wanted = run(q, inputs, trace="states"), run_float(floats, values, trace=True)
     for name in ("g", "o"):
-        real = q.populations[name].real("g", found.layers[name].states["g"])
+        real = q.populations[name].dequantize_state("g", found.layers[name].states["g"])
         error = np.linalg.norm(real - wanted.membranes[name]) / np.linalg.norm(wanted.membranes[name])
         assert error < 0.004, name
         assert found.total(name, "g_saturations") == 0
@@ -131,7 +131,7 @@ def test_a_gate_that_feeds_back_needs_calibration_data() -> None:
     values = floats.input.format.dequantize(inputs)
     q = quantize_network(looped, QuantizationConfig(), ranges=calibrate(looped, values))
     found, wanted = run(q, inputs, trace="states"), run_float(looped, values, trace=True)
-    real = q.populations["g"].real("g", found.layers["g"].states["g"])
+    real = q.populations["g"].dequantize_state("g", found.layers["g"].states["g"])
     assert np.linalg.norm(real - wanted.membranes["g"]) < 0.01 * np.linalg.norm(wanted.membranes["g"])
 
 

@@ -62,7 +62,7 @@ def test_decays_that_leave_their_range_are_reported() -> None:
 def test_scales_keep_u_in_range(a_max: float) -> None:
     quantized, _ = LIF([0.5], 0.9, 1.0).quantize("n", drive(a_max=a_max, peak=2.0), QuantizationConfig())
     assert isinstance(quantized, QuantizedLIF)
-    quantized.prove("n", np.array([int(np.ceil(a_max * 2.0**quantized.frac_in))]))
+    quantized.check_overflow("n", np.array([int(np.ceil(a_max * 2.0**quantized.frac_in))]))
     assert a_max * 2.0 ** (quantized.frac_in + 6) <= 1 << 24
 
 
@@ -84,10 +84,10 @@ def test_the_proof_is_sound_and_close(du: int) -> None:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            neuron.prove("n", np.array([middle]))
+            neuron.check_overflow("n", np.array([middle]))
             low = middle
         except OverflowPossible:
             high = middle
     with pytest.raises(OverflowPossible, match="lower the weight exponent"):
-        neuron.prove("n", np.array([high]))
+        neuron.check_overflow("n", np.array([high]))
     assert largest_u(du, low) < 1 << 31 <= largest_u(du, high * 21 // 20)

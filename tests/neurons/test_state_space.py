@@ -87,9 +87,9 @@ def test_refusals(fields: dict, message: str) -> None:
 
 
 def test_y_must_stay_within_32_bits() -> None:
-    population(c_re=[[32767]], frac_c=15).prove("n", np.array([100]))
+    population(c_re=[[32767]], frac_c=15).check_overflow("n", np.array([100]))
     with pytest.raises(OverflowPossible, match=r"limit 2\*\*31"):
-        population(c_re=[[32767]], frac_c=2).prove("n", np.array([100]))
+        population(c_re=[[32767]], frac_c=2).check_overflow("n", np.array([100]))
 
 
 @pytest.mark.parametrize("reset_action", ["none", "hard", "soft"])
@@ -121,7 +121,7 @@ def test_a_threshold_out_of_reach_is_kept_out_of_reach(threshold: float) -> None
     context = QuantizationContext(np.ones(2), 7, np.ones(2), {"x": np.full((2, 2), 5.0)}, 15)
     quantized, notes = neuron.quantize("n", context, QuantizationConfig())
     assert isinstance(quantized, QuantizedStateSpace)
-    quantized.prove("n", np.full(2, 1 << 7))
+    quantized.check_overflow("n", np.full(2, 1 << 7))
     assert np.all(np.sign(quantized.vth) == np.sign(threshold)) and np.abs(quantized.vth).max() < 1 << 31
     assert bool(notes) == bool((np.abs(quantized.vth) == (1 << 31) - 1).any())
 

@@ -92,12 +92,12 @@ class QuantizedCoupledStateSpace(QuantizedSpiking):
         x, clipped = self.settled(x, new, acts)
         return (x,), [clipped]
 
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         a, b, c, d = (np.abs(getattr(self, code).astype(object)) for code in self.coefficients)
         arriving = self.arriving_max(name, a_max)
         inner = a.sum(-1) * self.limit + ((b * arriving).sum(-1) << max(0, self.frac_a - self.frac_b))
         outer = c.sum(-1) * self.limit + ((d * arriving).sum(-1) << max(0, self.frac_c - self.frac_d))
-        self.prove_common(name, inner.max(initial=0), outer)
+        self.check_common_overflow(name, inner.max(initial=0), outer)
 
     @property
     def footprint_bits(self) -> int:

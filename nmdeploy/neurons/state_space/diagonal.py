@@ -106,13 +106,13 @@ class QuantizedStateSpace(QuantizedSpiking):
         im, clipped_im = self.settled(im, new_im, acts)
         return (re, im), [clipped_re, clipped_im]
 
-    def prove(self, name: str, a_max: IntArray) -> None:
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
         codes = (np.abs(getattr(self, code).astype(object)) for code in self.coefficients)
         a_re, a_im, b_re, b_im, c_re, c_im, d = codes
         a = self.arriving_max(name, a_max)
         inner = (a_re + a_im) * self.limit + ((np.maximum(b_re, b_im) * a).sum(-1) << max(0, self.frac_a - self.frac_b))
         outer = (c_re + c_im).sum(-1) * self.limit + ((d * a).sum(-1) << max(0, self.frac_c - self.frac_d))
-        self.prove_common(name, inner.max(initial=0), outer)
+        self.check_common_overflow(name, inner.max(initial=0), outer)
 
     @property
     def footprint_bits(self) -> int:

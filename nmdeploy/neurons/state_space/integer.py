@@ -212,7 +212,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         if outside.size:
             raise BadOption(f"{self.kind}: {name} = {int(outside.flat[0])} exceeds {reason}")
 
-    def prove_common(self, name: str, inner: int, outer: Any) -> None:
+    def check_common_overflow(self, name: str, inner: int, outer: Any) -> None:
         """Raise unless the largest sum `inner` of an update, and `outer` (H, p) of y before its shift, fit."""
         _, n, _, p = self.dims
         amount = self._largest(*self.reset_codes, "soma_r", "adaptation_jump") * p * self.output_max
@@ -240,7 +240,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     def _largest(self, *names: str) -> int:
         return max(int(np.abs(getattr(self, name)).max(initial=0)) for name in names)
 
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         frac = self.frac_x if state in self.blocks else self.frac_y[:, 0] if self.outputs == 1 else self.frac_y
         return np.ldexp(np.asarray(values, np.float64), -frac)
 

@@ -187,17 +187,17 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         output = select(full, latch, False) if self.send_once else latch
         return (block, (y, u, decided, latch)), output, [*flags, clipped & runs]
 
-    def prove(self, name: str, a_max: IntArray) -> None:
-        self.memory.prove(name, a_max)
+    def check_overflow(self, name: str, a_max: IntArray) -> None:
+        self.memory.check_overflow(name, a_max)
         # The memory's proof keeps y under 2**31.
         wide = int(np.abs(self.kernel).max(initial=0)) << 31
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: kernel * y can reach {wide}, limit 2**62: use fewer bits")
 
-    def real(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
+    def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         if state == "u":
             return np.ldexp(np.asarray(values, np.float64), -self.frac_u)
-        return self.memory.real(state, values)
+        return self.memory.dequantize_state(state, values)
 
     @property
     def footprint_bits(self) -> int:
