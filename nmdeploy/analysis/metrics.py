@@ -86,7 +86,7 @@ def _layer(network: QuantizedNetwork, recording: Counted, name: str, energy: Lay
         name=name,
         neurons=neuron.size,
         states=neuron.size * neuron.states,
-        synapses=sum(synapse.synapses for synapse in incoming),
+        synapses=sum(synapse.synapse_count for synapse in incoming),
         footprint_bits=neuron.footprint_bits + sum(synapse.footprint_bits for synapse in incoming),
         connection_sparsity=connection_sparsity(incoming),
         activation_sparsity=activation_sparsity(network, recording, [name]),

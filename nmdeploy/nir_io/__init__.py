@@ -138,7 +138,7 @@ def _layer(node: Any) -> dict[str, Any]:
 
 def _synapse(node: Any) -> dict[str, Any]:
     fields = {"kind": node.kind, "bits": getattr(node, "bits", None), "shape": list(node.shape)}
-    return fields | {"synapses": node.synapses, "footprint_bits": node.footprint_bits}
+    return fields | {"synapses": node.synapse_count, "footprint_bits": node.footprint_bits}
 
 
 def _foreign_nodes(tree: Tree) -> dict[str, Any]:

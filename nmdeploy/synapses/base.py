@@ -55,7 +55,7 @@ class QuantizedSynapse(Frozen, ABC):
 
     @property
     @abstractmethod
-    def synapses(self) -> int:
+    def synapse_count(self) -> int:
         """Number of synapses that exist (weight not zero), bias synapses included."""
 
     def inputs_met(self, first: int, last: int) -> npt.NDArray[np.bool_]:

@@ -133,7 +133,7 @@ class QuantizedDense(QuantizedSynapse):
         return self.bits * (self.weight.size + (0 if self.bias is None else self.bias.size))
 
     @property
-    def synapses(self) -> int:
+    def synapse_count(self) -> int:
         return int((self.weight != 0).sum()) + (0 if self.bias is None else int((self.bias != 0).sum()))
 
 

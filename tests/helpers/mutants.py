@@ -51,8 +51,16 @@ OUTSIDE = {
     # proofs
     *("check_overflow", "check_common_overflow", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
     # conversion to floats, reports
-    *("dequantize_state", "dequantize", "footprint_bits", "footprint_between", "mechanism_bits", "chip_exponent", "chip_exponents"),
-    *("fan_out", "synapses", "bias_synapses", "inputs_met"),
+    *(
+        "dequantize_state",
+        "dequantize",
+        "footprint_bits",
+        "footprint_between",
+        "mechanism_bits",
+        "chip_exponent",
+        "chip_exponents",
+    ),
+    *("fan_out", "synapse_count", "bias_synapses", "inputs_met"),
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
     *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
