@@ -127,7 +127,7 @@ _SUMMED = (
 
 def incoming_synapses(network: QuantizedNetwork, population: str) -> list[QuantizedSynapse]:
     """The synapses that feed a population."""
-    return [network.synapses[edge.source] for edge in network.sources[population]]
+    return [network.synapses[edge.source] for edge in network.incoming[population]]
 
 
 def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
@@ -153,7 +153,7 @@ def spike_rate(network: QuantizedNetwork, recording: Counted, layer: str) -> flo
 
 def operation_kind(network: QuantizedNetwork, layer: str) -> str:
     """``AC`` where all that arrives is 0 or 1, ``MAC`` where a synapse of the layer gets graded values or sums."""
-    graded = any(network.s_max(edge.source) > 1 for edge in network.sources[layer])
+    graded = any(network.s_max(edge.source) > 1 for edge in network.incoming[layer])
     return "MAC" if graded else "AC"
 
 

@@ -140,7 +140,7 @@ def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> di
     for metric in ("input_events", "synaptic_operations", "synaptic_operations_computed"):
         counts[metric] = np.zeros_like(lengths)
     counts["bias_operations"], counts["dense_synaptic_operations"] = np.zeros_like(lengths), np.zeros_like(lengths)
-    for edge in network.sources[name]:
+    for edge in network.incoming[name]:
         synapse, rows = network.synapses[edge.source], made.synapses[edge.source]
         input_events, operations, _, computed = results.counts[edge.source].T
         each = 1 if rows.form.counted else int(synapse.fan_out[0])

@@ -89,10 +89,10 @@ class Demand:
 
     def __init__(self, network: QuantizedNetwork, population: str, outgoing: Outgoing) -> None:
         self.neuron = network.populations[population]
-        self.incoming = [network.synapses[edge.source] for edge in network.sources[population]]
+        self.incoming = [network.synapses[edge.source] for edge in network.incoming[population]]
         size = max(self.neuron.size, 1)
         self.rows = self.neuron.input_size // size
-        held = sum(network.windows[edge.source] > 1 for edge in network.sources[population])
+        held = sum(network.windows[edge.source] > 1 for edge in network.incoming[population])
         self.per_neuron = -(-self.neuron.footprint_bits // size) + held * self.rows * SUM_BITS
         self.axons = np.concatenate([[0], np.cumsum(outgoing.axons)])
         self.buffer_bits = np.concatenate([[0], np.cumsum(outgoing.buffer_bits)])
@@ -148,7 +148,7 @@ def _too_wide(what: str, unit: str, bits: int, limit: int | None, profile: Hardw
 
 def _graded(network: QuantizedNetwork, synapse: str, profile: HardwareProfile) -> Iterator[str]:
     limit = profile.arithmetic.graded_payload_bits.known
-    for edge in network.sources[synapse]:
+    for edge in network.incoming[synapse]:
         bits = payload_bits(network, edge.source)
         if bits > limit:
             carries = f"carries at most {limit}" if limit else "carries binary spikes only"

@@ -105,7 +105,7 @@ class Graph(Frozen):
         return node
 
     @cached_property
-    def sources(self) -> dict[str, list[Edge]]:
+    def incoming(self) -> dict[str, list[Edge]]:
         """Incoming edges by node."""
         found: dict[str, list[Edge]] = {name: [] for name in self.nodes}
         for edge in self.edges:
@@ -118,7 +118,7 @@ class Graph(Frozen):
         done: dict[str, None] = {}
         left = dict.fromkeys(self.nodes)
         while left:
-            ready = [n for n in left if all(e.source in done for e in self.sources[n] if e.delay == 0)]
+            ready = [n for n in left if all(e.source in done for e in self.incoming[n] if e.delay == 0)]
             if not ready:
                 raise UnsupportedParameter(
                     f"nodes {sorted(left)} form a loop without a delay: give its feedback edge one"
@@ -137,7 +137,7 @@ class Graph(Frozen):
         for name in self.order:
             ways = [
                 depth[e.source] + self.lookahead(e.source) + self._is_synapse(e.target)
-                for e in self.sources[name]
+                for e in self.incoming[name]
                 if e.delay == 0
             ]
             depth[name] = max(ways, default=0)
@@ -178,7 +178,7 @@ class Graph(Frozen):
         """
         windows: dict[str, int] = {}
         for name in self.order:
-            edges = self.sources[name]
+            edges = self.incoming[name]
             # A delayed edge closes a loop or shifts the windows.
             arriving = {1 if edge.delay else windows[edge.source] for edge in edges}
             common = arriving.pop() if len(arriving) == 1 else 1

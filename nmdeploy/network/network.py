@@ -92,7 +92,7 @@ class QuantizedNetwork(Graph):
 
     def s_max(self, synapse: str) -> int:
         """Largest magnitude that can arrive at a synapse: the sum over its sources."""
-        return sum(self._largest_output(e.source) for e in self.sources[synapse])
+        return sum(self._largest_output(e.source) for e in self.incoming[synapse])
 
     def _largest_output(self, name: str) -> int:
         node = self.nodes[name]
@@ -106,7 +106,7 @@ class QuantizedNetwork(Graph):
         node = self.nodes[population]
         assert isinstance(node, QuantizedNeuron)
         total = np.zeros(node.input_size, object)  # integers without limit
-        for edge in self.sources[population]:
+        for edge in self.incoming[population]:
             synapse = self.nodes[edge.source]
             assert isinstance(synapse, QuantizedSynapse)
             total = total + synapse.a_max(self.s_max(edge.source)).astype(object)

@@ -62,7 +62,7 @@ class _Run:
         self.last = inputs.shape[1]
         out = {name: lag + graph.lookahead(name) for name, lag in graph.lag.items()}
         self.ways = {
-            name: [(e.source, e.delay + graph.lag[name] - out[e.source]) for e in graph.sources[name]]
+            name: [(e.source, e.delay + graph.lag[name] - out[e.source]) for e in graph.incoming[name]]
             for name in graph.order
         }
         most = max((behind for ways in self.ways.values() for _, behind in ways), default=0)

@@ -52,7 +52,7 @@ def _adder(name: str, node: Any, table: Mapping[str, Callable[..., Any]]) -> Cal
 
 
 def _bias_goes_into_synapse(q: QuantizedNetwork, name: str) -> bool:
-    return any(q.synapses[e.source].kind == "dense" for e in q.sources[name][:1])
+    return any(q.synapses[e.source].kind == "dense" for e in q.incoming[name][:1])
 
 
 def _add_input(graph: Primitives, name: str, node: Input) -> None:
@@ -72,20 +72,20 @@ def _add_output(graph: Primitives, output: str, size: int) -> None:
 def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: FloatArray | None) -> None:
     """The synapses into one population, each as a node of its own; the first one takes over the bias `left`."""
     frac_in = q.populations[name].frac_in
-    for edge in q.sources[name]:
+    for edge in q.incoming[name]:
         synapse, targets = q.synapses[edge.source], [e.target for e in q.edges if e.source == edge.source]
         node = edge.source if name == targets[0] else f"{edge.source}.{name}"
         _adder(node, synapse, SYNAPSES)(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
         left = None
         for target in graph.enters[name]:
             graph.connect(node, target)
-        for incoming in q.sources[edge.source]:
+        for incoming in q.incoming[edge.source]:
             graph.connect(_delayed(graph, q, incoming, node), node)
 
 
 def _input_frac(q: QuantizedNetwork, synapse: str) -> int:
     """Fraction bits of what arrives at a synapse."""
-    fracs = {_output_frac(q.nodes[e.source]) for e in q.sources[synapse]}
+    fracs = {_output_frac(q.nodes[e.source]) for e in q.incoming[synapse]}
     if len(fracs) > 1:
         raise UnsupportedParameter(
             f"node {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own synapse"

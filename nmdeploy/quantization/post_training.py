@@ -87,7 +87,7 @@ def quantize_population(
     """
     _require_range(network, name)
     neuron = network.populations[name]
-    incoming = {e.source: network.synapses[e.source] for e in network.sources[name]}
+    incoming = {e.source: network.synapses[e.source] for e in network.incoming[name]}
     fracs = {s: _source_frac(network, s, ranges) for s in incoming}
     scale = _weight_scale(neuron, list(incoming.values()), config)
     offered = {s: synapse.frac(scale, config) + fracs[s] for s, synapse in incoming.items()}
@@ -114,7 +114,7 @@ def quantize_population(
 
 def _require_range(network: Network, name: str) -> None:
     """`UnsupportedParameter` for numbers so far from 1 that the scales would leave float64; every float32 passes."""
-    for source in (edge.source for edge in network.sources[name]):
+    for source in (edge.source for edge in network.incoming[name]):
         _require_between(f"synapse {source!r}: weight", network.synapses[source].row_magnitudes())
         bias = getattr(network.synapses[source], "bias", None)
         _require_between(f"synapse {source!r}: bias", np.zeros(1) if bias is None else np.abs(bias))
@@ -164,14 +164,14 @@ def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
 
 def _source_frac(network: Network, synapse: str, ranges: Ranges) -> int:
     """Fraction bits of what arrives at a synapse: an input's or graded format, or 0 for spikes."""
-    for edge in network.sources[synapse]:
+    for edge in network.incoming[synapse]:
         source = network.nodes[edge.source]
         if isinstance(source, Neuron) and not source.feeds_synapses:
             raise UnsupportedParameter(
                 f"synapse {synapse!r}: its source {edge.source!r} sends values, not spikes; only spikes and the input "
                 "can feed a synapse: make it a spiking population"
             )
-    fracs = {_sent(network, e.source, ranges)[1] for e in network.sources[synapse]}
+    fracs = {_sent(network, e.source, ranges)[1] for e in network.incoming[synapse]}
     if len(fracs) > 1:
         raise BadOption(
             f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own"
@@ -181,8 +181,8 @@ def _source_frac(network: Network, synapse: str, ranges: Ranges) -> int:
 
 def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
     total = np.zeros(network.populations[population].input_size)
-    for edge in network.sources[population]:
-        s_max = sum(_sent(network, e.source, ranges)[0] for e in network.sources[edge.source])
+    for edge in network.incoming[population]:
+        s_max = sum(_sent(network, e.source, ranges)[0] for e in network.incoming[edge.source])
         total = total + network.synapses[edge.source].a_max(s_max)
     return np.asarray(total)
 

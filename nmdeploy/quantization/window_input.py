@@ -76,8 +76,8 @@ def send_once(network: Network) -> tuple[Network, list[str]]:
 def _common_window(network: Network, name: str, senders: dict[str, int]) -> int:
     """Steps of the windows in which a population gets events; `UnsupportedParameter` where only some of them are."""
     reached: dict[str, set[int]] = {
-        edge.source: {1 if e.delay else senders.get(e.source, 1) for e in network.sources[edge.source]}
-        for edge in network.sources[name]
+        edge.source: {1 if e.delay else senders.get(e.source, 1) for e in network.incoming[edge.source]}
+        for edge in network.incoming[name]
     }
     # The readout is scaled in its weights, synapse by synapse; all others in their B, for all synapses at once.
     groups = list(reached.values())
@@ -106,7 +106,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
     neuron = network.nodes[name]
     if isinstance(neuron, Integrator):
         factors = _finite(name, window_factors(neuron.beta, steps))
-        synapses = [e.source for e in network.sources[name] if network.windows[e.source] > 1]
+        synapses = [e.source for e in network.incoming[name] if network.windows[e.source] > 1]
         return float(factors.max()), {s: _weighted(s, network.nodes[s], factors) for s in synapses}
     if not isinstance(neuron, (StateSpace, WindowedStateSpace)) or not _linear(neuron):
         raise UnsupportedParameter(
@@ -118,7 +118,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
             f"population {name!r}: its input bias arrives in every step, --window-input scaled would scale it: move it "
             "into the bias of the neuron's y, or choose exact"
         )
-    for edge in network.sources[name]:
+    for edge in network.incoming[name]:
         if getattr(network.nodes[edge.source], "bias", None) is not None:
             raise UnsupportedParameter(
                 f"synapse {edge.source!r}: its bias arrives in every step, --window-input scaled would scale it: "

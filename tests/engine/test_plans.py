@@ -136,13 +136,13 @@ def test_code_that_may_be_older_than_its_file_leaves_no_plan(
 ) -> None:
     """A file was written after the import; or while the plan was made."""
     monkeypatch.setattr(plans.nmdeploy, "IMPORTED", 1.0)
-    plans.sources.cache_clear()
-    assert plans.sources() is None
+    plans.source_fingerprint.cache_clear()
+    assert plans.source_fingerprint() is None
     plans.program(known(5, 9, 12), "none")
     monkeypatch.undo()
-    plans.sources.cache_clear()
+    plans.source_fingerprint.cache_clear()
     monkeypatch.setenv(machine.VARIABLE, str(folder.parent))
-    before = plans.sources()
+    before = plans.source_fingerprint()
     monkeypatch.setattr(plans, "_listed", lambda: f"{before} changed")
     plans.program(known(5, 9, 12), "none")
     assert not folder.exists()
@@ -150,7 +150,7 @@ def test_code_that_may_be_older_than_its_file_leaves_no_plan(
 
 def test_every_source_file_counts() -> None:
     package = Path(plans.__file__).parents[1]
-    listed = plans.sources()
+    listed = plans.source_fingerprint()
     assert all(str(path.relative_to(package)) in listed for path in package.rglob("*.py"))
 
 

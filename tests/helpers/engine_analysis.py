@@ -42,7 +42,7 @@ class Proved(NamedTuple):
 def proved(network: QuantizedNetwork, name: str) -> Proved:
     """The analysis of a population."""
     neuron = network.populations[name]
-    incoming = {edge.source: network.synapses[edge.source] for edge in network.sources[name]}
+    incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     step = trace(neuron, incoming)
     width = neuron.input_size // neuron.size
     sums = {each: sum_bound(network, each) for each in incoming}

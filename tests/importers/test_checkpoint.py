@@ -86,8 +86,8 @@ def test_topology(tmp_path: Path) -> None:
     names = ["input", *(f"block{i}{part}" for i in range(3) for part in (".synapse", "")), "readout.synapse", "readout"]
     assert list(network.nodes) == names and network.order == names
     assert network.dt == 0.002 and network.readout == "last" and network.input.format == GRADED
-    assert [e.source for e in network.sources["block1.synapse"]] == ["block0"]
-    assert [e.source for e in network.sources["readout.synapse"]] == ["block2", "block1", "block0"]
+    assert [e.source for e in network.incoming["block1.synapse"]] == ["block0"]
+    assert [e.source for e in network.incoming["readout.synapse"]] == ["block2", "block1", "block0"]
     assert not network.populations["block0"].v_threshold.any()  # type: ignore[attr-defined]
 
 

@@ -211,8 +211,8 @@ def test_residual_paths_share_a_synapse_where_they_share_a_format(
 ) -> None:
     network, held = loaded(tmp_path, config(model, inputs=4, layers=3, residual=True, options=options))
     found = {
-        edge.source.removeprefix("readout."): [source.source for source in network.sources[edge.source]]
-        for edge in network.sources["readout"]
+        edge.source.removeprefix("readout."): [source.source for source in network.incoming[edge.source]]
+        for edge in network.incoming["readout"]
     }
     assert found == wanted
     for name in wanted:

@@ -72,7 +72,7 @@ def program(network: QuantizedNetwork, trace_level: str = "none") -> Program:
 
 def _step(network: QuantizedNetwork, name: str) -> tuple[Step, Kinds]:
     neuron = network.populations[name]
-    incoming = {edge.source: network.synapses[edge.source] for edge in network.sources[name]}
+    incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     try:
         step = trace(neuron, incoming)
         sums = {each: _per_neuron(neuron, sum_bound(network, each)) for each in incoming}
@@ -105,7 +105,7 @@ def sent_between(network: QuantizedNetwork, name: str) -> tuple[int, int]:
 
 def sum_bound(network: QuantizedNetwork, synapse: str) -> Bound:
     """Lowest and highest sum of each output, in whatever order its terms are added: (outputs,) arrays."""
-    ends = [sent_between(network, edge.source) for edge in network.sources[synapse]]
+    ends = [sent_between(network, edge.source) for edge in network.incoming[synapse]]
     low, high = sum(min(low, 0) for low, _ in ends), sum(max(high, 0) for _, high in ends)
     matrix = network.synapses[synapse].matrix.astype(np.float64)
     positive, negative = np.maximum(matrix, 0).sum(1), np.minimum(matrix, 0).sum(1)
@@ -167,7 +167,7 @@ def _rows(
     network: QuantizedNetwork, name: str, wires: Mapping[str, Wires], populations: Mapping[str, Population]
 ) -> Rows:
     synapse = network.synapses[name]
-    sources = [wires[edge.source] for edge in network.sources[name]]
+    sources = [wires[edge.source] for edge in network.incoming[name]]
     if len({(w.planes, w.width if w.planes > 1 else 0) for w in sources}) > 1:
         raise NotTraceable(
             f"synapse {name!r} cannot be compiled (its sources have different numbers of outputs a neuron): "

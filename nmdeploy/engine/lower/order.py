@@ -41,7 +41,7 @@ def _sorted(network: QuantizedNetwork, group: Mapping[str, frozenset[str]]) -> l
     ordered = []
     while left:
         ready = next(
-            g for g in left if all(e.source in done or e.source in g for name in g for e in network.sources[name])
+            g for g in left if all(e.source in done or e.source in g for name in g for e in network.incoming[name])
         )
         left.remove(ready)
         done |= ready

@@ -44,7 +44,7 @@ class Multiplied:
     def _is_candidate(self, name: str, rows: Rows) -> bool:
         """A synapse that the input alone feeds, with weights of a byte, outside of feedback loops."""
         network = self.program.network
-        (edge, *more) = network.sources[name]
+        (edge, *more) = network.incoming[name]
         plain = not more and edge.source == network.input_name and edge.delay == 0
         loops = {each for names, loop in self.program.groups if loop for each in names}
         target = network.target[name]

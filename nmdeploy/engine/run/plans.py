@@ -46,7 +46,7 @@ def program(network: QuantizedNetwork, trace: str) -> Program:
 def is_planned(network: QuantizedNetwork, trace: str) -> bool:
     """Whether the program of a network is in the cache."""
     digest = _digest(network)
-    return digest is not None and sources() is not None and _path((digest, trace)).is_file()
+    return digest is not None and source_fingerprint() is not None and _path((digest, trace)).is_file()
 
 
 def _digest(network: QuantizedNetwork) -> str | None:
@@ -79,7 +79,7 @@ def input_text(dtype: np.dtype[Any], binary: bool) -> str:
 
 def kept(make: Callable[[], Any], *names: str) -> Any:
     """What `make` returns, or returned when it was last asked for under these names."""
-    if sources() is None:
+    if source_fingerprint() is None:
         return make()
     path = _path(names)
     content = machine.kept(path)
@@ -91,7 +91,7 @@ def kept(make: Callable[[], Any], *names: str) -> Any:
                 os.utime(path)
             return found
     made = make()
-    if _listed() == sources():
+    if _fingerprint() == source_fingerprint():
         with suppress(OSError):  # a cache that cannot be written is no error
             machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
         _forget(path.parent)
@@ -100,21 +100,21 @@ def kept(make: Callable[[], Any], *names: str) -> Any:
 
 def _path(names: tuple[str, ...]) -> Path:
     versions = np.__version__, platform.python_version()
-    parts = (*names, machine.triple(), machine.target(), str(sources()), *versions)
+    parts = (*names, machine.triple(), machine.target(), str(source_fingerprint()), *versions)
     identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return machine.cache_folder() / FOLDER / f"{identity}{SUFFIX}"
 
 
 @cache
-def sources() -> str | None:
+def source_fingerprint() -> str | None:
     """Name, size and time of every file of the package: whatever a plan is made by is among them.
 
     None if one was written after the package was imported: then it is not what runs here.
     """
-    return _listed()
+    return _fingerprint()
 
 
-def _listed() -> str | None:
+def _fingerprint() -> str | None:
     root = Path(nmdeploy.__file__).parent
     stats = [(path.relative_to(root), path.stat()) for path in sorted(root.rglob("*.py"))]
     if max((stat.st_mtime for _, stat in stats), default=nmdeploy.IMPORTED) >= nmdeploy.IMPORTED:

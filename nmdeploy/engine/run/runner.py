@@ -215,14 +215,14 @@ class Worker:
             "lag": network.lag[name],
             "rows": made.inputs,
         }
-        args = zeros(len(layout.SYNAPSE_ARGS) + len(layout.SOURCE_ARGS) * len(network.sources[name]))
+        args = zeros(len(layout.SYNAPSE_ARGS) + len(layout.SOURCE_ARGS) * len(network.incoming[name]))
         for index, key in enumerate(layout.SYNAPSE_ARGS):
             if key in numbers:
                 args[index] = numbers[key]
             elif memory[key] is not None:
                 args[index] = memory[key].ctypes.data
         self.held += [weights, table, made.fan_out]
-        for index, edge in enumerate(network.sources[name]):
+        for index, edge in enumerate(network.incoming[name]):
             at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
             args[at : at + 3] = (
                 self._buffer(edge.source).ctypes.data,
@@ -284,7 +284,7 @@ class Worker:
         """Codes are recorded where they are written: what they feed reads them there."""
         network = self.program.network
         for synapse in network.synapses:
-            for index, edge in enumerate(network.sources[synapse]):
+            for index, edge in enumerate(network.incoming[synapse]):
                 if edge.source == name:
                     at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
                     self.args[synapse][at] = outputs[first:].ctypes.data
