@@ -124,7 +124,7 @@ def model_page(model: NeuronModel, results: Rows) -> str:
     parts = [
         f"# {model.name}\n\n{model.summary}",
         f"```text\n{model.equation.strip()}\n```",
-        f"Source: {model.source}",
+        f"Source: {model.citation}",
         f"Training runs {PARALLEL[model.parallel]}; normalization acts on the {model.normalizes}.",
         "## Options\n\n" + "\n".join(_options(model.options)),
         f"## What the source leaves open\n\n{model.chosen.strip()}",

@@ -32,7 +32,7 @@ from nmdeploy.running import (
     simulate,
     totals_of,
 )
-from nmdeploy.samples.source import Data, Source, check_samples, load_data, open_data
+from nmdeploy.samples.source import Data, SampleFile, check_samples, load_data, open_data
 
 __all__ = [
     "Data",
@@ -145,7 +145,7 @@ def run(
 
 def verify(
     network: QuantizedNetwork,
-    data: Data | Source,
+    data: Data | SampleFile,
     against: str | Sequence[str] = ("lava",),
     floats: Network | None = None,
     samples: int | None = None,
@@ -157,8 +157,8 @@ def verify(
 
     Parameters
     ----------
-    data : Data or Source
-        Of a Source, what is not compared value by value is read chunk by chunk.
+    data : Data or SampleFile
+        Of a SampleFile, what is not compared value by value is read chunk by chunk.
     against : names of backends, or one name
     floats : Network, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
@@ -204,7 +204,7 @@ def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording
     return agree(floats, run_float(floats, values, trace=True, lengths=data.lengths), network, recording)
 
 
-def verify_work(data: Data | Source, against: Sequence[str], samples: int | None) -> int:
+def verify_work(data: Data | SampleFile, against: Sequence[str], samples: int | None) -> int:
     """Samples that `verify` runs in all, for a progress bar: compared ones in each backend, then all once more."""
     compared = data.samples if samples is None else min(samples, data.samples)
     return compared * (1 + len(against)) + data.samples
@@ -218,20 +218,20 @@ def _refuse_itself(against: Sequence[str]) -> None:
 
 
 def _totals(
-    network: QuantizedNetwork, data: Data | Source, recording: Recording | None, on_progress: Progress | None
+    network: QuantizedNetwork, data: Data | SampleFile, recording: Recording | None, on_progress: Progress | None
 ) -> Totals:
     if recording is None:
         return run_totals(network, data, on_progress=on_progress)
     return totals_of(network, data, recording)
 
 
-def _accuracies(data: Data | Source, totals: Totals, floats: Network | None) -> dict[str, float | None]:
+def _accuracies(data: Data | SampleFile, totals: Totals, floats: Network | None) -> dict[str, float | None]:
     return {"float": None if floats is None else float_accuracy(floats, data), "quantized": totals.accuracy}
 
 
 def report(
     network: QuantizedNetwork,
-    data: Data | Source,
+    data: Data | SampleFile,
     profile: str | HardwareProfile | None = None,
     floats: Network | None = None,
     verification: Verification | None = None,
@@ -242,8 +242,8 @@ def report(
 
     Parameters
     ----------
-    data : Data or Source
-        A Source is read and run chunk by chunk.
+    data : Data or SampleFile
+        A SampleFile is read and run chunk by chunk.
     profile : name, path or HardwareProfile, optional
         The target; the one that the model was quantized for if left out.
     floats : Network, optional

@@ -18,7 +18,7 @@ from nmdeploy.neurons.state_space.mechanisms import SIGNED
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording.types import TRACES, Recording, Totals, totals
 from nmdeploy.recording.writer import RecordingWriter
-from nmdeploy.samples.source import Data, Source
+from nmdeploy.samples.source import Data, SampleFile
 
 Progress = Callable[[int], None]
 CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
@@ -42,7 +42,7 @@ def run_data(
     return _run(network, data, backend if exactly else quickest(network, data, backend, trace), trace, on_progress)
 
 
-def quickest(network: QuantizedNetwork, data: Data | Source, backend: str, trace: str) -> str:
+def quickest(network: QuantizedNetwork, data: Data | SampleFile, backend: str, trace: str) -> str:
     """Name of the backend that runs a job for which one was asked."""
     asked = find_backend(backend)
     _require_trace(trace)
@@ -105,7 +105,7 @@ def require_codes(network: QuantizedNetwork, data: Data) -> None:
 
 def run_parts(
     network: QuantizedNetwork,
-    data: Data | Source,
+    data: Data | SampleFile,
     backend: str = "embedded",
     trace: str = "none",
     on_progress: Progress | None = None,
@@ -144,7 +144,7 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
 
 def simulate(
     network: QuantizedNetwork,
-    data: Data | Source,
+    data: Data | SampleFile,
     path: str | Path,
     backend: str = "embedded",
     trace: str = "none",
@@ -154,8 +154,8 @@ def simulate(
 
     Parameters
     ----------
-    data : Data, or Source as `nmdeploy.samples.source.open_data` returns it
-        What is held in memory does not grow with the samples of a Source.
+    data : Data, or SampleFile as `nmdeploy.samples.source.open_data` returns it
+        What is held in memory does not grow with the samples of a SampleFile.
     path : path of the recording
     backend : name of a backend
     trace : {"none", "spikes", "states"}
@@ -173,7 +173,7 @@ def simulate(
 
 
 def run_totals(
-    network: QuantizedNetwork, data: Data | Source, backend: str = "embedded", on_progress: Progress | None = None
+    network: QuantizedNetwork, data: Data | SampleFile, backend: str = "embedded", on_progress: Progress | None = None
 ) -> Totals:
     """Run samples and keep sums only."""
     return _total(network, run_parts(network, data, backend, on_progress=on_progress))
@@ -187,7 +187,7 @@ def _total(network: QuantizedNetwork, parts: Iterator[tuple[Data, Recording]]) -
     return found
 
 
-def totals_of(network: QuantizedNetwork, data: Data | Source, recording: Recording) -> Totals:
+def totals_of(network: QuantizedNetwork, data: Data | SampleFile, recording: Recording) -> Totals:
     """The sums of a run of all of the samples, and how many of them were classified as their labels say."""
     classes = recording.predictions
     if classes is None:
@@ -195,7 +195,7 @@ def totals_of(network: QuantizedNetwork, data: Data | Source, recording: Recordi
     return totals(recording, None if data.labels is None else int(np.count_nonzero(classes == data.labels)))
 
 
-def float_accuracy(network: Network, data: Data | Source) -> float | None:
+def float_accuracy(network: Network, data: Data | SampleFile) -> float | None:
     """Accuracy of the float network; None without labels."""
     from nmdeploy.network.float_run import run_float
 

@@ -49,7 +49,7 @@ class LayerEnergy:
     """A layer's energy, and where its figures come from."""
 
     joules: EnergyBreakdown
-    source: str
+    citation: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def network_energy(
     return {
         name: LayerEnergy(
             layer_energy(layer_events(network, name, recording, mapped), profile.energy),
-            _source(network.populations[name].real_states, name in mapped.hypothetical, profile.energy),
+            _citation(network.populations[name].real_states, name in mapped.hypothetical, profile.energy),
         )
         for name in network.populations
     }
@@ -139,7 +139,7 @@ def layer_energy(events: Events, figures: Energy) -> EnergyBreakdown:
 def total_energy(layers: Mapping[str, LayerEnergy]) -> LayerEnergy:
     """The sum over the layers, part by part; a part that one layer lacks is None. Sources are named once."""
     parts = {part: _sum(getattr(layer.joules, part) for layer in layers.values()) for part in (*DYNAMIC, "static")}
-    phrases = [phrase for layer in layers.values() for phrase in layer.source.split("; ")]
+    phrases = [phrase for layer in layers.values() for phrase in layer.citation.split("; ")]
     return LayerEnergy(EnergyBreakdown(**parts), "; ".join(dict.fromkeys(phrases)))
 
 
@@ -153,7 +153,7 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return float(sum(known)) if len(known) == len(found) else None
 
 
-def _source(real_states: int, hypothetical: bool, figures: Energy) -> str:
+def _citation(real_states: int, hypothetical: bool, figures: Energy) -> str:
     held = {f.name: getattr(figures, f.name) for f in fields(figures)}
     dynamic = {name: figure for name, figure in held.items() if figure.unit == "J"}
     missing = [name for name, figure in dynamic.items() if figure.value is None]
@@ -169,4 +169,4 @@ def _source(real_states: int, hypothetical: bool, figures: Energy) -> str:
 
 def _provenance(figure: Figure[float]) -> str:
     voltage = "" if figure.voltage is None else f" at {figure.voltage:g} V"
-    return f"{figure.kind}{voltage}: {figure.source}"
+    return f"{figure.kind}{voltage}: {figure.citation}"

@@ -96,7 +96,7 @@ def _layer(network: QuantizedNetwork, recording: Counted, name: str, energy: Lay
         dense_synaptic_operations=count(recording, name, "dense_synaptic_operations"),
         neuron_updates=count(recording, name, "neuron_updates"),
         energy_joules=None if energy is None else energy.joules,
-        energy_source="" if energy is None else energy.source,
+        energy_source="" if energy is None else energy.citation,
     )
 
 
@@ -114,7 +114,7 @@ def total_metrics(
         connection_sparsity=connection_sparsity(list(network.synapses.values())),
         activation_sparsity=activation_sparsity(network, recording, list(network.populations)),
         energy_joules=None if energy is None else energy.joules,
-        energy_source="" if energy is None else energy.source,
+        energy_source="" if energy is None else energy.citation,
         **sums,
     )
 

@@ -18,7 +18,7 @@ from nmdeploy.errors import naming
 
 if TYPE_CHECKING:
     from nmdeploy.network.network import Network, QuantizedNetwork
-    from nmdeploy.samples.source import Data, Source
+    from nmdeploy.samples.source import Data, SampleFile
 
 
 class _File(click.Path):
@@ -86,7 +86,7 @@ def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
     return _open_data(path, network).first(None)
 
 
-def _open_data(path: str, network: Network | QuantizedNetwork) -> Source:
+def _open_data(path: str, network: Network | QuantizedNetwork) -> SampleFile:
     from nmdeploy.samples.source import open_data
 
     return open_data(path, network.input, classes=network.populations[network.output].output_size)

@@ -30,7 +30,7 @@ def details(model: NeuronModel) -> Iterator[str]:
     if not model.options:
         yield "  none"
     yield from ("", f"normalization: of the {model.normalizes}", f"training: {PARALLEL[model.parallel]}")
-    for title in ("source", "chosen", "hardware"):
+    for title in ("citation", "chosen", "hardware"):
         yield from ("", f"{title}:", *_indented(getattr(model, title)))
 
 
@@ -43,7 +43,18 @@ def option_line(option: Option) -> str:
 
 def model_json(model: NeuronModel) -> dict[str, Any]:
     """As `nmdeploy models --json` prints it."""
-    texts = ("name", "summary", "equation", "source", "chosen", "hardware", "module", "normalizes", "parallel", "mixer")
+    texts = (
+        "name",
+        "summary",
+        "equation",
+        "citation",
+        "chosen",
+        "hardware",
+        "module",
+        "normalizes",
+        "parallel",
+        "mixer",
+    )
     return {name: getattr(model, name) for name in texts} | {"options": [asdict(option) for option in model.options]}
 
 

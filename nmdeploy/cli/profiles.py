@@ -24,4 +24,4 @@ def details(profile: HardwareProfile) -> Iterator[str]:
             table = name
             yield f"[{name}]"
         value = "not available" if figure.value is None else f"{figure.value}{' ' + figure.unit if figure.unit else ''}"
-        yield f"  {key} = {value}  ({', '.join(part for part in (figure.kind, figure.source) if part)})"
+        yield f"  {key} = {value}  ({', '.join(part for part in (figure.kind, figure.citation) if part)})"

@@ -24,8 +24,8 @@ class Figure(Generic[T]):
     ----------
     value : T or None
         None where nobody has published it ("not available", never 0).
-    source : str
-        Where the value was published, or why it was chosen.
+    citation : str
+        The publication of the value, or the reason for its choice.
     kind : {"published", "chosen", "simulated", "measured", "derived"}
     unit : str
         ``J``, ``s``, ``W``, ``bit`` or empty.
@@ -40,7 +40,7 @@ class Figure(Generic[T]):
     """
 
     value: T | None
-    source: str
+    citation: str
     kind: str = "published"
     unit: str = ""
     voltage: float | None = None
@@ -53,7 +53,7 @@ class Figure(Generic[T]):
     def known(self) -> T:
         """The value of a figure that every profile has."""
         if self.value is None:
-            raise BadOption(f"a required figure is unpublished ({self.source}): give it a value in the profile")
+            raise BadOption(f"a required figure is unpublished ({self.citation}): give it a value in the profile")
         return self.value
 
 

@@ -191,7 +191,7 @@ def _entry(where: str, entry: Any, rule: Rule) -> Figure[Any]:
     value = _value(where, entry["value"], rule)
     return Figure(
         value=value,
-        source=entry["source"],
+        citation=entry["source"],
         kind=_kind(where, entry, rule, value),
         unit=_unit(where, entry, rule, value),
         voltage=_voltage(where, entry),

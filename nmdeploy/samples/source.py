@@ -59,7 +59,7 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class SampleFile:
     """Samples in a file, read when they are asked for; what is held does not grow with their number.
 
     Shapes, types, labels and lengths are checked when it is opened, the inputs as they are read.
@@ -115,7 +115,7 @@ class Source:
         labels = None if self.labels is None else self.labels[:wanted].astype(np.int64)
         return Data(codes, labels, self._lengths(slice(wanted)))
 
-    def limited(self, samples: int | None) -> Source:
+    def limited(self, samples: int | None) -> SampleFile:
         """The first samples, or all, still in the file."""
         if samples is None or samples >= self.samples:
             return self
@@ -131,7 +131,7 @@ class Source:
         return self.lengths[part].astype(np.int64)
 
 
-def open_data(path: str | Path, expected: Input, classes: int | None = None) -> Source:
+def open_data(path: str | Path, expected: Input, classes: int | None = None) -> SampleFile:
     """Open a file of samples: .npz or HDF5 with ``inputs``, optionally ``labels`` and ``lengths``, or .npy of inputs.
 
     Parameters
@@ -151,7 +151,7 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     samples, steps = stored.shape[:2]
     lengths = _vector(file, stored, "lengths", samples, 1, steps)
     labels = _vector(file, stored, "labels", samples, 0, None if classes is None else classes - 1)
-    return Source(file, expected, replace(stored, vectors={}), labels, lengths)
+    return SampleFile(file, expected, replace(stored, vectors={}), labels, lengths)
 
 
 def load_data(path: str | Path, expected: Input, classes: int | None = None) -> Data:

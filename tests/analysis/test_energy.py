@@ -111,13 +111,13 @@ def test_every_profile_says_where_its_energy_comes_from(name: str) -> None:
     energies = network_energy(q, run(q, INPUTS), map_network(q, profile), profile)
     for f in ("synaptic_operation", "neuron_update_active"):
         figure = getattr(profile.energy, f)
-        said = figure.source if figure.value is not None else f
-        assert all(said in energy.source for energy in energies.values())
+        said = figure.citation if figure.value is not None else f
+        assert all(said in energy.citation for energy in energies.values())
 
 
 def test_loihi2_is_labelled_derived() -> None:
     q, profile = tiny(), load_profile("loihi2")
-    source = network_energy(q, run(q, INPUTS), map_network(q, profile), profile)["l"].source
+    source = network_energy(q, run(q, INPUTS), map_network(q, profile), profile)["l"].citation
     assert source == (
         "derived at 0.75 V: derived from Loihi 1 (Davies et al. 2018, table 2); "
         "Intel has published no energy per operation for Loihi 2; static not available: total is dynamic"
@@ -142,7 +142,7 @@ def test_unpublished_is_not_zero(figure: str, part: str) -> None:
         parts = energy.joules.to_json()
         assert parts[part] is None and parts["total"] is None
         assert sum(value is None for value in parts.values()) == 3  # the part, static and total
-        assert f"not available: {figure}" in energy.source
+        assert f"not available: {figure}" in energy.citation
     assert total_energy(energies).joules.total is None
 
 
@@ -152,7 +152,7 @@ def test_static_power_is_added_in_real_time() -> None:
     assert energy.joules.static == pytest.approx(2e-6 * 2 * 2.5 * 0.001)
     dynamic = (energy.joules.synapse or 0) + (energy.joules.neuron or 0) + (energy.joules.spike or 0)
     assert energy.joules.total == pytest.approx(dynamic + 1e-8)
-    assert "static" not in energy.source
+    assert "static" not in energy.citation
 
 
 def test_total_is_the_sum() -> None:
@@ -162,7 +162,7 @@ def test_total_is_the_sum() -> None:
     total = total_energy(energies)
     assert total.joules.static is None
     assert total.joules.total == pytest.approx(sum(e.joules.total or 0 for e in energies.values()))
-    assert total.source == energies["l"].source
+    assert total.citation == energies["l"].citation
     layers = layer_metrics(q, recording, energies)
     assert layers[0].energy_joules == energies["l"].joules
     whole = total_metrics(q, recording, layers, energies).to_json()
@@ -196,7 +196,7 @@ def test_hypothetical_counts_one_update_per_real_state() -> None:
     assert (events.updates_active, events.updates_inactive) == (8 * 2 / 2, 8 * 8 / 2)
     energy = network_energy(q, recording, mapped, profile)["x"]
     assert energy.joules.neuron == pytest.approx(8 * (2 * 81 + 8 * 52) / 2 * PJ)
-    assert energy.source.startswith(HYPOTHETICAL + "; simulated at 0.75 V: Davies")
+    assert energy.citation.startswith(HYPOTHETICAL + "; simulated at 0.75 V: Davies")
 
 
 @pytest.mark.parametrize(("states", "bounded"), [(1, False), (2, True)])
@@ -204,8 +204,8 @@ def test_more_states_than_the_figure_is_for(states: int, bounded: bool) -> None:
     q, profile = with_states(states), load_profile("loihi2")
     energy = network_energy(q, run(q, INPUTS, lengths=LENGTHS), map_network(q, profile), profile)["x"]
     assert energy.joules.neuron == pytest.approx((2 * 81 + 8 * 52) / 2 * PJ)
-    assert ("lower bound: one update a neuron of 4 real states, the figure is for 2" in energy.source) is bounded
-    assert HYPOTHETICAL not in energy.source
+    assert ("lower bound: one update a neuron of 4 real states, the figure is for 2" in energy.citation) is bounded
+    assert HYPOTHETICAL not in energy.citation
 
 
 def test_values_that_are_not_spikes_are_sent_each_step() -> None:
@@ -234,5 +234,5 @@ def test_voltage_is_named_where_known() -> None:
     profile = load_profile("loihi1")
     energy = replace(profile.energy, synaptic_operation=Figure(1e-12, "a board of ours", "measured", "J"))
     q, mine = tiny(), replace(profile, energy=energy)
-    source = network_energy(q, run(q, INPUTS), map_network(q, mine), mine)["l"].source
+    source = network_energy(q, run(q, INPUTS), map_network(q, mine), mine)["l"].citation
     assert source.startswith("measured: a board of ours; simulated at 0.75 V: Davies")

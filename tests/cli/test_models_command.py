@@ -25,9 +25,9 @@ def test_one_line_a_model(cli: Cli) -> None:
 def test_all_that_is_known_about_a_model(cli: Cli, name: str) -> None:
     model, shown = neuron_models()[name], cli("models", name).stdout
     assert shown.startswith(f"{name}: {model.summary}\n")
-    sections = [f"\n{title}:\n" for title in ("equation", "options", "source", "chosen", "hardware")]
+    sections = [f"\n{title}:\n" for title in ("equation", "options", "citation", "chosen", "hardware")]
     assert [shown.count(section) for section in sections] == [1] * 5
-    for text in (model.equation, model.source, model.chosen, model.hardware):
+    for text in (model.equation, model.citation, model.chosen, model.hardware):
         for line in text.strip().splitlines():
             assert line.rstrip() in shown
     for option in model.options:
@@ -40,7 +40,7 @@ def test_json(cli: Cli) -> None:
     assert [model["name"] for model in everything] == list(neuron_models())
     one = json.loads(cli("models", "binary-s4d", "--json").stdout)
     assert one in everything
-    assert {"summary", "equation", "source", "chosen", "hardware", "options", "parallel"} <= set(one)
+    assert {"summary", "equation", "citation", "chosen", "hardware", "options", "parallel"} <= set(one)
     for model in everything:
         for option in model["options"]:
             assert {"name", "default", "help", "choices", "least"} == set(option)

@@ -124,7 +124,11 @@ def test_another_source_processor_or_version_does_not_take_it(
     folder: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans.program(known(5, 9, 12), "none")
-    for changed in ([(plans, "sources"), (plans, "_listed")], [(machine, "target")], [(machine, "triple")]):
+    for changed in (
+        [(plans, "source_fingerprint"), (plans, "_fingerprint")],
+        [(machine, "target")],
+        [(machine, "triple")],
+    ):
         for module, name in changed:
             monkeypatch.setattr(module, name, lambda: "x86_64-other")
         plans.program(known(5, 9, 12), "none")
@@ -143,7 +147,7 @@ def test_code_that_may_be_older_than_its_file_leaves_no_plan(
     plans.source_fingerprint.cache_clear()
     monkeypatch.setenv(machine.VARIABLE, str(folder.parent))
     before = plans.source_fingerprint()
-    monkeypatch.setattr(plans, "_listed", lambda: f"{before} changed")
+    monkeypatch.setattr(plans, "_fingerprint", lambda: f"{before} changed")
     plans.program(known(5, 9, 12), "none")
     assert not folder.exists()
 

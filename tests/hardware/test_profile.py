@@ -36,7 +36,7 @@ def profile(request: pytest.FixtureRequest) -> HardwareProfile:
 
 def test_figures_have_sources_and_kinds(profile: HardwareProfile) -> None:
     for table, key, figure in profile.figures():
-        assert len(figure.source.strip()) > 10, (table, key)
+        assert len(figure.citation.strip()) > 10, (table, key)
         assert figure.kind in KINDS, (table, key)
 
 
@@ -115,7 +115,7 @@ def test_loihi1_energies() -> None:
     for name, value in EVENTS.items():
         figure = getattr(energy, name)
         assert (figure.value, figure.kind, figure.voltage, figure.unit) == (value, "simulated", 0.75, "J")
-        assert "Davies et al., IEEE Micro 38(1), 2018, table 2" in figure.source
+        assert "Davies et al., IEEE Micro 38(1), 2018, table 2" in figure.citation
 
 
 def test_loihi2_energies_are_derived() -> None:
@@ -123,7 +123,7 @@ def test_loihi2_energies_are_derived() -> None:
     for name, value in EVENTS.items():
         figure = getattr(energy, name)
         assert (figure.value, figure.kind) == (value, "derived")
-        assert "Intel has published no energy per operation for Loihi 2" in figure.source
+        assert "Intel has published no energy per operation for Loihi 2" in figure.citation
 
 
 @pytest.mark.parametrize("name", ["loihi1", "loihi2"])

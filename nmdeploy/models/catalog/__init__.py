@@ -71,7 +71,7 @@ class NeuronModel:
         One line.
     equation : str
         The step, in plain text.
-    source : str
+    citation : str
         The paper or file it comes from.
     chosen : str
         What the source leaves open, and what was chosen (Markdown).
@@ -99,7 +99,7 @@ class NeuronModel:
     name: str
     summary: str
     equation: str
-    source: str
+    citation: str
     chosen: str
     hardware: str
     module: str

@@ -41,7 +41,7 @@ s = H(U - (b0 + beta b))
 U <- U - b0 s                   reset = soft
 U <- 0 where s                  reset = hard
 """,
-    source=(
+    citation=(
         "Bellec, Salaj, Subramoney, Legenstein, Maass, Long short-term memory and learning-to-learn in "
         "networks of spiking neurons, NeurIPS 2018."
     ),

@@ -16,7 +16,7 @@ x <- exp(dt A) x + A^-1 (exp(dt A) - I) a
 y = 2 Re(C x) + D a
 s = H(norm(y))
 """,
-    source=(
+    citation=(
         "Stan, Rhodes, Learning long sequences in spiking neural networks, Scientific Reports 14, 2024; "
         "Gu, Goel, Gupta, Re, On the parameterization and initialization of diagonal state space models, "
         "NeurIPS 2022."

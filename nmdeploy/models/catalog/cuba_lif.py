@@ -21,7 +21,7 @@ v <- beta v + u
 s = H(v - V_th)
 v <- 0 where s
 """,
-    source="Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, lava.proc.lif.",
+    citation="Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, lava.proc.lif.",
     chosen="""
 - alpha and beta are learned through a sigmoid, V_th through softplus, each per neuron; the time constant of alpha
   starts log-uniformly between 1.2 and 16 steps, that of beta between 1.2 and 64.

@@ -46,7 +46,7 @@ v <- beta v + (1 - beta) sum over d of i_d
 s = H(v - V_th)
 v <- v - V_th s
 """,
-    source=(
+    citation=(
         "Zheng, Zheng, Hu et al., Temporal dendritic heterogeneity incorporated with spiking neural "
         "networks for learning multi-timescale dynamics, Nature Communications 15, 2024."
     ),

@@ -31,7 +31,7 @@ raw = H(y - theta)
 s[t] = raw[t] and no raw[t - i], 0 < i < r          refractory = raw
 s[t] = raw[t] and no s[t - i],   0 < i < r          refractory = emitted
 """,
-    source=(
+    citation=(
         "Zhang, Revisiting reset mechanisms in spiking neural networks for sequential modeling: specialized "
         "discretization for binary activated RNN (SpikingFRssm, equations 18 to 27)."
     ),

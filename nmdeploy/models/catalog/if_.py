@@ -24,7 +24,7 @@ U <- U + a
 s = H(U - V_th)
 U <- U - V_th s
 """,
-    source="Rueckauer, Lungu, Hu, Pfeiffer, Liu, Frontiers in Neuroscience 11, 2017 (reset by subtraction).",
+    citation="Rueckauer, Lungu, Hu, Pfeiffer, Liu, Frontiers in Neuroscience 11, 2017 (reset by subtraction).",
     chosen="""
 - The threshold is learned, one a neuron, through softplus: it stays positive.
 - Soft reset subtracts one threshold, whatever is left: a neuron far above it spikes in every step.

@@ -36,7 +36,7 @@ U <- (1 - 1/tau) U + a
 s = H(U - V_th)
 U <- V_reset where s
 """,
-    source=(
+    citation=(
         "Wu, Deng, Li, Zhu, Shi, Frontiers in Neuroscience 12, 2018 (iterative LIF); Davies et al., "
         "Loihi, IEEE Micro 38(1), 2018."
     ),

@@ -22,7 +22,7 @@ U <- (1 - 1/tau) U + a
 s = H(U - V_th)
 U <- U - V_th s
 """,
-    source=(
+    citation=(
         "Wu, Deng, Li, Zhu, Shi, Frontiers in Neuroscience 12, 2018 (iterative LIF); Rueckauer et al., "
         "Frontiers in Neuroscience 11, 2017 (reset by subtraction)."
     ),

@@ -81,7 +81,7 @@ y = C x + D a                        p outputs; coupling = diagonal: Re(C x)
 s[k] = spike(y[k]), 0 while refractory
 x <- reset action(x, s)  where the reset condition holds
 """,
-    source=(
+    citation=(
         "Karilanova, Dey, Ozcelikkale, IEEE Journal of Selected Topics in Signal Processing 19(6), "
         "1172-1186, 2025, and State-space model inspired multiple-input multiple-output spiking neurons."
     ),

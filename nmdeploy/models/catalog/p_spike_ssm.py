@@ -19,7 +19,7 @@ MODEL = NeuronModel(
 p = clamp(norm(S4D(a)), 0, 1)
 s = 1 with probability p
 """,
-    source=(
+    citation=(
         "Bal, Sengupta, P-SpikeSSM: harnessing probabilistic spiking state space models for long-range "
         "dependency tasks, 2024 (arXiv 2406.02923)."
     ),

@@ -22,7 +22,7 @@ v <- v + max(y, 0)
 s = H(v - 1)
 v <- v - (ceil(v) - 1)  where s
 """,
-    source=(
+    citation=(
         "Chen, Wu, Zhang, Tan, PMSN: a parallel multi-compartment spiking neuron for multi-scale temporal "
         "processing, 2024 (arXiv 2408.14917)."
     ),

@@ -34,7 +34,7 @@ MODEL = NeuronModel(
 y[t] = sum over j < k of w[j] a[t - j]
 s = H(norm(y) - V_th)
 """,
-    source=(
+    citation=(
         "Fang, Yu, Zhou et al., Parallel spiking neurons with high efficiency and ability to learn "
         "long-term dependencies, NeurIPS 2023."
     ),

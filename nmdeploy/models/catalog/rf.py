@@ -27,7 +27,7 @@ MODEL = NeuronModel(
 z' = z,  z <- lambda exp(2 pi i / period) z + a
 s = Re z >= V_th and Im z >= 0 and Im z' < 0
 """,
-    source="Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; lava-nc 0.10.0, lava.proc.rf.",
+    citation="Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; lava-nc 0.10.0, lava.proc.rf.",
     chosen="""
 - The spike is Lava's: new Re z at or above the threshold, Im z rising through 0. Nothing is reset.
 - The input enters Re z only: one synaptic sum a neuron.

@@ -52,7 +52,7 @@ s = H(v - w - V_th)
 v <- v - V_th s
 w <- w + magnitude s
 """,
-    source=(
+    citation=(
         "Zhong, Zhao, Wang et al., SPikE-SSM: a sparse, precise, and efficient spiking state space model "
         "for long sequences learning, 2024 (arXiv 2410.17268)."
     ),

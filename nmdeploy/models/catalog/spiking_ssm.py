@@ -44,7 +44,7 @@ v <- leak v + y
 s = H(v - V_th)
 v <- v - V_th s
 """,
-    source=(
+    citation=(
         "Shen, Wang, Zhang, Wang, Chen, SpikingSSMs: learning long sequences with sparse and parallel "
         "spiking state space models, 2024 (arXiv 2408.14909)."
     ),

@@ -33,7 +33,7 @@ U_D <- U_D + b1 U_S + a - g s          s of the step before
 U_S <- U_S + b2 U_D - V_th s           the new U_D
 s = H(U_S - V_th)
 """,
-    source=(
+    citation=(
         "Zhang, Yang, Ma, Wu, Li, Tan, TC-LIF: a two-compartment spiking neuron model for long-term "
         "sequential modelling, AAAI 2024."
     ),

@@ -31,7 +31,7 @@ u[k] = sum over j < r of w[j] y[k r + j]
 s[t] = H(norm(u[floor(t / r)]))
 out = value * sigmoid(gate),  [value, gate] = M s + m
 """,
-    source=(
+    citation=(
         "Zhang, Revisiting reset mechanisms in spiking neural networks for sequential modeling: specialized "
         "discretization for binary activated RNN (SpikingPssm, equations 32 and 33, algorithm 1)."
     ),
