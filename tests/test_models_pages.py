@@ -156,7 +156,7 @@ def test_a_block_of_windows_is_as_late_as_its_page_says() -> None:
         edges += [Edge(*pair) for pair in pairwise([source, *names])]
         source = names[-1]
     network = Network(nodes, tuple(edges), 1.0, source, "sum")
-    assert [network.depth[name] for name in ("block0", "block0.gate", "block1")] == [1, 6, 7]
+    assert [network.timing.arrival_step[name] for name in ("block0", "block0.gate", "block1")] == [1, 6, 7]
     assert "r + 1 steps later" in " ".join(neuron_models()["windowed-ssm"].hardware.split())
 
 

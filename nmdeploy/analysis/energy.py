@@ -107,7 +107,11 @@ def layer_events(network: QuantizedNetwork, name: str, recording: Counted, mappe
     each = max(neuron.real_states, 1) if name in mapped.hypothetical else 1
     updates, active = (count(recording, name, metric) for metric in ("neuron_updates", "neuron_updates_active"))
     sent = count(recording, name, "events_sent")
-    seconds = (recording.valid_steps / recording.samples + network.gap) * network.dt if recording.samples else 0.0
+    seconds = (
+        (recording.valid_steps / recording.samples + network.timing.drain_steps) * network.dt
+        if recording.samples
+        else 0.0
+    )
     return Events(
         synaptic_operations=sum(count(recording, name, metric) for metric in COMPUTED),
         updates_active=active * each,

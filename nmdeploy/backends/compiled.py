@@ -130,7 +130,7 @@ def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> di
     network = made.network
     neuron, layout = network.populations[name], made.populations[name].layout
     own = dict(zip(layout.counters, results.counts[name].T, strict=True))
-    sends = -(-lengths // made.populations[name].form.sent_over)
+    sends = -(-lengths // made.populations[name].form.send_steps)
     counts = {
         "spikes": own["events"] if neuron.spiking else np.zeros_like(lengths),
         "events_sent": own["events_sent"] if neuron.feeds_synapses else neuron.output_size * sends,
@@ -147,7 +147,9 @@ def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> di
         counts["input_events"] = counts["input_events"] + input_events
         counts["synaptic_operations"] = counts["synaptic_operations"] + operations * each
         counts["synaptic_operations_computed"] = counts["synaptic_operations_computed"] + computed * each
-        counts["bias_operations"] = counts["bias_operations"] + synapse.bias_synapses * -(-lengths // rows.form.window)
+        counts["bias_operations"] = counts["bias_operations"] + synapse.bias_synapses * -(
+            -lengths // rows.form.hold_steps
+        )
         dense = synapse.shape[0] * synapse.shape[1] * lengths
         counts["dense_synaptic_operations"] = counts["dense_synaptic_operations"] + dense
     ordered = {metric: counts[metric] for metric in METRICS}

@@ -34,10 +34,10 @@ def run(
 ) -> Recording:
     """Run in Lava; parameters as for the reference. Counts only spikes: Lava reports nothing else.
 
-    With lookahead, samples of each length are run by themselves: a window must not see what follows its sample.
+    With windows, samples of each length are run by themselves: a window must not see what follows its sample.
     """
     done = (lambda finished, jobs: on_progress(len(inputs) * finished // jobs)) if on_progress else None
-    if lengths is None or not network.gap:
+    if lengths is None or not network.timing.drain_steps:
         return run_many([(network, inputs)], lengths=[lengths], trace=trace, on_progress=done)[0]
     groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
     jobs = [(network, inputs[which, : lengths[which[0]]]) for which in groups]

@@ -28,8 +28,7 @@ class _Observer:
     def __init__(self, network: QuantizedNetwork, lengths: IntArray, steps: int, trace: str) -> None:
         self.populations = network.populations
         self.synapses = network.synapses
-        self.target, self.windows, self.steps = network.target, network.windows, steps
-        self.sent_over = {name: _sent_over(network, name) for name in self.populations}
+        self.target, self.timing, self.steps = network.target, network.timing, steps
         self.fan_out = {name: synapse.fan_out for name, synapse in self.synapses.items()}
         self.trace = trace
         self.output = network.output
@@ -48,7 +47,7 @@ class _Observer:
         counts["input_events"] += events.sum(1) * valid
         operations = (events @ self.fan_out[name]) * valid
         counts["synaptic_operations"] += operations
-        if step % self.windows[name] == 0:
+        if step % self.timing.hold_steps[name] == 0:
             counts["synaptic_operations_computed"] += operations
             counts["bias_operations"] += synapse.bias_synapses * valid
         counts["dense_synaptic_operations"] += synapse.shape[0] * synapse.shape[1] * valid
@@ -60,8 +59,8 @@ class _Observer:
             self._updated(name, now.step, a, output, flags)
             if self.trace == "states":
                 self._keep_states(name, now.step, neuron.recorded_states(state))
-        if now.step >= neuron.lookahead:
-            self._sent(name, now.step - neuron.lookahead, output)
+        if now.step >= neuron.output_latency:
+            self._sent(name, now.step - neuron.output_latency, output)
         return state, output
 
     def _updated(self, name: str, step: int, a: npt.NDArray[Any], output: npt.NDArray[Any], flags: list[Any]) -> None:
@@ -85,7 +84,7 @@ class _Observer:
         events = (output != 0).sum(1) * valid
         if neuron.spiking:
             counts["spikes"] += events
-        if step % self.sent_over[name] == 0:
+        if step % self.timing.send_steps[name] == 0:
             counts["events_sent"] += events if neuron.feeds_synapses else neuron.output_size * valid
         if name == self.output or self.trace != "none":
             self.outputs.setdefault(name, []).append(output * valid[:, None])
@@ -94,12 +93,6 @@ class _Observer:
 def _any(values: npt.NDArray[Any], neurons: int) -> npt.NDArray[np.bool_]:
     """(samples, neurons) whether any of each neuron's values is not zero."""
     return np.asarray((values != 0).reshape(len(values), neurons, -1).any(-1))
-
-
-def _sent_over(network: QuantizedNetwork, name: str) -> int:
-    """Steps over which a population sends once: its window, if every synapse that it feeds keeps its sum over it."""
-    fed = [network.windows[edge.target] for edge in network.edges if edge.source == name]
-    return network.windows[name] if all(window == network.windows[name] for window in fed) else 1
 
 
 def run(

@@ -92,7 +92,7 @@ class Demand:
         self.incoming = [network.synapses[edge.source] for edge in network.incoming[population]]
         size = max(self.neuron.size, 1)
         self.rows = self.neuron.input_size // size
-        held = sum(network.windows[edge.source] > 1 for edge in network.incoming[population])
+        held = sum(network.timing.hold_steps[edge.source] > 1 for edge in network.incoming[population])
         self.per_neuron = -(-self.neuron.footprint_bits // size) + held * self.rows * SUM_BITS
         self.axons = np.concatenate([[0], np.cumsum(outgoing.axons)])
         self.buffer_bits = np.concatenate([[0], np.cumsum(outgoing.buffer_bits)])

@@ -210,7 +210,7 @@ def _core_problems(cores: tuple[Core, ...], profile: HardwareProfile) -> Iterato
 def _delays(network: QuantizedNetwork, cuts: Cuts) -> Iterator[Delay]:
     for source in (network.input_name, *network.populations):
         for edge in outgoing_edges(network, source):
-            steps = network.inserted_delays[edge.source, edge.target]
+            steps = network.timing.inserted_delays[edge.source, edge.target]
             if steps:
                 reached = met(network, edge, cuts)
                 senders = int(reached.any(0).sum())

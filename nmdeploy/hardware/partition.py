@@ -69,7 +69,7 @@ def sends(network: QuantizedNetwork, population: str, cuts: Mapping[str, list[Ra
     for edge in outgoing_edges(network, population):
         reached = met(network, edge, cuts)
         axons += _by_neuron(np.sum(reached, 0, dtype=np.int64), size)
-        buffers += network.inserted_delays[edge.source, edge.target] * _by_neuron(np.any(reached, 0), size)
+        buffers += network.timing.inserted_delays[edge.source, edge.target] * _by_neuron(np.any(reached, 0), size)
     return Outgoing(axons, buffers, buffers * max(1, payload_bits(network, population)))
 
 

@@ -31,10 +31,10 @@ class LavaNetwork:
         Ports that expect the network's input, one vector (channels,) in every step.
     channels : int
         Size of the input.
-    depth : dict of str to int
-        Of each population. Its own step t is Lava's time step ``t + depth + 1``.
-    depth_out : dict of str to int
-        Of each population's output: what belongs to its step t leaves it in Lava's time step ``t + depth_out + 1``.
+    arrival_step : dict of str to int
+        Of each population. Its own step t is Lava's time step ``t + arrival_step + 1``.
+    departure_step : dict of str to int
+        Of each population. The output of its step t leaves it in Lava's time step ``t + departure_step + 1``.
     output : str
         Name of the output population.
     steps : int
@@ -49,8 +49,8 @@ class LavaNetwork:
     processes: dict[str, AbstractProcess]
     inputs: tuple[InPort, ...]
     channels: int
-    depth: dict[str, int]
-    depth_out: dict[str, int]
+    arrival_step: dict[str, int]
+    departure_step: dict[str, int]
     output: str
     steps: int
     interval: int
@@ -59,12 +59,12 @@ class LavaNetwork:
     @property
     def latency(self) -> int:
         """Steps by which the output of a step is later than its input."""
-        return self.depth_out[self.output]
+        return self.departure_step[self.output]
 
     @property
     def duration(self) -> int:
         """Steps of a run with one sample, until its last output has left; each further one takes `interval` more."""
-        return self.steps + max(self.depth_out.values())
+        return self.steps + max(self.departure_step.values())
 
     def connect_input(self, source: OutPort) -> None:
         """Feed the network from `source`, which sends step t of the input in Lava's time step t + 1."""
@@ -122,14 +122,14 @@ def build(
     channels = [population.outputs for population in populations.values() if population.make is None]
     if len(channels) != 1:
         raise ValueError(f"{path}: {len(channels)} inputs; a Lava network has one")
-    interval = NEVER if steps is None else steps + when.gap
+    interval = NEVER if steps is None else steps + when.drain_steps
     traces = _traces(populations, when, interval * samples, record, folder)
     held = constant(populations, links, when)
     kept = latched(links, held)
     every = {name: held[name] for name in sends_once(links, kept) - {model["output"]}}
     places = {
-        name: Placement(name, depth + 1, interval, interval - when.gap, traces.get(name), every.get(name, 1))
-        for name, depth in when.depth_in.items()
+        name: Placement(name, step + 1, interval, interval - when.drain_steps, traces.get(name), every.get(name, 1))
+        for name, step in when.arrival_step.items()
     }
     processes = {
         name: _make(population.make, places[name])
@@ -141,10 +141,10 @@ def build(
         processes=processes,
         inputs=tuple(wiring.connect()),
         channels=channels[0],
-        depth=when.depth_in,
-        depth_out=when.depth_out,
+        arrival_step=when.arrival_step,
+        departure_step=when.departure_step,
         output=model["output"],
-        steps=interval - when.gap,
+        steps=interval - when.drain_steps,
         interval=interval,
         traces=traces,
     )
@@ -166,5 +166,7 @@ def _traces(
     for index, (name, population) in enumerate(populations.items()):
         names = population.spikes + (population.states if record == "states" else ())
         if names:
-            traces[name] = Trace(f"{folder}/{index}", names, when.depth_in[name] + 1, rows, population.lookahead)
+            traces[name] = Trace(
+                f"{folder}/{index}", names, when.arrival_step[name] + 1, rows, population.output_latency
+            )
     return traces

@@ -67,7 +67,7 @@ class Population:
         What to record besides.
     binary : bool
         Whether it sends 0 and 1 only.
-    lookahead : int
+    output_latency : int
         Steps by which its output is later than its input.
     window : int
         Steps of its windows.
@@ -83,7 +83,7 @@ class Population:
     spikes: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     binary: bool = True
-    lookahead: int = 0
+    output_latency: int = 0
     window: int = 1
     send_once: bool = False
     memoryless: bool = False

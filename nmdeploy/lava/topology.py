@@ -22,17 +22,17 @@ class Schedule:
 
     Attributes
     ----------
-    depth_in : dict of str to int
-        Own step t of a population is Lava's time step ``t + depth_in + 1``; the input's is 0.
-    depth_out : dict of str to int
-        The output of its step t leaves it in Lava's time step ``t + depth_out + 1``.
-    gap : int
+    arrival_step : dict of str to int
+        Own step t of a population is Lava's time step ``t + arrival_step + 1``; the input's is 0.
+    departure_step : dict of str to int
+        The output of its step t leaves it in Lava's time step ``t + departure_step + 1``.
+    drain_steps : int
         Steps between two samples, in which the windows of the first are still being decided.
     """
 
-    depth_in: dict[str, int]
-    depth_out: dict[str, int]
-    gap: int
+    arrival_step: dict[str, int]
+    departure_step: dict[str, int]
+    drain_steps: int
 
 
 def connections(populations: Mapping[str, Population], nodes: dict[str, Any], edges: list[Any]) -> list[Connection]:
@@ -80,15 +80,15 @@ def schedule(populations: Mapping[str, Population], links: list[Connection]) -> 
     ahead = dict.fromkeys(populations, 0)
     for _ in populations:
         for source, _synapse, target, _delay in forward:
-            depth[target] = max(depth[target], depth[source] + populations[source].lookahead + 1)
-            ahead[target] = max(ahead[target], ahead[source] + populations[source].lookahead)
+            depth[target] = max(depth[target], depth[source] + populations[source].output_latency + 1)
+            ahead[target] = max(ahead[target], ahead[source] + populations[source].output_latency)
     for link in forward:
-        if depth[link.target] <= depth[link.source] + populations[link.source].lookahead:
+        if depth[link.target] <= depth[link.source] + populations[link.source].output_latency:
             raise ValueError(f"edge {link.source} -> {link.synapse}: closes a loop without delay; give it 1 or more")
     return Schedule(
-        depth_in=depth,
-        depth_out={name: depth[name] + population.lookahead for name, population in populations.items()},
-        gap=max(ahead[name] + population.lookahead for name, population in populations.items()),
+        arrival_step=depth,
+        departure_step={name: depth[name] + population.output_latency for name, population in populations.items()},
+        drain_steps=max(ahead[name] + population.output_latency for name, population in populations.items()),
     )
 
 
@@ -109,7 +109,7 @@ def inserted_delay(link: Connection, when: Schedule) -> int:
     ValueError
         The connection would have to be faster than a synapse is.
     """
-    needed = when.depth_in[link.target] - when.depth_out[link.source] + link.delay
+    needed = when.arrival_step[link.target] - when.departure_step[link.source] + link.delay
     if needed < 1:
         raise ValueError(
             f"edge {link.source} -> {link.synapse}: feedback with delay {link.delay} cannot be aligned; "

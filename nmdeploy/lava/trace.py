@@ -23,16 +23,16 @@ class Trace:
         Lava time step of row 0. Earlier steps, and those after the last row, are not recorded.
     rows : int
         Number of steps to record.
-    lookahead : int
+    output_latency : int
         Steps by which ``spikes`` come later than the other arrays.
     """
 
-    def __init__(self, prefix: str, names: tuple[str, ...], start: int, rows: int, lookahead: int = 0) -> None:
+    def __init__(self, prefix: str, names: tuple[str, ...], start: int, rows: int, output_latency: int = 0) -> None:
         self.prefix = prefix
         self.names = names
         self.start = start
         self.rows = rows
-        self.lookahead = lookahead
+        self.output_latency = output_latency
         self._files: dict[str, NDArray[np.int64]] = {}
 
     def path(self, name: str) -> Path:
@@ -42,7 +42,7 @@ class Trace:
     def write(self, time_step: int, **values: NDArray[np.generic]) -> None:
         """Store the arrays of one step."""
         for name in self.names:
-            row = time_step - self.start - (self.lookahead if name == "spikes" else 0)
+            row = time_step - self.start - (self.output_latency if name == "spikes" else 0)
             if not 0 <= row < self.rows:
                 continue
             if name not in self._files:

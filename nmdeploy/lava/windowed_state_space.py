@@ -91,7 +91,7 @@ class WindowedStateSpace(AbstractProcess):
         if memory.inputs != 1 or memory.outputs != 1:
             raise ValueError(f"{memory.inputs} inputs, {memory.outputs} outputs a neuron; with windows it has one each")
         if not 1 <= steps <= reset_interval - (window - 1):
-            raise ValueError(f"{steps} steps and a lookahead of {window - 1}; the interval holds {reset_interval}")
+            raise ValueError(f"{steps} steps and a output_latency of {window - 1}; the interval holds {reset_interval}")
         super().__init__(
             memory=memory,
             kernel=integers("kernel", kernel, (size, window)),
@@ -178,7 +178,7 @@ def describe(node: dict[str, Any]) -> Population:
         make=make,
         spikes=("spikes",),
         states=("re", "im", "y", "u"),
-        lookahead=window - 1,
+        output_latency=window - 1,
         window=window,
         send_once=parameters["send_once"],
     )

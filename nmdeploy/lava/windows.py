@@ -12,7 +12,7 @@ def constant(populations: Mapping[str, Population], links: list[Connection], whe
     A memoryless population has the windows of its sources where all of them agree and no edge delays.
     """
     steps: dict[str, int] = {}
-    for name in sorted(populations, key=lambda name: when.depth_in[name]):
+    for name in sorted(populations, key=lambda name: when.arrival_step[name]):
         population, incoming = populations[name], [link for link in links if link.target == name]
         steps[name] = population.window
         if population.memoryless:

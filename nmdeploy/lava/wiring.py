@@ -69,7 +69,7 @@ class Wiring:
             delay.a_out.connect(port)
             port = delay.s_in
         if link.delay:
-            start, interval = self.when.depth_out[link.source] + 1, self.places[link.target].interval
+            start, interval = self.when.departure_step[link.source] + 1, self.places[link.target].interval
             self.processes[f"{label}.gate"] = gate = make_gate(
                 f"{label}.gate", port.shape[0], interval, start, link.delay
             )

@@ -49,7 +49,7 @@ class _Batch:
     def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
         neuron = self.populations[name]
         state, output = neuron.step(state, a, now)
-        if now.step >= neuron.lookahead:
+        if now.step >= neuron.output_latency:
             self.outputs.setdefault(name, []).append(output)
         if self.trace and now.step < self.steps:
             self.membranes.setdefault(name, []).append(neuron.membrane(state))
@@ -88,7 +88,7 @@ def run_float(
         Collect the ranges that fix the integer scales.
     dtype : float64 or float32
     lengths : (samples,) int, optional
-        Valid steps of each sample; what comes after is not observed, and no lookahead sees it.
+        Valid steps of each sample; what comes after is not observed, and no window sees it.
     on_progress : callable
         Called with the number of samples done.
     """

@@ -1,4 +1,4 @@
-"""What both networks are made of: an input, edges, and the topology that delays and lookahead follow from."""
+"""The graph that both networks share: an input, edges, and their order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from nmdeploy._util.frozen import Frozen
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network.timing import Timing, require_aligned, timing_of
 
 READOUTS = ("sum", "last", "max", "mean")
 BINARY = FixedPoint(bits=1, frac=0, signed=False)
@@ -25,11 +26,22 @@ class Input:
     format: FixedPoint = BINARY
 
     kind: ClassVar[str] = "input"
+    role: ClassVar[str] = "input"
+    output_latency: ClassVar[int] = 0
 
     @property
     def size(self) -> int:
         """Number of channels."""
         return int(np.prod(self.shape))
+
+    @property
+    def output_size(self) -> int:
+        """Number of channels."""
+        return self.size
+
+    def hold_steps(self, arriving: int) -> int:
+        """Steps over which its output is constant."""
+        return 1
 
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON values."""
@@ -69,6 +81,9 @@ class Graph(Frozen):
         inputs = [name for name, node in self.nodes.items() if isinstance(node, Input)]
         if len(inputs) != 1:
             raise BadFile(f"the network has {len(inputs)} inputs: exactly one is supported")
+        pairs = [(edge.source, edge.target) for edge in self.edges]
+        for source, target in (pair for pair in pairs if pairs.count(pair) > 1):
+            raise BadFile(f"edge {source!r} -> {target!r} occurs twice: give each a synapse of its own")
         for edge in self.edges:
             self._check_edge(edge, neuron, synapse)
         if not isinstance(self.nodes.get(self.output), neuron):
@@ -87,7 +102,7 @@ class Graph(Frozen):
                 f"edge {edge.source!r} -> {edge.target!r}: connect populations to synapses (delay 0 or "
                 "more) and synapses to populations (delay 0)"
             )
-        given = source.shape[0] if into_neuron else source.size if isinstance(source, Input) else source.output_size
+        given = source.shape[0] if into_neuron else source.output_size
         sizes = (given, target.input_size if into_neuron else target.shape[1])
         if sizes[0] != sizes[1]:
             raise BadFile(f"edge {edge.source!r} -> {edge.target!r}: {sizes[0]} values meet {sizes[1]} places")
@@ -113,12 +128,35 @@ class Graph(Frozen):
         return found
 
     @cached_property
+    def target(self) -> dict[str, str]:
+        """The population that each synapse feeds."""
+        return {e.source: e.target for e in self.edges if self.nodes[e.source].role == "synapse"}
+
+    @cached_property
+    def reachable(self) -> dict[str, set[str]]:
+        """The nodes that each node reaches over edges of any delay; itself where a loop leads back to it."""
+        onward: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for edge in self.edges:
+            onward[edge.source].append(edge.target)
+        return {name: _reached(name, onward) for name in self.nodes}
+
+    def closes_loop(self, edge: Edge) -> bool:
+        """True for a delayed edge whose target leads back to its source."""
+        return edge.delay > 0 and edge.source in self.reachable[edge.target]
+
+    @cached_property
     def order(self) -> list[str]:
-        """Node names, sources first, along the edges without delay; `UnsupportedParameter` for a loop without one."""
+        """Node names, sources first, along all edges that close no loop.
+
+        Raises
+        ------
+        UnsupportedParameter
+            A loop without delay.
+        """
         done: dict[str, None] = {}
         left = dict.fromkeys(self.nodes)
         while left:
-            ready = [n for n in left if all(e.source in done for e in self.incoming[n] if e.delay == 0)]
+            ready = [n for n in left if all(e.source in done or self.closes_loop(e) for e in self.incoming[n])]
             if not ready:
                 raise UnsupportedParameter(
                     f"nodes {sorted(left)} form a loop without a delay: give its feedback edge one"
@@ -128,99 +166,30 @@ class Graph(Frozen):
         return list(done)
 
     @cached_property
-    def depth(self) -> dict[str, int]:
-        """Steps by which each population's first real input is late on the chip.
-
-        It is the longest path from the input: one step a synapse, and the lookahead of each population passed.
-        """
-        depth: dict[str, int] = {}
-        for name in self.order:
-            ways = [
-                depth[e.source] + self.lookahead(e.source) + self._is_synapse(e.target)
-                for e in self.incoming[name]
-                if e.delay == 0
-            ]
-            depth[name] = max(ways, default=0)
-        return depth
-
-    def lookahead(self, name: str) -> int:
-        """Steps by which a node's output is later than its inputs."""
-        return int(getattr(self.nodes[name], "lookahead", 0))
-
-    @cached_property
-    def lag(self) -> dict[str, int]:
-        """Steps by which each node runs behind the input where synapses take no time: the lookahead before it."""
-        lag = dict.fromkeys(self.nodes, 0)
-        if any(self.lookahead(name) for name in lag):
-            _ = self.inserted_delays  # what cannot be aligned would never settle
-        settled = False
-        while not settled:
-            before = dict(lag)
-            for edge in self.edges:
-                # An output arrives over a delay at the earliest in the step after the one in which it is known.
-                wait = lag[edge.source] + self.lookahead(edge.source) + min(0, 1 - edge.delay)
-                lag[edge.target] = max(lag[edge.target], wait)
-            for synapse, target in self.target.items():
-                lag[synapse] = lag[target]
-            settled = lag == before
-        return lag
-
-    @property
-    def gap(self) -> int:
-        """Steps that pass after a sample's last one until its last output is known: 0 without lookahead."""
-        return max(self.lag[name] + self.lookahead(name) for name in self.nodes)
-
-    @cached_property
-    def windows(self) -> dict[str, int]:
-        """Steps r over which each node's output is constant, in windows from step 0 on; 1 for most nodes.
-
-        A synapse with r > 1 is computed, and its sources send, in the steps ``t % r == 0`` only.
-        """
-        windows: dict[str, int] = {}
-        for name in self.order:
-            edges = self.incoming[name]
-            # A delayed edge closes a loop or shifts the windows.
-            arriving = {1 if edge.delay else windows[edge.source] for edge in edges}
-            common = arriving.pop() if len(arriving) == 1 else 1
-            node = self.nodes[name]
-            if not self._is_synapse(name):
-                common = 1 if isinstance(node, Input) else node.constant_over(common)
-            windows[name] = common
-        return windows
-
-    @cached_property
-    def target(self) -> dict[str, str]:
-        """The population that each synapse feeds."""
-        return {e.source: e.target for e in self.edges if self._is_synapse(e.source)}
-
-    def _is_synapse(self, name: str) -> bool:
-        return hasattr(self.nodes[name], "apply")
-
-    @cached_property
-    def inserted_delays(self) -> dict[tuple[str, str], int]:
-        """Steps to insert into each population-synapse edge so that all paths into a population arrive together.
-
-        A synapse takes one step by itself. Raises `UnsupportedParameter` for a feedback that would have to be faster.
-        """
-        found = {}
-        for edge in self.edges:
-            if self._is_synapse(edge.target):
-                out = self.depth[edge.source] + self.lookahead(edge.source)
-                extra = self.depth[self.target[edge.target]] - out + edge.delay - 1
-                if extra < 0:
-                    raise UnsupportedParameter(
-                        f"feedback {edge.source!r} -> {edge.target!r} cannot be aligned: it would need {extra + 1} "
-                        f"steps, a synapse takes 1: give it a delay of at least {edge.delay - extra} "
-                        "steps (in NIR, a Delay node of that many dt)"
-                    )
-                found[edge.source, edge.target] = extra
-        return found
+    def timing(self) -> Timing:
+        """Start, latency and alignment of every node."""
+        return timing_of(self)
 
     @property
     def latency(self) -> int:
         """Steps from an input to the output it causes, on the chip."""
-        return self.depth[self.output] + self.lookahead(self.output)
+        return self.timing.latency
+
+    def require_aligned(self) -> None:
+        """`UnsupportedParameter` for the first feedback that would have to be faster than a synapse is."""
+        for edge in self.edges:
+            require_aligned(edge, self.timing.inserted_delays)
 
     def of_type(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
         """Names and nodes of the given type, in topological order."""
         return ((name, self.nodes[name]) for name in self.order if isinstance(self.nodes[name], kinds))
+
+
+def _reached(start: str, onward: Mapping[str, list[str]]) -> set[str]:
+    found: set[str] = set()
+    front = [start]
+    while front:
+        new = [name for name in onward[front.pop()] if name not in found]
+        found.update(new)
+        front += new
+    return found

@@ -76,7 +76,7 @@ class QuantizedNetwork(Graph):
     def __post_init__(self) -> None:
         self._check(QuantizedNeuron, QuantizedSynapse)
         object.__setattr__(self, "notes", tuple(self.notes))
-        _ = self.inserted_delays
+        self.require_aligned()
         for name, neuron in self.populations.items():
             neuron.check_overflow(name, self.a_max(name))
 

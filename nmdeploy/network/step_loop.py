@@ -27,8 +27,8 @@ def run_steps(
 ) -> None:
     """Run every step of a batch.
 
-    Each node runs ``graph.lag`` steps behind the input, so that what a population with lookahead sends in its own step
-    ``t + lookahead`` meets step t of its targets.
+    Each node runs its `start_offset` steps behind the input. What a population with an output latency sends in its own
+    step ``t + output_latency`` meets step t of its targets.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def run_steps(
     inputs : (samples, steps, channels)
     start : state of each population at rest
     advance : called for each population and own step with (name, state, synaptic sum, `Moment`), returns
-        (state', output); also for the `lookahead` steps behind the last one
+        (state', output); also for the `output_latency` steps after the last one
     on_synapse : called for each synapse and step with (name, what arrives, step)
     lengths : (samples,) int, optional
-        Steps of each sample, for populations with lookahead, which must not see what follows.
+        Steps of each sample, for populations with an output latency, which must not see what follows.
     """
-    steps = inputs.shape[1] if lengths is None or not graph.gap else lengths[:, None]
+    steps = inputs.shape[1] if lengths is None or not graph.timing.drain_steps else lengths[:, None]
     run = _Run(graph, inputs, dict(start), advance, on_synapse, steps)
-    for step in range(inputs.shape[1] + graph.gap):
+    for step in range(inputs.shape[1] + graph.timing.drain_steps):
         run.step(step)
 
 
@@ -60,9 +60,9 @@ class _Run:
         self.graph, self.inputs, self.state, self.steps = graph, inputs, state, steps
         self.advance, self.on_synapse = advance, on_synapse
         self.last = inputs.shape[1]
-        out = {name: lag + graph.lookahead(name) for name, lag in graph.lag.items()}
+        out = {name: offset + graph.timing.output_latency[name] for name, offset in graph.timing.start_offset.items()}
         self.ways = {
-            name: [(e.source, e.delay + graph.lag[name] - out[e.source]) for e in graph.incoming[name]]
+            name: [(e.source, e.delay + graph.timing.start_offset[name] - out[e.source]) for e in graph.incoming[name]]
             for name in graph.order
         }
         most = max((behind for ways in self.ways.values() for _, behind in ways), default=0)
@@ -85,8 +85,8 @@ class _Run:
         self.history.append(now)
         sums: dict[str, Array] = {}
         for name in graph.order:
-            node, own = graph.nodes[name], step - graph.lag[name]
-            if not 0 <= own < self.last + graph.lookahead(name):
+            node, own = graph.nodes[name], step - graph.timing.start_offset[name]
+            if not 0 <= own < self.last + graph.timing.output_latency[name]:
                 continue
             if hasattr(node, "apply"):
                 arriving = np.asarray(sum(self.history[-1 - behind][source] for source, behind in self.ways[name]))
@@ -98,5 +98,5 @@ class _Run:
             else:
                 a = sum((sums[source] for source, _ in self.ways[name] if source in sums), start=self.nothing[name])
                 self.state[name], output = self.advance(name, self.state[name], a, Moment(own, self.steps))
-                if own >= graph.lookahead(name):
+                if own >= graph.timing.output_latency[name]:
                     now[name] = output.astype(self.inputs.dtype)

@@ -87,6 +87,7 @@ class QuantizedNeuron(Frozen, ABC):
     """
 
     kind: ClassVar[str]
+    role: ClassVar[str] = "population"
     blocks: ClassVar[tuple[str, ...]]
     registers: ClassVar[tuple[str, ...]]
     recorded: ClassVar[tuple[str, ...]]
@@ -128,11 +129,11 @@ class QuantizedNeuron(Frozen, ABC):
         return 0 if self.spiking else self.frac_in
 
     @property
-    def lookahead(self) -> int:
+    def output_latency(self) -> int:
         """Steps by which an output is later than the inputs that it depends on: a window's length less one."""
         return 0
 
-    def constant_over(self, arriving: int) -> int:
+    def hold_steps(self, arriving: int) -> int:
         """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
         return 1
 
@@ -173,7 +174,7 @@ class QuantizedNeuron(Frozen, ABC):
         ----------
         registers : as `start` returns them
         a : (samples, input_size) integers, the synaptic sum
-        now : the population's own step; after the last one, only a population with `lookahead` is advanced
+        now : the population's own step; after the last one, only a population with `output_latency` is advanced
         """
 
     def recorded_states(self, registers: Registers) -> dict[str, Any]:
@@ -230,6 +231,7 @@ class Neuron(Frozen, ABC):
     """
 
     kind: ClassVar[str]
+    role: ClassVar[str] = "population"
     spiking: ClassVar[bool] = True
     per_channel: ClassVar[bool] = False
     unscaled: ClassVar[bool] = False
@@ -260,7 +262,7 @@ class Neuron(Frozen, ABC):
         return 1.0, 0
 
     @property
-    def lookahead(self) -> int:
+    def output_latency(self) -> int:
         """Steps by which an output is later than the inputs that it depends on."""
         return 0
 
@@ -268,7 +270,7 @@ class Neuron(Frozen, ABC):
         """The population with `bias` (input_size,) added to its sums by itself, or None where it cannot."""
         return None
 
-    def constant_over(self, arriving: int) -> int:
+    def hold_steps(self, arriving: int) -> int:
         """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
         return 1
 

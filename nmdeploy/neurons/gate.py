@@ -123,7 +123,7 @@ class QuantizedGate(QuantizedNeuron):
     def output_frac(self) -> int:
         return self.frac_out
 
-    def constant_over(self, arriving: int) -> int:
+    def hold_steps(self, arriving: int) -> int:
         return 1 if self.send_once else arriving
 
     def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
@@ -177,7 +177,7 @@ class Gate(Neuron):
     def feeds_synapses(self) -> bool:
         return True
 
-    def constant_over(self, arriving: int) -> int:
+    def hold_steps(self, arriving: int) -> int:
         return 1 if self.send_once else arriving
 
     def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:

@@ -51,8 +51,9 @@ def _of_neuron(neuron: QuantizedNeuron) -> Iterator[str]:
     for what, instead in (("rectify", "pass negative sums on"), ("adaptation", "have a fixed threshold")):
         if getattr(neuron, what, False):
             yield f"lossy: its {NAMES[what]} has no primitive: other readers {instead}"
-    if neuron.lookahead:
-        yield f"lossy: its windows of {neuron.lookahead + 1} steps have no primitive: other readers see the memory only"
+    if neuron.output_latency:
+        window = neuron.output_latency + 1
+        yield f"lossy: its windows of {window} steps have no primitive: other readers see the memory only"
     if neuron.kind == "gate":
         yield "lossy: its sigmoid gate has no primitive: other readers pass the values on ungated"
 

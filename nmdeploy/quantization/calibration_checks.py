@@ -17,7 +17,7 @@ BOUNDED = 0.1  # share of saturating state updates from which an unstable popula
 def difference(exact: QuantizedNetwork, scaled: QuantizedNetwork, data: Data) -> list[str]:
     """What the approximate form of windows changes on the data."""
     one, two = (run(network, data.codes, lengths=data.lengths, trace="spikes") for network in (exact, scaled))
-    changed, places = changed_spikes(one, two, exact.windows)
+    changed, places = changed_spikes(one, two, exact.timing.hold_steps)
     share = changed / max(places, 1)
     notes = [f"scaled instead of exact windows change {share:.2%} of the spikes ({data.samples} samples)"]
     if data.labels is not None:

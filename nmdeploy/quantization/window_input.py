@@ -48,7 +48,7 @@ def send_once(network: Network) -> tuple[Network, list[str]]:
     UnsupportedParameter
         A receiver's input cannot be scaled; the message says why.
     """
-    windows = network.windows
+    windows = network.timing.hold_steps
     senders = {
         name: windows[name]
         for name, neuron in network.populations.items()
@@ -106,7 +106,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
     neuron = network.nodes[name]
     if isinstance(neuron, Integrator):
         factors = _finite(name, window_factors(neuron.beta, steps))
-        synapses = [e.source for e in network.incoming[name] if network.windows[e.source] > 1]
+        synapses = [e.source for e in network.incoming[name] if network.timing.hold_steps[e.source] > 1]
         return float(factors.max()), {s: _weighted(s, network.nodes[s], factors) for s in synapses}
     if not isinstance(neuron, (StateSpace, WindowedStateSpace)) or not _linear(neuron):
         raise UnsupportedParameter(

@@ -16,6 +16,12 @@ class QuantizedSynapse(Frozen, ABC):
     """Integer synapses from one source to one population."""
 
     kind: ClassVar[str]
+    role: ClassVar[str] = "synapse"
+    output_latency: ClassVar[int] = 0
+
+    def hold_steps(self, arriving: int) -> int:
+        """Steps over which its sums are constant: those of what arrives."""
+        return arriving
 
     @property
     @abstractmethod
@@ -86,6 +92,12 @@ class Synapse(Frozen, ABC):
     """Float synapses from one source to one population."""
 
     kind: ClassVar[str]
+    role: ClassVar[str] = "synapse"
+    output_latency: ClassVar[int] = 0
+
+    def hold_steps(self, arriving: int) -> int:
+        """Steps over which its sums are constant: those of what arrives."""
+        return arriving
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ from networks import MODELS, Case
 from networks_build import Builder, Family, random_case, random_inputs
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import gates, layer, windowed_case
-from networks_wired import Wired, chain, delayed, looped, summed, two_way
+from networks_wired import Wired, chain, delayed, delayed_paths, looped, summed, two_way
 
 from nmdeploy.engine.llvm.planning import program
 from nmdeploy.engine.trace.symbols import NotTraceable
@@ -153,8 +153,15 @@ def test_windows_of_one_neuron(window: int) -> None:
 
 @pytest.mark.parametrize(
     "network",
-    [chain(1, 5, 8, 33), two_way(2), delayed(3, (0, 2, 128)), looped(4, "graded", 2), windowed_case(4).network],
-    ids=["chain", "feedback", "delays", "graded loops", "windows"],
+    [
+        chain(1, 5, 8, 33),
+        two_way(2),
+        delayed(3, (0, 2, 128)),
+        delayed_paths(3),
+        looped(4, "graded", 2),
+        windowed_case(4).network,
+    ],
+    ids=["chain", "feedback", "delays", "delayed paths", "graded loops", "windows"],
 )
 def test_steps_beside_those_that_run_together(network: QuantizedNetwork) -> None:
     for steps in STEPS:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 from edge_cases import driven_cases, small_cases
 from edge_cases_base import beside
+from equal_runs import random_codes
 from figures import Figures
 from lava_equality import assert_covered, assert_equal_in_lava
 from mechanisms import ACTIONS, CONDITIONS, SPIKES
 from networks import MODELS, Case, coupled_case, lif_case, state_space_case
+from networks_wired import delayed_paths
 
 LIF_COVERS = (
     *("u_wraps", "v_saturations", "bias", "bias synapse", "recurrent", "inserted delay"),
@@ -42,6 +44,15 @@ def test_a_sample_of_every_family_and_model(figures: Figures) -> None:
     makers = [*[lif_case] * 4, *[state_space_case] * 4, *[coupled_case] * 4, *MODELS.values()]
     cases = [make(1000 + index) for index, make in enumerate(makers)]
     assert_covered(assert_equal_in_lava(cases, figures), (), len(cases))
+
+
+def test_delays_on_paths_without_a_loop(figures: Figures) -> None:
+    """A delayed edge counts as a synapse: start, inserted delays and latency are Lava's."""
+    networks = [delayed_paths(seed) for seed in range(8)]
+    cases = [
+        Case(f"delayed-{seed}", network, random_codes(network, seed, 2, 25)) for seed, network in enumerate(networks)
+    ]
+    assert_covered(assert_equal_in_lava(cases, figures), ("inserted delay",), len(cases))
 
 
 @pytest.mark.slow

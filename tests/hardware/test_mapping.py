@@ -227,7 +227,7 @@ def check_traffic(q: QuantizedNetwork, mapped: MappedNetwork) -> None:
                     weight = q.synapses[edge.target].weight  # type: ignore[attr-defined]
                     reached = [c for c in mapped.cores_of(feeds[edge.target]) if weight[c.first : c.last, i].any()]
                     axons += len(reached)
-                    buffers += q.inserted_delays[edge.source, edge.target] * bool(reached)
+                    buffers += q.timing.inserted_delays[edge.source, edge.target] * bool(reached)
                     for c in reached:
                         total += [1, abs(c.tile[0] - core.tile[0]), abs(c.tile[1] - core.tile[1])]
             assert core.usage["output_axons"].used == axons

@@ -108,8 +108,8 @@ def run(population: Any, sums: Any) -> Any:
     """A float population's outputs, aligned: sums (samples, steps, input_size)."""
     samples, steps, width = sums.shape
     state, outputs = population.start(samples), []
-    for step in range(steps + population.lookahead):
+    for step in range(steps + population.output_latency):
         now = sums[:, step] if step < steps else np.zeros((samples, width))
         state, output = population.step(state, now, Moment(step, steps))
         outputs.append(np.asarray(output, np.float64))
-    return np.stack(outputs[population.lookahead :], 1)
+    return np.stack(outputs[population.output_latency :], 1)

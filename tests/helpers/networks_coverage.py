@@ -35,7 +35,7 @@ def coverage(cases: Iterable[Case], recordings: Iterable[Recording]) -> Counter[
                 found |= {"bias synapse"} if synapse.bias is not None else set()
                 found |= {"negative weight_exp"} if synapse.weight_exp < 0 else set()
         found |= {"recurrent"} if any(edge.delay for edge in case.network.edges) else set()
-        found |= {"inserted delay"} if any(case.network.inserted_delays.values()) else set()
+        found |= {"inserted delay"} if any(case.network.timing.inserted_delays.values()) else set()
         found |= {"alive"} if is_alive(case, recording) else set()
         seen.update(found)
     return seen

@@ -103,6 +103,19 @@ def delayed(seed: int, delays: Sequence[int]) -> QuantizedNetwork:
     return wired.network("second")
 
 
+def delayed_paths(seed: int, populations: int = 5) -> QuantizedNetwork:
+    """Paths without a loop, each edge with a delay of 0 to 3; some populations have delayed edges only."""
+    wired = Wired(seed, 7)
+    names = ["input"]
+    for index in range(populations):
+        name, size = f"n{index}", int(wired.rng.integers(8, 24))
+        wired.lif(name, size, refractory=int(wired.rng.integers(0, 3)))
+        for source in dict.fromkeys([names[-1], *wired.rng.choice(names, 2)]):
+            wired.connect([(str(source), int(wired.rng.integers(0, 4)))], name)
+        names.append(name)
+    return wired.network(names[-1])
+
+
 def two_way(seed: int, delay: int = 2) -> QuantizedNetwork:
     """Two populations that feed each other, one that listens to both, and a readout behind it."""
     wired = Wired(seed, 6)

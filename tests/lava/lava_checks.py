@@ -46,7 +46,7 @@ def monitors(folder: Path) -> dict[str, Any]:
     process.run(RunSteps(total), LavaNetwork.run_config())
     different = []
     for (population, name), (monitor, process_name, var) in watched.items():
-        seen = monitor.get_data()[process_name][var].reshape(total, -1)[network.depth[population] :][:STEPS]
+        seen = monitor.get_data()[process_name][var].reshape(total, -1)[network.arrival_step[population] :][:STEPS]
         recorded = np.load(network.traces[population].path(name)).reshape(STEPS, -1)
         if not np.array_equal(seen, recorded) or not recorded.any():
             different.append(f"{population}|{name}")
@@ -174,7 +174,7 @@ def _windows(folder: Path, model: str) -> dict[str, Any]:
     for name, monitor in monitors.items():
         ((values,),) = (of_process.values() for of_process in monitor.get_data().values())
         # A latch sends in its receiver's own steps.
-        late = network.depth_out[name] if name in network.depth else network.depth[LATCHED[name]]
+        late = network.departure_step[name] if name in network.arrival_step else network.arrival_step[LATCHED[name]]
         sent[name] = [values[late + i * network.interval :][: network.steps].tolist() for i in range(len(data))]
     output.stop()
     recorded = {

@@ -1,4 +1,4 @@
-"""Topology: order, depth, inserted delays, and what is refused by name."""
+"""Topology: order, timing, inserted delays, and what is refused by name."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def build(edges: list[tuple[Any, ...]], populations: str = "abc", **fields: Any)
     return Network(nodes, tuple(joined), 1e-3, fields.pop("output", populations[-1]), **fields)
 
 
-def test_depth_latency_and_inserted_delays() -> None:
+def test_arrival_latency_and_inserted_delays() -> None:
     network = build([("input", "a"), ("a", "b"), ("b", "c"), ("input", "c"), ("a", "c"), ("b", "b", 1)])
-    assert [network.depth[name] for name in ("input", "a", "b", "c")] == [0, 1, 2, 3]
+    assert [network.timing.arrival_step[name] for name in ("input", "a", "b", "c")] == [0, 1, 2, 3]
     assert network.latency == 3
-    assert network.inserted_delays == {
+    assert network.timing.inserted_delays == {
         ("input", "inputa"): 0,
         ("a", "ab"): 0,
         ("b", "bc"): 0,
@@ -53,8 +53,35 @@ def test_depth_latency_and_inserted_delays() -> None:
 def test_a_feedback_that_cannot_be_aligned_is_refused_by_name() -> None:
     edges = [("input", "a"), ("a", "b"), ("b", "a", 1)]
     with pytest.raises(UnsupportedParameter, match=r"feedback 'b' -> 'ba' cannot be aligned.*at least 2"):
-        _ = build(edges, "ab").inserted_delays
-    assert build([*edges[:2], ("b", "a", 2)], "ab").inserted_delays["b", "ba"] == 0
+        build(edges, "ab").require_aligned()
+    assert build([*edges[:2], ("b", "a", 2)], "ab").timing.inserted_delays["b", "ba"] == 0
+
+
+def test_a_delayed_edge_that_closes_no_loop_counts_as_a_synapse() -> None:
+    """The depth of a population is its longest path from the input, whatever the delays on it."""
+    network = build([("input", "a"), ("a", "b", 3), ("b", "c"), ("input", "c", 1)])
+    assert [network.timing.arrival_step[name] for name in ("input", "a", "b", "c")] == [0, 1, 2, 3]
+    assert network.order.index("a") < network.order.index("b")
+    assert network.latency == 3
+    assert network.timing.inserted_delays == {
+        ("input", "inputa"): 0,
+        ("a", "ab"): 3,
+        ("b", "bc"): 0,
+        ("input", "inputc"): 3,
+    }
+    network.require_aligned()
+
+
+def test_a_loop_of_delayed_edges_alone() -> None:
+    """Neither edge counts: both populations start in the same step, and each synapse takes one of the delays."""
+    network = build([("input", "a"), ("a", "b", 1), ("b", "a", 1)], "ab")
+    assert [network.timing.arrival_step[name] for name in ("a", "b")] == [1, 1]
+    network.require_aligned()
+
+
+def test_two_edges_between_the_same_nodes_are_refused() -> None:
+    with pytest.raises(BadFile, match=r"edge 'input' -> 'inputa' occurs twice.*a synapse of its own"):
+        build([("input", "a"), ("input", "a", 1)], "a")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_send_once() -> None:
     arriving = np.array([[1000, 0]])
     sent = [int(neuron.advance(neuron.start(1), arriving, Moment(t, 7))[1][0, 0]) for t in range(7)]
     assert sent == [500, 0, 0, 500, 0, 0, 500]
-    assert (neuron.constant_over(3), gate().constant_over(3)) == (1, 3)
+    assert (neuron.hold_steps(3), gate().hold_steps(3)) == (1, 3)
 
 
 def network(neurons: int = 8, scale: float = 1.0, inputs: int = 16) -> Network:

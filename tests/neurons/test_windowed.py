@@ -216,8 +216,8 @@ def test_integers_follow_the_float_chain() -> None:
 
 def test_latency_and_depth_count_the_lookahead() -> None:
     q = exact(chain(5), samples(20))
-    assert [q.depth[name] for name in ("w0", "gate", "w1", "out")] == [1, 6, 7, 12]
-    assert (q.latency, q.gap, q.lag["w1"], q.lag["out"]) == (12, 8, 4, 8)
+    assert [q.timing.arrival_step[name] for name in ("w0", "gate", "w1", "out")] == [1, 6, 7, 12]
+    assert (q.latency, q.timing.drain_steps, q.timing.start_offset["w1"], q.timing.start_offset["out"]) == (12, 8, 4, 8)
     assert run(q, samples(7)).latency == 12
 
 
@@ -226,7 +226,7 @@ def test_what_is_constant_over_a_window_is_computed_and_sent_once(r: int) -> Non
     steps = 30
     q = exact(chain(r), samples(steps))
     recording = run(q, samples(steps))
-    assert [q.windows[name] for name in q.nodes] == [1, 1, r, r, r, r, r, r, 1]
+    assert [q.timing.hold_steps[name] for name in q.nodes] == [1, 1, r, r, r, r, r, r, 1]
     for layer in layer_metrics(q, recording):
         share = 1 if layer.name == "w0" else r
         assert layer.synaptic_operations_computed * share == pytest.approx(layer.synaptic_operations)
@@ -303,7 +303,11 @@ def test_edges_with_delays_and_residual_paths_refer_to_aligned_steps() -> None:
     assert spikes is not None and 0 < spikes.mean() < 1
     late = np.concatenate([np.zeros((6, 4, 1), int), spikes[:, :-4]], 1)
     assert np.array_equal(recording.output, spikes + 2 * inputs + 4 * late)
-    assert q.windows["t"] == 3 and q.windows["back"] == 1 and q.inserted_delays["i", "skip"] == 3
+    assert (
+        q.timing.hold_steps["t"] == 3
+        and q.timing.hold_steps["back"] == 1
+        and q.timing.inserted_delays["i", "skip"] == 3
+    )
     # One of its two receivers keeps no sum: it sends in every step.
     assert np.array_equal(recording.layers["w"].counts["events_sent"], recording.layers["w"].counts["spikes"])
 

@@ -82,7 +82,7 @@ def test_senders_send_once() -> None:
     assert scaled.nodes["g"].window == R
     spikes = run_float(scaled, INPUTS).spikes["v"]
     assert spikes[:, ::R].any() and not np.delete(spikes, np.s_[::R], 1).any()
-    assert set(scaled.windows.values()) == {1}
+    assert set(scaled.timing.hold_steps.values()) == {1}
 
 
 def _windowed(r: int = R) -> WindowedStateSpace:

@@ -27,7 +27,7 @@ def write_driver(module: ir.Module, name: str) -> None:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
     program = function.args[0]
-    numbers = ("samples", "gap", "chunk")
+    numbers = ("samples", "drain_steps", "chunk")
     field = {
         key: load(b, at(b, program, index, I64), I64 if key in numbers else POINTER)
         for index, key in enumerate(DRIVER_FIELDS)
@@ -40,7 +40,7 @@ def write_driver(module: ir.Module, name: str) -> None:
         steps = load(b, at(b, field["lengths"], sample, I64), I64)
         with _rows(b, field["resets"], RESET) as (target, source, words):
             _copy(b, target, source, words)
-        last = b.add(steps, field["gap"])
+        last = b.add(steps, field["drain_steps"])
         chunks = b.sdiv(b.add(last, b.sub(field["chunk"], i64(1))), field["chunk"])
         with loop(b, i64(0), chunks, "chunk") as chunk:
             first = b.mul(chunk, field["chunk"])

@@ -137,8 +137,8 @@ def _population(network: QuantizedNetwork, name: str, step: Step, kinds: Kinds, 
         lanes=lanes,
         ragged=neuron.size != own.width,
         sums={each: sum_bits(network, each) for each in step.sums},
-        lookahead=neuron.lookahead,
-        sent_over=sent_over(network, name),
+        output_latency=neuron.output_latency,
+        send_steps=network.timing.send_steps[name],
         coded=own.coded,
         recorded=not own.coded and is_recorded(network, name, level),
         traced=level == "states",
@@ -155,12 +155,6 @@ def sum_bits(network: QuantizedNetwork, synapse: str) -> int:
     """Width of the accumulators: 16 bits where no sum can leave them."""
     low, high = sum_bound(network, synapse)
     return 16 if low.min(initial=0) >= -(2**15) and high.max(initial=0) < 2**15 else 32
-
-
-def sent_over(network: QuantizedNetwork, name: str) -> int:
-    """Steps over which a population sends once: its window, if every synapse that it feeds keeps its sum over it."""
-    fed = [network.windows[edge.target] for edge in network.edges if edge.source == name]
-    return network.windows[name] if all(window == network.windows[name] for window in fed) else 1
 
 
 def _rows(
@@ -187,7 +181,7 @@ def _rows(
         tail=(planes * width) % CHUNK,
         chunks=planes * width >= CHUNK,
         counted=bool((synapse.fan_out != synapse.fan_out[:1]).any()),
-        window=network.windows[name],
+        hold_steps=network.timing.hold_steps[name],
         event_bits=next(bits for bits in (8, 16, 32) if inputs < 1 << bits),
         compress=machine.has("avx512vbmi2"),
         paired=_pairs(sources, weights, sum_bits(network, name)) and machine.has("avx512bw"),

@@ -1,8 +1,8 @@
 """Writes the kernel of a population: all steps of a block of neurons, block after block.
 
 ``void kernel(int64 *args, int64 first, int64 last, int64 steps)`` runs the population's own steps
-``first - lag ... last - lag``, as far as a sample of `steps` has them. What `args` holds is named by `ARGS`, then the
-address of each synapse's sums, then those of the traces.
+``first - start_offset ... last - start_offset``, as far as a sample of `steps` has them. `args` holds what `ARGS`
+names, then the address of each synapse's sums, then those of the traces.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Kernel:
         fixed = len(POINTERS)
         slots = [*range(fixed), *range(len(ARGS), len(ARGS) + count - fixed)]
         pointers = [load(b, at(b, args, slot, I64), POINTER) for slot in slots]
-        blocks, lag = (load(b, at(b, args, ARGS.index(name), I64), I64) for name in ("blocks", "lag"))
-        b.call(self.inner, [*pointers, first, last, steps, blocks, lag])
+        blocks, start_offset = (load(b, at(b, args, ARGS.index(name), I64), I64) for name in ("blocks", "start_offset"))
+        b.call(self.inner, [*pointers, first, last, steps, blocks, start_offset])
         b.ret_void()
 
     def _name_arguments(self) -> None:
@@ -94,11 +94,11 @@ class Kernel:
         rest = given[len(POINTERS) :]
         self.sums = dict(zip(self.form.sums, rest, strict=False))
         self.trace = dict(zip(self.traces, rest[len(self.form.sums) :], strict=False))
-        first, last, steps, self.blocks, lag = given[-5:]
+        first, last, steps, self.blocks, start_offset = given[-5:]
         b = self.b
-        start, stop = b.sub(first, lag), b.sub(last, lag)
+        start, stop = b.sub(first, start_offset), b.sub(last, start_offset)
         self.base = start
-        end = b.add(steps, i64(self.form.lookahead))
+        end = b.add(steps, i64(self.form.output_latency))
         self.first = b.select(b.icmp_signed(">", start, i64(0)), start, i64(0))
         self.last = b.select(b.icmp_signed("<", stop, end), stop, end)
         self.steps = steps

@@ -39,7 +39,7 @@ class StepWriter:
         for name, pointer in self.k.sums.items():
             values.places.sums[name] = self._reader(pointer, I16 if self.form.sums[name] == 16 else I32, name, row)
         with values.scope() as scope:
-            self.counting = b.icmp_signed("<", t, self.k.steps) if self.form.lookahead else None
+            self.counting = b.icmp_signed("<", t, self.k.steps) if self.form.output_latency else None
             for each in self.k.schedule.loops:
                 self._loop(each, scope)
             self._plain(t)
@@ -214,7 +214,7 @@ class StepWriter:
     # -- output
 
     def _send(self, t: Any) -> None:
-        b, late = self.b, self.form.lookahead
+        b, late = self.b, self.form.output_latency
         if self.step.output.sizes and extents(self.step.output.sizes):
             raise NotTraceable("more outputs a neuron than are written out")
         parts = [self._output(index) for index in elements(self.step.output.sizes)]
@@ -258,8 +258,8 @@ class StepWriter:
                     store(b, b.zext(part, vector(I8, lanes)), at(b, self.k.pointer["record"], line, I8))
             events = b.add(events, popcount(b, mask))
         self._count("events", events)
-        if self.form.sent_over > 1:
-            sends = b.icmp_signed("==", b.srem(row, i64(self.form.sent_over)), i64(0))
+        if self.form.send_steps > 1:
+            sends = b.icmp_signed("==", b.srem(row, i64(self.form.send_steps)), i64(0))
             self._count("events_sent", b.select(sends, events, i64(0)))
         else:
             self._count("events_sent", events)

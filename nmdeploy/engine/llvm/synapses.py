@@ -73,10 +73,10 @@ class _Rows:
             ]
             for s in range(len(self.form.sources))
         ]
-        lag = self.given["lag"]
-        base = b.sub(first, lag)
+        start_offset = self.given["start_offset"]
+        base = b.sub(first, start_offset)
         start = b.select(b.icmp_signed(">", base, i64(0)), base, i64(0))
-        stop = b.sub(last, lag)
+        stop = b.sub(last, start_offset)
         stop = b.select(b.icmp_signed("<", stop, steps), stop, steps)
         self.totals = {name: variable(b, I64, i64(0)) for name in SYNAPSE_COUNTERS}
         if self.form.binary:  # first all lists: what was just stored cannot be loaded at once
@@ -183,8 +183,8 @@ class _Rows:
         b = self.b
         self._plus("input_events", count)
         self._plus("synaptic_operations", operations)
-        if self.form.window > 1:
-            computed = b.icmp_signed("==", b.srem(t, i64(self.form.window)), i64(0))
+        if self.form.hold_steps > 1:
+            computed = b.icmp_signed("==", b.srem(t, i64(self.form.hold_steps)), i64(0))
             count, operations = (b.select(computed, amount, i64(0)) for amount in (count, operations))
         self._plus("computed_events", count)
         self._plus("synaptic_operations_computed", operations)

@@ -12,18 +12,18 @@ import numpy.typing as npt
 
 from nmdeploy.neurons.base import IntArray
 
-DRIVER_FIELDS = ("samples", "lengths", "gap", "chunk", "ranges", "kernels", "resets", "moves")
-"""Of a program: addresses but for `samples`, `gap` and `chunk`. Tables begin with their number of rows."""
+DRIVER_FIELDS = ("samples", "lengths", "drain_steps", "chunk", "ranges", "kernels", "resets", "moves")
+"""Of a program: addresses but for `samples`, `drain_steps` and `chunk`. Tables begin with their number of rows."""
 INPUT_ARGS = ("codes", "out", "channels", "stride")
 SYNAPSE_ARGS = (
     *("weights", "out", "counts", "events", "found", "codes", "table", "fan_out"),
-    *("width", "inputs", "lag", "rows"),
+    *("width", "inputs", "start_offset", "rows"),
 )
 SYNAPSE_POINTERS = 8
 SOURCE_ARGS = ("address", "delay", "stride")
 SYNAPSE_COUNTERS = ("input_events", "synaptic_operations", "computed_events", "synaptic_operations_computed")
 ROWS_TOGETHER, SIDE = 4, 8
-ARGS = ("own", "shared", "state", "scratch", "valid", "out", "record", "counts", "blocks", "lag")
+ARGS = ("own", "shared", "state", "scratch", "valid", "out", "record", "counts", "blocks", "start_offset")
 POINTERS = ARGS[:8]
 
 
@@ -39,7 +39,7 @@ class Form:
         Whether the last block has idle lanes.
     sums : mapping of str to int
         Bits of each synapse's sums, 16 or 32.
-    lookahead, sent_over : int
+    output_latency, send_steps : int
         Steps by which the output is late; steps over which it is sent once.
     coded : bool
         Whether outputs are stored as 32-bit codes rather than bits.
@@ -52,8 +52,8 @@ class Form:
     lanes: int
     ragged: bool
     sums: Mapping[str, int]
-    lookahead: int
-    sent_over: int
+    output_latency: int
+    send_steps: int
     coded: bool
     recorded: bool
     traced: bool
@@ -113,7 +113,7 @@ class RowsForm:
         Whether there are whole chunks.
     counted : bool
         Whether rows have different numbers of synapses, which are added up one by one.
-    window : int
+    hold_steps : int
         Steps over which the sum is constant.
     event_bits : int
         Width of an event's number in memory: 8, 16 or 32.
@@ -129,7 +129,7 @@ class RowsForm:
     tail: int
     chunks: bool
     counted: bool
-    window: int
+    hold_steps: int
     event_bits: int
     compress: bool
     paired: bool

@@ -49,7 +49,7 @@ class Multiplied:
         loops = {each for names, loop in self.program.groups if loop for each in names}
         target = network.target[name]
         # Given sums have a row for each step of the sample, none for steps before or behind it.
-        in_time = not network.lag[name] and not network.lookahead(target)
+        in_time = not network.timing.start_offset[name] and not network.timing.output_latency[target]
         return plain and in_time and rows.form.row_bits == 8 and name not in loops
 
     def choose(self, codes: npt.NDArray[Any]) -> dict[str, str]:

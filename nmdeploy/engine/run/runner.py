@@ -117,7 +117,7 @@ class Worker:
     def __post_init__(self) -> None:
         network = self.program.network
         # Sums that are given are so for whole samples.
-        most = self.steps + network.gap
+        most = self.steps + network.timing.drain_steps
         self.chunk = most if self.given else min(chunk_steps(self.program), most)
         self.kernels: list[int] = []
         for name in self.program.order:
@@ -175,7 +175,7 @@ class Worker:
         scratch = self._memory(max(made.layout.scratch_slots, 1) * form.lanes // 2)
         args = zeros(len(layout.ARGS) + len(form.sums) + len(made.layout.traces))
         args[layout.ARGS.index("blocks")] = made.blocks
-        args[layout.ARGS.index("lag")] = network.lag[name]
+        args[layout.ARGS.index("start_offset")] = network.timing.start_offset[name]
         places = {"own": own, "shared": shared, "state": state, "scratch": scratch, "valid": valid}
         everything: dict[str, Any] = places | {"out": self._buffer(name)}
         for key, memory in everything.items():
@@ -212,7 +212,7 @@ class Worker:
         numbers = {
             "width": made.weights.shape[1],
             "inputs": made.inputs,
-            "lag": network.lag[name],
+            "start_offset": network.timing.start_offset[name],
             "rows": made.inputs,
         }
         args = zeros(len(layout.SYNAPSE_ARGS) + len(layout.SOURCE_ARGS) * len(network.incoming[name]))
@@ -244,7 +244,7 @@ class Worker:
         moves = self._place(codes, first, results, sums)
         lengths = np.ascontiguousarray(lengths[first:last], np.int64)
         tables = {**self.tables, "lengths": lengths, "moves": _table(moves, 2)}
-        numbers = {"samples": last - first, "gap": self.program.network.gap, "chunk": self.chunk}
+        numbers = {"samples": last - first, "drain_steps": self.program.network.timing.drain_steps, "chunk": self.chunk}
         fields = np.array(
             [numbers[key] if key in numbers else tables[key].ctypes.data for key in layout.DRIVER_FIELDS], np.int64
         )

@@ -71,7 +71,7 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     finished = [synapse.finish(sums[name]) for name, synapse in synapses.items()]
     nothing = apply("mul", leaf("", size, dims, merged=merged), 0)
     a = functools.reduce(operator.add, finished, nothing)
-    if neuron.lookahead:  # behind the last step nothing arrives
+    if neuron.output_latency:  # behind the last step nothing arrives
         a = select(moment(STEP) < moment(STEPS), a, 0)
     blocks, rest = neuron.start(1)
     olds = [_register(index, np.asarray(start), size) for index, start in enumerate((*blocks, *rest))]

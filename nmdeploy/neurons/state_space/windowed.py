@@ -163,10 +163,10 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         return self.memory.unstable
 
     @property
-    def lookahead(self) -> int:
+    def output_latency(self) -> int:
         return self.window - 1
 
-    def constant_over(self, arriving: int) -> int:
+    def hold_steps(self, arriving: int) -> int:
         return 1 if self.send_once else self.window
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
@@ -263,10 +263,10 @@ class WindowedStateSpace(Neuron):
         return int(self.kernel.shape[1])
 
     @property
-    def lookahead(self) -> int:
+    def output_latency(self) -> int:
         return self.window - 1
 
-    def constant_over(self, arriving: int) -> int:
+    def hold_steps(self, arriving: int) -> int:
         return 1 if self.send_once else self.window
 
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
