@@ -109,20 +109,20 @@ def fastest_peer(peers: Mapping[str, Any]) -> str | None:
 
 
 def against_lava(measured: Mapping[str, Any], of: str) -> float:
-    """Lava's seconds a sample over those of `embedded`."""
-    return float(measured["lava"][of]["seconds"] / measured["embedded"][of]["seconds"])
+    """Lava's seconds a sample over those of `compiled`."""
+    return float(measured["lava"][of]["seconds"] / measured["compiled"][of]["seconds"])
 
 
 def against_peers(measured: Mapping[str, Any], of: str) -> float:
-    """Seconds a sample of the fastest library over those of `embedded`."""
+    """Seconds a sample of the fastest library over those of `compiled`."""
     peers = measured["peers"][of]
     if UNFINISHED in peers.values():
         raise KeyError("a library that did not come to an end may be the fastest")
-    return float(peers[fastest_peer(peers)]["seconds"] / measured["embedded"][of]["seconds"])
+    return float(peers[fastest_peer(peers)]["seconds"] / measured["compiled"][of]["seconds"])
 
 
 def share_of_bound(measured: Mapping[str, Any], of: str) -> float:
-    """The bound's seconds over those of `embedded`, both of the turn that decides: 1 is the most there can be."""
+    """The bound's seconds over those of `compiled`, both of the turn that decides: 1 is the most there can be."""
     return float(measured["bound"][of]["share"])
 
 
@@ -132,7 +132,7 @@ def growth(measured: Mapping[str, Any], of: str) -> float:
 
 
 def over_scalar(measured: Mapping[str, Any], of: str) -> float:
-    """Updates a second of `embedded` over those of the scalar loop, both of the turn that decides."""
+    """Updates a second of `compiled` over those of the scalar loop, both of the turn that decides."""
     return float(measured["updates"][of]["ratio"])
 
 

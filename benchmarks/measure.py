@@ -27,7 +27,7 @@ class Suite:
 
     def __init__(self, effort: Effort, progress: Progress) -> None:
         self.effort, self.progress = effort, progress
-        self.measured: dict[str, Any] = {"equal": {}, "embedded": {}, "reference": {}, "bound": {}}
+        self.measured: dict[str, Any] = {"equal": {}, "compiled": {}, "reference": {}, "bound": {}}
         self.jobs: dict[str, tuple[QuantizedNetwork, networks.Codes]] = {}
         self.outputs: dict[str, Any] = {}
         self.machine: bounds.Machine | None = None
@@ -42,11 +42,11 @@ class Suite:
             most = 1 << int(np.log2(MOST_CODES // (channels * networks.STEPS)))
             self.jobs[name] = network, networks.inputs(most, channels)
 
-    def time_embedded(self) -> None:
+    def time_compiled(self) -> None:
         """Time every network, after a comparison with the reference on a few samples."""
         for name, (network, codes) in self.jobs.items():
             few = codes[:CHECKED]
-            self.progress(f"{name}: the reference on {CHECKED} samples, embedded in batches of several sizes")
+            self.progress(f"{name}: the reference on {CHECKED} samples, compiled in batches of several sizes")
             start = time.perf_counter()
             expected = run("reference", network, few)
             seconds = (time.perf_counter() - start) / CHECKED
@@ -54,19 +54,19 @@ class Suite:
             self.outputs[name] = expected.output
             timing = self._timing(network, codes)
             # A large batch may take other paths than a small one.
-            outputs = [run("embedded", network, codes[:batch]).output[:CHECKED] for batch in (CHECKED, timing.batch)]
+            outputs = [run("compiled", network, codes[:batch]).output[:CHECKED] for batch in (CHECKED, timing.batch)]
             same = all(np.array_equal(output, expected.output[: len(output)]) for output in outputs)
             self.measured["equal"][name] = {"reference": same}
-            self.measured["embedded"][name] = timing.to_json()
+            self.measured["compiled"][name] = timing.to_json()
             self.measured["bound"][name] = {"work": bounds.work_of(network, expected)}
             self.progress(
-                f"{name}: embedded {1e3 * timing.seconds:.4g} ms a sample (batch {timing.batch}), reference "
+                f"{name}: compiled {1e3 * timing.seconds:.4g} ms a sample (batch {timing.batch}), reference "
                 f"{1e3 * seconds:.4g} ms, spikes {'equal' if same else 'DIFFER'}"
             )
 
     def _timing(self, network: QuantizedNetwork, codes: networks.Codes) -> Timing:
         def call(batch: int) -> Any:
-            return run("embedded", network, codes[:batch])
+            return run("compiled", network, codes[:batch])
 
         batch = best_batch(call, len(codes), TARGET_SECONDS)
         return repeated(lambda: call(batch), batch, self.effort.repeats, self.effort.seconds)
@@ -81,42 +81,42 @@ class Suite:
     def find_bounds(self) -> None:
         """What follows from the machine's rates for every network, both measured in turns: its speed changes."""
         for name, entry in self.measured["bound"].items():
-            self.progress(f"{name}: the machine's rates and embedded, {self.effort.turns} turns")
+            self.progress(f"{name}: the machine's rates and compiled, {self.effort.turns} turns")
             found = summary([self._turn(name, entry["work"]) for _ in range(self.effort.turns)])
             self.measured["bound"][name] = found
             self.progress(
-                f"{name}: bound {1e6 * found['seconds']:.4g} us a sample ({found['limited_by']}), embedded "
-                f"{1e6 * found['embedded']:.4g} us: share {found['share']:.3f}"
+                f"{name}: bound {1e6 * found['seconds']:.4g} us a sample ({found['limited_by']}), compiled "
+                f"{1e6 * found['compiled']:.4g} us: share {found['share']:.3f}"
             )
 
     def _turn(self, name: str, work: bounds.Work) -> Turn:
-        """The better of the rates before and after, and the better of two times of `embedded` in between.
+        """The better of the rates before and after, and the better of two times of `compiled` in between.
 
         A disturbance slows either: both are looked at as often.
         """
         assert self.machine is not None and self.rates is not None
         network, codes = self.jobs[name]
-        batch, machine = self.measured["embedded"][name]["batch"], self.machine.only(work)
+        batch, machine = self.measured["compiled"][name]["batch"], self.machine.only(work)
         before = machine.rates()
-        _, *times = (seconds_of(lambda: run("embedded", network, codes[:batch])) / batch for _ in range(1 + TURN_CALLS))
+        _, *times = (seconds_of(lambda: run("compiled", network, codes[:batch])) / batch for _ in range(1 + TURN_CALLS))
         seconds = min(times)  # without the first one, which finds its memory out of the caches
         rates = bounds.faster(before, machine.rates())
         self.rates = bounds.faster(self.rates, rates)
         return Turn(work, rates, seconds)
 
     def time_updates(self, kinds: Iterable[str]) -> None:
-        """Neuron or state updates a second of `embedded`, and of the calibration loops."""
+        """Neuron or state updates a second of `compiled`, and of the calibration loops."""
         from benchmarks.update_loops import LANES, update_loop
 
         self.measured["updates"] = {}
         for kind in kinds:
-            self.progress(f"{kind} updates: embedded and a scalar loop, {self.effort.update_turns} turns")
+            self.progress(f"{kind} updates: compiled and a scalar loop, {self.effort.update_turns} turns")
             found = updates.measure(kind, self.effort.update_turns)
             vectors = update_loop(kind, LANES)
             found["vectors"] = max(vectors() for _ in range(bounds.TRIES))
             self.measured["updates"][kind] = found
             self.progress(
-                f"{kind} updates, 1e9 a second: embedded {found['embedded'] / 1e9:.3g}, "
+                f"{kind} updates, 1e9 a second: compiled {found['compiled'] / 1e9:.3g}, "
                 f"scalar loop {found['scalar'] / 1e9:.3g}: ratio {found['ratio']:.3g}"
             )
 

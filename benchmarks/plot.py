@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.cases import fastest_peer
 
 LEGEND_ROOM = 20
-BACKENDS = ("bound", "embedded", "reference", "lava")
+BACKENDS = ("bound", "compiled", "reference", "lava")
 
 
 def draw(content: Mapping[str, Any], folder: Path) -> None:
@@ -29,7 +29,7 @@ def draw(content: Mapping[str, Any], folder: Path) -> None:
 
 def bars(axes: Any, measured: Mapping[str, Any]) -> None:
     """Seconds a sample of every backend on every network."""
-    workloads = list(measured.get("embedded", {}))
+    workloads = list(measured.get("compiled", {}))
     series = {name: {key: value.get("seconds") for key, value in measured.get(name, {}).items()} for name in BACKENDS}
     peers = measured.get("peers", {})
     series["fastest float library"] = {
@@ -52,6 +52,6 @@ def curves(axes: Any, sweeps: Mapping[str, Any]) -> None:
         label = f"{name}: exponent {found['exponent']:.2f}"
         axes.plot([value / x[0] for value in x], [value / seconds[0] for value in seconds], "o-", label=label)
     axes.set(xscale="log", yscale="log", xlabel="size, first point = 1", ylabel="time, first point = 1")
-    axes.set_title("growth of embedded")
+    axes.set_title("growth of compiled")
     if sweeps:
         axes.legend()

@@ -60,7 +60,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     wanted = {case.of for case in cases if case.of in WORKLOADS}
     suite.prepare([name for name in WORKLOADS if everything or name in wanted])
     suite.rate_machine()
-    suite.time_embedded()
+    suite.time_compiled()
     suite.find_bounds()
     updates, sweeps = of(cases, "updates"), of(cases, "exponent")
     if updates:

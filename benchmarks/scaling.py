@@ -1,4 +1,4 @@
-"""How the time of `embedded` grows with the size of the task, and the exponents of that growth."""
+"""How the time of `compiled` grows with the size of the task, and the exponents of that growth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Point:
     def call(self) -> Callable[[], Any]:
         """What is timed."""
         codes = networks.inputs(self.samples, self.network.nodes["input"].size, self.steps, self.density)  # type: ignore[union-attr]
-        return lambda: run("embedded", self.network, codes)
+        return lambda: run("compiled", self.network, codes)
 
 
 def exponent(x: npt.ArrayLike, seconds: npt.ArrayLike) -> float:

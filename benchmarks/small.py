@@ -1,6 +1,6 @@
 """What the choice between the backends for small jobs rests on: ``python benchmarks/small.py [--docs]``.
 
-The constants of `nmdeploy.backends.compiled` as this machine has them, and which backend `instead` picks for some tiny
+The constants of `nmdeploy.backends.auto` as this machine has them, and which backend `auto` picks for some tiny
 jobs. Exit code 1 if a constant is off by more than a factor of `FACTOR`.
 """
 
@@ -28,8 +28,7 @@ from benchmarks.networks import Shape
 from benchmarks.pages import Table, draw, fill, markdown, printed_by
 from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import auto, compiled, reference
 from nmdeploy.cli.demo import demo_model
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io import model_sha256
@@ -54,7 +53,7 @@ JOBS = (
 
 @dataclass(frozen=True)
 class Constants:
-    """Those of `embedded`."""
+    """Those of `compiled`."""
 
     step: float
     state: float
@@ -66,11 +65,11 @@ class Constants:
         return max(max(a / b, b / a) if min(a, b) > 0 else float("inf") for a, b in pairs)
 
 
-IN_THE_CODE = Constants(embedded.STEP_SECONDS, embedded.STATE_SECONDS, embedded.COMPILE_SECONDS)
+IN_THE_CODE = Constants(auto.STEP_SECONDS, auto.STATE_SECONDS, auto.COMPILE_SECONDS)
 
 
 def amounts(network: QuantizedNetwork, samples: int, steps: int) -> tuple[float, float]:
-    """What `embedded` multiplies with STEP_SECONDS and with STATE_SECONDS."""
+    """What `compiled` multiplies with STEP_SECONDS and with STATE_SECONDS."""
     states = sum(neuron.size * max(neuron.real_states, 1) for neuron in network.populations.values())
     batches = -(-samples // reference.BATCH)
     return float(steps * batches * len(network.populations)), float(steps * samples * states)
@@ -161,18 +160,18 @@ def _parts(runs: Sequence[Sequence[tuple[float, float]]]) -> list[list[list[floa
 
 
 def first_run(name: str, samples: int, steps: int) -> dict[str, Any]:
-    """What `instead` picks in a new process, and the seconds of both backends' first run; `embedded` compiles."""
+    """What `auto` picks in a new process, and the seconds of both backends' first run; `compiled` compiles."""
     network = network_of(name)
     model_sha256(network)  # known, as that of a model that is read from a file: its plans are kept
     codes = codes_of(network, samples, steps)
-    picked, _ = embedded.instead(network, samples, steps, "none")
+    picked, _ = auto.choose(network, samples, steps, "none")
     vars(network).pop("_engines", None)
     batches, states = amounts(network, samples, steps)
     return {
         "estimate": batches * IN_THE_CODE.step + states * IN_THE_CODE.state,
         "picked": picked.NAMES[0],
         "reference": seconds_of(lambda: reference.run(network, codes)),
-        "embedded": seconds_of(lambda: embedded.run(network, codes)),
+        "compiled": seconds_of(lambda: compiled.run(network, codes)),
     }
 
 
@@ -181,9 +180,9 @@ def constants_table(found: Constants, besides: float, start: Start) -> Table:
     names = ("STEP_SECONDS", "STATE_SECONDS", "COMPILE_SECONDS")
     values = zip(names, vars(IN_THE_CODE).values(), vars(found).values(), strict=True)
     rows = [(name, f"{code:.2g}", f"{here:.2g}") for name, code, here in values]
-    rows.append(("START_SECONDS", f"{embedded.START_SECONDS:.2g}", f"{start.warm:.2g} to {start.cold:.2g}"))
+    rows.append(("START_SECONDS", f"{auto.START_SECONDS:.2g}", f"{start.warm:.2g} to {start.cold:.2g}"))
     rows.append(("synapses, input and driver of a network, compiled when no network was before", "-", f"{besides:.2g}"))
-    return Table("Constants of nmdeploy/backends/compiled.py, seconds", ("seconds", "in the code", "measured"), rows)
+    return Table("Constants of nmdeploy/backends/auto.py, seconds", ("seconds", "in the code", "measured"), rows)
 
 
 @dataclass(frozen=True)
@@ -206,14 +205,14 @@ class Run:
         """What is to be said if the other backend would have been faster, with nothing compiled or with all."""
         title, found = f"{self.name}, {self.samples} samples of {self.steps} steps", []
         for run, when in ((self.cold, "nothing"), (self.warm, "all")):
-            faster = "reference" if self.reference <= run["embedded"] else "embedded"
+            faster = "reference" if self.reference <= run["compiled"] else "compiled"
             if run["picked"] != faster:
                 found.append(f"{title}: {run['picked']}, though the {faster} was faster with {when} compiled")
         return "; ".join(found)
 
     def row(self) -> tuple[str, ...]:
         """Of the table."""
-        times = (self.cold["estimate"], self.reference, self.cold["embedded"], self.warm["embedded"])
+        times = (self.cold["estimate"], self.reference, self.cold["compiled"], self.warm["compiled"])
         picked = self.cold["picked"], self.warm["picked"]
         return self.name, str(self.samples), str(self.steps), *(f"{1e3 * t:.3g}" for t in times), *picked
 
@@ -243,19 +242,19 @@ def run_jobs() -> list[Run]:
 def start_of(runs: Sequence[Run], compiling: float) -> Start:
     """From the job whose steps take the least; it has one population, whose compilation is a constant of its own."""
     least = min(runs, key=lambda run: float(run.cold["estimate"]))
-    warm = float(least.warm["embedded"])
-    return Start(warm, max(warm, float(least.cold["embedded"]) - compiling))
+    warm = float(least.warm["compiled"])
+    return Start(warm, max(warm, float(least.cold["compiled"]) - compiling))
 
 
 def jobs_table(runs: Sequence[Run]) -> Table:
-    """What is picked, and both times, each in a process of its own; `embedded` with nothing compiled, then with all."""
+    """What is picked, and both times, each in a process of its own; `compiled` with nothing compiled, then with all."""
     columns = (
         "network",
         "samples",
         "steps",
         "reference, estimated",
         "reference",
-        "embedded",
+        "compiled",
         "compiled before",
         "picked",
         "picked then",
@@ -279,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = run_jobs()
     start = start_of(runs, found.compile)
     made = [constants_table(found, besides, start), jobs_table(runs)]
-    factor = max(found.off(IN_THE_CODE), start.off(embedded.START_SECONDS))
+    factor = max(found.off(IN_THE_CODE), start.off(auto.START_SECONDS))
     verdict = f"The largest factor between a constant and what was measured: {factor:.2g} (at most {FACTOR:g})."
     draw(made)
     print(verdict)

@@ -48,13 +48,13 @@ def times(content: Mapping[str, Any]) -> Table:
     """Milliseconds a sample of each backend."""
     measured = content["measured"]
     rows = []
-    for name, own in measured.get("embedded", {}).items():
+    for name, own in measured.get("compiled", {}).items():
         others = [milliseconds(measured.get(backend, {}).get(name)) for backend in ("reference", "lava")]
         equal = measured["equal"].get(name, {})
         same = ", ".join(f"{backend} {'equal' if is_same else 'DIFFERS'}" for backend, is_same in equal.items())
         spread = f"{1e3 * own['fastest']:.4g} - {1e3 * own['slowest']:.4g}"
         rows.append((name, milliseconds(own), spread, str(own["batch"]), *others, same))
-    columns = ("ms a sample", "embedded", "fastest - slowest", "batch", "reference", "Lava", "spikes")
+    columns = ("ms a sample", "compiled", "fastest - slowest", "batch", "reference", "Lava", "spikes")
     return Table("medians", columns, rows)
 
 
@@ -85,12 +85,12 @@ def _resources(work: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[tu
 
 
 def shares(content: Mapping[str, Any]) -> Table:
-    """The bound over `embedded`, in the turn that decides."""
+    """The bound over `compiled`, in the turn that decides."""
     rows = []
     for name, found in content["measured"].get("bound", {}).items():
         if "share" not in found:
             continue
-        times = (f"{1e6 * found[key]:.4g}" for key in ("seconds", "embedded"))
+        times = (f"{1e6 * found[key]:.4g}" for key in ("seconds", "compiled"))
         spread = f"{min(found['shares']):.3f} - {max(found['shares']):.3f}"
         pairs = found["in_pairs"]
         paired = (f"{1e6 * pairs['seconds']:.4g}", f"{pairs['share']:.3f}") if pairs else (MISSING, MISSING)
@@ -99,13 +99,13 @@ def shares(content: Mapping[str, Any]) -> Table:
         "us a sample",
         "longest",
         "bound",
-        "embedded",
+        "compiled",
         "share",
         "all turns",
         "bound, rows in pairs",
         "share of it",
     )
-    return Table("share of the bound = bound / embedded, in the turn that decides", columns, rows)
+    return Table("share of the bound = bound / compiled, in the turn that decides", columns, rows)
 
 
 def libraries(content: Mapping[str, Any]) -> Table:
@@ -136,7 +136,7 @@ def growth(content: Mapping[str, Any]) -> Table:
         for name, found in content["measured"].get("exponent", {}).items()
     ]
     columns = ("with", "exponent", "all rounds", "value: ms")
-    return Table("growth of embedded, in the round that decides", columns, rows)
+    return Table("growth of compiled, in the round that decides", columns, rows)
 
 
 def updates(content: Mapping[str, Any]) -> Table:
@@ -145,7 +145,7 @@ def updates(content: Mapping[str, Any]) -> Table:
     rows = [
         (
             f"{kind}, vectors of {found['bits']} bits",
-            *(f"{found[name] / 1e9:.4g}" for name in ("embedded", "scalar")),
+            *(f"{found[name] / 1e9:.4g}" for name in ("compiled", "scalar")),
             f"{found['ratio']:.4g}",
             f"{min(found['ratios']):.4g} - {max(found['ratios']):.4g}",
             f"{found['vectors'] / 1e9:.4g}" if "vectors" in found else MISSING,
@@ -153,7 +153,7 @@ def updates(content: Mapping[str, Any]) -> Table:
         for part in ("updates", "narrow")
         for kind, found in measured.get(part, {}).items()
     ]
-    columns = ("1e9 updates a second", "embedded", "scalar loop", "ratio", "all turns", "loop of vectors")
+    columns = ("1e9 updates a second", "compiled", "scalar loop", "ratio", "all turns", "loop of vectors")
     return Table("updates of LIF neurons, of complex states, in the turn that decides", columns, rows)
 
 

@@ -1,4 +1,4 @@
-"""Shares of the bound, from turns: in each, the machine's rates are measured before and after `embedded`.
+"""Shares of the bound, from turns: in each, the machine's rates are measured before and after `compiled`.
 
 One turn decides: the one with the middle share. Its own rates and its own time are shown, so that they multiply out to
 the share; the shares of the other turns say how far the measurement spreads.
@@ -16,11 +16,11 @@ from benchmarks.bounds import Bound, Rates, Work, bound
 
 @dataclass(frozen=True)
 class Turn:
-    """The rates of one turn, and the seconds a sample that `embedded` took in it."""
+    """The rates of one turn, and the seconds a sample that `compiled` took in it."""
 
     work: Work
     rates: Rates
-    embedded: float
+    compiled: float
 
     @property
     def bound(self) -> Bound:
@@ -36,20 +36,20 @@ class Turn:
     @property
     def share(self) -> float:
         """Of the bound."""
-        return self.bound.seconds / self.embedded
+        return self.bound.seconds / self.compiled
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         found, pairs = self.bound, self.in_pairs
         return {
             "seconds": found.seconds,
-            "embedded": self.embedded,
+            "compiled": self.compiled,
             "share": self.share,
             "limited_by": found.limited_by,
             "terms": asdict(found),
             "rates": self.rates.to_json(),
             "in_pairs": pairs
-            and {"seconds": pairs.seconds, "rows": pairs.rows, "share": pairs.seconds / self.embedded},
+            and {"seconds": pairs.seconds, "rows": pairs.rows, "share": pairs.seconds / self.compiled},
         }
 
 

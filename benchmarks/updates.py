@@ -1,6 +1,6 @@
-"""Updates of neurons and states a second: of `embedded`, and of the calibration loops in the same process.
+"""Updates of neurons and states a second: of `compiled`, and of the calibration loops in the same process.
 
-`embedded` must be faster than the scalar loop by a share of the lanes of the processor's vectors, so that a kernel of
+`compiled` must be faster than the scalar loop by a share of the lanes of the processor's vectors, so that a kernel of
 half their width misses it. Whether it does is measured too: see `benchmarks/narrow.py`.
 """
 
@@ -46,15 +46,15 @@ def job(kind: str) -> tuple[QuantizedNetwork, networks.Codes]:
 
 @dataclass(frozen=True)
 class Turn:
-    """Updates a second of `embedded` and of the scalar loop, measured together."""
+    """Updates a second of `compiled` and of the scalar loop, measured together."""
 
-    embedded: float
+    compiled: float
     scalar: float
 
     @property
     def ratio(self) -> float:
-        """How many times as many `embedded` makes."""
-        return self.embedded / self.scalar
+        """How many times as many `compiled` makes."""
+        return self.compiled / self.scalar
 
 
 def measure(kind: str, turns: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def measure(kind: str, turns: int) -> dict[str, Any]:
     network, codes = job(kind)
     each = sum(neuron.size * neuron.states for neuron in network.populations.values()) * networks.STEPS * len(codes)
     scalar = update_loop(kind, 1)
-    made = [_turn(lambda: run("embedded", network, codes), each, scalar) for _ in range(turns)]
+    made = [_turn(lambda: run("compiled", network, codes), each, scalar) for _ in range(turns)]
     middle = sorted(made, key=operator.attrgetter("ratio"))[(turns - 1) // 2]
     return {"bits": native_bits(), **asdict(middle), "ratio": middle.ratio, "ratios": [turn.ratio for turn in made]}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nmdeploy.analysis.comparison import correct, predictions
+from nmdeploy.backends import auto, takes_all_samples
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -26,39 +27,28 @@ OUTPUT_BYTES, CODE_BYTES = 2, 16  # a spike, or a code, as kernels write it and 
 
 
 def run_data(
-    network: QuantizedNetwork,
-    data: Data,
-    backend: str,
-    trace: str,
-    on_progress: Progress | None = None,
-    *,
-    exactly: bool = False,
+    network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None = None
 ) -> Recording:
-    """Run samples that are in memory; parameters as for `nmdeploy.run`.
-
-    `exactly` that backend runs them; else one that gives the same values may, where that is quicker, or the only way.
-    """
+    """Run samples that are in memory; parameters as for `nmdeploy.run`."""
     require_codes(network, data)
-    return _run(network, data, backend if exactly else quickest(network, data, backend, trace), trace, on_progress)
+    return _run(network, data, resolve_backend(network, data, backend, trace), trace, on_progress)
 
 
-def quickest(network: QuantizedNetwork, data: Data | SampleFile, backend: str, trace: str) -> str:
-    """Name of the backend that runs a job for which one was asked."""
-    asked = find_backend(backend)
+def resolve_backend(network: QuantizedNetwork, data: Data | SampleFile, backend: str, trace: str) -> str:
+    """Return the name of the backend that runs a job: `auto` chooses, any other name is itself."""
+    module = find_backend(backend)
     _require_trace(trace)
-    if not hasattr(asked, "instead"):
-        return backend
-    chosen, note = asked.instead(network, data.samples, data.steps, trace)
-    if note:
-        warnings.warn(note, RuntimeWarning, stacklevel=3)
-    return backend if chosen is asked else str(chosen.NAMES[0])
+    if module is auto:
+        module, note = auto.choose(network, data.samples, data.steps, trace)
+        if note:
+            warnings.warn(note, RuntimeWarning, stacklevel=3)
+    return str(module.NAMES[0])
 
 
 def _run(network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None) -> Recording:
-    _require_trace(trace)
     run = find_backend(backend).run
     recording: Recording = run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
-    return told_by_model(network, replace(recording, backend=backend))
+    return with_predictions(network, replace(recording, backend=backend))
 
 
 def _require_trace(trace: str) -> None:
@@ -66,8 +56,8 @@ def _require_trace(trace: str) -> None:
         raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
 
 
-def told_by_model(network: QuantizedNetwork, recording: Recording) -> Recording:
-    """A backend's recording with its classes, and the seed of the network's random spikes."""
+def with_predictions(network: QuantizedNetwork, recording: Recording) -> Recording:
+    """Add the classes to a backend's recording, and the seed of the network's random spikes."""
     classes = predictions(recording.output, network.readout, recording.lengths)
     return replace(recording, predictions=classes, seed=_seed(network))
 
@@ -106,7 +96,7 @@ def require_codes(network: QuantizedNetwork, data: Data) -> None:
 def run_parts(
     network: QuantizedNetwork,
     data: Data | SampleFile,
-    backend: str = "embedded",
+    backend: str = "auto",
     trace: str = "none",
     on_progress: Progress | None = None,
 ) -> Iterator[tuple[Data, Recording]]:
@@ -114,8 +104,8 @@ def run_parts(
     if isinstance(data, Data):
         require_codes(network, data)
     sha256, done = model_sha256(network), 0
-    backend = quickest(network, data, backend, trace)  # for all parts: what is quicker may change while they run
-    whole = getattr(find_backend(backend), "WHOLE", False)
+    backend = resolve_backend(network, data, backend, trace)  # for all parts: the choice may change while they run
+    whole = takes_all_samples(backend)
     for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
         yield chunk, replace(_run(network, chunk, backend, trace, after(on_progress, done)), model_sha256=sha256)
         done += chunk.samples
@@ -146,7 +136,7 @@ def simulate(
     network: QuantizedNetwork,
     data: Data | SampleFile,
     path: str | Path,
-    backend: str = "embedded",
+    backend: str = "auto",
     trace: str = "none",
     on_progress: Progress | None = None,
 ) -> Totals:
@@ -173,7 +163,7 @@ def simulate(
 
 
 def run_totals(
-    network: QuantizedNetwork, data: Data | SampleFile, backend: str = "embedded", on_progress: Progress | None = None
+    network: QuantizedNetwork, data: Data | SampleFile, backend: str = "auto", on_progress: Progress | None = None
 ) -> Totals:
     """Run samples and keep sums only."""
     return _total(network, run_parts(network, data, backend, on_progress=on_progress))

@@ -177,7 +177,7 @@ COMPILED = """
 import numpy as np
 from equal_runs import both, random_codes, random_lengths
 from nmdeploy import pipeline
-from nmdeploy.backends import compiled as embedded, reference
+from nmdeploy.backends import auto, compiled, reference
 from nmdeploy.engine.trace import symbols
 
 q = pipeline.read("model.nir")
@@ -185,7 +185,7 @@ for trace in ("none", "spikes", "states"):
     recording, _ = both(q, random_codes(q, 0, 5, 150), random_lengths(0, 5, 150), trace)
 assert 0 < recording.output.mean() < 0.8
 data = pipeline.load_data("test.npz", q.input)
-assert pipeline.run(q, data, "embedded").output.tolist() == pipeline.run(q, data, "reference").output.tolist()
+assert pipeline.run(q, data, "compiled").output.tolist() == pipeline.run(q, data, "reference").output.tolist()
 
 
 # a family whose step branches on a value
@@ -207,12 +207,12 @@ neuron = q.populations[first]
 branching = Branching(**{f.name: getattr(neuron, f.name) for f in fields(neuron)})
 network = replace(q, nodes=dict(q.nodes) | {first: branching})
 try:
-    embedded.run(network, data.codes)
+    compiled.run(network, data.codes)
 except symbols.NotTraceable as error:
     print(error)
-chosen, note = embedded.instead(network, 100, 10000, "none")
+chosen, note = auto.choose(network, 100, 10000, "none")
 assert chosen is reference and note.startswith("population 'layer0' (branching) cannot be compiled"), note
-recording = pipeline.run(network, data, "embedded")
+recording = pipeline.run(network, data)
 assert recording.output.tolist() == pipeline.run(network, data, "reference").output.tolist()
 """
 

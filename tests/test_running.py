@@ -90,10 +90,10 @@ def test_verify_and_report_of_a_source(digits_model: Model, monkeypatch: pytest.
     source = open_data(digits_model.data, network.input)
     data = source.first(None)
     for samples in (2, None):
-        found = [pipeline.verify(network, given, "embedded", samples=samples) for given in (source, data)]
+        found = [pipeline.verify(network, given, "compiled", samples=samples) for given in (source, data)]
         assert found[0] == found[1] and found[0].equal
         assert (
-            pipeline.verify_work(source, ["embedded"], samples)
+            pipeline.verify_work(source, ["compiled"], samples)
             == (16 if samples is None else 10) + (samples is None) * 2
         )
     assert pipeline.report(network, source) == pipeline.report(network, data)
@@ -115,6 +115,11 @@ def fake(run: Any, **attributes: Any) -> Any:
     return SimpleNamespace(NAMES=("fake",), run=run, **attributes)
 
 
+def install(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = backends.backends() | {"fake": module}
+    monkeypatch.setattr(backends, "backends", lambda: known)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_backend_that_wants_all_at_once(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
@@ -124,7 +129,7 @@ def test_a_backend_that_wants_all_at_once(whole: bool, monkeypatch: pytest.Monke
         return reference.run(network, inputs, **options)
 
     module = fake(run, WHOLE=True) if whole else fake(run)
-    monkeypatch.setattr(streaming, "find_backend", lambda name: module)
+    install(module, monkeypatch)
     monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 3)
     data = data_for(CASES[0])
     assert sum(part.samples for _, part in run_parts(CASES[0].network, data, "fake")) == data.samples == sum(calls)
@@ -144,7 +149,7 @@ def test_a_backend_that_fails_leaves_nothing(
             raise error
         return reference.run(network, inputs, **options)
 
-    monkeypatch.setattr(streaming, "find_backend", lambda name: fake(run))
+    install(fake(run), monkeypatch)
     monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 2)
     with pytest.raises(type(error)):
         simulate(CASES[0].network, data_for(CASES[0]), tmp_path / "r.h5", "fake")

@@ -54,3 +54,8 @@ def _any_registered(folders: tuple[str, ...]) -> bool:
     """Whether any installed distribution extends nmdeploy: a tenth of the time of importing importlib.metadata."""
     files = (file for folder in folders for file in Path(folder or ".").glob("*-info/entry_points.txt"))
     return any(MARK in file.read_bytes() for file in files)
+
+
+def attribute(module: ModuleType, name: str, default: Any) -> Any:
+    """Return what a module defines under a name, or `default`: what a plugin may leave out."""
+    return getattr(module, name, default)

@@ -92,7 +92,7 @@ def count(recording: Counted, layer: str, metric: str) -> float:
     if metric not in recording.metrics(layer):
         raise BadData(
             f"recording of backend {recording.backend!r} has no count {metric!r} of layer {layer!r}: "
-            "run with --backend embedded"
+            "run with --backend auto"
         )
     return recording.total(layer, metric) / recording.samples if recording.samples else 0.0
 

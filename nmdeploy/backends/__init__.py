@@ -2,9 +2,8 @@
 
 A backend module has ``NAMES``, the names under which the command line knows it, and
 ``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. The inputs are of any integer type, or bool. Many
-samples come in chunks, one call each, unless the module says ``WHOLE = True``: then all come in one call. It may define
-``instead(network, samples, steps, trace) -> (module, note or None)``, which names the backend with the same values that
-should run a job in its place. A third party registers a module under the entry point group ``nmdeploy.backends``.
+samples come in chunks, one call each, unless the module has ``WHOLE = True``: then all come in one call. A third party
+registers a module under the entry point group ``nmdeploy.backends``.
 """
 
 from __future__ import annotations
@@ -12,18 +11,30 @@ from __future__ import annotations
 from functools import cache
 from types import ModuleType
 
-from nmdeploy._util.plugins import modules
+from nmdeploy._util.plugins import attribute, modules
 from nmdeploy.errors import BadOption
 
 
 @cache
 def backends() -> dict[str, ModuleType]:
     """Backend modules by name."""
-    return {name: module for module in modules(__name__) for name in getattr(module, "NAMES", ())}
+    return {name: module for module in modules(__name__) for name in attribute(module, "NAMES", ())}
+
+
+@cache
+def _aliases() -> dict[str, ModuleType]:
+    """Backend modules by names that are understood, but not listed."""
+    return {name: module for module in modules(__name__) for name in attribute(module, "ALIASES", ())}
 
 
 def backend(name: str) -> ModuleType:
-    """The backend of that name; `BadOption` names those that exist."""
-    if name not in backends():
+    """Return the backend of a name; `BadOption` lists those that exist."""
+    found = backends().get(name) or _aliases().get(name)
+    if found is None:
         raise BadOption(f"backend {name!r} does not exist: choose one of {', '.join(sorted(backends()))}")
-    return backends()[name]
+    return found
+
+
+def takes_all_samples(name: str) -> bool:
+    """True for a backend that gets all samples in one call, because each call costs much."""
+    return bool(attribute(backend(name), "WHOLE", False))

@@ -1,17 +1,14 @@
-"""The compiled engine: the reference's values, bit for bit, from vector code. docs/engine.md."""
+"""The compiled backend: the reference's values, bit for bit, from vector code. docs/engine.md."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy import __version__
-from nmdeploy.backends import reference
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.recording.types import Layer, Recording
@@ -20,11 +17,8 @@ if TYPE_CHECKING:
     from nmdeploy.engine.lower.program import Program
     from nmdeploy.engine.run.runner import Engine, Results
 
-NAMES = ("embedded",)
-# What the reference takes, about: a population's step of a batch, and a state's step. What the engine takes before its
-# first step, from a cache that holds all or nothing: something between. `python benchmarks/small.py` measures them.
-STEP_SECONDS, STATE_SECONDS = 1.2e-4, 2.5e-8
-START_SECONDS, COMPILE_SECONDS = 0.1, 0.05
+NAMES = ("compiled",)
+ALIASES = ("embedded",)  # its name before
 
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
@@ -32,44 +26,15 @@ def engine(network: QuantizedNetwork, trace: str) -> Engine:
     from nmdeploy.engine.run.plans import program
     from nmdeploy.engine.run.runner import Engine
 
-    kept = _kept(network)
-    if trace not in kept:
-        kept[trace] = Engine(program(network, trace))
-    return kept[trace]
+    engines: dict[str, Engine] = vars(network).setdefault("_engines", {})
+    if trace not in engines:
+        engines[trace] = Engine(program(network, trace))
+    return engines[trace]
 
 
-def _kept(network: QuantizedNetwork) -> dict[str, Engine]:
-    found: dict[str, Engine] = vars(network).setdefault("_engines", {})
-    return found
-
-
-def instead(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> tuple[ModuleType, str | None]:
-    """The backend that should run a job in this one's place, itself as a rule, and a note for the user.
-
-    The reference runs what is done before the engine could begin, and what cannot be compiled.
-    """
-    from nmdeploy.engine.trace.symbols import NotTraceable
-
-    if trace not in _kept(network) and _is_small(network, samples, steps, trace):
-        return reference, None
-    try:
-        engine(network, trace)
-    except NotTraceable as error:
-        return reference, f"{str(error).rpartition(':')[0]}: the reference runs the network"
-    return sys.modules[__name__], None
-
-
-def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> bool:
-    """Whether the reference is done before the engine could begin: with what is at hand, or else compiled."""
-    populations = network.populations.values()
-    states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
-    batches = -(-samples // reference.BATCH)
-    seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
-    if not START_SECONDS <= seconds < START_SECONDS + COMPILE_SECONDS * len(populations):
-        return seconds < START_SECONDS
-    from nmdeploy.engine.run.plans import is_planned
-
-    return not is_planned(network, trace)
+def is_loaded(network: QuantizedNetwork, trace: str) -> bool:
+    """True where the network's engine has been made already."""
+    return trace in vars(network).get("_engines", {})
 
 
 def run(

@@ -175,10 +175,10 @@ def export(
 @data_option(required=True)
 @click.option(
     "--backend",
-    default="embedded",
+    default="auto",
     show_default=True,
     shell_complete=_complete_backends,
-    help="What runs it: embedded (compiled), reference (NumPy) or lava; all give the same values.",
+    help="auto, compiled, reference (NumPy) or lava; all give the same values. auto chooses compiled or reference.",
 )
 @click.option(
     "--trace",

@@ -12,7 +12,7 @@ PARTS = {
     "numpy": "everything",
     "h5py": "models and recordings",
     "nir": "models",
-    "llvmlite": "the embedded backend",
+    "llvmlite": "the compiled backend",
     "safetensors": "checkpoints",
     "uv": "Lava, on any Python but 3.10",
     "onnxruntime": "faster products of dense input (pip install onnxruntime)",

@@ -16,11 +16,11 @@ from networks import lif_case
 
 from nmdeploy import pipeline
 from nmdeploy import running as streaming
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import auto, backends, compiled, reference
 from nmdeploy.cli import demo
 from nmdeploy.cli.commands import main
 from nmdeploy.engine.trace.symbols import NotTraceable
+from nmdeploy.errors import BadOption
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.recording.reader import read_recording
 from nmdeploy.running import simulate
@@ -50,24 +50,24 @@ def data(codes: Any) -> Data:
 
 def test_a_small_job_is_run_by_the_reference_at_once() -> None:
     network = lif_case(1).network
-    assert embedded.instead(network, 1, 10, "none") == (reference, None)
+    assert auto.choose(network, 1, 10, "none") == (reference, None)
 
 
 def test_a_large_job_is_compiled() -> None:
     network = lif_case(1).network
-    module, note = embedded.instead(network, 10_000, 100, "none")
-    assert module is embedded and note is None
+    module, note = auto.choose(network, 10_000, 100, "none")
+    assert module is compiled and note is None
 
 
 def test_the_whole_job_counts_not_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, samples = lif_case(1).network, data(np.repeat(lif_case(1).inputs[:1], 400, 0))
     monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 2)
-    monkeypatch.setattr(embedded, "START_SECONDS", 20 * samples.steps * embedded.STEP_SECONDS)
-    monkeypatch.setattr(embedded, "COMPILE_SECONDS", 0.0)
-    assert embedded.instead(network, 2, samples.steps, "none")[0] is reference
+    monkeypatch.setattr(auto, "START_SECONDS", 20 * samples.steps * auto.STEP_SECONDS)
+    monkeypatch.setattr(auto, "COMPILE_SECONDS", 0.0)
+    assert auto.choose(network, 2, samples.steps, "none")[0] is reference
     monkeypatch.setattr(reference, "run", None)
     totals = simulate(network, samples, tmp_path / "r.h5")
-    assert (totals.backend, totals.samples) == ("embedded", 400)
+    assert (totals.backend, totals.samples) == ("compiled", 400)
 
 
 def test_who_runs_a_job_is_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +78,9 @@ def test_who_runs_a_job_is_decided_once(tmp_path: Path, monkeypatch: pytest.Monk
     for _, part in streaming.run_parts(network, samples):
         assert part.backend == "reference"
         if first:
-            embedded.engine(network, "none")
+            compiled.engine(network, "none")
         first = False
-    assert {part.backend for _, part in streaming.run_parts(network, samples)} == {"embedded"}
+    assert {part.backend for _, part in streaming.run_parts(network, samples)} == {"compiled"}
 
 
 def test_a_recording_says_what_ran(tmp_path: Path) -> None:
@@ -89,33 +89,33 @@ def test_a_recording_says_what_ran(tmp_path: Path) -> None:
     assert simulate(network, samples, tmp_path / "r.h5").backend == "reference"
     assert read_recording(tmp_path / "r.h5").backend == "reference"
     assert pipeline.run(network, samples, "reference").backend == "reference"
-    embedded.engine(network, "none")
-    assert pipeline.run(network, samples).backend == "embedded"
+    compiled.engine(network, "none")
+    assert pipeline.run(network, samples).backend == "compiled"
 
 
 def test_what_is_at_hand_runs_smaller_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the time to begin and the time to compile: the engine after `warmup`, the reference before."""
     monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(embedded, "START_SECONDS", 0.001)
-    monkeypatch.setattr(embedded, "COMPILE_SECONDS", 1e3)
+    monkeypatch.setattr(auto, "START_SECONDS", 0.001)
+    monkeypatch.setattr(auto, "COMPILE_SECONDS", 1e3)
     model, network = tmp_path / "model.nir", quantized(LIF(0.5 * np.ones(12), 0.9, 1.0))  # type: ignore[arg-type]
     pipeline.write(network, model)
-    assert embedded.instead(pipeline.read(model), 9, 50, "none") == (reference, None)
+    assert auto.choose(pipeline.read(model), 9, 50, "none") == (reference, None)
     assert CliRunner().invoke(main, ["warmup", str(model)]).exit_code == 0
-    assert embedded.instead(pipeline.read(model), 9, 50, "none") == (embedded, None)
-    monkeypatch.setattr(embedded, "START_SECONDS", 1e3)
-    assert embedded.instead(pipeline.read(model), 9, 50, "none") == (reference, None)
+    assert auto.choose(pipeline.read(model), 9, 50, "none") == (compiled, None)
+    monkeypatch.setattr(auto, "START_SECONDS", 1e3)
+    assert auto.choose(pipeline.read(model), 9, 50, "none") == (reference, None)
 
 
 def test_what_is_compiled_already_runs_small_jobs_too() -> None:
     network = lif_case(1).network
-    embedded.engine(network, "none")
-    assert embedded.instead(network, 1, 10, "none")[0] is embedded
+    compiled.engine(network, "none")
+    assert auto.choose(network, 1, 10, "none")[0] is compiled
 
 
 def test_what_cannot_be_compiled_runs_on_the_reference_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "START_SECONDS", 0.0)
-    monkeypatch.setattr(embedded, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(auto, "START_SECONDS", 0.0)
+    monkeypatch.setattr(auto, "COMPILE_SECONDS", 0.0)
     network, samples = branching(), data(inputs())
     with pytest.warns(RuntimeWarning, match=r"population 'n' \(lif\) cannot be compiled .* the reference runs"):
         found = pipeline.run(network, samples)
@@ -125,18 +125,36 @@ def test_what_cannot_be_compiled_runs_on_the_reference_and_says_so(monkeypatch: 
 def test_a_comparison_runs_the_backend_it_names() -> None:
     """The reference in its place would be compared with itself."""
     with pytest.raises(NotTraceable, match=r"'n' .* cannot be compiled .*: run it with --backend reference"):
-        pipeline.verify(branching(), data(inputs()), "embedded")
+        pipeline.verify(branching(), data(inputs()), "compiled")
 
 
 def test_a_small_comparison_is_not_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :5])
     ran: list[str] = []
-    run = embedded.run
-    monkeypatch.setattr(embedded, "run", lambda *given, **more: ran.append("embedded") or run(*given, **more))
+    run = compiled.run
+    monkeypatch.setattr(compiled, "run", lambda *given, **more: ran.append("compiled") or run(*given, **more))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert pipeline.verify(network, samples, "embedded").equal
-    assert ran == ["embedded"]
+        assert pipeline.verify(network, samples, "compiled").equal
+    assert ran == ["compiled"]
+
+
+def test_a_backend_by_name_does_what_it_says() -> None:
+    """Only `auto` may choose; the name of before is understood, and not listed."""
+    network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :5])
+    for name in ("compiled", "reference"):
+        assert pipeline.run(network, samples, name).backend == name
+    assert pipeline.run(network, samples, "embedded").backend == "compiled"
+    assert "embedded" not in backends()
+    with pytest.raises(NotTraceable, match=r"cannot be compiled .*: run it with --backend reference"):
+        pipeline.run(branching(), data(inputs()), "compiled")
+
+
+@pytest.mark.parametrize("name", ["reference", "auto"])
+def test_the_reference_is_not_compared_with_itself(name: str) -> None:
+    network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :5])
+    with pytest.raises(BadOption, match=rf"'{name}' is the reference itself, or may choose it.*--against lava"):
+        pipeline.verify(network, samples, name)
 
 
 def test_warmup_compiles_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +173,7 @@ def test_warmup_without_a_model_compiles_the_demos(tmp_path: Path, monkeypatch: 
     assert CliRunner().invoke(main, ["warmup"]).stdout.startswith("demo: ")
     network = demo.demo_model()
     at_hand = len(list(tmp_path.glob("*.o")))
-    embedded.run(network, np.zeros((1, 4, 1), np.uint8))
+    compiled.run(network, np.zeros((1, 4, 1), np.uint8))
     assert len(list(tmp_path.glob("*.o"))) == at_hand
 
 
@@ -189,7 +207,7 @@ def test_warmup_compiles_every_type_of_input(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path))
     CliRunner().invoke(main, ["warmup"])
     at_hand = len(list(tmp_path.glob("*.o")))
-    embedded.run(demo.demo_model(), np.zeros((1, 4, 1), kind))
+    compiled.run(demo.demo_model(), np.zeros((1, 4, 1), kind))
     assert len(list(tmp_path.glob("*.o"))) == at_hand
 
 

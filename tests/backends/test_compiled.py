@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from edge_cases import driven_cases, small_cases
 from edge_cases_base import beside
-from equal_runs import agree, both, compiled, differences, random_codes, random_lengths
+from equal_runs import agree, both, differences, engine_of, random_codes, random_lengths
 from mechanisms import legal
 from networks import MODELS, Case, coupled_case, lif_case, state_space_case
 from networks_neurons import random_spiking
@@ -24,8 +24,7 @@ from networks_wired import Wired, chain, looped, two_way
 from processes import wait_for
 from shared import HELPERS, ROOT
 
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import compiled, reference
 from nmdeploy.engine.llvm import machine
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.network import QuantizedNetwork
@@ -92,7 +91,7 @@ def test_every_integer_type_of_inputs_gives_the_same() -> None:
     codes = random_codes(network, 0, 4, 30)
     expected = reference.run(network, codes, trace="spikes")
     for dtype in (bool, "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"):
-        assert not differences(expected, embedded.run(network, codes.astype(dtype), trace="spikes")), dtype
+        assert not differences(expected, compiled.run(network, codes.astype(dtype), trace="spikes")), dtype
 
 
 @pytest.mark.parametrize("form", [FixedPoint(4), FixedPoint(4, 0, signed=False), FixedPoint(1, 0, signed=True)])
@@ -101,7 +100,7 @@ def test_graded_inputs_of_every_integer_type(form: FixedPoint) -> None:
     codes = random_codes(network, 1, 3, 25, share=0.8)
     expected = reference.run(network, codes, trace="states")
     for dtype in ("u1", "i1", "u2", "i2", "i4", "i8") if form.min >= 0 else ("i1", "i2", "i4", "i8"):
-        assert not differences(expected, embedded.run(network, codes.astype(dtype), trace="states")), dtype
+        assert not differences(expected, compiled.run(network, codes.astype(dtype), trace="states")), dtype
 
 
 def test_wide_codes() -> None:
@@ -116,8 +115,8 @@ def test_inputs_that_are_a_view_of_something_larger() -> None:
     codes = random_codes(network, 0, 4, 30)
     wide = np.zeros((4, 60, 26), codes.dtype)
     wide[:, ::2, 1::2] = codes
-    assert not differences(reference.run(network, codes), embedded.run(network, wide[:, ::2, 1::2]))
-    assert not differences(reference.run(network, codes[::-1]), embedded.run(network, codes[::-1]))
+    assert not differences(reference.run(network, codes), compiled.run(network, wide[:, ::2, 1::2]))
+    assert not differences(reference.run(network, codes[::-1]), compiled.run(network, codes[::-1]))
 
 
 def test_inputs_are_not_changed() -> None:
@@ -125,7 +124,7 @@ def test_inputs_are_not_changed() -> None:
     codes = random_codes(network, 0, 3, 20)
     codes.setflags(write=False)
     before = codes.copy()
-    embedded.run(network, codes)
+    compiled.run(network, codes)
     np.testing.assert_array_equal(codes, before)
 
 
@@ -137,8 +136,8 @@ def test_a_graded_population_that_is_read_out_and_feeds_itself() -> None:
 def test_who_runs_it_and_progress_are_recorded() -> None:
     network = chain(1, 3, 4)
     done: list[int] = []
-    recording = embedded.run(network, random_codes(network, 0, 70, 5), on_progress=done.append)
-    assert recording.backend == "embedded" and recording.latency == network.latency
+    recording = compiled.run(network, random_codes(network, 0, 70, 5), on_progress=done.append)
+    assert recording.backend == "compiled" and recording.latency == network.latency
     assert done[-1] == 70 and done == sorted(done)
 
 
@@ -154,10 +153,10 @@ def shared() -> tuple[QuantizedNetwork, Any, Any]:
 
 def test_one_sample_equals_the_same_among_many(shared: tuple[QuantizedNetwork, Any, Any]) -> None:
     network, codes, lengths = shared
-    together = embedded.run(network, codes, lengths=lengths, trace="states")
+    together = compiled.run(network, codes, lengths=lengths, trace="states")
     for index in (0, 31, 32, 33, 69):
         part = slice(index, index + 1)
-        alone = embedded.run(network, codes[part], lengths=lengths[part], trace="states")
+        alone = compiled.run(network, codes[part], lengths=lengths[part], trace="states")
         expected = reference.run(network, codes[part], lengths=lengths[part], trace="states")
         assert not differences(expected, alone)
         np.testing.assert_array_equal(together.output[index], alone.output[0])
@@ -170,7 +169,7 @@ def test_the_order_of_samples_does_not_matter(shared: tuple[QuantizedNetwork, An
     network, codes, lengths = shared
     order = np.random.default_rng(0).permutation(len(codes))
     expected = reference.run(network, codes[order], lengths=lengths[order], trace="states")
-    assert not differences(expected, embedded.run(network, codes[order], lengths=lengths[order], trace="states"))
+    assert not differences(expected, compiled.run(network, codes[order], lengths=lengths[order], trace="states"))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
@@ -178,7 +177,7 @@ def test_the_number_of_threads_does_not_matter(
     shared: tuple[QuantizedNetwork, Any, Any], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, codes, lengths = shared
-    monkeypatch.setattr(compiled(network, "states"), "threads", threads)
+    monkeypatch.setattr(engine_of(network, "states"), "threads", threads)
     both(network, codes, lengths)
 
 
@@ -192,9 +191,9 @@ def test_a_run_leaves_nothing_behind_for_the_next(shared: tuple[QuantizedNetwork
 
 def test_recordings_do_not_share_memory_with_later_runs(shared: tuple[QuantizedNetwork, Any, Any]) -> None:
     network, codes, _ = shared
-    first = embedded.run(network, codes[:4], trace="states")
+    first = compiled.run(network, codes[:4], trace="states")
     kept = {name: layer.states["u"].copy() for name, layer in first.layers.items() if "u" in layer.states}
-    embedded.run(network, codes[4:8], trace="states")
+    compiled.run(network, codes[4:8], trace="states")
     for name, values in kept.items():
         np.testing.assert_array_equal(first.layers[name].states["u"], values)
 
@@ -208,7 +207,7 @@ def test_runs_at_the_same_time(shared: tuple[QuantizedNetwork, Any, Any]) -> Non
 
     def work(index: int) -> None:
         for _ in range(5):
-            found.append(differences(expected[index], embedded.run(network, parts[index])))
+            found.append(differences(expected[index], compiled.run(network, parts[index])))
 
     workers = [threading.Thread(target=work, args=(index,)) for index in range(len(parts))]
     before = sys.getswitchinterval()
@@ -234,7 +233,7 @@ def test_processors_without_newer_instructions(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_network_that_is_no_longer_used_is_freed() -> None:
     network = chain(1, 3, 4)
-    embedded.run(network, random_codes(network, 0, 2, 5))
+    compiled.run(network, random_codes(network, 0, 2, 5))
     gone = weakref.ref(network)
     del network
 
@@ -247,8 +246,8 @@ def test_a_network_that_is_no_longer_used_is_freed() -> None:
 
 def test_a_process_that_ran_it_ends_without_a_word() -> None:
     code = (
-        "from networks_wired import chain; from nmdeploy.backends import compiled as embedded; import numpy as np\n"
-        "network = chain(1, 3, 4); embedded.run(network, np.ones((2, 5, 3), bool))"
+        "from networks_wired import chain; from nmdeploy.backends import compiled; import numpy as np\n"
+        "network = chain(1, 3, 4); compiled.run(network, np.ones((2, 5, 3), bool))"
     )
     folders = f"{HELPERS}{os.pathsep}{ROOT}"
     done = subprocess.run(

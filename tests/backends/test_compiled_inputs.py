@@ -11,8 +11,7 @@ from equal_runs import both, differences, random_codes
 from networks_wired import chain
 
 import nmdeploy
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import compiled, reference
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
@@ -55,7 +54,7 @@ def test_codes_in_the_other_byte_order(kind: str) -> None:
     network = chain(3, 7, 12, form=FixedPoint(8, 0, signed=True))
     codes = abs(random_codes(network, 0, 4, 30)) % 128
     expected = reference.run(network, codes)
-    assert not differences(expected, embedded.run(network, codes.astype(np.dtype(kind).newbyteorder(">"))))
+    assert not differences(expected, compiled.run(network, codes.astype(np.dtype(kind).newbyteorder(">"))))
 
 
 @pytest.mark.parametrize("exponent", [-22, -63, -64, -127, -149, -150, -1023, -1075, -2000])
@@ -88,7 +87,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("backend", ["embedded", "reference"])
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
 def test_samples_in_memory_that_cannot_be_run(name: str, backend: str, tmp_path: Any) -> None:
     network, (data, message) = chain(1, 7, 9), REFUSED[name]
     with pytest.raises(BadOption, match=message):
@@ -101,4 +100,4 @@ def test_samples_in_memory_that_cannot_be_run(name: str, backend: str, tmp_path:
 def test_lengths_never_leave_the_engines_memory() -> None:
     for lengths in ([5, 6, 5], [-1, 5, 5], [5, 5]):
         with pytest.raises(ValueError, match="one a sample, up to 5"):
-            embedded.run(chain(1, 7, 9), CODES, lengths=np.array(lengths))
+            compiled.run(chain(1, 7, 9), CODES, lengths=np.array(lengths))

@@ -30,7 +30,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
     peer = {"seconds": 2e-3, "batch": 16, "tried": {"1": 3e-3, "16": 2e-3}, "spike_rate": 0.1, "agreement": 0.97}
     return {
         "equal": {name: {"reference": True, "lava": True} for name in names},
-        "embedded": dict.fromkeys(names, timing),
+        "compiled": dict.fromkeys(names, timing),
         "reference": {name: {**timing, "seconds": 0.1} for name in names},
         "lava": {name: {"seconds": 2.0} for name in names},
         "bound": dict.fromkeys(names, bound),
@@ -46,7 +46,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
 
 def updated(ratio: float) -> dict[str, Any]:
     """Of a kernel that makes so many times as many updates as the scalar loop."""
-    return {"bits": 512, "embedded": ratio * 1e9, "scalar": 1e9, "ratio": ratio, "ratios": [ratio]}
+    return {"bits": 512, "compiled": ratio * 1e9, "scalar": 1e9, "ratio": ratio, "ratios": [ratio]}
 
 
 def made(measured: dict[str, Any], missing: dict[str, str] | None = None, **failed: str) -> dict[str, Any]:
@@ -198,8 +198,8 @@ def test_what_is_printed_multiplies_out_to_the_share() -> None:
     paired = times.pop("rows of 128 in pairs")
     share = columns(text.split("The bound's times")[0], "us a sample")[0]
     assert float(share["bound"]) == pytest.approx(max(times.values()), rel=1e-3)
-    assert float(share["share"]) == pytest.approx(float(share["bound"]) / float(share["embedded"]), abs=1e-3)
-    assert float(share["share of it"]) == pytest.approx(paired / float(share["embedded"]), abs=1e-3)
+    assert float(share["share"]) == pytest.approx(float(share["bound"]) / float(share["compiled"]), abs=1e-3)
+    assert float(share["share of it"]) == pytest.approx(paired / float(share["compiled"]), abs=1e-3)
 
 
 def test_every_case_names_something_that_is_measured() -> None:

@@ -96,8 +96,8 @@ def test_amounts_are_those_of_the_estimate() -> None:
     for samples, steps in ((1, 10), (65, 3), (200, 400)):
         batches, states = small.amounts(network, samples, steps)
         seconds = batches * small.IN_THE_CODE.step + states * small.IN_THE_CODE.state
-        is_small = seconds < small.embedded.START_SECONDS + small.IN_THE_CODE.compile * len(network.populations)
-        assert small.embedded._is_small(network, samples, steps, "none") == is_small
+        is_small = seconds < small.auto.START_SECONDS + small.IN_THE_CODE.compile * len(network.populations)
+        assert small.auto._is_small(network, samples, steps, "none") == is_small
 
 
 def test_constants_are_off_in_both_directions() -> None:
@@ -107,20 +107,20 @@ def test_constants_are_off_in_both_directions() -> None:
 
 
 def job_of(estimate: float, picked: str, reference: float, cold: float, warm: float) -> small.Run:
-    first = {"estimate": estimate, "picked": picked, "reference": reference, "embedded": cold}
-    return small.Run("demo", 1, 64, first, {**first, "embedded": warm})
+    first = {"estimate": estimate, "picked": picked, "reference": reference, "compiled": cold}
+    return small.Run("demo", 1, 64, first, {**first, "compiled": warm})
 
 
 def test_the_start_is_that_of_the_least_job() -> None:
-    runs = [job_of(0.1, "embedded", 0.2, 0.9, 0.8), job_of(0.01, "reference", 0.02, 0.4, 0.1)]
+    runs = [job_of(0.1, "compiled", 0.2, 0.9, 0.8), job_of(0.01, "reference", 0.02, 0.4, 0.1)]
     start = small.start_of(runs, 0.05)
     assert (start.warm, start.cold) == (0.1, pytest.approx(0.35))
     assert [start.off(value) for value in (0.02, 0.2, 0.7)] == pytest.approx([5, 1, 2])
 
 
 def test_a_slower_choice_is_said() -> None:
-    table = small.jobs_table([job_of(0.5, "embedded", 0.4, 0.7, 0.1)])
-    assert "embedded, though the reference was faster" in table.note
+    table = small.jobs_table([job_of(0.5, "compiled", 0.4, 0.7, 0.1)])
+    assert "compiled, though the reference was faster" in table.note
     assert "each time" in small.jobs_table([job_of(0.1, "reference", 0.1, 0.7, 0.1)]).note
 
 

@@ -96,7 +96,7 @@ def test_the_middle_turn_decides_by_its_own_rates() -> None:
     seconds = [1e-4, 8e-5, 2e-4, 1.9e-4, 1.2e-4]  # shares 0.4, 0.25, 0.5, 0.42, 0.33
     made = [turns.Turn(work, bounds.Rates({128: r}, {64: 5e10}, 3e10), s) for r, s in zip(rates, seconds, strict=True)]
     found = turns.summary(made)
-    assert found["share"] == pytest.approx(0.4) == found["seconds"] / found["embedded"]
+    assert found["share"] == pytest.approx(0.4) == found["seconds"] / found["compiled"]
     assert (found["rates"]["rows"], found["in_pairs"]) == ({"128": 1e9}, None)
     assert (min(found["shares"]), max(found["shares"])) == (pytest.approx(0.25), pytest.approx(0.5))
     assert turns.deciding(made[:2]) is made[1]

@@ -139,7 +139,7 @@ def test_samples_of_several_lengths(cli: Cli, lif_model: Model, tmp_path: Path) 
         np.savez(tmp_path / "d.npz", inputs=arrays["inputs"], lengths=np.arange(10) + 1)
     shown = cli("simulate", lif_model.path, "--data", tmp_path / "d.npz", "-o", tmp_path / "r.h5").stdout
     assert "10 samples of up to 20 steps on " in shown
-    verify = ("verify", lif_model.path, "--data", tmp_path / "d.npz", "--samples", 3, "--against", "embedded")
+    verify = ("verify", lif_model.path, "--data", tmp_path / "d.npz", "--samples", 3, "--against", "compiled")
     found = json.loads(cli(*verify, "--json").stdout)["comparisons"][0]
     assert (found["samples"], found["steps"], found["valid_steps"]) == (3, 20, 6)
     each = sum(3 * neuron.size for neuron in read(lif_model.path).populations.values())  # a spike, u and v
@@ -316,7 +316,7 @@ def test_report_fits_a_terminal(columns: int, cli: Cli, digits_model: Model, mon
         ("simulate x --backend ref", ["reference"]),
         ("simulate x --trace s", ["spikes", "states"]),
         ("verify x --against la", ["lava"]),
-        ("verify x --against lava,emb", ["lava,embedded"]),
+        ("verify x --against lava,comp", ["lava,compiled"]),
         ("report x --prof", ["--profile"]),
     ],
 )

@@ -14,7 +14,7 @@ from formula_neuron import FormulaNeuron
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import compiled
 from nmdeploy.engine.llvm.planning import program
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, wrap24
@@ -206,7 +206,7 @@ def test_the_rounding_of_the_caller_is_left_as_it_was() -> None:
     case = reaching(formulas(), [77])
     rounding = ctypes.CDLL(None).fegetround
     before = rounding()
-    embedded.engine(case.network, "none").threads = 1  # in this very thread
-    embedded.run(case.network, case.inputs)
+    compiled.engine(case.network, "none").threads = 1  # in this very thread
+    compiled.run(case.network, case.inputs)
     assert rounding() == before == 0
     assert np.float32(1) / np.float32(3) * np.float32(3) == np.float32(1)

@@ -12,7 +12,7 @@ from equal_runs import both, random_codes, random_lengths
 from networks_windowed import windowed_case
 from networks_wired import Wired, chain
 
-from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import compiled
 from nmdeploy.engine.run import multiplied, products
 from nmdeploy.engine.run.runner import alone
 from nmdeploy.fixedpoint import FixedPoint
@@ -50,7 +50,7 @@ class Timed(multiplied.Multiplied):
 def deciding(monkeypatch: pytest.MonkeyPatch, sample: float, library: str | None = "onnxruntime") -> Timed:
     """What decides for a network of one dense synapse."""
     monkeypatch.setattr(products, "library", lambda: library)
-    found = Timed(embedded.engine(chain(1, 30, 21, 5), "none").program, alone)
+    found = Timed(compiled.engine(chain(1, 30, 21, 5), "none").program, alone)
     found.sample = sample
     return found
 
@@ -195,4 +195,4 @@ def test_codes_beyond_a_byte_stay_events(library: list[str]) -> None:
     mixed = np.full((1, 3, 9), -1)
     mixed[0, 1] = 200
     both(network, mixed)
-    assert embedded.run(network, mixed.astype(np.int16)).output.shape == (1, 3, 21)
+    assert compiled.run(network, mixed.astype(np.int16)).output.shape == (1, 3, 21)

@@ -26,10 +26,10 @@ Change = Callable[[bytes], bytes]
 RUN = """
 import sys
 import numpy as np
-from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import compiled
 from nmdeploy.nir_io import read
 network = read(sys.argv[1])
-made = embedded.run(network, np.ones((2, 9, network.input.size), np.uint8))
+made = compiled.run(network, np.ones((2, 9, network.input.size), np.uint8))
 writers = ("nmdeploy.engine.llvm.planning", "nmdeploy.engine.llvm.code")
 print(made.output.sum(), *[name for name in writers if name in sys.modules])
 """

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from networks_wired import chain
 
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import compiled, reference
 from nmdeploy.engine.run.runner import Spare
 
 SHAPE, WHOLE = (4, 10, 3), np.full(4, 10)
@@ -34,6 +33,6 @@ def test_a_view_holds_it() -> None:
 def test_recordings_that_are_kept_stay_as_they_are() -> None:
     network, codes = chain(2, 32, 32), np.random.default_rng(0).integers(0, 2, (4, 6, 20, 32)).astype(np.uint8)
     lengths = [np.full(6, 20), np.arange(1, 7), np.full(6, 20), np.arange(15, 21)]
-    found = [embedded.run(network, part, lengths=steps) for part, steps in zip(codes, lengths, strict=True)]
+    found = [compiled.run(network, part, lengths=steps) for part, steps in zip(codes, lengths, strict=True)]
     for part, steps, recording in zip(codes, lengths, found, strict=True):
         assert np.array_equal(recording.output, reference.run(network, part, lengths=steps).output)

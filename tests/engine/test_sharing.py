@@ -18,7 +18,7 @@ from equal_runs import both, random_codes
 from networks_wired import chain
 
 from nmdeploy._util.locks import held_across_forks
-from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import compiled
 from nmdeploy.engine.run import sharing
 from nmdeploy.engine.run.sharing import parts, share
 
@@ -269,7 +269,7 @@ def test_every_lock_of_the_engine_is_one_of_those(monkeypatch: pytest.MonkeyPatc
 
     def spin() -> None:
         while not stop.is_set():
-            embedded.run(network, codes)
+            compiled.run(network, codes)
 
     others = [threading.Thread(target=spin) for _ in range(2)]
     for other in others:
@@ -278,7 +278,7 @@ def test_every_lock_of_the_engine_is_one_of_those(monkeypatch: pytest.MonkeyPatc
         for _ in range(15):
             child = os.fork()
             if child == 0:
-                embedded.run(network, codes)
+                compiled.run(network, codes)
                 os._exit(0)
             assert waited_for(child) == (child, 0)
     finally:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from equal_runs import both, compiled, differences, random_codes, random_lengths
+from equal_runs import both, differences, engine_of, random_codes, random_lengths
 from figures import Figures
 from networks import Case, coverage
 from networks_build import random_case
@@ -17,7 +17,7 @@ from networks_models import FAMILIES
 from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import windowed_case
 
-from nmdeploy.backends import compiled as embedded
+from nmdeploy.backends import compiled
 from nmdeploy.recording.types import Recording
 
 Maker = Callable[[int], Case]
@@ -81,7 +81,7 @@ def compilable(make: Maker, number: int) -> Iterator[tuple[int, Case]]:
     """Networks, each compiled: every family of the package can be."""
     for seed in range(number):
         case = make(seed)
-        compiled(case.network, "states")
+        engine_of(case.network, "states")
         yield seed, case
 
 
@@ -108,8 +108,8 @@ def _compared(case: Case, seed: int, wanted: int, seen: Counter[str], happened: 
 
 def _compare_less(case: Case, codes: Any, expected: Recording, trace: str) -> None:
     """A run at another trace level: the same outputs, the same counts, nothing beside them."""
-    compiled(case.network, trace)
-    found = differences(without(expected, trace), embedded.run(case.network, codes, trace=trace))
+    engine_of(case.network, trace)
+    found = differences(without(expected, trace), compiled.run(case.network, codes, trace=trace))
     assert not found, (trace, found)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from networks_build import Case
 
 from nmdeploy.analysis.comparison import values
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import compiled, reference
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Recording
 
@@ -45,17 +44,17 @@ def _unlike(what: str, a: Any, b: Any) -> Iterator[str]:
         yield f"{what}: {int((a != b).sum())} of {a.size} differ, first {where}: {a[where]} and {b[where]}"
 
 
-def compiled(network: QuantizedNetwork, trace: str) -> Any:
+def engine_of(network: QuantizedNetwork, trace: str) -> Any:
     """The network's engine, so that no test passes because the reference ran in its place."""
-    engine = embedded.engine(network, trace)
+    engine = compiled.engine(network, trace)
     assert engine.program.network is network
     return engine
 
 
 def both(network: QuantizedNetwork, codes: Any, lengths: Any = None, trace: str = "states") -> tuple[Recording, int]:
     """The reference's recording, which the compiled backend's must equal, and how many values were compared."""
-    compiled(network, trace)
-    actual = embedded.run(network, codes, lengths=lengths, trace=trace)
+    engine_of(network, trace)
+    actual = compiled.run(network, codes, lengths=lengths, trace=trace)
     expected = reference.run(network, codes, lengths=lengths, trace=trace)
     found = differences(expected, actual)
     assert not found, found

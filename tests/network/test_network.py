@@ -12,8 +12,7 @@ from equal_runs import differences
 from family_examples import examples, inputs
 from family_examples import quantized as quantized_example
 
-from nmdeploy.backends import compiled as embedded
-from nmdeploy.backends import reference
+from nmdeploy.backends import compiled, reference
 from nmdeploy.errors import BadFile, BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork, readout_values
@@ -163,10 +162,10 @@ def test_readout_rules_over_the_valid_steps(rule: str, wanted: list) -> None:
 def test_copies_are_equal_frozen_and_run(neuron: Any, copied: Any) -> None:
     network = quantized_example(neuron)
     model_sha256(network)
-    expected = embedded.run(network, inputs(), trace="states")
+    expected = compiled.run(network, inputs(), trace="states")
     other = copied(network)
     assert other == network and model_sha256(other) == model_sha256(network)
-    assert not differences(expected, embedded.run(other, inputs(), trace="states"))
+    assert not differences(expected, compiled.run(other, inputs(), trace="states"))
     arrays = [value for node in other.nodes.values() for value in vars(node).values() if isinstance(value, np.ndarray)]
     assert arrays and not any(array.flags.writeable for array in arrays)
 
@@ -174,14 +173,14 @@ def test_copies_are_equal_frozen_and_run(neuron: Any, copied: Any) -> None:
 def test_a_copy_that_is_changed_is_another_network() -> None:
     """A fault that is injected, say: neither the digest nor what was compiled of the original is the copy's."""
     network = quantized_example(examples()[0])
-    digest, before = model_sha256(network), embedded.run(network, inputs())
+    digest, before = model_sha256(network), compiled.run(network, inputs())
     other = copy.deepcopy(network)
     weight = next(node.weight for node in other.nodes.values() if hasattr(node, "weight"))
     weight.setflags(write=True)
     weight[:] = -weight
     assert model_sha256(other) != digest
-    assert not differences(reference.run(other, inputs()), embedded.run(other, inputs()))
-    assert differences(before, embedded.run(other, inputs()))
+    assert not differences(reference.run(other, inputs()), compiled.run(other, inputs()))
+    assert differences(before, compiled.run(other, inputs()))
 
 
 @pytest.mark.parametrize("kind", [bool, np.int64, np.float64])

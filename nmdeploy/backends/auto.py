@@ -1,0 +1,67 @@
+"""The default backend: runs a job on the compiled engine, or on the reference where that is sooner or the only way.
+
+Both give the same values. The recording names the one that ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy.typing as npt
+
+from nmdeploy.backends import compiled, reference
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.neurons.base import IntArray
+from nmdeploy.recording.types import Recording
+
+NAMES = ("auto",)
+# Seconds of the reference: for a population's step of a batch, and for a state's step. Seconds of the engine before its
+# first step: with a full cache, and for each population to compile. `python benchmarks/small.py` measures them.
+STEP_SECONDS, STATE_SECONDS = 1.2e-4, 2.5e-8
+START_SECONDS, COMPILE_SECONDS = 0.1, 0.05
+
+
+def choose(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> tuple[ModuleType, str | None]:
+    """Choose the backend of a job; the note, if any, is for the user.
+
+    The reference runs what it finishes before the engine could begin, and what cannot be compiled.
+    """
+    from nmdeploy.engine.trace.symbols import NotTraceable
+
+    if not compiled.is_loaded(network, trace) and _is_small(network, samples, steps, trace):
+        return reference, None
+    try:
+        compiled.engine(network, trace)
+    except NotTraceable as error:
+        return reference, f"{str(error).rpartition(':')[0]}: the reference runs the network"
+    return compiled, None
+
+
+def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> bool:
+    """True where the reference finishes before the engine could begin, from the cache if it holds all, or compiling."""
+    populations = network.populations.values()
+    states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
+    batches = -(-samples // reference.BATCH)
+    seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
+    if not START_SECONDS <= seconds < START_SECONDS + COMPILE_SECONDS * len(populations):
+        return seconds < START_SECONDS
+    from nmdeploy.engine.run.plans import is_planned
+
+    return not is_planned(network, trace)
+
+
+def run(
+    network: QuantizedNetwork,
+    inputs: npt.NDArray[Any],
+    *,
+    lengths: IntArray | None = None,
+    trace: str = "none",
+    on_progress: Callable[[int], None] | None = None,
+) -> Recording:
+    """Run a quantized network on input codes; parameters as for the reference, any integer type."""
+    samples, steps = inputs.shape[:2]
+    chosen, _ = choose(network, samples, steps, trace)
+    recording: Recording = chosen.run(network, inputs, lengths=lengths, trace=trace, on_progress=on_progress)
+    return recording
