@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.base import Moment, QuantizedNeuron
+from nmdeploy.neurons.base import QuantizedNeuron, StepTime
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
@@ -159,7 +159,7 @@ def _run(neuron: QuantizedNeuron, sums: npt.NDArray[Any], kept: Callable[[Any, A
     """What is `kept` of a population's registers and spikes, (samples, steps, H), where `sums` arrive."""
     registers, rows = neuron.start(len(sums)), []
     for step in range(sums.shape[1]):
-        registers, spikes, _ = neuron.advance(registers, sums[:, step], Moment(step, sums.shape[1]))
+        registers, spikes, _ = neuron.advance(registers, sums[:, step], StepTime(step, sums.shape[1]))
         rows.append(kept(registers, spikes))
     return np.stack(rows, 1)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
-from nmdeploy.neurons.base import IntArray, Moment
+from nmdeploy.neurons.base import IntArray, StepTime
 from nmdeploy.recording.types import Layer, Recording
 
 NAMES = ("reference",)
@@ -52,7 +52,7 @@ class _Observer:
             counts["bias_operations"] += synapse.bias_synapses * valid
         counts["dense_synaptic_operations"] += synapse.shape[0] * synapse.shape[1] * valid
 
-    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: StepTime) -> tuple[Any, npt.NDArray[Any]]:
         neuron = self.populations[name]
         state, output, flags = neuron.advance(state, a, now)
         if now.step < self.steps:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nmdeploy.network.network import Network
 from nmdeploy.network.step_loop import run_steps
-from nmdeploy.neurons.base import FloatArray, IntArray, Moment, Neuron
+from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, StepTime
 
 BATCH = 64
 
@@ -46,7 +46,7 @@ class _Batch:
     membranes: dict[str, list[Any]] = field(default_factory=dict)
     ranges: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
 
-    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: Moment) -> tuple[Any, npt.NDArray[Any]]:
+    def advance(self, name: str, state: Any, a: npt.NDArray[Any], now: StepTime) -> tuple[Any, npt.NDArray[Any]]:
         neuron = self.populations[name]
         state, output = neuron.step(state, a, now)
         if now.step >= neuron.output_latency:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.network.graph import Graph, Input
-from nmdeploy.neurons.base import Moment
+from nmdeploy.neurons.base import StepTime
 
 Array = npt.NDArray[Any]
-Advance = Callable[[str, Any, Array, Moment], tuple[Any, Array]]
+Advance = Callable[[str, Any, Array, StepTime], tuple[Any, Array]]
 OnSynapse = Callable[[str, Array, int], None]
 
 
@@ -35,7 +35,7 @@ def run_steps(
     graph : Network or QuantizedNetwork
     inputs : (samples, steps, channels)
     start : state of each population at rest
-    advance : called for each population and own step with (name, state, synaptic sum, `Moment`), returns
+    advance : called for each population and own step with (name, state, synaptic sum, `StepTime`), returns
         (state', output); also for the `output_latency` steps after the last one
     on_synapse : called for each synapse and step with (name, what arrives, step)
     lengths : (samples,) int, optional
@@ -97,6 +97,6 @@ class _Run:
                 now[name] = self.inputs[:, own]
             else:
                 a = sum((sums[source] for source, _ in self.ways[name] if source in sums), start=self.nothing[name])
-                self.state[name], output = self.advance(name, self.state[name], a, Moment(own, self.steps))
+                self.state[name], output = self.advance(name, self.state[name], a, StepTime(own, self.steps))
                 if own >= graph.timing.output_latency[name]:
                     now[name] = output.astype(self.inputs.dtype)

@@ -24,7 +24,7 @@ Registers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
 FloatState: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
-class Moment(NamedTuple):
+class StepTime(NamedTuple):
     """When a step is: the population's own `step`, 0 at its first real input, of the `steps` of a sample.
 
     `steps` is one number, or one for each sample: (samples, 1).
@@ -167,7 +167,7 @@ class QuantizedNeuron(Frozen, ABC):
         return tuple(block for _ in self.blocks), tuple(register for _ in self.registers)
 
     @abstractmethod
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         """One step of the whole population: ``-> (registers', output, overflow flags)``.
 
         Parameters
@@ -213,7 +213,7 @@ class ThreePartNeuron(QuantizedNeuron):
     def reset(self, block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
         """The reset action on one block: ``-> (block', overflow flags)``."""
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         block, z = registers
         block, parts, risen = self.integrate(block, a[..., None], tuple(r[..., None] for r in z), self.block_params)
         y = tuple(part.sum(-1) for part in parts)
@@ -279,7 +279,7 @@ class Neuron(Frozen, ABC):
         """States at rest, real dtype `dtype`."""
 
     @abstractmethod
-    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: StepTime) -> tuple[FloatState, npt.NDArray[Any]]:
         """One step: ``-> (state', output)``."""
 
     @abstractmethod

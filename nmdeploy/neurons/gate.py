@@ -22,12 +22,12 @@ from nmdeploy.neurons.base import (
     FloatArray,
     FloatState,
     IntArray,
-    Moment,
     Neuron,
     QuantizationConfig,
     QuantizationContext,
     QuantizedNeuron,
     Registers,
+    StepTime,
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, shift, take
@@ -126,7 +126,7 @@ class QuantizedGate(QuantizedNeuron):
     def hold_steps(self, arriving: int) -> int:
         return 1 if self.send_once else arriving
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         value, gate = a[:, ::2], a[:, 1::2]
         at = np.minimum(np.maximum(shift(gate, GATE_FRAC - self.frac_in), -GATE_LIMIT), GATE_LIMIT - 1) + GATE_LIMIT
         index, rest = at >> STEP_BITS, at & ((1 << STEP_BITS) - 1)
@@ -190,7 +190,7 @@ class Gate(Neuron):
         zero = np.zeros((samples, self.neurons), dtype)
         return {"g": zero, "value": zero}
 
-    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: StepTime) -> tuple[FloatState, npt.NDArray[Any]]:
         value, gate = a[:, ::2], a[:, 1::2]
         g = value * (0.5 + 0.5 * np.tanh(0.5 * gate))
         if self.send_once and now.step % self.window:

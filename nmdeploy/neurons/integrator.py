@@ -17,11 +17,11 @@ from nmdeploy.neurons.base import (
     FloatArray,
     FloatState,
     IntArray,
-    Moment,
     Neuron,
     QuantizationConfig,
     QuantizationContext,
     QuantizedNeuron,
+    StepTime,
     ThreePartNeuron,
     power_below,
 )
@@ -137,7 +137,7 @@ class Integrator(Neuron):
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         return {"v": np.zeros((samples, self.size), dtype)}
 
-    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: StepTime) -> tuple[FloatState, npt.NDArray[Any]]:
         kind = a.dtype.type
         v = self.beta.astype(kind) * state["v"] + a + self.bias.astype(kind)
         return {"v": v}, v

@@ -26,11 +26,11 @@ from nmdeploy.neurons.base import (
     FloatArray,
     FloatState,
     IntArray,
-    Moment,
     Neuron,
     QuantizationConfig,
     QuantizationContext,
     QuantizedNeuron,
+    StepTime,
     ThreePartNeuron,
     power_below,
 )
@@ -213,7 +213,7 @@ class LIF(Neuron):
         zero = np.zeros((samples, self.size), dtype)
         return {"u": zero, "v": zero, "y": zero, "refractory": np.zeros((samples, self.size), np.int64)}
 
-    def step(self, state: FloatState, a: npt.NDArray[Any], now: Moment) -> tuple[FloatState, npt.NDArray[Any]]:
+    def step(self, state: FloatState, a: npt.NDArray[Any], now: StepTime) -> tuple[FloatState, npt.NDArray[Any]]:
         kind = a.dtype.type
         held = state["refractory"] > 0
         u = self.alpha.astype(kind) * state["u"] + a

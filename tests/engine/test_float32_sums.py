@@ -13,7 +13,7 @@ from float32_lanes import SINGLE, formulas, held
 from formula_neuron import FormulaNeuron, formula_case
 
 from nmdeploy.engine.lower.kinds import Kinds
-from nmdeploy.neurons.base import Moment, Registers
+from nmdeploy.neurons.base import Registers, StepTime
 from nmdeploy.neurons.ops import rz, saturate
 
 
@@ -28,7 +28,7 @@ def test_sums_whose_terms_cancel(weight: list[int], sign: int) -> None:
 class Before(FormulaNeuron):
     """Its formulas see the registers as they were before the step."""
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         (x,), (y, *_) = registers
         a = a.reshape(len(a), self.neurons, self.inputs)
         given = self.given(x, y, a, now.step)

@@ -14,7 +14,7 @@ from networks_build import Case
 from nmdeploy.engine.llvm.planning import program
 from nmdeploy.engine.lower.program import Program
 from nmdeploy.engine.trace.symbols import NotTraceable
-from nmdeploy.neurons.base import Moment, Registers
+from nmdeploy.neurons.base import Registers, StepTime
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import saturate, wrap24
@@ -187,7 +187,7 @@ class Sent(FormulaNeuron):
     def output_max(self) -> int:
         return WORD - 1
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         after, _, clipped = super().advance(registers, a, now)
         return after, after[1][1], clipped
 

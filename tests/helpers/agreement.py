@@ -11,7 +11,7 @@ from torch import Tensor
 from nmdeploy.models import create
 from nmdeploy.models.catalog import Trained
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
-from nmdeploy.neurons.base import Moment
+from nmdeploy.neurons.base import StepTime
 
 
 def live(
@@ -110,6 +110,6 @@ def run(population: Any, sums: Any) -> Any:
     state, outputs = population.start(samples), []
     for step in range(steps + population.output_latency):
         now = sums[:, step] if step < steps else np.zeros((samples, width))
-        state, output = population.step(state, now, Moment(step, steps))
+        state, output = population.step(state, now, StepTime(step, steps))
         outputs.append(np.asarray(output, np.float64))
     return np.stack(outputs[population.output_latency :], 1)

@@ -13,7 +13,7 @@ from networks_build import Case
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.base import FloatArray, IntArray, Moment, QuantizedNeuron, Registers
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
 from nmdeploy.neurons.ops import saturate
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -92,7 +92,7 @@ class FormulaNeuron(QuantizedNeuron):
         results = [np.asarray(formula(given)) for formula in self.formulas.values()]
         return (x,), (y, *[np.zeros(r.shape if r.ndim > 1 else y.shape, r.dtype) for r in results])
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         (x,), (y, *_) = registers
         a = a.reshape(len(a), self.neurons, self.inputs)
         given = self.given(x, y, a, now.step)

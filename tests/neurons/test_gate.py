@@ -16,7 +16,7 @@ from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import Moment, QuantizationConfig
+from nmdeploy.neurons.base import QuantizationConfig, StepTime
 from nmdeploy.neurons.gate import OUTPUT_BITS, SIGMOIDS, Gate, QuantizedGate
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
@@ -31,7 +31,7 @@ def gate(**fields: Any) -> QuantizedGate:
 
 def outputs(neuron: QuantizedGate, value: int, *gates: int) -> list[int]:
     arriving = np.array([[value, g] for g in gates])
-    return neuron.advance(neuron.start(len(gates)), arriving, Moment(0, 1))[1][:, 0].tolist()
+    return neuron.advance(neuron.start(len(gates)), arriving, StepTime(0, 1))[1][:, 0].tolist()
 
 
 def test_the_table_is_the_sigmoid() -> None:
@@ -55,14 +55,14 @@ def test_the_output_saturates_and_is_counted() -> None:
     neuron = gate(gate_shift=0, output_bits=8)
     assert outputs(neuron, 1 << 20, 0) == [127] and outputs(neuron, -(1 << 20), 0) == [-127]
     assert neuron.output_max == 127
-    flags = neuron.advance(neuron.start(1), np.array([[1 << 20, 0]]), Moment(0, 1))[2]
+    flags = neuron.advance(neuron.start(1), np.array([[1 << 20, 0]]), StepTime(0, 1))[2]
     assert [flag.sum() for flag in flags] == [1]
 
 
 def test_send_once() -> None:
     neuron = gate(send_once=True, window=3)
     arriving = np.array([[1000, 0]])
-    sent = [int(neuron.advance(neuron.start(1), arriving, Moment(t, 7))[1][0, 0]) for t in range(7)]
+    sent = [int(neuron.advance(neuron.start(1), arriving, StepTime(t, 7))[1][0, 0]) for t in range(7)]
     assert sent == [500, 0, 0, 500, 0, 0, 500]
     assert (neuron.hold_steps(3), gate().hold_steps(3)) == (1, 3)
 

@@ -13,7 +13,7 @@ import numpy as np
 from nmdeploy.engine.trace.operations import apply, number, select
 from nmdeploy.engine.trace.symbols import NotTraceable, Symbol, leaf, moment
 from nmdeploy.engine.trace.views import aligned
-from nmdeploy.neurons.base import IntArray, Moment, QuantizedNeuron
+from nmdeploy.neurons.base import IntArray, QuantizedNeuron, StepTime
 from nmdeploy.synapses.base import QuantizedSynapse
 
 STEP, STEPS = "step", "steps"
@@ -77,7 +77,7 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     olds = [_register(index, np.asarray(start), size) for index, start in enumerate((*blocks, *rest))]
     before = (tuple(olds[: len(blocks)]), tuple(olds[len(blocks) :]))
     try:
-        after, output, flags = neuron.advance(before, a, Moment(moment(STEP), moment(STEPS)))  # type: ignore[arg-type]
+        after, output, flags = neuron.advance(before, a, StepTime(moment(STEP), moment(STEPS)))  # type: ignore[arg-type]
         recorded = neuron.recorded_states(after)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         # What a symbol is not (an array with all methods, a number) shows as one of these.

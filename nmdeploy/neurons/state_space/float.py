@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
-from nmdeploy.neurons.base import FloatArray, FloatState, Moment, Neuron
+from nmdeploy.neurons.base import FloatArray, FloatState, Neuron, StepTime
 from nmdeploy.neurons.state_space.dims import Dims
 from nmdeploy.neurons.state_space.mechanisms import ONE_SIDED, SIGNED, require_meaning
 from nmdeploy.neurons.state_space.rules import random16
@@ -132,7 +132,7 @@ class Spiking(Dims, Neuron):
     def _reset_memory(self, x: Array, acts: Array, f: Array) -> Array:
         """The reset action on x where `acts` (samples, H, N or 1), feedback f (samples, H, p)."""
 
-    def step(self, state: FloatState, a: Array, now: Moment) -> tuple[FloatState, Array]:
+    def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
         counter, before, kind = state["refractory"], state["x"], a.dtype.type
         a = a.reshape(len(a), self.size, self.inputs) + self.input_bias.astype(kind)
         silent = counter > 0
@@ -165,7 +165,7 @@ class Spiking(Dims, Neuron):
         v = np.where(held, state["v"], self.leak.astype(kind) * state["v"] + drive)
         return v, np.where(held, state["w"], self.adaptation_leak.astype(kind) * state["w"])
 
-    def _spike(self, mu: Array, x: Array, before: Array, now: Moment) -> Array:
+    def _spike(self, mu: Array, x: Array, before: Array, now: StepTime) -> Array:
         threshold = self.v_threshold.astype(mu.dtype)
         if self.spike == "binary":
             return np.asarray(mu > threshold)
@@ -182,7 +182,7 @@ class Spiking(Dims, Neuron):
         code = np.clip(np.trunc(mu / self.graded_step), -limit, limit)
         return np.asarray(np.where(beyond, code * self.graded_step, 0))
 
-    def _reset(self, x: Array, v: Array, s: Array, emitted: Array, held: Array, now: Moment) -> tuple[Array, Array]:
+    def _reset(self, x: Array, v: Array, s: Array, emitted: Array, held: Array, now: StepTime) -> tuple[Array, Array]:
         if self.reset_action == "none":
             return x, v
         acts, f = self._condition(x, v, s, emitted, now)
@@ -190,7 +190,7 @@ class Spiking(Dims, Neuron):
             return x, self._reset_soma(v, acts & ~held, f)
         return self._reset_memory(x, acts & ~held, f), v
 
-    def _condition(self, x: Array, v: Array, s: Array, emitted: Array, now: Moment) -> tuple[Array, Array]:
+    def _condition(self, x: Array, v: Array, s: Array, emitted: Array, now: StepTime) -> tuple[Array, Array]:
         ones = np.ones_like(s)
         if self.reset_condition == "any":
             return emitted, emitted * ones

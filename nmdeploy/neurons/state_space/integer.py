@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible
-from nmdeploy.neurons.base import FloatArray, IntArray, Moment, QuantizedNeuron, Registers
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
 from nmdeploy.neurons.state_space.dims import Dims
 from nmdeploy.neurons.state_space.mechanisms import ONE_SIDED, SIGNED, require_meaning
 from nmdeploy.neurons.state_space.rules import (
@@ -269,7 +269,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     def reset_memory(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
         """The reset action on the memory, where `acts` (samples, H, N or 1), with feedback f (samples, H, p)."""
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         before, (counter, _, *inner) = registers
         a = a.reshape(len(a), self.size, self.inputs) + self.input_bias
         silent = counter != 0
@@ -293,13 +293,13 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         w = adapt(inner[1], held, self.adaptation_leak)
         return v - w, [v, w], [clipped]
 
-    def _firing(self, block: Lanes, before: Lanes, now: Moment) -> Firing:
+    def _firing(self, block: Lanes, before: Lanes, now: StepTime) -> Firing:
         h, _, _, p = self.dims
         drawn = random16(self.seed, np.arange(h * p).reshape(1, h, p), now.step) if self.spike == "stochastic" else 0
         return Firing(self.vth, self.graded_shift, self.output_max, drawn, block[-1], before[-1])
 
     def _reset(
-        self, block: Lanes, inner: list[Any], s: Any, emitted: Any, held: Any, now: Moment
+        self, block: Lanes, inner: list[Any], s: Any, emitted: Any, held: Any, now: StepTime
     ) -> tuple[Lanes, list[Any], list[Any]]:
         raised: list[Any] = []
         if self.reset_action != "none":
@@ -313,7 +313,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
             raised = [clipped, *raised]
         return block, inner, raised
 
-    def _condition(self, block: Lanes, inner: list[Any], s: Any, emitted: Any, now: Moment) -> tuple[Any, Any]:
+    def _condition(self, block: Lanes, inner: list[Any], s: Any, emitted: Any, now: StepTime) -> tuple[Any, Any]:
         """Where the reset acts, and the feedback f."""
         if self.reset_condition == "any":
             return emitted, emitted * np.ones_like(s)

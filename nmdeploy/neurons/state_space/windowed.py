@@ -28,12 +28,12 @@ from nmdeploy.neurons.base import (
     FloatArray,
     FloatState,
     IntArray,
-    Moment,
     Neuron,
     QuantizationConfig,
     QuantizationContext,
     QuantizedNeuron,
     Registers,
+    StepTime,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, take
 from nmdeploy.neurons.state_space.diagonal import ComplexArray, QuantizedStateSpace, StateSpace
@@ -174,7 +174,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         zero, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
         return block, (zero, zero, off, off)
 
-    def advance(self, registers: Registers, a: Any, now: Moment) -> tuple[Registers, Any, list[Any]]:
+    def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         block, (y, u, decided, latch) = registers
         runs, at = select(now.step < now.steps, True, False), now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
@@ -273,7 +273,7 @@ class WindowedStateSpace(Neuron):
         u, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
         return {**self.memory.start(samples, dtype), "u": u, "decided": off, "latch": off}
 
-    def step(self, state: FloatState, a: Array, now: Moment) -> tuple[FloatState, Array]:
+    def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
         runs, at = np.asarray(now.step < now.steps).reshape(-1, 1), now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
         moved, _ = self.memory.step(state, a, now)

@@ -20,7 +20,7 @@ from nmdeploy.models.checkpoint import load, save
 from nmdeploy.models.modules.fixed_refractory import SENT, difference_rates, sent_linear
 from nmdeploy.models.modules.predicted import fit, spike_disagreement
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
-from nmdeploy.neurons.base import Moment
+from nmdeploy.neurons.base import StepTime
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
@@ -100,7 +100,7 @@ def test_the_deployed_count_is_the_same_neuron() -> None:
     for large in ([0.4, 2.3, 0.1, 0.2, 0.6], [2.0, 0.25, 0.5, 1.0, 0.25]):
         spikes, state = [], population.start(1)
         for step, a in enumerate(large):
-            state, s = population.step(state, np.array([[a]]), Moment(step, 5))
+            state, s = population.step(state, np.array([[a]]), StepTime(step, 5))
             spikes.append(int(s[0, 0]))
         assert spikes == counted(large)
     assert spikes == [1, 1, 0, 1, 0]
