@@ -22,7 +22,7 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "models"
-FORMATS = pipeline.Options(weight_bits=8, state_bits=24)
+FORMATS = pipeline.FormatOverrides(weight_bits=8, state_bits=24)
 LEAST_ACCURACY = 0.80
 MOST_APART = 0.01
 # Rows beside the one of each model with its default options.

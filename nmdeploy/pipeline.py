@@ -56,7 +56,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Options:
+class FormatOverrides:
     """What a user may override of a profile's formats; None leaves the profile's."""
 
     weight_bits: int | None = None
@@ -70,7 +70,7 @@ def quantize(
     network: Network,
     profile: str | HardwareProfile = "loihi2",
     data: Data | None = None,
-    options: Options = Options(),
+    options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
 ) -> QuantizedNetwork:
     """Integers for a float network, in the profile's formats.
@@ -81,7 +81,7 @@ def quantize(
     profile : name, path or HardwareProfile
     data : Data, optional
         Calibration samples; without them scales are static worst-case bounds.
-    options : Options
+    options : FormatOverrides
         Overrides of the profile's formats.
     window_input : {"exact", "scaled"}
         How what receives a window's output keeps it: in a register, or approximately, by a scaled input.

@@ -157,7 +157,7 @@ def export(
     require_suffix(output, ".nir")
     formats["state_rounding"] = formats.pop("rounding")
     target = pipeline.load_profile(profile)
-    options = pipeline.Options(**formats)
+    options = pipeline.FormatOverrides(**formats)
     target.quantization_config(**vars(options))
     network = pipeline.load(checkpoint, dt=dt)
     calibration = None if data is None else _load_data(data, network)

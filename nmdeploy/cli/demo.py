@@ -21,7 +21,7 @@ from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
 
 PROFILE = "loihi2"
-LOW = pipeline.Options(weight_bits=4, state_bits=16)
+LOW = pipeline.FormatOverrides(weight_bits=4, state_bits=16)
 Say = Callable[[str], object]
 
 

@@ -104,7 +104,7 @@ def float_run(floats: Network, digits: Data) -> FloatRun:
     return run_float(floats, floats.input.format.dequantize(digits.codes))
 
 
-def quantized(floats: Network, options: pipeline.Options = pipeline.Options()) -> QuantizedNetwork:  # noqa: B008
+def quantized(floats: Network, options: pipeline.FormatOverrides = pipeline.FormatOverrides()) -> QuantizedNetwork:  # noqa: B008
     return pipeline.quantize(floats, demo.PROFILE, pipeline.load_data(CALIBRATION, floats.input), options)
 
 
@@ -122,7 +122,7 @@ def test_digits_in_integers(
 ) -> None:
     exact = accuracy(float_run.output, floats.readout, digits.lengths, digits.labels)
     for weight_bits, state_bits in ((8, 24), (4, 16)):
-        options = pipeline.Options(weight_bits=weight_bits, state_bits=state_bits, state_rounding=rounding)
+        options = pipeline.FormatOverrides(weight_bits=weight_bits, state_bits=state_bits, state_rounding=rounding)
         q = quantized(floats, options)
         found = pipeline.run(q, digits)
         share = accuracy(found.output, q.readout, digits.lengths, digits.labels)
