@@ -17,7 +17,7 @@ DIAGONAL = {"a_re": 2, "a_im": 2, "b_re": 1, "b_im": 1, "c_re": 1, "c_im": 1, "d
 SOMA = {"leak": 1, "adaptation_leak": 1, "soma_m": 1}
 PRODUCTS: dict[str, dict[str, int]] = {
     "state_space": DIAGONAL | SOMA | {"m_re": 2, "m_im": 2},
-    "coupled_state_space": {"a": 1, "b": 1, "c": 1, "d": 1, "m": 1} | SOMA,
+    "dense_state_space": {"a": 1, "b": 1, "c": 1, "d": 1, "m": 1} | SOMA,
     "windowed_state_space": DIAGONAL,
     "lif": {},
 }
@@ -65,7 +65,7 @@ def _sums(n: Any) -> Iterator[Any]:
         yield _some(4095 - n.du) + 1
         yield _some(4096 - n.dv) + 1 + _some(n.bias_mant)
         return
-    if n.kind == "coupled_state_space":
+    if n.kind == "dense_state_space":
         yield _some(n.a).sum(-1) + _some(n.b).sum(-1)
         read = _some(n.c).sum(-1)
     else:
@@ -95,7 +95,7 @@ def _mechanism_sums(n: Any) -> Iterator[Any]:
 def _reset_sums(n: Any, linear: bool) -> Iterator[Any]:
     if n.soma:
         yield (_some(n.soma_m) if linear else 1) + _some(n.soma_r)
-    elif n.kind == "coupled_state_space":
+    elif n.kind == "dense_state_space":
         yield (_some(n.m).sum(-1) if linear else 1) + _some(n.r).sum(-1)
     else:
         kept = _some(n.m_re) + _some(n.m_im) if linear else 1
@@ -108,6 +108,6 @@ def _comparisons(n: Any) -> float:
         return float(n.size) / float(n.window)
     if n.kind == "lif":
         return float(n.size)
-    registers = 1 if n.soma or n.kind == "coupled_state_space" else 2
+    registers = 1 if n.soma or n.kind == "dense_state_space" else 2
     by_magnitude = registers * np.size(n.reset_magnitude) if n.reset_condition == "magnitude" else 0
     return float((COMPARED.get(n.spike, 1) + n.rectify) * n.output_size + by_magnitude)

@@ -253,7 +253,7 @@ def trained(site: Path) -> Path:
 
 
 def test_the_model_is_listed_and_described_without_torch(site: Path) -> None:
-    assert re.search(r"^leaky-ternary +dense leaky memory, ternary spikes; .*$", nmdeploy(site, "models"), re.M)
+    assert re.search(r"^leaky-ternary +dense leaky dynamics, ternary spikes; .*$", nmdeploy(site, "models"), re.M)
     assert "  limit = 3.0: magnitude at which a state is scaled down\n" in nmdeploy(site, "models", "leaky-ternary")
     code = "import sys; from nmdeploy.models.catalog import neuron_model; neuron_model('leaky-ternary'); "
     code += "sys.exit('torch' in sys.modules)"
@@ -266,7 +266,7 @@ def test_the_model_trains_and_exports_as_its_float_population(site: Path, traine
     accuracy = json.loads((site / "trained.json").read_text())["accuracy"]
     assert accuracy["float"] is not None and accuracy["quantized"] is not None
     layers = json.loads(nmdeploy(site, "inspect", "trained.nir", "--json"))["layers"]
-    assert layers["block0"]["kind"] == "coupled_state_space" and layers["block0"]["neurons"] == 6
+    assert layers["block0"]["kind"] == "dense_state_space" and layers["block0"]["neurons"] == 6
 
 
 @pytest.mark.lava

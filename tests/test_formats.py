@@ -137,6 +137,8 @@ def backend_named(name: str, monkeypatch: pytest.MonkeyPatch, change: int) -> No
     from nmdeploy.backends import reference
 
     class Twin:
+        NAMES = (name,)
+
         @staticmethod
         def run(*arguments: Any, **options: Any) -> Any:
             recording = reference.run(*arguments, **options)

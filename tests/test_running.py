@@ -13,7 +13,7 @@ import numpy as np
 import processes
 import pytest
 from figures import Figures
-from networks import Case, coupled_case, lif_case, state_space_case
+from networks import Case, dense_case, lif_case, state_space_case
 from sample_files import saved
 from shared import Cli, Model
 
@@ -31,7 +31,7 @@ from nmdeploy.recording.types import TRACES, Recording, totals
 from nmdeploy.running import chunk_samples, run_parts, simulate
 from nmdeploy.samples.source import Data, open_data
 
-CASES = (lif_case(1), state_space_case(2), coupled_case(3))
+CASES = (lif_case(1), state_space_case(2), dense_case(3))
 CHUNKS = (1, 3, 7, 99)
 
 

@@ -5,9 +5,9 @@ hand from `docs/arithmetic.md` and shares nothing with the rest of nmdeploy: it 
 compares with. Where Intel's own Process has the same semantics (Dense, DelayDense, LIFReset, RingBuffer), it is used.
 """
 
-from nmdeploy.lava.coupled import CoupledMemory
-from nmdeploy.lava.coupled_state_space import CoupledStateSpace
-from nmdeploy.lava.diagonal import DiagonalMemory
+from nmdeploy.lava.dense_dynamics import DenseDynamics
+from nmdeploy.lava.dense_state_space import DenseStateSpace
+from nmdeploy.lava.diagonal_dynamics import DiagonalDynamics
 from nmdeploy.lava.gate import Gate
 from nmdeploy.lava.gated_linear_unit import GatedLinearUnit
 from nmdeploy.lava.integrator import Integrator
@@ -21,9 +21,9 @@ from nmdeploy.lava.traced_lif import TracedLIFReset
 from nmdeploy.lava.windowed_state_space import WindowedStateSpace
 
 __all__ = [
-    "CoupledMemory",
-    "CoupledStateSpace",
-    "DiagonalMemory",
+    "DenseDynamics",
+    "DenseStateSpace",
+    "DiagonalDynamics",
     "Gate",
     "GatedLinearUnit",
     "Integrator",

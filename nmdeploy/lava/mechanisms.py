@@ -1,11 +1,11 @@
-"""What follows the memory of a spiking state-space neuron: soma, threshold, refractory period, reset."""
+"""What follows the dynamics of a spiking state-space neuron: soma, threshold, refractory period, reset."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nmdeploy.lava.memory import FACTOR_BITS, Memory
+from nmdeploy.lava.dynamics import FACTOR_BITS, Dynamics
 from nmdeploy.lava.rounding import Integers, integers, rz, sat
 
 CHOICES = {
@@ -114,7 +114,7 @@ class Mechanisms:
             ("phase is refused with a soma", self.spike == "phase" and self.soma),
             ("a reset needs both a condition and an action", (condition == "never") != (action == "none")),
             (
-                f"{action} with condition each and {self.vth.shape[1]} outputs on the memory: which output's?",
+                f"{action} with condition each and {self.vth.shape[1]} outputs on the dynamics: which output's?",
                 action in ("hard", "scale", "linear") and condition == "each" and several and not self.soma,
             ),
             (
@@ -128,20 +128,20 @@ class Mechanisms:
             ),
         )
 
-    def check_fit(self, memory: Memory) -> None:
-        """Refuse a memory that these mechanisms cannot follow.
+    def check_fit(self, dynamics: Dynamics) -> None:
+        """Refuse dynamics that these mechanisms cannot follow.
 
         Raises
         ------
         ValueError
-            Shapes differ, or `phase` meets a memory without a phase.
+            Shapes differ, or `phase` meets dynamics without a phase.
         """
-        found, needed = self.vth.shape, (memory.neurons, memory.outputs)
+        found, needed = self.vth.shape, (dynamics.neurons, dynamics.outputs)
         if found != needed:
-            raise ValueError(f"vth has shape {list(found)}; the memory's outputs have {list(needed)}")
-        if self.spike == "phase" and ("im" not in memory.registers or memory.states * memory.outputs != 1):
-            raise ValueError("phase needs a complex memory with one state and one output a neuron")
-        found, needed = self.reset_magnitude.shape, needed if self.soma else (memory.neurons, memory.states)
+            raise ValueError(f"vth has shape {list(found)}; the dynamics' outputs have {list(needed)}")
+        if self.spike == "phase" and ("im" not in dynamics.registers or dynamics.states * dynamics.outputs != 1):
+            raise ValueError("phase needs complex dynamics with one state and one output a neuron")
+        found, needed = self.reset_magnitude.shape, needed if self.soma else (dynamics.neurons, dynamics.states)
         if found not in ((), needed):
             raise ValueError(f"reset_magnitude has shape {list(found)}; {list(needed)} is needed")
 
@@ -162,7 +162,7 @@ class Mechanisms:
         return spikes if self.reset_condition == "each" else np.ones_like(spikes)
 
     def resets(self, registers: tuple[Integers, ...], spikes: Integers, step: int) -> Any:
-        """Where the reset acts: on which entries of the registers of the soma, or else of the memory."""
+        """Where the reset acts: on which entries of the registers of the soma, or else of the dynamics."""
         emitted = np.any(spikes != 0, axis=-1, keepdims=True)
         if self.reset_condition == "magnitude":
             return np.any([np.abs(register) > self.reset_magnitude for register in registers], axis=0)

@@ -101,15 +101,15 @@ def from_node(kind: Callable[..., T], node: dict[str, Any], without: tuple[str, 
     return kind(**{name: node[name] for name in names})
 
 
-def describe_spiking(node: dict[str, Any], process: Any, memory_kind: Any) -> Population:
-    """Population of a `SpikingProcess` with a memory of `memory_kind`."""
-    memory, mechanisms = from_node(memory_kind, node), from_node(Mechanisms, node)
+def describe_spiking(node: dict[str, Any], process: Any, dynamics_kind: Any) -> Population:
+    """Population of a `SpikingProcess` with dynamics of `dynamics_kind`."""
+    dynamics, mechanisms = from_node(dynamics_kind, node), from_node(Mechanisms, node)
     soma = ("v",) * mechanisms.soma + ("w",) * mechanisms.adaptation
     return Population(
-        inputs=memory.neurons * memory.inputs,
-        outputs=memory.neurons * memory.outputs,
-        make=lambda place: process(memory=memory, mechanisms=mechanisms, **place.common),
+        inputs=dynamics.neurons * dynamics.inputs,
+        outputs=dynamics.neurons * dynamics.outputs,
+        make=lambda place: process(dynamics=dynamics, mechanisms=mechanisms, **place.common),
         spikes=("spikes",),
-        states=(*memory.registers, "y", *soma),
+        states=(*dynamics.registers, "y", *soma),
         binary=mechanisms.spike not in SIGNED,
     )

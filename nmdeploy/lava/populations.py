@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.lava import coupled_state_space, gated_linear_unit, integrator, lif, state_space, windowed_state_space
+from nmdeploy.lava import dense_state_space, gated_linear_unit, integrator, lif, state_space, windowed_state_space
 from nmdeploy.lava.population import Population
 from nmdeploy.lava.synapses import KIND as SYNAPSE
 
@@ -16,7 +16,7 @@ def _input(node: dict[str, Any]) -> Population:
     return Population(inputs=0, outputs=int(np.prod(node["shape"])), make=None, binary=binary)
 
 
-MODULES = (lif, state_space, coupled_state_space, windowed_state_space, gated_linear_unit, integrator)
+MODULES = (lif, state_space, dense_state_space, windowed_state_space, gated_linear_unit, integrator)
 FAMILIES: dict[str, Callable[[dict[str, Any]], Population]] = {
     "input": _input,
     **{module.KIND: module.describe for module in MODULES},

@@ -1,4 +1,4 @@
-"""A spiking neuron out of a memory and mechanisms: Process and ProcessModel that StateSpace and its kin extend."""
+"""A spiking neuron out of dynamics and mechanisms: Process and ProcessModel that StateSpace and its kin extend."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -12,8 +12,8 @@ from lava.magma.core.process.process import AbstractProcess, LogConfig
 from lava.magma.core.process.variable import Var
 from numpy.typing import NDArray
 
+from nmdeploy.lava.dynamics import FACTOR_BITS, Dynamics
 from nmdeploy.lava.mechanisms import Mechanisms
-from nmdeploy.lava.memory import FACTOR_BITS, Memory
 from nmdeploy.lava.periodic import NEVER, check_reset, own_step
 from nmdeploy.lava.rounding import Booleans, Integers, rz, sat
 from nmdeploy.lava.spiking import fire
@@ -21,16 +21,16 @@ from nmdeploy.lava.trace import Trace
 
 
 class SpikingProcess(AbstractProcess):
-    """Neurons with a memory, an optional soma with adaptation, a threshold, a reset and a refractory period.
+    """Neurons with dynamics, an optional soma with adaptation, a threshold, a reset and a refractory period.
 
-    Ports: `a_in` (neurons * inputs,), `s_out` (neurons * outputs,), neuron by neuron. Vars: those of the memory,
+    Ports: `a_in` (neurons * inputs,), `s_out` (neurons * outputs,), neuron by neuron. Vars: those of the dynamics,
     (neurons, states); `y`, `v` and `w`, (neurons, outputs); `refractory`, (neurons,).
     """
 
     def __init__(
         self,
         *,
-        memory: Memory,
+        dynamics: Dynamics,
         mechanisms: Mechanisms,
         reset_interval: int = NEVER,
         reset_offset: int = 1,
@@ -39,9 +39,9 @@ class SpikingProcess(AbstractProcess):
         log_config: LogConfig | None = None,
     ) -> None:
         check_reset(reset_interval, reset_offset)
-        mechanisms.check_fit(memory)
+        mechanisms.check_fit(dynamics)
         super().__init__(
-            memory=memory,
+            dynamics=dynamics,
             mechanisms=mechanisms,
             reset_interval=reset_interval,
             reset_offset=reset_offset,
@@ -49,18 +49,18 @@ class SpikingProcess(AbstractProcess):
             name=name,
             log_config=log_config,
         )
-        self.a_in = InPort(shape=(memory.neurons * memory.inputs,))
-        self.s_out = OutPort(shape=(memory.neurons * memory.outputs,))
-        for register in memory.registers:
-            setattr(self, register, Var(shape=(memory.neurons, memory.states), init=0))
-        self.y = Var(shape=(memory.neurons, memory.outputs), init=0)
-        self.v = Var(shape=(memory.neurons, memory.outputs), init=0)
-        self.w = Var(shape=(memory.neurons, memory.outputs), init=0)
-        self.refractory = Var(shape=(memory.neurons,), init=0)
+        self.a_in = InPort(shape=(dynamics.neurons * dynamics.inputs,))
+        self.s_out = OutPort(shape=(dynamics.neurons * dynamics.outputs,))
+        for register in dynamics.registers:
+            setattr(self, register, Var(shape=(dynamics.neurons, dynamics.states), init=0))
+        self.y = Var(shape=(dynamics.neurons, dynamics.outputs), init=0)
+        self.v = Var(shape=(dynamics.neurons, dynamics.outputs), init=0)
+        self.w = Var(shape=(dynamics.neurons, dynamics.outputs), init=0)
+        self.refractory = Var(shape=(dynamics.neurons,), init=0)
 
 
 class PySpikingModel(PyLoihiProcessModel):
-    """Bit-accurate integer ProcessModel of `SpikingProcess`; what extends it declares the memory's registers."""
+    """Bit-accurate integer ProcessModel of `SpikingProcess`; what extends it declares the dynamics' registers."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
@@ -71,23 +71,23 @@ class PySpikingModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.memory: Memory = proc_params["memory"]
+        self.dynamics: Dynamics = proc_params["dynamics"]
         self.mechanisms: Mechanisms = proc_params["mechanisms"]
 
     def states(self) -> tuple[Integers, ...]:
-        """The memory's registers in 64 bits."""
-        return tuple(getattr(self, name).astype(np.int64) for name in self.memory.registers)
+        """The dynamics' registers in 64 bits."""
+        return tuple(getattr(self, name).astype(np.int64) for name in self.dynamics.registers)
 
     def crossed(self, before: tuple[Integers, ...]) -> Booleans:
         """Where the last register, the imaginary part, was negative before this step and is not any more."""
         return (before[-1] < 0) & (self.states()[-1] >= 0)
 
     def remember(self, a: Integers, held: Booleans) -> None:
-        """Update memory and output."""
+        """Update dynamics and output."""
         before = self.states()
-        for name, old, new in zip(self.memory.registers, before, self.memory.update(before, a), strict=True):
+        for name, old, new in zip(self.dynamics.registers, before, self.dynamics.update(before, a), strict=True):
             getattr(self, name)[:] = np.where(held, old, new)
-        self.y[:] = self.memory.output(self.states(), a)
+        self.y[:] = self.dynamics.output(self.states(), a)
 
     def membrane(self, held: Booleans) -> Integers:
         """Update the soma, where there is one; returns what the threshold is compared with."""
@@ -96,7 +96,7 @@ class PySpikingModel(PyLoihiProcessModel):
             return y
         v, w = self.v.astype(np.int64), self.w.astype(np.int64)
         fed = np.maximum(y, 0) if m.rectify else y
-        self.v[:] = np.where(held, v, sat(rz(m.leak * v, FACTOR_BITS) + fed, self.memory.state_bits))
+        self.v[:] = np.where(held, v, sat(rz(m.leak * v, FACTOR_BITS) + fed, self.dynamics.state_bits))
         if m.adaptation:
             self.w[:] = np.where(held, w, rz(m.adaptation_leak * w, FACTOR_BITS))
         return self.v.astype(np.int64) - self.w
@@ -109,14 +109,16 @@ class PySpikingModel(PyLoihiProcessModel):
         self.refractory[:] = np.where(np.any(cause != 0, axis=-1), m.refractory_steps, left)
 
     def reset(self, spikes: Integers, held: Booleans, step: int) -> None:
-        """Apply condition and action to the soma, or else to the memory; then let adaptation grow."""
-        m, bits = self.mechanisms, self.memory.state_bits
-        names = ("v",) if m.soma else self.memory.registers
+        """Apply condition and action to the soma, or else to the dynamics; then let adaptation grow."""
+        m, bits = self.mechanisms, self.dynamics.state_bits
+        names = ("v",) if m.soma else self.dynamics.registers
         old = tuple(getattr(self, name).astype(np.int64) for name in names)
         acts, feedback = m.resets(old, spikes, step) & ~held, m.feedback(spikes)
         if m.reset_action != "none":
             new = (
-                (m.soma_reset(old[0], feedback, bits),) if m.soma else self.memory.reset(m.reset_action, old, feedback)
+                (m.soma_reset(old[0], feedback, bits),)
+                if m.soma
+                else self.dynamics.reset(m.reset_action, old, feedback)
             )
             for name, before, after in zip(names, old, new, strict=True):
                 getattr(self, name)[:] = np.where(acts, after, before)
@@ -124,11 +126,14 @@ class PySpikingModel(PyLoihiProcessModel):
             self.w[:] = sat(self.w + m.adaptation_jump * spikes, bits)
 
     def run_spk(self) -> None:
-        """One step: memory, membrane, spikes, counter, reset."""
-        a = self.a_in.recv().astype(np.int64).reshape(self.memory.neurons, self.memory.inputs) + self.memory.input_bias
+        """One step: dynamics, membrane, spikes, counter, reset."""
+        a = (
+            self.a_in.recv().astype(np.int64).reshape(self.dynamics.neurons, self.dynamics.inputs)
+            + self.dynamics.input_bias
+        )
         step = own_step(self.time_step, self.proc_params)
         if step == 0:
-            for name in (*self.memory.registers, "y", "v", "w", "refractory"):
+            for name in (*self.dynamics.registers, "y", "v", "w", "refractory"):
                 getattr(self, name)[:] = 0
         silent = (self.refractory > 0)[:, np.newaxis]
         held = silent & (self.mechanisms.refractory_mode == "hold")
@@ -145,8 +150,8 @@ class PySpikingModel(PyLoihiProcessModel):
         """Write the step's arrays; those of a neuron's single output lose their second axis."""
         if self.proc_params["trace"] is None:
             return
-        single = self.memory.outputs == 1
-        arrays = {name: getattr(self, name) for name in self.memory.registers}
+        single = self.dynamics.outputs == 1
+        arrays = {name: getattr(self, name) for name in self.dynamics.registers}
         outputs = {name: getattr(self, name) for name in ("y", "v", "w")}
         arrays |= {name: array[:, 0] if single else array for name, array in outputs.items()}
         self.proc_params["trace"].write(self.time_step, spikes=spikes.ravel(), **arrays)

@@ -10,7 +10,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.diagonal import DiagonalMemory
+from nmdeploy.lava.diagonal_dynamics import DiagonalDynamics
 from nmdeploy.lava.population import Population, describe_spiking
 from nmdeploy.lava.spiking_process import PySpikingModel, SpikingProcess
 
@@ -30,7 +30,7 @@ class StateSpace(SpikingProcess):
 
     Parameters
     ----------
-    memory : DiagonalMemory
+    dynamics : DiagonalDynamics
         The states and their output.
     mechanisms : Mechanisms
         What follows them.
@@ -48,7 +48,7 @@ class StateSpace(SpikingProcess):
     Raises
     ------
     ValueError
-        Memory and mechanisms do not fit each other, or the reset interval is below 1.
+        Dynamics and mechanisms do not fit each other, or the reset interval is below 1.
     """
 
 
@@ -64,4 +64,4 @@ class PyStateSpaceModel(PySpikingModel):
 
 def describe(node: dict[str, Any]) -> Population:
     """The population of a node of this kind."""
-    return describe_spiking(node, StateSpace, DiagonalMemory)
+    return describe_spiking(node, StateSpace, DiagonalDynamics)

@@ -1,7 +1,7 @@
 """Recording of every step into .npy files, by the ProcessModel itself.
 
 A Lava Monitor moves every value through channels one by one (24 us a value); ProcessModels run in forked processes, so
-a memory-mapped file is the fast way out of them.
+memory-mapped file is the fast way out of them.
 """
 
 from pathlib import Path

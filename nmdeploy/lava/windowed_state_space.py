@@ -15,7 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import ArrayLike, NDArray
 
-from nmdeploy.lava.diagonal import DiagonalMemory
+from nmdeploy.lava.diagonal_dynamics import DiagonalDynamics
 from nmdeploy.lava.periodic import NEVER, check_reset, own_step
 from nmdeploy.lava.population import Placement, Population, from_node
 from nmdeploy.lava.rounding import Integers, integers, rz, sat
@@ -27,7 +27,7 @@ REGISTERS = ("re", "im", "y", "u", "decided", "latch")
 
 
 class WindowedStateSpace(AbstractProcess):
-    """Complex diagonal memory whose output is weighted, summed and compared over windows of r steps.
+    """Complex diagonal dynamics whose output is weighted, summed and compared over windows of r steps.
 
     ::
 
@@ -41,7 +41,7 @@ class WindowedStateSpace(AbstractProcess):
 
     Parameters
     ----------
-    memory : DiagonalMemory
+    dynamics : DiagonalDynamics
         With one input and one output a neuron; its reset codes are not used.
     kernel : array of int, shape (neurons, window)
         Codes of the weights with `frac_k` fraction bits.
@@ -67,13 +67,13 @@ class WindowedStateSpace(AbstractProcess):
     Raises
     ------
     ValueError
-        The memory has several inputs or outputs, a shape does not fit, or a sample does not fit into the interval.
+        The dynamics has several inputs or outputs, a shape does not fit, or a sample does not fit into the interval.
     """
 
     def __init__(
         self,
         *,
-        memory: DiagonalMemory,
+        dynamics: DiagonalDynamics,
         kernel: ArrayLike,
         frac_k: int,
         vth: ArrayLike,
@@ -86,14 +86,16 @@ class WindowedStateSpace(AbstractProcess):
         name: str | None = None,
         log_config: LogConfig | None = None,
     ) -> None:
-        size, window = memory.neurons, np.shape(kernel)[-1]
+        size, window = dynamics.neurons, np.shape(kernel)[-1]
         check_reset(reset_interval, reset_offset)
-        if memory.inputs != 1 or memory.outputs != 1:
-            raise ValueError(f"{memory.inputs} inputs, {memory.outputs} outputs a neuron; with windows it has one each")
+        if dynamics.inputs != 1 or dynamics.outputs != 1:
+            raise ValueError(
+                f"{dynamics.inputs} inputs, {dynamics.outputs} outputs a neuron; with windows it has one each"
+            )
         if not 1 <= steps <= reset_interval - (window - 1):
             raise ValueError(f"{steps} steps and a output_latency of {window - 1}; the interval holds {reset_interval}")
         super().__init__(
-            memory=memory,
+            dynamics=dynamics,
             kernel=integers("kernel", kernel, (size, window)),
             frac_k=frac_k,
             vth=integers("vth", vth, (size,)),
@@ -108,7 +110,7 @@ class WindowedStateSpace(AbstractProcess):
         )
         self.a_in = InPort(shape=(size,))
         self.s_out = OutPort(shape=(size,))
-        shapes = {"re": (size, memory.states), "im": (size, memory.states)}
+        shapes = {"re": (size, dynamics.states), "im": (size, dynamics.states)}
         for register in REGISTERS:
             setattr(self, register, Var(shape=shapes.get(register, (size,)), init=0))
 
@@ -129,11 +131,11 @@ class PyWindowedStateSpaceModel(PyLoihiProcessModel):
     latch: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32)
 
     def integrate(self, a: Integers, step: int) -> None:
-        """Memory, output, window's sum and, at the window's end, the decision."""
+        """Dynamics, output, window's sum and, at the window's end, the decision."""
         params, place = self.proc_params, step % self.proc_params["kernel"].shape[1]
-        memory: DiagonalMemory = params["memory"]
-        self.re[:], self.im[:] = memory.update((self.re.astype(np.int64), self.im.astype(np.int64)), a)
-        y = memory.output((self.re.astype(np.int64), self.im.astype(np.int64)), a)[:, 0]
+        dynamics: DiagonalDynamics = params["dynamics"]
+        self.re[:], self.im[:] = dynamics.update((self.re.astype(np.int64), self.im.astype(np.int64)), a)
+        y = dynamics.output((self.re.astype(np.int64), self.im.astype(np.int64)), a)[:, 0]
         self.y[:] = y
         weighted = rz(params["kernel"][:, place] * y, params["frac_k"])
         self.u[:] = sat(weighted if place == 0 else self.u + weighted, SUM_BITS)
@@ -162,7 +164,7 @@ class PyWindowedStateSpaceModel(PyLoihiProcessModel):
 
 def describe(node: dict[str, Any]) -> Population:
     """The population of a node of this kind."""
-    memory = from_node(DiagonalMemory, node, without=("r_re", "r_im", "m_re", "m_im", "input_bias"))
+    dynamics = from_node(DiagonalDynamics, node, without=("r_re", "r_im", "m_re", "m_im", "input_bias"))
     kernel, window = np.array(node["kernel"], np.int64), int(node["window"])
     if kernel.ndim != 2 or kernel.shape[1] != window:
         raise ValueError(f"kernel has shape {list(kernel.shape)}; its window has {window} steps")
@@ -170,11 +172,11 @@ def describe(node: dict[str, Any]) -> Population:
 
     def make(place: Placement) -> WindowedStateSpace:
         own = {"steps": place.steps, "send_every": place.send_every, **place.common}
-        return WindowedStateSpace(memory=memory, kernel=kernel, **parameters, **own)
+        return WindowedStateSpace(dynamics=dynamics, kernel=kernel, **parameters, **own)
 
     return Population(
-        inputs=memory.neurons,
-        outputs=memory.neurons,
+        inputs=dynamics.neurons,
+        outputs=dynamics.neurons,
         make=make,
         spikes=("spikes",),
         states=("re", "im", "y", "u"),

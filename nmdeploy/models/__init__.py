@@ -30,7 +30,7 @@ def create(
         lif-soft              leaky integrate-and-fire, the threshold is subtracted
         multi-output          several inputs and outputs, any A; spike, reset and refractory period each by itself
         p-spike-ssm           S4D whose output is the probability of a spike
-        pmsn                  multi-compartment linear memory into an integrate-and-fire soma, parallel in training
+        pmsn                  multi-compartment linear dynamics into an integrate-and-fire soma, parallel in training
         psn-sliding           sliding parallel spiking neuron: a learnable temporal filter of order k, no recurrence
         rf                    resonate-and-fire: a damped oscillator that spikes at a phase, Lava's rule
         spike-ssm             S4D into a leaky integrate-and-fire soma, with a refractory variable that decays

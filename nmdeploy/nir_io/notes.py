@@ -53,7 +53,7 @@ def _of_neuron(neuron: QuantizedNeuron) -> Iterator[str]:
             yield f"lossy: its {NAMES[what]} has no primitive: other readers {instead}"
     if neuron.output_latency:
         window = neuron.output_latency + 1
-        yield f"lossy: its windows of {window} steps have no primitive: other readers see the memory only"
+        yield f"lossy: its windows of {window} steps have no primitive: other readers see the dynamics only"
     if neuron.kind == "gate":
         yield "lossy: its sigmoid gate has no primitive: other readers pass the values on ungated"
 

@@ -175,7 +175,7 @@ def _add_gate(graph: Primitives, name: str, n: Any, into_synapse: bool) -> Float
 AddStateSpace = Callable[[Primitives, str, Any, bool], "FloatArray | None"]
 STATE_SPACES: dict[str, AddStateSpace] = {
     "state_space": _add_diagonal,
-    "coupled_state_space": _add_dense,
+    "dense_state_space": _add_dense,
     "windowed_state_space": _add_diagonal,
     "gate": _add_gate,
 }

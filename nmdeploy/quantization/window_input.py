@@ -110,7 +110,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
         return float(factors.max()), {s: _weighted(s, network.nodes[s], factors) for s in synapses}
     if not isinstance(neuron, (StateSpace, WindowedStateSpace)) or not _linear(neuron):
         raise UnsupportedParameter(
-            f"population {name!r} ({neuron.kind}): --window-input scaled takes diagonal memories without reset or hold "
+            f"population {name!r} ({neuron.kind}): --window-input scaled takes diagonal dynamics without reset or hold "
             "and readouts: choose exact"
         )
     if np.any(getattr(neuron, "input_bias", 0.0)):
@@ -129,7 +129,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
 
 
 def _linear(neuron: StateSpace | WindowedStateSpace) -> bool:
-    """Whether the memory runs on whatever the neuron sends."""
+    """Whether the dynamics runs on whatever the neuron sends."""
     if isinstance(neuron, WindowedStateSpace):
         return True
     held = neuron.refractory_steps > 0 and neuron.refractory_mode == "hold"

@@ -17,7 +17,7 @@ from edge_cases import driven_cases, small_cases
 from edge_cases_base import beside
 from equal_runs import agree, both, differences, engine_of, random_codes, random_lengths
 from mechanisms import legal
-from networks import MODELS, Case, coupled_case, lif_case, state_space_case
+from networks import MODELS, Case, dense_case, lif_case, state_space_case
 from networks_neurons import random_spiking
 from networks_windowed import windowed_case
 from networks_wired import Wired, chain, looped, two_way
@@ -33,7 +33,7 @@ MAKERS: dict[str, Callable[[int], Case]] = {
     **MODELS,
     "any lif": lif_case,
     "any diagonal": state_space_case,
-    "any dense": coupled_case,
+    "any dense": dense_case,
     "any windows": windowed_case,
 }
 

@@ -25,7 +25,7 @@ COVERS = {
         "refractory mask",
         "several outputs",
     ),
-    "coupled_state_space": ("x_saturations", "soma", "refractory hold", "refractory mask", "several outputs"),
+    "dense_state_space": ("x_saturations", "soma", "refractory hold", "refractory mask", "several outputs"),
     "windowed_state_space and gate": ("windowed", "gate", "per-sum", "per-product"),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from equal_runs import agree, both, random_codes, random_lengths
 from networks import MODELS, Case
 from networks_build import Builder, Family, random_case, random_inputs
-from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
+from networks_neurons import DENSE_STATES, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import gates, layer, windowed_case
 from networks_wired import Wired, chain, delayed, delayed_paths, looped, summed, two_way
 
@@ -130,7 +130,7 @@ def test_one_neuron_alone() -> None:
             equal(looped(1, spike, outputs, 1), samples=1)
 
 
-@pytest.mark.parametrize("family", [LIF, LOUD_LIF, STATE_SPACE, COUPLED], ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [LIF, LOUD_LIF, STATE_SPACE, DENSE_STATES], ids=lambda family: family.name)
 def test_populations_of_one_and_two_neurons(family: Family) -> None:
     for size in (1, 2):
         equal(random_case(size, family, steps=30, sizes=(size, size)).network)

@@ -11,7 +11,7 @@ from equal_runs import random_codes
 from figures import Figures
 from lava_equality import assert_covered, assert_equal_in_lava
 from mechanisms import ACTIONS, CONDITIONS, SPIKES
-from networks import MODELS, Case, coupled_case, lif_case, state_space_case
+from networks import MODELS, Case, dense_case, lif_case, state_space_case
 from networks_wired import delayed_paths
 
 LIF_COVERS = (
@@ -32,7 +32,7 @@ STATE_SPACE_COVERS = (
     *("re_saturations", "im_saturations", "re_reset_saturations", "im_reset_saturations", "spike phase"),
     *MECHANISMS_COVER,
 )
-COUPLED_COVERS = ("x_saturations", "x_reset_saturations", *MECHANISMS_COVER)
+DENSE_COVERS = ("x_saturations", "x_reset_saturations", *MECHANISMS_COVER)
 
 
 def test_edges(figures: Figures) -> None:
@@ -41,7 +41,7 @@ def test_edges(figures: Figures) -> None:
 
 def test_a_sample_of_every_family_and_model(figures: Figures) -> None:
     """All in one worker, which starts once."""
-    makers = [*[lif_case] * 4, *[state_space_case] * 4, *[coupled_case] * 4, *MODELS.values()]
+    makers = [*[lif_case] * 4, *[state_space_case] * 4, *[dense_case] * 4, *MODELS.values()]
     cases = [make(1000 + index) for index, make in enumerate(makers)]
     assert_covered(assert_equal_in_lava(cases, figures), (), len(cases))
 
@@ -63,7 +63,7 @@ def test_50_of_200_lif_networks(first: int, figures: Figures) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "wanted"), [(state_space_case, STATE_SPACE_COVERS), (coupled_case, COUPLED_COVERS)])
+@pytest.mark.parametrize(("make", "wanted"), [(state_space_case, STATE_SPACE_COVERS), (dense_case, DENSE_COVERS)])
 def test_100_networks_over_all_mechanisms(
     make: Callable[[int], Case], wanted: tuple[str, ...], figures: Figures
 ) -> None:

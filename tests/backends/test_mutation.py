@@ -14,7 +14,7 @@ import pytest
 from edge_cases import edge_cases
 from figures import Figures
 from mutants import Mutant, installed, mutants, reached, step_modules
-from networks import Case, coupled_case, lif_case, state_space_case
+from networks import Case, dense_case, lif_case, state_space_case
 from networks_windowed import windowed_case
 from requires_lava import require_lava
 from simulated import simulated
@@ -55,7 +55,7 @@ class Judge:
     """Cases of all families; of each module, those that killed most are asked first."""
 
     def __init__(self) -> None:
-        random = [make(seed) for make in (lif_case, state_space_case, coupled_case, windowed_case) for seed in (0, 1)]
+        random = [make(seed) for make in (lif_case, state_space_case, dense_case, windowed_case) for seed in (0, 1)]
         cases = [*edge_cases(), *random]
         traces = lava.run_many([(case.network, case.inputs) for case in cases])
         self.judged = [

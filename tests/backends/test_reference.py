@@ -10,9 +10,9 @@ import pytest
 from edge_cases import edge_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import MODELS, Case, coupled_case, lif_case, random_case, state_space_case
+from networks import MODELS, Case, dense_case, lif_case, random_case, state_space_case
 from networks_build import Family
-from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
+from networks_neurons import DENSE_STATES, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import windowed_case
 from simulated import simulated
 
@@ -50,7 +50,7 @@ def test_random_lif_networks(seed: int, wraps: bool) -> None:
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
-@given(seed=SEEDS, family=st.sampled_from([STATE_SPACE, COUPLED]))
+@given(seed=SEEDS, family=st.sampled_from([STATE_SPACE, DENSE_STATES]))
 def test_random_networks_over_all_mechanisms(seed: int, family: Family) -> None:
     case = random_case(seed, family, steps=25, samples=2, sizes=(2, 8))
     assert_equal(case, run(case.network, case.inputs, trace="states"))
@@ -70,7 +70,7 @@ def test_a_network_of_every_model(model: str) -> None:
     assert_equal(short, run(short.network, short.inputs, trace="states"))
 
 
-@pytest.mark.parametrize("make", [lif_case, state_space_case, coupled_case, windowed_case])
+@pytest.mark.parametrize("make", [lif_case, state_space_case, dense_case, windowed_case])
 def test_64_bit_integers_equal_unbounded_ones(make: Callable[[int], Case]) -> None:
     case = make(3)
     machine = run(case.network, case.inputs, trace="states")

@@ -197,7 +197,7 @@ def test_inspect_of_a_checkpoint_with_options(cli: Cli, saved: Callable[..., Pat
     told = {"version": 2, "model": "multi-output", "norm": "none", "residual": True, "dt": 0.002, "readout": "last"}
     assert found | told == found and found["problem"] is None
     assert found["sizes"] == {"inputs": 1, "channels": 4, "states": 2, "layers": 2, "outputs": 3}
-    assert found["nodes"]["block0"] == "coupled_state_space 4, 12 outputs"
+    assert found["nodes"]["block0"] == "dense_state_space 4, 12 outputs"
     assert found["nodes"]["block1.synapse"] == "dense 4x12" and found["nodes"]["readout"] == "integrator 3"
     shown = cli("inspect", path).stdout
     assert "  n_outputs: 3\n" in shown and "  channels: 4\n" in shown and "norm: none\n" in shown

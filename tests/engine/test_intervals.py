@@ -14,7 +14,7 @@ from formula_neuron import formula_case
 from formula_trees import Tree, numbers, tree_formula
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import MODELS, Case, coupled_case, lif_case, state_space_case
+from networks import MODELS, Case, dense_case, lif_case, state_space_case
 from networks_windowed import windowed_case
 
 from nmdeploy.backends import reference
@@ -25,7 +25,7 @@ MAKERS: dict[str, Callable[[int], Case]] = {
     **MODELS,
     "any lif": lif_case,
     "any diagonal": state_space_case,
-    "any dense": coupled_case,
+    "any dense": dense_case,
     "any windows": windowed_case,
 }
 

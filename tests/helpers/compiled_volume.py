@@ -14,7 +14,7 @@ from figures import Figures
 from networks import Case, coverage
 from networks_build import random_case
 from networks_models import FAMILIES
-from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
+from networks_neurons import DENSE_STATES, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import windowed_case
 
 from nmdeploy.backends import compiled
@@ -38,13 +38,13 @@ def large(families: Sequence[object], seed: int) -> Case:
 GENERAL: dict[str, Maker] = {
     "lif": partial(large, (LIF, LIF, LOUD_LIF)),
     "state_space": partial(large, (STATE_SPACE,)),
-    "coupled_state_space": partial(large, (COUPLED,)),
+    "dense_state_space": partial(large, (DENSE_STATES,)),
     "windowed_state_space and gate": windowed_case,
 }
 KINDS: dict[str, tuple[str, ...]] = {
     "lif": ("lif", "integrator"),
     "state_space": ("state_space", "integrator"),
-    "coupled_state_space": ("coupled_state_space", "integrator"),
+    "dense_state_space": ("dense_state_space", "integrator"),
     "windowed_state_space and gate": ("windowed_state_space", "gate", "state_space", "integrator"),
 }
 """The integer populations that the networks of each maker have; `compare_many` counts them."""
@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 NAMED: dict[str, Maker] = {family.name: partial(large, (family,)) for family in FAMILIES if family is not LIF}
 NAMED |= {"lif": partial(large, (LOUD_LIF,)), "windowed-ssm": lambda seed: windowed_case(seed + 5000)}
 SAME = {"cuba-lif": "lif", "lif-hard": "lif"}
-"""Systems whose populations are those of another name; `lif-hard` with another V_reset than 0 is a `COUPLED` one."""
+"""Models with the populations of another name; `lif-hard` with another V_reset than 0 is a `DENSE_STATES` one."""
 
 
 def share(part: str) -> int:

@@ -17,7 +17,7 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedDenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -82,7 +82,7 @@ def small_population(seed: int) -> Case:
         neuron = QuantizedStateSpace(**shared, **{name: draw(-5, 5, (h, n)) for name in ("a_re", "a_im")}, **b, **c)
     else:
         parts = {"a": draw(-5, 5, (h, n, n)), "b": draw(-5, 5, (h, n, q)), "c": draw(-5, 5, (h, p, n))}
-        neuron = QuantizedCoupledStateSpace(**shared, **parts)
+        neuron = QuantizedDenseStateSpace(**shared, **parts)
     nodes = {
         "input": Input((3,), FixedPoint(2, 0, signed=False)),
         "s": QuantizedDense(draw(-4, 4, (h * q, 3)), 8, 0, "mixed", -1),
@@ -95,8 +95,8 @@ def small_population(seed: int) -> Case:
 def loud_populations() -> list[Case]:
     """The first resets by a factor, on states so large that every bit of the factor shows."""
     chosen = [seed for seed in range(SMALL_CASES) if "-scale-" in small_population(seed).name]
-    memories = [case for case in map(small_population, chosen) if not case.network.nodes["n"].soma]
-    return [loud(case) for case in memories]
+    dynamics = [case for case in map(small_population, chosen) if not case.network.nodes["n"].soma]
+    return [loud(case) for case in dynamics]
 
 
 def loud(case: Case) -> Case:

@@ -43,11 +43,11 @@ def small_windows(seed: int) -> Case:
     rng = np.random.default_rng(seed)
     h, n, window = 12, 1 + seed % 3, 1 + seed % 4
     draw = lambda low, high, s: rng.integers(low, high, s, endpoint=True)  # noqa: E731
-    memory = {name: draw(-5, 5, (h, n)) for name in ("a_re", "a_im")}
-    memory |= {name: draw(-5, 5, (h, n, 1)) for name in ("b_re", "b_im")}
-    memory |= {name: draw(-5, 5, (h, 1, n)) for name in ("c_re", "c_im")}
+    dynamics = {name: draw(-5, 5, (h, n)) for name in ("a_re", "a_im")}
+    dynamics |= {name: draw(-5, 5, (h, n, 1)) for name in ("b_re", "b_im")}
+    dynamics |= {name: draw(-5, 5, (h, 1, n)) for name in ("c_re", "c_im")}
     neuron = QuantizedWindowedStateSpace(
-        **memory,
+        **dynamics,
         rounding=("per-product", "per-sum")[seed // 2 % 2],
         state_bits=6,
         coefficient_bits=8,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-KINDS = ("state_space", "coupled_state_space")
+KINDS = ("state_space", "dense_state_space")
 SPIKES = ("binary", "ternary", "graded", "stochastic", "phase")
 CONDITIONS = ("never", "any", "each", "magnitude", "every")
 ACTIONS = ("none", "hard", "soft", "scale", "linear", "modulo")
@@ -37,8 +37,8 @@ class Mechanisms:
     def name(self) -> str:
         """Of a population with this choice."""
         inner = "adaptive-" if self.adaptation else "soma-" if self.soma else ""
-        memory = self.kind.partition("_")[0]
-        return f"{memory}-{inner}{self.spike}-{self.condition}-{self.action}-{self.mode}-{self.outputs}"
+        dynamics = self.kind.partition("_")[0]
+        return f"{dynamics}-{inner}{self.spike}-{self.condition}-{self.action}-{self.mode}-{self.outputs}"
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def refusals(m: Mechanisms) -> list[tuple[str, ...]]:
 
 
 def combinations(outputs: tuple[int, ...] = (1, 2)) -> Iterator[Mechanisms]:
-    """Spiking function x condition x action x mode x soma (none, with, adaptive) x memory x outputs a neuron."""
+    """Spiking function x condition x action x mode x soma (none, with, adaptive) x dynamics x outputs a neuron."""
     inner = ((False, False), (True, False), (True, True))
     for kind, spike, condition, action, mode, (soma, adaptation), p in product(
         KINDS, SPIKES, CONDITIONS, ACTIONS, MODES, inner, outputs

@@ -43,7 +43,7 @@ SELECTING = ("select", "where")
 # What is not part of the integer step, by what it is; a name may be of one class only.
 OUTSIDE = {
     # set-up and checks
-    *("__post_init__", "_freeze_common", "_check_common", "_check_codes", "_within", "widened", "start", "memory"),
+    *("__post_init__", "_freeze_common", "_check_common", "_check_codes", "_within", "widened", "start", "dynamics"),
     *("require_meaning", "_objections", "_against_modulo", "code_range"),
     # names and sizes
     *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),

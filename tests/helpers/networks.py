@@ -5,9 +5,9 @@ from __future__ import annotations
 from networks_build import Case, random_case
 from networks_coverage import coverage, is_alive
 from networks_models import MODELS
-from networks_neurons import COUPLED, LIF, LOUD_LIF, STATE_SPACE
+from networks_neurons import DENSE_STATES, LIF, LOUD_LIF, STATE_SPACE
 
-__all__ = ["MODELS", "Case", "coupled_case", "coverage", "is_alive", "lif_case", "random_case", "state_space_case"]
+__all__ = ["MODELS", "Case", "coverage", "dense_case", "is_alive", "lif_case", "random_case", "state_space_case"]
 
 
 def lif_case(seed: int) -> Case:
@@ -16,10 +16,10 @@ def lif_case(seed: int) -> Case:
 
 
 def state_space_case(seed: int) -> Case:
-    """State-space networks with diagonal memory, over all combinations of mechanisms."""
+    """State-space networks with diagonal dynamics, over all combinations of mechanisms."""
     return random_case(seed, STATE_SPACE)
 
 
-def coupled_case(seed: int) -> Case:
-    """State-space networks with dense memory, over all combinations of mechanisms."""
-    return random_case(seed, COUPLED)
+def dense_case(seed: int) -> Case:
+    """State-space networks with dense dynamics, over all combinations of mechanisms."""
+    return random_case(seed, DENSE_STATES)

@@ -47,7 +47,7 @@ def _mechanisms(neuron: Any) -> set[str]:
         for name in ("du", "dv"):
             found |= {f"{name} {d}" for d in (0, 1, 4095) if d in getattr(neuron, name)}
         return found | ({"bias"} if neuron.bias_mant.any() else set())
-    if neuron.kind in ("state_space", "coupled_state_space"):
+    if neuron.kind in ("state_space", "dense_state_space"):
         return _chosen(neuron)
     if neuron.kind == "windowed_state_space":
         once = {"sent once"} if neuron.send_once else set()

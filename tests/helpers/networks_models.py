@@ -14,8 +14,8 @@ from networks_neurons import (
     LIF,
     UNIT,
     codes,
-    coupled_memory,
-    diagonal_memory,
+    dense_dynamics,
+    diagonal_dynamics,
     formats,
     mechanism_codes,
     refractory,
@@ -23,7 +23,7 @@ from networks_neurons import (
 )
 from networks_windowed import windowed_case
 
-from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedDenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 
 Shape = tuple[int, int, int, int]
@@ -49,7 +49,7 @@ def within(neuron: Any, level: int) -> int:
 def lif_soft(rng: Rng, size: int, _q: int, integrating: bool = False) -> Draft:
     """x <- a x + b s, minus the threshold at a spike; a = 1 without a leak."""
     shape, shared = (size, 1, 1, 1), unit(rng)
-    neuron = QuantizedCoupledStateSpace(
+    neuron = QuantizedDenseStateSpace(
         **shared,
         **plain(shape),
         a=np.full((size, 1, 1), UNIT if integrating else int(rng.integers(3000, UNIT))),
@@ -72,7 +72,7 @@ def alif(rng: Rng, size: int, _q: int) -> Draft:
     shape, shared = (size, 2, 1, 1), unit(rng)
     a = np.zeros((size, 2, 2), int)
     a[:, 0, 0], a[:, 1, 1] = int(rng.integers(3000, UNIT)), rng.integers(3900, UNIT, size)
-    neuron = QuantizedCoupledStateSpace(
+    neuron = QuantizedDenseStateSpace(
         **shared,
         **plain(shape),
         a=a,
@@ -120,7 +120,7 @@ def tc_lif(rng: Rng, size: int, _q: int) -> Draft:
     shape, shared = (size, 2, 1, 1), unit(rng)
     beta = rng.uniform(-0.6, 0.6, (2, size))
     a = np.stack([np.ones(size), beta[0], beta[1], np.ones(size) * rng.uniform(0.5, 0.95)], 1).reshape(size, 2, 2)
-    neuron = QuantizedCoupledStateSpace(
+    neuron = QuantizedDenseStateSpace(
         **shared,
         **plain(shape),
         a=np.rint(a * 0.9 * UNIT).astype(int),
@@ -139,10 +139,10 @@ def tc_lif(rng: Rng, size: int, _q: int) -> Draft:
     return Draft(at, 0, 1 << shared["state_bits"])
 
 
-def with_soma(rng: Rng, size: int, memory: dict[str, Any], fields: dict[str, Any], q: int = 1) -> Draft:
-    """A diagonal memory before a soma whose reset takes the threshold off, or sets it to 0."""
-    shape, shared = (size, memory["a_re"].shape[1], q, 1), formats(rng)
-    neuron = QuantizedStateSpace(**plain(shape) | shared | memory | {"soma": True} | fields)
+def with_soma(rng: Rng, size: int, dynamics: dict[str, Any], fields: dict[str, Any], q: int = 1) -> Draft:
+    """A diagonal dynamics before a soma whose reset takes the threshold off, or sets it to 0."""
+    shape, shared = (size, dynamics["a_re"].shape[1], q, 1), formats(rng)
+    neuron = QuantizedStateSpace(**plain(shape) | shared | dynamics | {"soma": True} | fields)
 
     def at(level: int) -> Any:
         vth = within(neuron, level)
@@ -153,7 +153,7 @@ def with_soma(rng: Rng, size: int, memory: dict[str, Any], fields: dict[str, Any
 
 def dh_lif(rng: Rng, size: int, q: int) -> Draft:
     """Dendrites: a leaky real state for each input; their sum drives a leaky soma."""
-    memory = {
+    dynamics = {
         "a_re": rng.integers(1000, UNIT, (size, q)),
         "a_im": np.zeros((size, q), int),
         "b_re": rng.integers(50, 300, (size, q, 1)) * np.eye(q, dtype=int),
@@ -164,7 +164,7 @@ def dh_lif(rng: Rng, size: int, q: int) -> Draft:
     action = str(rng.choice(["soft", "hard"]))
     reset = {"reset_condition": "each" if action == "soft" else "any", "reset_action": action}
     fields = {"leak": rng.integers(2000, UNIT, (size, 1)), "refractory_steps": refractory(rng, 0.3), **reset}
-    return with_soma(rng, size, memory, fields, q)
+    return with_soma(rng, size, dynamics, fields, q)
 
 
 def pmsn(rng: Rng, size: int, _q: int) -> Draft:
@@ -172,7 +172,7 @@ def pmsn(rng: Rng, size: int, _q: int) -> Draft:
     shape, shared = (size, int(rng.integers(2, 5)), 1, 1), formats(rng)
     neuron = QuantizedStateSpace(
         **shared,
-        **diagonal_memory(rng, shape) | {"d": np.zeros((size, 1, 1), int)},
+        **diagonal_dynamics(rng, shape) | {"d": np.zeros((size, 1, 1), int)},
         vth=np.zeros((size, 1), int),
         soma=True,
         leak=UNIT,
@@ -190,7 +190,7 @@ def psn_sliding(rng: Rng, size: int, _q: int) -> Draft:
     shape, shared = (size, n, 1, 1), formats(rng)
     b = np.zeros((size, n, 1), int)
     b[:, 0] = 1 << shared["frac_b"]
-    neuron = QuantizedCoupledStateSpace(
+    neuron = QuantizedDenseStateSpace(
         **shared | plain(shape),
         a=np.broadcast_to(np.eye(n, k=-1, dtype=int) * UNIT, (size, n, n)),
         b=b,
@@ -200,10 +200,10 @@ def psn_sliding(rng: Rng, size: int, _q: int) -> Draft:
 
 
 def s4d(rng: Rng, size: int, _q: int, **fields: Any) -> Draft:
-    """A diagonal memory that spikes without a reset."""
+    """A diagonal dynamics that spikes without a reset."""
     shape, shared = (size, int(rng.integers(2, 7)), 1, 1), formats(rng)
-    memory = diagonal_memory(rng, shape)
-    neuron = QuantizedStateSpace(**shared, **memory, vth=np.zeros((size, 1), int), **fields)
+    dynamics = diagonal_dynamics(rng, shape)
+    neuron = QuantizedStateSpace(**shared, **dynamics, vth=np.zeros((size, 1), int), **fields)
     return thresholds(rng, neuron, shared["state_bits"])
 
 
@@ -217,34 +217,34 @@ def silenced(rng: Rng, size: int, q: int) -> Draft:
 
 
 def spiking_ssm(rng: Rng, size: int, _q: int, adaptation: bool = False) -> Draft:
-    """A diagonal memory before a leaky soma with soft reset; its threshold may adapt."""
-    memory = diagonal_memory(rng, (size, int(rng.integers(2, 7)), 1, 1))
+    """A diagonal dynamics before a leaky soma with soft reset; its threshold may adapt."""
+    dynamics = diagonal_dynamics(rng, (size, int(rng.integers(2, 7)), 1, 1))
     fields: dict[str, Any] = {"leak": rng.integers(2000, UNIT, (size, 1)), "adaptation": adaptation}
     fields |= {"reset_condition": "each", "reset_action": "soft", "refractory_steps": refractory(rng, 0.3)}
     if adaptation:
         fields |= {"adaptation_leak": rng.integers(3000, UNIT, (size, 1))}
         fields |= {"adaptation_jump": rng.integers(0, 200, (size, 1))}
-    return with_soma(rng, size, memory, fields)
+    return with_soma(rng, size, dynamics, fields)
 
 
 SEVERAL = {
     p: [
         m
         for m in legal((min(p, 2),))
-        if m.kind == "coupled_state_space" and m.spike in ("binary", "ternary", "graded") and not m.soma
+        if m.kind == "dense_state_space" and m.spike in ("binary", "ternary", "graded") and not m.soma
     ]
     for p in (2, 3)
 }
 
 
 def multi_output(rng: Rng, size: int, q: int) -> Draft:
-    """Several inputs and outputs a neuron, an unstable dense memory that resets keep in bounds."""
+    """Several inputs and outputs a neuron, unstable dense dynamics that resets keep in bounds."""
     p = int(rng.integers(2, 4))
     m = SEVERAL[p][int(rng.integers(len(SEVERAL[p])))]
     shape, shared = (size, int(rng.integers(1, 9)), q, p), formats(rng)
-    memory = coupled_memory(rng, shape, (1.0, 1.02, 1.1))
+    dynamics = dense_dynamics(rng, shape, (1.0, 1.02, 1.1))
     fields = mechanism_codes(rng, m, shape, shared["state_bits"]) | m.fields
-    neuron = QuantizedCoupledStateSpace(**shared, **memory, **fields, vth=np.zeros((size, p), int))
+    neuron = QuantizedDenseStateSpace(**shared, **dynamics, **fields, vth=np.zeros((size, p), int))
     return thresholds(rng, neuron, shared["state_bits"])
 
 

@@ -10,14 +10,14 @@ from mechanisms import ONE_SIDED, Mechanisms, legal
 from networks_build import Draft, Family, Rng
 
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
-from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedDenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 
 ROUNDINGS = ("per-product", "per-sum")
 UNIT = 4096
 LEGAL = {
     (kind, outputs): [m for m in legal((outputs,)) if m.kind == kind]
-    for kind in ("state_space", "coupled_state_space")
+    for kind in ("state_space", "dense_state_space")
     for outputs in (1, 2)
 }
 
@@ -62,7 +62,7 @@ def codes(rng: Rng, limit: int, shape: tuple[int, ...]) -> Any:
     return rng.integers(-limit, limit, shape, endpoint=True)
 
 
-def diagonal_memory(rng: Rng, shape: tuple[int, int, int, int]) -> dict[str, Any]:
+def diagonal_dynamics(rng: Rng, shape: tuple[int, int, int, int]) -> dict[str, Any]:
     """Poles inside, on and slightly outside of the unit circle; coefficients over most of their range."""
     h, n, q, p = shape
     radius = rng.choice([0.5, 0.9, 0.99, 1.0, 1.02], (h, n)) * UNIT
@@ -78,7 +78,7 @@ def diagonal_memory(rng: Rng, shape: tuple[int, int, int, int]) -> dict[str, Any
     }
 
 
-def coupled_memory(rng: Rng, shape: tuple[int, int, int, int], radii: tuple[float, ...] = ()) -> dict[str, Any]:
+def dense_dynamics(rng: Rng, shape: tuple[int, int, int, int], radii: tuple[float, ...] = ()) -> dict[str, Any]:
     """Dense matrices with a spectral radius below, at and above 1."""
     h, n, q, p = shape
     a = rng.normal(size=(h, n, n))
@@ -137,24 +137,24 @@ def random_spiking(rng: Rng, kind: str, size: int, inputs: int, m: Mechanisms | 
     most = 6 if kind == "state_space" else 8
     n = 1 if m.spike == "phase" else int(rng.integers(1, most + 1))
     shape, shared = (size, n, inputs, p), formats(rng)
-    memory = diagonal_memory(rng, shape) if kind == "state_space" else coupled_memory(rng, shape)
-    make: Any = QuantizedStateSpace if kind == "state_space" else QuantizedCoupledStateSpace
+    dynamics = diagonal_dynamics(rng, shape) if kind == "state_space" else dense_dynamics(rng, shape)
+    make: Any = QuantizedStateSpace if kind == "state_space" else QuantizedDenseStateSpace
     chosen = mechanism_codes(rng, m, shape, shared["state_bits"]) | m.fields
-    neuron = make(**shared, **memory, **chosen, vth=np.zeros((size, p), int))
+    neuron = make(**shared, **dynamics, **chosen, vth=np.zeros((size, p), int))
     return thresholds(rng, neuron, shared["state_bits"])
 
 
 def random_state_space(rng: Rng, size: int, inputs: int) -> Draft:
-    """Diagonal memory."""
+    """Diagonal dynamics."""
     return random_spiking(rng, "state_space", size, inputs)
 
 
-def random_coupled(rng: Rng, size: int, inputs: int) -> Draft:
-    """Dense memory."""
-    return random_spiking(rng, "coupled_state_space", size, inputs)
+def random_dense(rng: Rng, size: int, inputs: int) -> Draft:
+    """Dense dynamics."""
+    return random_spiking(rng, "dense_state_space", size, inputs)
 
 
 LIF = Family("lif_case", random_lif, (2, 9))
 LOUD_LIF = Family("lif_case", random_lif, (8, 13))
 STATE_SPACE = Family("state_space_case", random_state_space, inputs=(1, 2, 3))
-COUPLED = Family("coupled_case", random_coupled, inputs=(1, 2, 3))
+DENSE_STATES = Family("dense_case", random_dense, inputs=(1, 2, 3))

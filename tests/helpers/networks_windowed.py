@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 from networks_build import Builder, Case, Draft, Family, Rng, largest, random_dense, random_inputs
-from networks_neurons import STATE_SPACE, codes, diagonal_memory, formats
+from networks_neurons import STATE_SPACE, codes, diagonal_dynamics, formats
 
 from nmdeploy.network.graph import Edge
 from nmdeploy.neurons.gate import QuantizedGate
@@ -21,10 +21,10 @@ TABLE = np.rint(2**15 / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(int)
 def windowed(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draft:
     """Weighed sums over windows, decided at their ends."""
     shape, shared = (size, int(rng.integers(1, 7)), 1, 1), formats(rng)
-    memory = diagonal_memory(rng, shape)
-    del memory["input_bias"]  # windows have none
+    dynamics = diagonal_dynamics(rng, shape)
+    del dynamics["input_bias"]  # windows have none
     neuron = QuantizedWindowedStateSpace(
-        **shared | memory,
+        **shared | dynamics,
         window=window,
         kernel=codes(rng, 2**12, (size, window)),
         frac_k=int(rng.integers(8, 13)),

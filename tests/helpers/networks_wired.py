@@ -42,10 +42,10 @@ class Wired:
         )
 
     def spiking(self, name: str, size: int, spike: str, outputs: int = 1, inputs: int = 1, soma: bool = False) -> None:
-        """A dense memory with a spiking function; those of a network have the same number of states."""
-        m = Mechanisms("coupled_state_space", spike, "never", "none", "hold", soma, outputs=outputs)
+        """dense dynamics with a spiking function; those of a network have the same number of states."""
+        m = Mechanisms("dense_state_space", spike, "never", "none", "hold", soma, outputs=outputs)
         rng = np.random.default_rng(self.seed)
-        self.nodes[name] = random_spiking(rng, "coupled_state_space", size, inputs, m).at(LEVEL)
+        self.nodes[name] = random_spiking(rng, "dense_state_space", size, inputs, m).at(LEVEL)
 
     def readout(self, name: str, size: int) -> None:
         """An integrator."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator_base import Population, Record, rz, shift, wrap24
-from simulator_mechanisms import CoupledStateSpace, StateSpace
+from simulator_mechanisms import DenseStateSpace, StateSpace
 from simulator_windowed import Gate, WindowedStateSpace
 
 __all__ = ["rz", "shift", "simulate", "synaptic_sum"]
@@ -68,7 +68,7 @@ KINDS: dict[str, Any] = {
     "lif": LIF,
     "integrator": Integrator,
     "state_space": StateSpace,
-    "coupled_state_space": CoupledStateSpace,
+    "dense_state_space": DenseStateSpace,
     "windowed_state_space": WindowedStateSpace,
     "gate": Gate,
 }

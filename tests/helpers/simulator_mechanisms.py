@@ -1,4 +1,4 @@
-"""``state_space`` and ``coupled_state_space`` of docs/arithmetic.md: the mechanisms, in unbounded Python integers."""
+"""``state_space`` and ``dense_state_space`` of docs/arithmetic.md: the mechanisms, in unbounded Python integers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simulator_base import Population, rz
-from simulator_memory import Coupled, Diagonal
+from simulator_dynamics import Dense, Diagonal
 
 MASK32 = 2**32 - 1
 
@@ -24,14 +24,14 @@ def random16(seed: int, entry: int, t: int) -> int:
 
 
 class Mechanisms(Population):
-    """A memory, and what follows it: soma, adaptation, spiking function, refractory period, reset."""
+    """dynamics, and what follows it: soma, adaptation, spiking function, refractory period, reset."""
 
-    memory_of: Callable[..., Any]
+    dynamics_of: Callable[..., Any]
 
     def __init__(self, node: dict[str, Any]) -> None:
         self.size, self.p_out, self.q = len(node["d"]), len(node["d"][0]), len(node["d"][0][0])
         super().__init__(node, self.size * self.q, self.size * self.p_out)
-        self.memory = type(self).memory_of(node, self.sat)
+        self.dynamics = type(self).dynamics_of(node, self.sat)
         self.counter = [0] * self.size
         self.y, self.v, self.w = ([[0] * self.p_out for _ in range(self.size)] for _ in range(3))
 
@@ -41,7 +41,7 @@ class Mechanisms(Population):
         )
         if self.p_out == 1:
             kept = {name: [row[0] for row in rows] for name, rows in kept.items()}
-        return {**self.memory.recorded(), **kept}
+        return {**self.dynamics.recorded(), **kept}
 
     def step(self, a: list[int], t: int) -> list[int]:
         out = []
@@ -54,11 +54,11 @@ class Mechanisms(Population):
         p = self.p
         silent = self.counter[h] > 0
         held = silent and p["refractory_mode"] == "hold"
-        before = self.memory.phase(h)
+        before = self.dynamics.phase(h)
         if not held:
-            self.memory.update(h, a)
+            self.dynamics.update(h, a)
         outputs = range(self.p_out)
-        self.y[h] = [self.memory.output(h, k, a) for k in outputs]
+        self.y[h] = [self.dynamics.output(h, k, a) for k in outputs]
         mu = [self.membrane(h, k, held) for k in outputs]
         raw = [self.fire(h, k, mu[k], before, t) for k in outputs]
         s = [0] * self.p_out if silent else raw
@@ -91,7 +91,7 @@ class Mechanisms(Population):
         if p["spike"] == "stochastic":
             return int(mu > (vth * random16(p["seed"], h * self.p_out + k, t)) >> 16)
         assert p["spike"] == "phase"
-        return int(mu >= vth and self.memory.phase(h) >= 0 and before < 0)
+        return int(mu >= vth and self.dynamics.phase(h) >= 0 and before < 0)
 
     def reset(self, h: int, s: list[int], t: int) -> None:
         """The reset of what there is to reset, then the jump of the adaptation."""
@@ -101,10 +101,12 @@ class Mechanisms(Population):
         if p["reset_condition"] == "never":
             now = False
         if not p["soma"]:
-            where = [now] * self.memory.states
+            where = [now] * self.dynamics.states
             if p["reset_condition"] == "magnitude":
-                where = [self.memory.magnitude(h, n) > p["reset_magnitude"][h][n] for n in range(self.memory.states)]
-            self.memory.reset(h, where, strength)
+                where = [
+                    self.dynamics.magnitude(h, n) > p["reset_magnitude"][h][n] for n in range(self.dynamics.states)
+                ]
+            self.dynamics.reset(h, where, strength)
             return
         for k in range(self.p_out):
             there = now if p["reset_condition"] != "each" else s[k] != 0
@@ -134,10 +136,10 @@ class Mechanisms(Population):
 class StateSpace(Mechanisms):
     """Coupling diagonal, complex."""
 
-    memory_of = Diagonal
+    dynamics_of = Diagonal
 
 
-class CoupledStateSpace(Mechanisms):
+class DenseStateSpace(Mechanisms):
     """Coupling dense, real."""
 
-    memory_of = Coupled
+    dynamics_of = Dense

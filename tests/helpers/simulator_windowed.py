@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator_base import Population, rz, shift
-from simulator_memory import Diagonal
+from simulator_dynamics import Diagonal
 
 
 class WindowedStateSpace(Population):
@@ -15,13 +15,13 @@ class WindowedStateSpace(Population):
         size = len(node["vth"])
         super().__init__(node, size, size)
         self.window = node["window"]
-        self.memory = Diagonal(node, self.sat)
+        self.dynamics = Diagonal(node, self.sat)
         self.y, self.u = [0] * size, [0] * size
 
     def step(self, a: list[int], t: int) -> list[int]:
         for h in range(self.inputs):
-            self.memory.update(h, [a[h]])
-            self.y[h] = self.memory.output(h, 0, [a[h]])
+            self.dynamics.update(h, [a[h]])
+            self.y[h] = self.dynamics.output(h, 0, [a[h]])
             before = 0 if t % self.window == 0 else self.u[h]
             weighted = rz(self.p["kernel"][h][t % self.window] * self.y[h], self.p["frac_k"])
             self.u[h] = self.sat(before + weighted, 32, "u_saturations")
@@ -35,7 +35,7 @@ class WindowedStateSpace(Population):
         return [self.decided() if step == 0 else rest for step in range(steps)]
 
     def recorded(self) -> dict[str, Any]:
-        return {**self.memory.recorded(), "y": self.y, "u": self.u}
+        return {**self.dynamics.recorded(), "y": self.y, "u": self.u}
 
 
 class Gate(Population):

@@ -63,7 +63,7 @@ def lif_overflow(rng: np.random.Generator) -> Case:
 
 
 def mechanisms(kind: str, soma: bool, condition: str, action: str, index: int) -> tuple[str, Case]:
-    """One reset of one memory or soma; what else there is to choose goes round with `index`."""
+    """One reset of one dynamics or soma; what else there is to choose goes round with `index`."""
     rng = np.random.default_rng(index)
     outputs, spike = 2, ("binary", "ternary", "graded", "stochastic")[index % 4]
     mode, steps = (("hold", 2), ("mask", 2), ("mask-raw", 2), ("hold", 0))[(index // 4 + index) % 4]
@@ -73,7 +73,7 @@ def mechanisms(kind: str, soma: bool, condition: str, action: str, index: int) -
     # Which output's reset would it be?
     if (condition == "each" and not soma and action != "soft") or (condition == "any" and action == "modulo"):
         outputs = 1
-    node = {"state_space": m.state_space, "coupled": m.coupled}[kind](
+    node = {"state_space": m.state_space, "dense": m.dense_state_space}[kind](
         rng,
         4,
         3,
@@ -91,21 +91,21 @@ def mechanisms(kind: str, soma: bool, condition: str, action: str, index: int) -
         state_bits=(12, 16, 24)[index % 3],
     )
     nodes = {"input": m.input_node(5, bits=4), "s": m.dense(rng, 5, 8, exp=0, bias=True), "x": node}
-    name = "-".join((kind, "soma" if soma else "memory", condition, action, spike, f"{mode}{steps}"))
+    name = "-".join((kind, "soma" if soma else "dynamics", condition, action, spike, f"{mode}{steps}"))
     case = m.model(nodes, [["input", "s", 0], ["s", "x", 0]], "x"), rng.integers(0, 16, (SAMPLES, STEPS, 5))
     return name, case
 
 
 def resets() -> list[tuple[str, bool, str, str]]:
     """Every reset that has a meaning."""
-    kinds, somas, actions = ("state_space", "coupled"), (False, True), ("hard", "soft", "scale", "linear")
+    kinds, somas, actions = ("state_space", "dense"), (False, True), ("hard", "soft", "scale", "linear")
     found = list(product(kinds, somas, ("any", "each", "magnitude", "every"), actions))
     found += [(kind, soma, "never", "none") for kind in kinds for soma in somas]
     return [*found, *((kind, True, condition, "modulo") for kind in kinds for condition in ("any", "each"))]
 
 
 def phase(rng: np.random.Generator) -> Case:
-    """Spikes at zero crossings, several inputs, reset of the memory."""
+    """Spikes at zero crossings, several inputs, reset of the dynamics."""
     options = {"spike": "phase", "reset_condition": "any", "reset_action": "soft", "refractory_steps": 1}
     node = m.state_space(rng, 6, 1, inputs=2, vth=rng.integers(0, 40, (6, 1)).tolist(), **options)
     nodes = {"input": m.input_node(5, bits=4), "s": m.dense(rng, 5, 12, exp=0, bias=True), "x": node}

@@ -22,7 +22,7 @@ from lava.proc.monitor.process import Monitor
 from lava.proc.rf.process import RF
 from lava.utils.weightutils import SignMode
 
-from nmdeploy.lava import DiagonalMemory, Latch, LavaNetwork, Mechanisms, RefractoryLIF, StateSpace, Trace, build
+from nmdeploy.lava import DiagonalDynamics, Latch, LavaNetwork, Mechanisms, RefractoryLIF, StateSpace, Trace, build
 from nmdeploy.lava.worker import ProcessModelError, abandon, remember_models, run
 
 STEPS = 40
@@ -58,7 +58,7 @@ def as_state_space(rf: RF, size: int, exp: int, bits: int, trace: Trace) -> Stat
     """The same neurons as `rf`."""
     cos, sin = (np.full((size, 1), int(var.init)) for var in (rf.cos_decay, rf.sin_decay))
     each = np.ones((size, 1, 1), int)
-    memory = DiagonalMemory(
+    dynamics = DiagonalDynamics(
         a_re=cos,
         a_im=sin,
         b_re=2 ** (exp + 3) * each,
@@ -73,7 +73,7 @@ def as_state_space(rf: RF, size: int, exp: int, bits: int, trace: Trace) -> Stat
         frac_d=0,
     )
     mechanisms = Mechanisms(vth=each[..., 0] * int(rf.vth.init), spike="phase")
-    return StateSpace(memory=memory, mechanisms=mechanisms, trace=trace)
+    return StateSpace(dynamics=dynamics, mechanisms=mechanisms, trace=trace)
 
 
 def intel_rf(folder: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def dense(
 
 
 def mechanisms(rng: np.random.Generator, neurons: int, outputs: int = 1, *, magnitudes: int = 1) -> Node:
-    """Every field that follows the memory: one binary threshold, and numbers for what `changes` may turn on."""
+    """Every field that follows the dynamics: one binary threshold, and numbers for what `changes` may turn on."""
     shape = (neurons, outputs)
     return {
         "vth": rng.integers(100, 800, shape).tolist(),
@@ -130,13 +130,13 @@ def state_space(
     return {**node, **changes}
 
 
-def coupled(
+def dense_state_space(
     rng: np.random.Generator, neurons: int, states: int, *, inputs: int = 1, outputs: int = 1, **changes: Any
 ) -> Node:
     """Real states with a dense, contracting coupling."""
     shape = (neurons, states, states)
     rotation = np.linalg.qr(rng.normal(size=shape))[0]
-    node = {"kind": "coupled_state_space"} | fractions()
+    node = {"kind": "dense_state_space"} | fractions()
     node |= mechanisms(rng, neurons, outputs, magnitudes=outputs if changes.get("soma") else states)
     node |= {
         "a": np.round(4000 * rotation).astype(int).tolist(),

@@ -71,7 +71,7 @@ def refusals() -> dict[str, tuple[dict[str, Any], str]]:
             {**good, "version": 1},
             "'nmdeploy-model' version 1; this reader knows 'nmdeploy-model' versions 2 and 3",
         ),
-        "phase": (m.chain({**space, "spike": "phase"}), "node 'n': phase needs a complex memory with one state"),
+        "phase": (m.chain({**space, "spike": "phase"}), "node 'n': phase needs complex dynamics with one state"),
         "condition": (m.chain({**space, "reset_action": "hard"}), "a reset needs both a condition and an action"),
         "adaptation": (m.chain({**space, "adaptation": True}), "node 'n': adaptation needs a soma"),
         "spike": (m.chain({**space, "spike": "loud"}), "node 'n': spike is 'loud'; known are binary, ternary"),
@@ -112,7 +112,7 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "s2": m.dense(rng, 5, 6),
         "x": m.state_space(rng, 3, 3, inputs=2, outputs=2, soma=True, adaptation=True),
         "s3": m.dense(rng, 6, 6),
-        "c": m.coupled(rng, 6, 3),
+        "c": m.dense_state_space(rng, 6, 3),
         "s4": m.dense(rng, 6, 3),
         "out": m.integrator(rng, 3),
     }

@@ -26,7 +26,7 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.recording.reader import read_recording, write_recording
@@ -223,7 +223,7 @@ def test_sources_of_different_fractions_are_refused() -> None:
 
 def growing(factor: float, steps: int) -> tuple[Network, Data]:
     """One real state that grows by `factor` a step after a first input of 1."""
-    n = CoupledStateSpace(a=[[[factor]]], b=[[1.0]], c=[[1.0]], d=[0.0], v_threshold=[1e9])
+    n = DenseStateSpace(a=[[[factor]]], b=[[1.0]], c=[[1.0]], d=[0.0], v_threshold=[1e9])
     nodes: dict[str, Any] = {"i": Input((1,)), "s": Dense([[1.0]]), "n": n}
     inputs = np.zeros((2, steps, 1), np.int64)
     inputs[0, 0] = 1

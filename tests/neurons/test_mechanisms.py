@@ -19,7 +19,7 @@ from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.state_space.dense import QuantizedCoupledStateSpace
+from nmdeploy.neurons.state_space.dense import QuantizedDenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -37,7 +37,7 @@ def smallest(m: Mechanisms) -> Any:
         c = dict.fromkeys(("c_re", "c_im"), np.ones((1, p, n), int))
         return QuantizedStateSpace(**shared, a_re=np.ones((1, n)), a_im=np.ones((1, n)), **b, **c)
     ones = {"a": np.ones((1, n, n), int), "b": np.ones((1, n, 1), int), "c": np.ones((1, p, n), int)}
-    return QuantizedCoupledStateSpace(**shared, **ones)
+    return QuantizedDenseStateSpace(**shared, **ones)
 
 
 def test_what_has_no_meaning_is_refused_with_the_reason(figures: Figures) -> None:

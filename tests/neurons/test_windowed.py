@@ -82,7 +82,7 @@ def test_send_once_sends_in_the_first_step_of_a_window(steps: int) -> None:
     assert np.array_equal(once.layers["n"].spikes, held.layers["n"].spikes & first[:, None])
 
 
-def memory(rng: np.random.Generator) -> dict[str, Any]:
+def dynamics(rng: np.random.Generator) -> dict[str, Any]:
     c = rng.normal(size=(H, 3)) + 1j * rng.normal(size=(H, 3))
     a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((H, 1))
     return {"a": a, "b": 0.3, "c": c, "d": rng.normal(size=H), "bias": 0.05}
@@ -92,7 +92,7 @@ def chain(r: int, **fields: Any) -> Network:
     """Input, windows, mixer, gate, identity, windows, readout."""
     rng = np.random.default_rng(3)
     windows = [
-        WindowedStateSpace(**memory(rng), kernel=rng.normal(0.5, 0.5, (H, r)), v_threshold=np.full(H, 0.3), **fields)
+        WindowedStateSpace(**dynamics(rng), kernel=rng.normal(0.5, 0.5, (H, r)), v_threshold=np.full(H, 0.3), **fields)
         for _ in range(2)
     ]
     nodes: dict[str, Any] = {
@@ -365,7 +365,7 @@ def test_refusals(fields: dict[str, Any], message: str) -> None:
 
 def test_a_float_kernel_needs_two_dimensions() -> None:
     with pytest.raises(BadOption, match="kernel of shape"):
-        WindowedStateSpace(**memory(np.random.default_rng(0)), kernel=np.ones(H), v_threshold=np.ones(H))
+        WindowedStateSpace(**dynamics(np.random.default_rng(0)), kernel=np.ones(H), v_threshold=np.ones(H))
 
 
 def test_a_kernel_of_any_size_decides_alike() -> None:

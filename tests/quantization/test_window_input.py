@@ -121,7 +121,7 @@ def with_edge(floats: Network, *edges: Edge, **nodes: Any) -> Network:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: network(("n", LIF(np.zeros(H), 0.9, 1.0))), UnsupportedParameter, r"'n' \(lif\).*diagonal memories"),
+        (lambda: network(("n", LIF(np.zeros(H), 0.9, 1.0))), UnsupportedParameter, r"'n' \(lif\).*diagonal dynamics"),
         (lambda: network(("n", _held())), UnsupportedParameter, r"'n' \(state_space\).*without reset or hold"),
         (lambda: network(("n", _forgetful())), UnsupportedParameter, "'n': a state forgets"),
         (lambda: network(("n", spiking()), bias=True), UnsupportedParameter, r"'n\.s': its bias"),

@@ -85,9 +85,9 @@ class NeuronModel:
         `Trained` -> the float population.
     options : tuple of Option
     normalizes : {"membrane", "current"}
-        What the block's normalization acts on: the memory's output y (it folds into C, D and the bias), or the synaptic
-        sum a (it folds into the weights and the population's own input bias, or a bias of the synapses where it has
-        none).
+        The signal that the block's normalization acts on: the dynamics' output y (it folds into C, D and the bias), or
+        the synaptic sum a (it folds into the weights and the population's own input bias, or a bias of the synapses if
+        it has none).
     inputs, outputs : callable
         ``options -> q`` and ``options -> p`` of a neuron.
     mixer : bool

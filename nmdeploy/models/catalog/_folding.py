@@ -1,4 +1,4 @@
-"""What the models share: legal ranges of parameters, and S4D memories with their normalization folded."""
+"""What the models share: legal ranges of parameters, and S4D dynamics with their normalization folded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ APPROXIMATION = Option(
 )
 PREDICTED = """
 - The paper predicts the membrane without its resets, by a network that a separate step has fitted, to train in
-  parallel. That is approximate. Trained is the exact recurrence, the memory before it in parallel.
+  parallel. That is approximate. Trained is the exact recurrence, the dynamics before it in parallel.
   `approximation="predicted"` offers the idea by name: a causal depthwise convolution of 16 steps, fitted by least
   squares to the exact membrane (`nmdeploy.models.modules.predicted.fit`, without which the network refuses to run);
   `spike_disagreement` there measures how many of its spikes differ. Deployed is always the exact recurrence."""
@@ -36,7 +36,7 @@ def softplus(x: FloatArray) -> FloatArray:
 
 
 def s4d_shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
-    """Tensors of an S4D memory."""
+    """Tensors of S4D dynamics."""
     per_state = dict.fromkeys(("log_a_real", "a_imag"), (channels, states))
     return {**per_state, "log_dt": (channels,), "c": (channels, states, 2), "d": (channels,)}
 
@@ -78,7 +78,7 @@ def per_channel(*names: str) -> Any:
 
 
 def one_state(a: FloatArray, v_threshold: FloatArray, **reset: Any) -> dict[str, Any]:
-    """A `CoupledStateSpace` of one state that is the membrane itself, ``x <- a x + input``."""
+    """A `DenseStateSpace` of one state that is the membrane itself, ``x <- a x + input``."""
     one = np.ones_like(a)
     return {
         "a": a[:, None, None],

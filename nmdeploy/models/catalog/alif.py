@@ -6,10 +6,10 @@ import numpy as np
 
 from nmdeploy.models.catalog import NeuronModel, Option, Trained, plain
 from nmdeploy.models.catalog._folding import leak, per_channel, sigmoid, softplus, threshold
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
-def population(trained: Trained) -> CoupledStateSpace:
+def population(trained: Trained) -> DenseStateSpace:
     """States U and b; y = U - beta b; what a spike adds to b is divided by the decay that comes before it is read."""
     alpha, rho = leak(trained), sigmoid(plain(trained, "adaptation_logit"))
     beta, vth = softplus(plain(trained, "strength_raw")), threshold(trained)
@@ -18,7 +18,7 @@ def population(trained: Trained) -> CoupledStateSpace:
     jump = -(1 - rho) / rho
     # A hard reset of U alone: the action `linear` keeps b and clears U.
     keeps = np.stack([np.stack([zero, zero], -1), np.stack([zero, one], -1)], 1)
-    return CoupledStateSpace(
+    return DenseStateSpace(
         a=np.stack([np.stack([alpha, zero], -1), np.stack([zero, rho], -1)], 1),
         b=np.stack([one, zero], -1),
         c=np.stack([one, -beta], -1),
@@ -55,7 +55,7 @@ U <- 0 where s                  reset = hard
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with two states, A diagonal. One step of latency.
+A population `dense_state_space` with two states, A diagonal. One step of latency.
 """,
     module="nmdeploy.models.modules.integrate_and_fire:ALIF",
     shapes=per_channel("threshold_raw", "leak_logit", "adaptation_logit", "strength_raw"),

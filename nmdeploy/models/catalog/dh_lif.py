@@ -15,14 +15,14 @@ def population(trained: Trained) -> StateSpace:
     """A real state for each branch, with a synaptic sum of its own, and a soma."""
     alpha, beta, vth = sigmoid(plain(trained, "branch_logit")), leak(trained), threshold(trained)
     h, branches = alpha.shape
-    memory: dict[str, Any] = {
+    dynamics: dict[str, Any] = {
         "a": alpha,
         "b": (1 - alpha)[..., None] * np.eye(branches),
         "c": np.repeat((1 - beta)[:, None, None], branches, 2),
         "d": np.zeros((h, 1, branches)),
     }
     return StateSpace(
-        **memory,
+        **dynamics,
         v_threshold=vth,
         soma=True,
         leak=beta,

@@ -51,7 +51,7 @@ s[t] = raw[t] and no s[t - i],   0 < i < r          refractory = emitted
 - Normalization acts on y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states and refractory mode `mask-raw` or `mask`: the memory runs on, the
+A population `state_space` with N complex states and refractory mode `mask-raw` or `mask`: the dynamics runs on, the
 output is suppressed, a counter says for how long. One step of latency. At most one spike in r steps.
 """,
     module="nmdeploy.models.modules.fixed_refractory:FixedRefractoryS4D",

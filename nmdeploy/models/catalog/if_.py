@@ -6,14 +6,14 @@ import numpy as np
 
 from nmdeploy.models.catalog import NeuronModel, Trained
 from nmdeploy.models.catalog._folding import one_state, per_channel, threshold
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
-def population(trained: Trained) -> CoupledStateSpace:
+def population(trained: Trained) -> DenseStateSpace:
     """One state without decay; the threshold is subtracted."""
     vth = threshold(trained)
     reset = {"reset_condition": "each", "reset_action": "soft", "r": vth[:, None]}
-    return CoupledStateSpace(**one_state(np.ones_like(vth), vth, **reset))
+    return DenseStateSpace(**one_state(np.ones_like(vth), vth, **reset))
 
 
 MODEL = NeuronModel(
@@ -32,7 +32,7 @@ U <- U - V_th s
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with one state. One step of latency. Intel's fixed-point LIF resets to zero: there
+A population `dense_state_space` with one state. One step of latency. Intel's fixed-point LIF resets to zero: there
 is no soft reset on Loihi 1, and on Loihi 2 it takes a neuron program.
 """,
     module="nmdeploy.models.modules.integrate_and_fire:IF",

@@ -8,7 +8,7 @@ from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.models.catalog._folding import leak, one_state, threshold
 from nmdeploy.neurons.base import Neuron
 from nmdeploy.neurons.lif import LIF
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
 def population(trained: Trained) -> Neuron:
@@ -19,7 +19,7 @@ def population(trained: Trained) -> Neuron:
     if not reset.any():
         return LIF(alpha=np.zeros_like(vth), beta=decay, v_threshold=vth)
     action = {"reset_condition": "any", "reset_action": "hard", "r": reset[:, None]}
-    return CoupledStateSpace(**one_state(decay, vth, **action))
+    return DenseStateSpace(**one_state(decay, vth, **action))
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
@@ -47,11 +47,11 @@ U <- V_reset where s
 - H is strict, as Loihi's is.
 - The reset is `U (1 - s) + V_reset s`: it carries the spike's surrogate gradient, so that training runs step by step.
 - Normalization acts on the synaptic sum and folds into the weights and the population's own bias (`bias` of a `lif`,
-  `input_bias` of a `coupled_state_space`).
+  `input_bias` of a `dense_state_space`).
 """,
     hardware="""
 With V_reset = 0 a population `lif` by Loihi's own rule (current decay 4095, so that the current is the synaptic sum),
-else a `coupled_state_space` with one state. One step of latency.
+else a `dense_state_space` with one state. One step of latency.
 """,
     module="nmdeploy.models.modules.integrate_and_fire:LIFHard",
     shapes=shapes,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from nmdeploy.models.catalog import NeuronModel, Trained
 from nmdeploy.models.catalog._folding import leak, one_state, per_channel, threshold
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
-def population(trained: Trained) -> CoupledStateSpace:
+def population(trained: Trained) -> DenseStateSpace:
     """One state; the threshold is subtracted."""
     vth = threshold(trained)
     reset = {"reset_condition": "each", "reset_action": "soft", "r": vth[:, None]}
-    return CoupledStateSpace(**one_state(leak(trained), vth, **reset))
+    return DenseStateSpace(**one_state(leak(trained), vth, **reset))
 
 
 MODEL = NeuronModel(
@@ -36,7 +36,7 @@ U <- U - V_th s
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with one state. One step of latency. Intel has no fixed-point process with a soft
+A population `dense_state_space` with one state. One step of latency. Intel has no fixed-point process with a soft
 reset; on Loihi 2 it takes a neuron program.
 """,
     module="nmdeploy.models.modules.integrate_and_fire:LIFSoft",

@@ -9,7 +9,7 @@ import numpy as np
 from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
 from nmdeploy.models.catalog._folding import softplus
 from nmdeploy.neurons.base import FloatArray, Neuron
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 MECHANISMS = (
@@ -27,7 +27,7 @@ STEPS = tuple(2.0**-k for k in range(13))
 
 
 def population(trained: Trained) -> Neuron:
-    """`CoupledStateSpace` or, coupling "diagonal", `StateSpace`."""
+    """`DenseStateSpace` or, coupling "diagonal", `StateSpace`."""
     options = trained.options
     diagonal, action = options["coupling"] == "diagonal", options["reset_action"]
     fields: dict[str, Any] = {name: options[name] for name in MECHANISMS}
@@ -43,7 +43,7 @@ def population(trained: Trained) -> Neuron:
     if action == "hard":
         # only the first output's entry is read
         values["r"] = np.repeat(values["r"], options["n_outputs"], 2)
-    return StateSpace(**values, **fields) if diagonal else CoupledStateSpace(**values, **fields)
+    return StateSpace(**values, **fields) if diagonal else DenseStateSpace(**values, **fields)
 
 
 def _complex(trained: Trained, name: str) -> Any:
@@ -102,7 +102,7 @@ x <- reset action(x, s)  where the reset condition holds
   own input biases.
 """,
     hardware="""
-A population `coupled_state_space`, whose products grow with N (N + q + p), or `state_space`, whose products grow with
+A population `dense_state_space`, whose products grow with N (N + q + p), or `state_space`, whose products grow with
 N (q + p); a reset has as many products as its matrix. One step of latency. With an unstable A, saturation is part of
 the dynamics: it is counted, and the calibration data must keep it bounded.
 """,

@@ -15,7 +15,7 @@ def population(trained: Trained) -> StateSpace:
 
 MODEL = NeuronModel(
     name="pmsn",
-    summary="multi-compartment linear memory into an integrate-and-fire soma, parallel in training",
+    summary="multi-compartment linear dynamics into an integrate-and-fire soma, parallel in training",
     equation="""
 y = norm(S4D(a))
 v <- v + max(y, 0)
@@ -36,7 +36,7 @@ v <- v - (ceil(v) - 1)  where s
 - theta is 1 and fixed: the normalization before it learns the scale.
 - H is strict: a membrane of exactly 1 does not spike, and the reset, which leaves exactly 1 of 2, agrees with that.
 - What the reset removes is piecewise constant; neither form gives it a gradient.
-- Normalization acts on the memory's output y and folds into C, D and a bias.
+- Normalization acts on the dynamics' output y and folds into C, D and a bias.
 """,
     hardware="""
 A population `state_space` with N complex states and a soma; the threshold is a power of two, so that the reset is a

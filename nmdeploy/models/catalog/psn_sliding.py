@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from nmdeploy.models.catalog import NeuronModel, Option, Options, Trained, plain
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
-def population(trained: Trained) -> CoupledStateSpace:
+def population(trained: Trained) -> DenseStateSpace:
     """A shift register of the last k synaptic sums, read by the taps."""
     taps, threshold = plain(trained, "taps"), plain(trained, "threshold")
     h, k = taps.shape
-    return CoupledStateSpace(
+    return DenseStateSpace(
         a=np.tile(np.eye(k, k=-1), (h, 1, 1)),
         b=np.tile(np.eye(k)[0], (h, 1)),
         c=trained.scale[:, None] * taps,
@@ -45,7 +45,7 @@ s = H(norm(y) - V_th)
 - Normalization acts on the filter's output y and folds into the taps and a bias.
 """,
     hardware="""
-A population `coupled_state_space` with k states that shift the last k synaptic sums on. The shift matrix
+A population `dense_state_space` with k states that shift the last k synaptic sums on. The shift matrix
 consists of zeros and ones; where the program does not know that, it costs as much as a dense one (k * k products).
 One step of latency.
 """,

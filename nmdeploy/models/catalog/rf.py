@@ -16,8 +16,8 @@ def population(trained: Trained) -> StateSpace:
     turn = 2j * np.pi * np.exp(-plain(trained, "log_period"))
     a = sigmoid(plain(trained, "decay_logit")) * np.exp(turn)
     one = np.ones_like(a)[:, None]
-    memory: dict[str, Any] = {"a": a[:, None], "b": one, "c": one, "d": 0 * a.real}
-    return StateSpace(**memory, v_threshold=threshold(trained), spike="phase")
+    dynamics: dict[str, Any] = {"a": a[:, None], "b": one, "c": one, "d": 0 * a.real}
+    return StateSpace(**dynamics, v_threshold=threshold(trained), spike="phase")
 
 
 MODEL = NeuronModel(

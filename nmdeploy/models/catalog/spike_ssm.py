@@ -62,7 +62,7 @@ w <- w + magnitude s
   subtracted from v before the threshold and does not enter v: in v, the leak would sum it up over the steps, and its
   effect would last by both decays; so it lasts by rho alone, as a raised threshold does.
 - V_th and the magnitude are learned through softplus, leak and rho through a sigmoid, each per neuron.
-- Normalization acts on the memory's output y and folds into C, D and a bias.
+- Normalization acts on the dynamics' output y and folds into C, D and a bias.
 """,
     hardware="""
 A population `state_space` with N complex states, a soma and an adaptation register. One step of latency.

@@ -51,7 +51,7 @@ v <- v - V_th s
     chosen=PREDICTED
     + """
 - V_th is learned through softplus, the leak through a sigmoid, each per neuron.
-- Normalization acts on the memory's output y and folds into C, D and a bias.
+- Normalization acts on the dynamics' output y and folds into C, D and a bias.
 """,
     hardware="""
 A population `state_space` with N complex states and a soma. One step of latency.

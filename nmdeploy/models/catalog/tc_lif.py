@@ -6,14 +6,14 @@ import numpy as np
 
 from nmdeploy.models.catalog import NeuronModel, Trained, plain
 from nmdeploy.models.catalog._folding import per_channel, sigmoid, threshold
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
-def population(trained: Trained) -> CoupledStateSpace:
+def population(trained: Trained) -> DenseStateSpace:
     """States U_D and U_S; the feedback of a spike, due in the next step, subtracted before A."""
     b1, b2 = -sigmoid(plain(trained, "soma_logit")), sigmoid(plain(trained, "dendrite_logit"))
     g, vth, one = plain(trained, "feedback"), threshold(trained), np.ones_like(b1)
-    return CoupledStateSpace(
+    return DenseStateSpace(
         a=np.stack([np.stack([one, b1], -1), np.stack([b2, 1 + b1 * b2], -1)], 1),
         b=np.stack([one, b2], -1),
         c=np.stack([0 * one, one], -1),
@@ -49,7 +49,7 @@ s = H(U_S - V_th)
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `coupled_state_space` with two states. One step of latency.
+A population `dense_state_space` with two states. One step of latency.
 """,
     module="nmdeploy.models.modules.compartments:TwoCompartment",
     shapes=per_channel("soma_logit", "dendrite_logit", "feedback", "threshold_raw"),

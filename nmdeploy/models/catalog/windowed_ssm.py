@@ -12,9 +12,9 @@ def population(trained: Trained) -> Neuron:
     from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 
     ones, zeros = 0 * trained.scale + 1, 0 * trained.shift
-    memory = s4d(Trained(trained.tensors, ones, zeros, trained.options))
+    dynamics = s4d(Trained(trained.tensors, ones, zeros, trained.options))
     kernel = trained.scale[:, None] * plain(trained, "kernel_taps")
-    return WindowedStateSpace(**memory, kernel=kernel, v_threshold=-trained.shift)
+    return WindowedStateSpace(**dynamics, kernel=kernel, v_threshold=-trained.shift)
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
@@ -55,8 +55,8 @@ is sent in its first step and is 0 in the others; the receiver's B is scaled ins
 decay as A. Equal, in real numbers, is the state at a window's end. Not equal are the states within a window, what is
 read from them (y, hence the window's sum u and its spikes), and D a, which acts in the first step only. The factor
 grows as `A^-(r-1)` for fast states, and its coefficients and registers with it; the export's notes say the largest.
-Refused are receivers other than diagonal memories without reset or hold and readouts, synapses with a bias into such
-a memory, inputs of which only some are constant over the same window or are delayed, and states that forget within a
+Refused are receivers other than diagonal dynamics without reset or hold and readouts, synapses with a bias into such
+dynamics, inputs of which only some are constant over the same window or are delayed, and states that forget within a
 window.
 """,
     module="nmdeploy.models.modules.windowed:WindowedS4D",

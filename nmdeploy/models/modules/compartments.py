@@ -1,4 +1,4 @@
-"""Neurons whose memory has few, named states: resonator, two compartments, dendritic branches."""
+"""Neurons whose dynamics has few, named states: resonator, two compartments, dendritic branches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ResonateAndFire(SpikingNeuron):
     """
 
     start_scale: ClassVar[float] = 1.0
-    mechanisms = Mechanisms(memory="diagonal", spike="phase")
+    mechanisms = Mechanisms(dynamics="diagonal", spike="phase")
 
     def __init__(self, channels: int, states: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class TwoCompartment(SpikingNeuron):
     """
 
     start_scale: ClassVar[float] = 0.5
-    mechanisms = Mechanisms(memory="dense", reset_condition="each", reset_action="soft")
+    mechanisms = Mechanisms(dynamics="dense", reset_condition="each", reset_action="soft")
 
     def __init__(self, channels: int, states: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class DendriticLIF(SpikingNeuron):
     """
 
     start_scale: ClassVar[float] = 1.0
-    mechanisms = Mechanisms(memory="real", soma=True, reset_condition="each", reset_action="soft")
+    mechanisms = Mechanisms(dynamics="real", soma=True, reset_condition="each", reset_action="soft")
 
     def __init__(self, channels: int, states: int, *, branches: int = 4) -> None:
         super().__init__()

@@ -34,7 +34,9 @@ class FixedRefractoryS4D(S4DNeuron):
     ) -> None:
         super().__init__(channels, states)
         self.threshold, self.length, self.refractory = theta, length, refractory
-        self.mechanisms = Mechanisms(memory="diagonal", refractory_steps=length - 1, refractory_mode=MODES[refractory])
+        self.mechanisms = Mechanisms(
+            dynamics="diagonal", refractory_steps=length - 1, refractory_mode=MODES[refractory]
+        )
 
     def fire(self, y: Tensor) -> Tensor:
         raw = surrogate.spike(y - self.threshold)
@@ -49,11 +51,11 @@ class FixedRefractoryS4D(S4DNeuron):
 
     def sequential(self, a: Tensor, norm: Norm) -> Tensor:
         m, p = self.mechanisms, self.coefficients()
-        memory, spikes = rest(m, p, len(a)).memory, []
+        dynamics, spikes = rest(m, p, len(a)).dynamics, []
         past = [torch.zeros_like(a[:, 0])] * (self.length - 1)
         for now in a[..., None].unbind(1):
-            memory = update(m, p, memory, now)
-            y = norm(output(m, p, memory, now)[:, None, :, 0])[:, 0]
+            dynamics = update(m, p, dynamics, now)
+            y = norm(output(m, p, dynamics, now)[:, None, :, 0])[:, 0]
             s = raw = surrogate.spike(y - self.threshold)
             for counted in past:
                 s = s * (1 - counted)

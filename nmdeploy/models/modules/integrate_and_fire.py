@@ -60,7 +60,7 @@ class CubaLIF(LIFSoft):
     """``u <- alpha u + a``, ``v <- beta v + u``, ``v <- 0`` after a spike. Parameter ``current_logit`` (H,)."""
 
     start_scale: ClassVar[float] = 0.25
-    mechanisms = replace(LIFHard.mechanisms, memory="real")
+    mechanisms = replace(LIFHard.mechanisms, dynamics="real")
 
     def __init__(self, channels: int, states: int) -> None:
         super().__init__(channels, states)

@@ -1,4 +1,4 @@
-"""One step of a spiking state-space neuron: memory, membrane, spiking function, refractory period, reset.
+"""One step of a spiking state-space neuron: dynamics, membrane, spiking function, refractory period, reset.
 
 Every model is a configuration of this step (docs/arithmetic.md states it for integers): `Mechanisms` says which parts
 it has, a mapping of coefficients holds its tensors, named as the fields of the float populations. All of it is
@@ -18,7 +18,7 @@ from nmdeploy.models.modules import surrogate
 
 Coefficients = Mapping[str, Tensor]
 Norm = Callable[[Tensor], Tensor]
-Memory = tuple[Tensor, ...]
+Dynamics = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Mechanisms:
 
     Parameters
     ----------
-    memory : {"none", "real", "diagonal", "dense"}
+    dynamics : {"none", "real", "diagonal", "dense"}
         None (y is the synaptic sum), real diagonal A (H, N), complex diagonal A, or A (H, N, N).
     """
 
-    memory: str = "none"
+    dynamics: str = "none"
     soma: bool = False
     rectify: bool = False
     adaptation: bool = False
@@ -46,9 +46,9 @@ class Mechanisms:
 
 
 class State(NamedTuple):
-    """Memory (batch, H, N), soma and adaptation (batch, H, p), silent steps left (batch, H, 1)."""
+    """Dynamics (batch, H, N), soma and adaptation (batch, H, p), silent steps left (batch, H, 1)."""
 
-    memory: Memory
+    dynamics: Dynamics
     v: Tensor
     w: Tensor
     silent: Tensor
@@ -66,26 +66,26 @@ def rest(m: Mechanisms, p: Coefficients, batch: int) -> State:
     """All registers zero."""
     threshold = p["v_threshold"]
     zero = threshold.new_zeros(batch, *threshold.shape)
-    states = {"none": (), "real": ("a",), "diagonal": ("a_re", "a_im"), "dense": ("a",)}[m.memory]
-    memory = tuple(threshold.new_zeros(batch, *p[name].shape[:2]) for name in states)
-    return State(memory, zero, zero, zero[..., :1])
+    states = {"none": (), "real": ("a",), "diagonal": ("a_re", "a_im"), "dense": ("a",)}[m.dynamics]
+    dynamics = tuple(threshold.new_zeros(batch, *p[name].shape[:2]) for name in states)
+    return State(dynamics, zero, zero, zero[..., :1])
 
 
 def advance(m: Mechanisms, p: Coefficients, norm: Norm, state: State, now: Now) -> tuple[State, Tensor]:
     """One step: ``-> (state', s)`` with s (batch, H, p)."""
     silent = state.silent > 0
     held = silent if m.refractory_steps and m.refractory_mode == "hold" else None
-    memory = tuple(
-        _hold(held, old, new) for old, new in zip(state.memory, update(m, p, state.memory, now.a), strict=True)
+    dynamics = tuple(
+        _hold(held, old, new) for old, new in zip(state.dynamics, update(m, p, state.dynamics, now.a), strict=True)
     )
-    y = norm(output(m, p, memory, now.a))
+    y = norm(output(m, p, dynamics, now.a))
     v, w, mu = state.v, state.w, y
     if m.soma:
         v = mu = _hold(held, v, p["leak"] * v + (torch.relu(y) if m.rectify else y))
     if m.adaptation:
         w = _hold(held, w, p["adaptation_leak"] * w)
         mu = v - w
-    raw = _fire(m, p, mu, memory, state.memory, now.bits)
+    raw = _fire(m, p, mu, dynamics, state.dynamics, now.bits)
     s, count = raw, state.silent
     if m.refractory_steps:
         s = torch.where(silent, 0.0, raw)
@@ -94,35 +94,35 @@ def advance(m: Mechanisms, p: Coefficients, norm: Norm, state: State, now: Now) 
     if m.reset_action == "modulo":
         v = _modulo(v, p["v_threshold"])
     elif m.reset_action != "none":
-        memory, v = _reset(m, p, memory, v, s, now.due, held)
+        dynamics, v = _reset(m, p, dynamics, v, s, now.due, held)
     if m.adaptation:
         w = w + p["adaptation_jump"] * s
-    return State(memory, v, w, count), s
+    return State(dynamics, v, w, count), s
 
 
 def _hold(held: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
     return new if held is None else torch.where(held, old, new)
 
 
-def update(m: Mechanisms, p: Coefficients, x: Memory, a: Tensor) -> Memory:
+def update(m: Mechanisms, p: Coefficients, x: Dynamics, a: Tensor) -> Dynamics:
     """``A x + B a``."""
-    if m.memory == "none":
+    if m.dynamics == "none":
         return ()
-    if m.memory == "diagonal":
+    if m.dynamics == "diagonal":
         re, im = x
         return (
             p["a_re"] * re - p["a_im"] * im + _apply(p["b_re"], a),
             p["a_im"] * re + p["a_re"] * im + _apply(p["b_im"], a),
         )
-    moved = p["a"] * x[0] if m.memory == "real" else _apply(p["a"], x[0])
+    moved = p["a"] * x[0] if m.dynamics == "real" else _apply(p["a"], x[0])
     return (moved + _apply(p["b"], a),)
 
 
-def output(m: Mechanisms, p: Coefficients, x: Memory, a: Tensor) -> Tensor:
+def output(m: Mechanisms, p: Coefficients, x: Dynamics, a: Tensor) -> Tensor:
     """``Re(C x) + D a``, (batch, H, p)."""
-    if m.memory == "none":
+    if m.dynamics == "none":
         return a
-    diagonal = m.memory == "diagonal"
+    diagonal = m.dynamics == "diagonal"
     y = _apply(p["c_re"], x[0]) - _apply(p["c_im"], x[1]) if diagonal else _apply(p["c"], x[0])
     return y + _apply(p["d"], a) if "d" in p else y
 
@@ -134,7 +134,7 @@ def _apply(matrix: Tensor, x: Tensor) -> Tensor:
     return (x.transpose(0, 1) @ matrix.mT).transpose(0, 1)
 
 
-def _fire(m: Mechanisms, p: Coefficients, mu: Tensor, x: Memory, before: Memory, bits: Tensor) -> Tensor:
+def _fire(m: Mechanisms, p: Coefficients, mu: Tensor, x: Dynamics, before: Dynamics, bits: Tensor) -> Tensor:
     threshold = p["v_threshold"]
     if m.spike == "binary":
         return surrogate.spike(mu - threshold)
@@ -154,8 +154,8 @@ def _modulo(v: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _reset(
-    m: Mechanisms, p: Coefficients, x: Memory, v: Tensor, s: Tensor, due: Tensor, held: Tensor | None
-) -> tuple[Memory, Tensor]:
+    m: Mechanisms, p: Coefficients, x: Dynamics, v: Tensor, s: Tensor, due: Tensor, held: Tensor | None
+) -> tuple[Dynamics, Tensor]:
     fired = s.abs() if m.spike != "graded" else surrogate.straight_through((s != 0).to(s.dtype), s.abs())
     registers = (v,) if m.soma else x
     acts = _condition(m, p, registers, fired, due)
@@ -166,7 +166,7 @@ def _reset(
     return _act(m, p, registers, acts, feedback), v
 
 
-def _condition(m: Mechanisms, p: Coefficients, registers: Memory, fired: Tensor, due: Tensor) -> Tensor:
+def _condition(m: Mechanisms, p: Coefficients, registers: Dynamics, fired: Tensor, due: Tensor) -> Tensor:
     """1 where the reset acts, else 0: (batch, H, 1), (batch, H, p) or (batch, H, N)."""
     if m.reset_condition == "every":
         return due.to(fired.dtype).expand(fired.shape[0], fired.shape[1], 1)
@@ -180,9 +180,9 @@ def _condition(m: Mechanisms, p: Coefficients, registers: Memory, fired: Tensor,
     return 1 - (1 - fired).prod(-1, keepdim=True)
 
 
-def _act(m: Mechanisms, p: Coefficients, x: Memory, acts: Tensor, feedback: Tensor | None) -> Memory:
-    """The reset action on the memory, or on the soma as a memory of its own."""
-    suffixes = ("_re", "_im") if m.memory == "diagonal" and not m.soma else ("",)
+def _act(m: Mechanisms, p: Coefficients, x: Dynamics, acts: Tensor, feedback: Tensor | None) -> Dynamics:
+    """The reset action on the dynamics, or on the soma as dynamics of its own."""
+    suffixes = ("_re", "_im") if m.dynamics == "diagonal" and not m.soma else ("",)
     prefix = "soma_" if m.soma else ""
     changed = _factored(m, p, x) if m.reset_action in ("scale", "linear") else x
     if m.reset_action == "scale":
@@ -202,10 +202,10 @@ def _fed_back(m: Mechanisms, r: Tensor, acts: Tensor, feedback: Tensor | None) -
     return r.sum(-1) * acts if feedback is None else _apply(r, feedback)
 
 
-def _factored(m: Mechanisms, p: Coefficients, x: Memory) -> Memory:
+def _factored(m: Mechanisms, p: Coefficients, x: Dynamics) -> Dynamics:
     if m.soma:
         return (p["soma_m"] * x[0],)
-    if m.memory == "diagonal":
+    if m.dynamics == "diagonal":
         re, im = x
         if m.reset_action == "scale":
             return p["m_re"] * re, p["m_re"] * im

@@ -49,7 +49,7 @@ class MultiOutput(SpikingNeuron):
         super().__init__()
         self.diagonal, self.stable = coupling == "diagonal", stable
         self.mechanisms = Mechanisms(
-            memory=coupling,
+            dynamics=coupling,
             spike=spike,
             graded_step=graded_step,
             graded_bits=graded_bits,

@@ -1,4 +1,4 @@
-"""Neurons whose memory is an S4D block that no spike resets: it runs in parallel over time."""
+"""Neurons whose dynamics is an S4D block that no spike resets: it runs in parallel over time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class S4DNeuron(S4D, SpikingNeuron):
 
     start_shift: ClassVar[float] = -1.0
     threshold: float = 0.0
-    mechanisms = Mechanisms(memory="diagonal")
+    mechanisms = Mechanisms(dynamics="diagonal")
 
     def coefficients(self) -> dict[str, Tensor]:
         return {**super().coefficients(), "v_threshold": torch.full_like(self.d, self.threshold)[:, None]}
@@ -48,7 +48,7 @@ class StochasticS4D(S4DNeuron):
     start_scale: ClassVar[float] = 0.5
     start_shift: ClassVar[float] = 0.0
     threshold = 1.0
-    mechanisms = Mechanisms(memory="diagonal", spike="stochastic")
+    mechanisms = Mechanisms(dynamics="diagonal", spike="stochastic")
 
     def fire(self, y: Tensor) -> Tensor:
         bits = (
@@ -65,7 +65,7 @@ class CountingS4D(S4DNeuron):
 
     start_shift: ClassVar[float] = -0.5
     threshold = 1.0
-    mechanisms = Mechanisms(memory="diagonal", soma=True, rectify=True, reset_condition="each", reset_action="modulo")
+    mechanisms = Mechanisms(dynamics="diagonal", soma=True, rectify=True, reset_condition="each", reset_action="modulo")
 
     def coefficients(self) -> dict[str, Tensor]:
         return {**super().coefficients(), "leak": torch.ones_like(self.d)[:, None]}
@@ -86,7 +86,7 @@ class LeakyS4D(S4DNeuron):
 
     start_scale: ClassVar[float] = 0.5
     start_shift: ClassVar[float] = 0.0
-    mechanisms = Mechanisms(memory="diagonal", soma=True, reset_condition="each", reset_action="soft")
+    mechanisms = Mechanisms(dynamics="diagonal", soma=True, reset_condition="each", reset_action="soft")
 
     def __init__(self, channels: int, states: int, *, approximation: str = "none") -> None:
         super().__init__(channels, states)
@@ -98,7 +98,7 @@ class LeakyS4D(S4DNeuron):
         return {**super().coefficients(), **self.soma()}
 
     def soma(self) -> dict[str, Tensor]:
-        """The coefficients of what follows the memory."""
+        """The coefficients of what follows the dynamics."""
         threshold = column(softplus(self.threshold_raw))
         return {"v_threshold": threshold, "soma_r": threshold, "leak": column(torch.sigmoid(self.leak_logit))}
 
@@ -121,7 +121,7 @@ class LeakyS4D(S4DNeuron):
 
     def recur(self, y: Tensor) -> Tensor:
         """The exact spikes, whatever `fire` approximates."""
-        return scan(replace(self.mechanisms, memory="none"), self.soma(), y, compiled=self.compiled)
+        return scan(replace(self.mechanisms, dynamics="none"), self.soma(), y, compiled=self.compiled)
 
 
 class RefractoryS4D(LeakyS4D):

@@ -38,7 +38,7 @@ def scan(
     Parameters
     ----------
     norm : callable
-        On y (batch, steps, H*p) of a memory; an affine map a step.
+        On y (batch, steps, H*p) of dynamics; an affine map a step.
     compiled : bool
         Compile chunks of steps (without a norm): the first calls take seconds, the later ones less time.
     bits : (steps, H*p), optional

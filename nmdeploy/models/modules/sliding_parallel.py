@@ -16,11 +16,11 @@ from nmdeploy.models.modules.neuron import SpikingNeuron
 class SlidingParallel(SpikingNeuron):
     """``y_t = sum over j < k of taps[j] a[t - j]``, ``s = H(y - threshold)``; a convolution over all steps.
 
-    Parameters ``taps`` (H, k), newest input first, and ``threshold`` (H,). As a memory, k states shift the inputs on.
+    Parameters ``taps`` (H, k), newest input first, and ``threshold`` (H,). As dynamics, k states shift the inputs on.
     """
 
     start_shift: ClassVar[float] = 0.0
-    mechanisms = Mechanisms(memory="dense")
+    mechanisms = Mechanisms(dynamics="dense")
 
     def __init__(self, channels: int, states: int, *, k: int = 8) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ class SpikingBlock(nn.Module):
     """Dense synapses, normalization, spiking neurons.
 
         a = W h                                 dense synapses without bias
-        s = neuron(a)                           normalized: a, or the memory's output (`NeuronModel.normalizes`)
+        s = neuron(a)                           normalized: a, or the dynamics' output (`NeuronModel.normalizes`)
         g = value * sigmoid(gate), [value, gate] = M dropout(s) + b        with a mixer
         h' = dropout(s) or g, plus h with a residual connection
 

@@ -20,7 +20,7 @@ class WindowedS4D(S4DNeuron):
     """
 
     start_shift: ClassVar[float] = -1.0
-    mechanisms = Mechanisms(memory="diagonal")
+    mechanisms = Mechanisms(dynamics="diagonal")
 
     def __init__(self, channels: int, states: int, *, window: int = 5) -> None:
         super().__init__(channels, states)
@@ -35,10 +35,10 @@ class WindowedS4D(S4DNeuron):
 
     def sequential(self, a: Tensor, norm: Norm) -> Tensor:
         p, steps, window = self.coefficients(), a.shape[1], self.kernel_taps.shape[1]
-        memory, u, spikes = rest(self.mechanisms, p, len(a)).memory, torch.zeros_like(a[:, 0]), []
+        dynamics, u, spikes = rest(self.mechanisms, p, len(a)).dynamics, torch.zeros_like(a[:, 0]), []
         for t, now in enumerate(a[..., None].unbind(1)):
-            memory = update(self.mechanisms, p, memory, now)
-            y = output(self.mechanisms, p, memory, now)[..., 0]
+            dynamics = update(self.mechanisms, p, dynamics, now)
+            y = output(self.mechanisms, p, dynamics, now)[..., 0]
             u = (u if t % window else 0) + self.kernel_taps[:, t % window] * y
             if t % window == window - 1 or t == steps - 1:
                 spikes += [surrogate.spike(norm(u[:, None])[:, 0])] * (t % window + 1)

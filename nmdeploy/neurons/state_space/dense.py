@@ -1,11 +1,11 @@
-"""Spiking state-space neuron with a dense real memory: compartments, adaptation, delay lines, any A, stable or not.
+"""Spiking state-space neuron with dense real dynamics: compartments, adaptation, delay lines, any A, stable or not.
 
 Float, per neuron, with synaptic sums a and states x (real, N a neuron):
 
     x <- A x + B a
     y  = C x + D a + bias
 
-and what follows: `nmdeploy.neurons.state_space.float`. Integers: docs/arithmetic.md, ``coupled_state_space``.
+and what follows: `nmdeploy.neurons.state_space.float`. Integers: docs/arithmetic.md, ``dense_state_space``.
 
 Source: Karilanova, Dey, Ozcelikkale, IEEE Journal of Selected Topics in Signal Processing 19(6), 2025.
 """
@@ -28,7 +28,7 @@ from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, 
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QuantizedCoupledStateSpace(QuantizedSpiking):
+class QuantizedDenseStateSpace(QuantizedSpiking):
     """Integer population with N real states a neuron that all meet each other.
 
     Parameters
@@ -44,7 +44,7 @@ class QuantizedCoupledStateSpace(QuantizedSpiking):
     r: IntArray = 0  # type: ignore[assignment]
     m: IntArray = 0  # type: ignore[assignment]
 
-    kind: ClassVar[str] = "coupled_state_space"
+    kind: ClassVar[str] = "dense_state_space"
     blocks: ClassVar[tuple[str, ...]] = ("x",)
     coefficients: ClassVar[tuple[str, ...]] = ("a", "b", "c", "d")
     reset_codes: ClassVar[tuple[str, ...]] = ("r",)
@@ -71,14 +71,14 @@ class QuantizedCoupledStateSpace(QuantizedSpiking):
         radius = np.abs(np.linalg.eigvals(self.a / 2.0**self.frac_a)).max()
         return bool(radius > 1 + 2.0**-self.frac_a)
 
-    def remember(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+    def update_dynamics(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
         (x,), f, rule = block, self.fractions, self.rule
         coupled = summed(rule.couple(self.a, x[:, :, None], f))
         x, clipped = keep(held, x, rule.settle(coupled, entered(rule, f, self.b, a), f), self.limit)
         left = summed(rule.leave(self.c, x[:, :, None], f))
         return (x,), rule.output(left, passed(rule, f, self.d, a), f) + self.bias, [clipped]
 
-    def reset_memory(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+    def reset_dynamics(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
         (x,) = block
         if self.reset_action == "hard":
             return (reset_hard(x, acts, self.r[..., 0]),), []
@@ -108,7 +108,7 @@ class QuantizedCoupledStateSpace(QuantizedSpiking):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CoupledStateSpace(Spiking):
+class DenseStateSpace(Spiking):
     """Float population with N real states a neuron, A dense.
 
     Parameters
@@ -124,7 +124,7 @@ class CoupledStateSpace(Spiking):
     r: FloatArray = 0.0  # type: ignore[assignment]
     m: FloatArray = 0.0  # type: ignore[assignment]
 
-    kind: ClassVar[str] = "coupled_state_space"
+    kind: ClassVar[str] = "dense_state_space"
 
     def __post_init__(self) -> None:
         h, n, _ = np.shape(self.a)
@@ -149,7 +149,7 @@ class CoupledStateSpace(Spiking):
         states = (self.c.astype(x.dtype) * x[:, :, None]).sum(-1)
         return np.asarray(states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype))
 
-    def _reset_memory(self, x: Array, acts: Array, f: Array) -> Array:
+    def _reset_dynamics(self, x: Array, acts: Array, f: Array) -> Array:
         back = (self.r * f[:, :, None, :]).sum(-1)
         after = {
             "hard": self.r[..., 0],
@@ -171,7 +171,7 @@ class CoupledStateSpace(Spiking):
         size = np.abs(self.a)
         if np.abs(np.linalg.eigvals(size)).max() >= 1 or self.soma or self.reset_action not in ("none", "hard"):
             raise BadOption(
-                f"node {name!r}: an unstable memory, a soma or a reset with feedback has no static bound: "
+                f"node {name!r}: unstable dynamics, a soma or a reset with feedback has no static bound: "
                 "give calibration data (--data)"
             )
         h, n, q, _ = self.dims
@@ -193,7 +193,7 @@ class CoupledStateSpace(Spiking):
         a_codes, notes = quantize_matrix(name, self.a, s.frac_a, s.limit)
         state_unit = np.ldexp(1.0, s.frac_x) * s.scale / unit
         common, said = mechanism_codes(name, self, s, state_unit)
-        quantized = QuantizedCoupledStateSpace(
+        quantized = QuantizedDenseStateSpace(
             **common,
             a=codes(a_codes),
             b=codes(s.b),
@@ -229,7 +229,7 @@ def quantize_matrix(name: str, a: FloatArray, frac: int, limit: int) -> tuple[Fl
         return rounded, []
     error = float(np.abs(rounded / 2.0**frac - a)[factor < 1].max())
     return rounded, [
-        f"node {name!r}: rounding made the memory of {shrunk} of {h} neurons unstable; it was shrunk until stable "
+        f"node {name!r}: rounding made the dynamics of {shrunk} of {h} neurons unstable; it was shrunk until stable "
         f"(largest error {error:.2g})"
     ]
 
@@ -275,4 +275,4 @@ def examples(size: int) -> list[Neuron]:
         wide | {"reset_condition": "magnitude", "reset_action": "scale", "m": 0.25 * np.eye(3), "reset_magnitude": 2.0},
         wide | {"spike": "graded", "graded_bits": 4, "graded_step": 0.5},
     ]
-    return [CoupledStateSpace(**change) for change in changes]
+    return [DenseStateSpace(**change) for change in changes]

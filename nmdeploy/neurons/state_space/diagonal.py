@@ -1,4 +1,4 @@
-"""Spiking state-space neuron with a diagonal complex memory.
+"""Spiking state-space neuron with diagonal complex dynamics.
 
 Float, per neuron, with synaptic sums a and states x (complex, N a neuron):
 
@@ -80,7 +80,7 @@ class QuantizedStateSpace(QuantizedSpiking):
         """Whether the code of a pole lies outside of the unit circle."""
         return bool((self.a_re.astype(float) ** 2 + self.a_im.astype(float) ** 2 > 4.0**self.frac_a).any())
 
-    def remember(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+    def update_dynamics(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
         (re, im), f, rule = block, self.fractions, self.rule
         new_re, new_im = rotated(rule, f, self.a_re, self.a_im, re, im)
         new_re = rule.settle(new_re, entered(rule, f, self.b_re, a), f)
@@ -91,7 +91,7 @@ class QuantizedStateSpace(QuantizedSpiking):
         y = rule.output(summed(lanes), passed(rule, f, self.d, a), f) + self.bias
         return (re, im), y, [clipped_re, clipped_im]
 
-    def reset_memory(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+    def reset_dynamics(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
         re, im = block
         if self.reset_action == "hard":
             return (reset_hard(re, acts, self.r_re[..., 0]), reset_hard(im, acts, self.r_im[..., 0])), []
@@ -186,7 +186,7 @@ class StateSpace(Spiking):
         states = (self.c.astype(x.dtype) * x[:, :, None]).real.sum(-1)
         return np.asarray(states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype))
 
-    def _reset_memory(self, x: Array, acts: Array, f: Array) -> Array:
+    def _reset_dynamics(self, x: Array, acts: Array, f: Array) -> Array:
         back = (self.r * f[:, :, None, :]).sum(-1)
         after = {"hard": self.r[..., 0], "soft": x - back, "scale": self.m * x, "linear": self.m * x - back}
         return np.where(acts, after[self.reset_action], x).astype(x.dtype)

@@ -129,7 +129,7 @@ class Spiking(Dims, Neuron):
         """y (samples, H, p)."""
 
     @abstractmethod
-    def _reset_memory(self, x: Array, acts: Array, f: Array) -> Array:
+    def _reset_dynamics(self, x: Array, acts: Array, f: Array) -> Array:
         """The reset action on x where `acts` (samples, H, N or 1), feedback f (samples, H, p)."""
 
     def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
@@ -188,7 +188,7 @@ class Spiking(Dims, Neuron):
         acts, f = self._condition(x, v, s, emitted, now)
         if self.soma:
             return x, self._reset_soma(v, acts & ~held, f)
-        return self._reset_memory(x, acts & ~held, f), v
+        return self._reset_dynamics(x, acts & ~held, f), v
 
     def _condition(self, x: Array, v: Array, s: Array, emitted: Array, now: StepTime) -> tuple[Array, Array]:
         ones = np.ones_like(s)

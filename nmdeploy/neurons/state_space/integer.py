@@ -262,19 +262,19 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         )
 
     @abstractmethod
-    def remember(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
-        """The memory's step: block (samples, H, N) each, a (samples, H, q) -> block', y (samples, H, p), flags."""
+    def update_dynamics(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+        """The dynamics' step: block (samples, H, N) each, a (samples, H, q) -> block', y (samples, H, p), flags."""
 
     @abstractmethod
-    def reset_memory(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
-        """The reset action on the memory, where `acts` (samples, H, N or 1), with feedback f (samples, H, p)."""
+    def reset_dynamics(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+        """The reset action on the dynamics, where `acts` (samples, H, N or 1), with feedback f (samples, H, p)."""
 
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         before, (counter, _, *inner) = registers
         a = a.reshape(len(a), self.size, self.inputs) + self.input_bias
         silent = counter != 0
         held = silent & (self.refractory_mode == "hold")
-        block, y, flags = self.remember(before, a, held)
+        block, y, flags = self.update_dynamics(before, a, held)
         mu, inner, risen = self._membrane(y, inner, held)
         raw = SPIKE[self.spike](mu, self._firing(block, before, now))
         s = np.where(silent, 0, raw)
@@ -307,7 +307,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
             if self.soma:
                 inner[0], raised = self._reset_soma(inner[0], acts & ~held, f)
             else:
-                block, raised = self.reset_memory(block, acts & ~held, f)
+                block, raised = self.reset_dynamics(block, acts & ~held, f)
         if self.adaptation:
             inner[1], clipped = jump(inner[1], s, self.adaptation_jump, self.limit)
             raised = [clipped, *raised]

@@ -1,4 +1,4 @@
-"""What may follow a neuron's memory: spiking function, reset condition, reset action and refractory period, by name.
+"""What may follow a neuron's dynamics: spiking function, reset condition, reset action and refractory period, by name.
 
 Each is chosen independently; `require_meaning` refuses the combinations that mean nothing: docs/arithmetic.md.
 

@@ -40,7 +40,7 @@ from nmdeploy.neurons.state_space.diagonal import ComplexArray, QuantizedStateSp
 from nmdeploy.neurons.state_space.scales import codes, exponents
 
 U_CALIBRATED = 1 << 30  # what u may reach on the calibration data: one bit of headroom
-MEMORY = (
+DYNAMICS = (
     *("rounding", "state_bits", "coefficient_bits", "frac_a", "frac_b", "frac_c", "frac_d", "a_re", "a_im"),
     *("b_re", "b_im", "c_re", "c_im", "d", "bias", "frac_in", "frac_x", "frac_y", "scale"),
 )
@@ -110,18 +110,18 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     per_state: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        memory = self.memory
-        for name in MEMORY:
-            object.__setattr__(self, name, getattr(memory, name))
+        dynamics = self.dynamics
+        for name in DYNAMICS:
+            object.__setattr__(self, name, getattr(dynamics, name))
         if not 1 <= self.window <= 1 << 16:
             raise BadOption(f"{self.kind}: window = {self.window}: choose 1 to {1 << 16} steps")
-        if memory.inputs != 1 or memory.outputs != 1:
+        if dynamics.inputs != 1 or dynamics.outputs != 1:
             raise BadOption(
-                f"{self.kind}: {memory.inputs} inputs and {memory.outputs} outputs a neuron: give one of each"
+                f"{self.kind}: {dynamics.inputs} inputs and {dynamics.outputs} outputs a neuron: give one of each"
             )
-        self._freeze("kernel", self.kernel, np.int64, (memory.size, self.window))
-        self._freeze("vth", self.vth, np.int64, (memory.size,))
-        self._freeze("frac_u", self.frac_u, np.int64, (memory.size,))
+        self._freeze("kernel", self.kernel, np.int64, (dynamics.size, self.window))
+        self._freeze("vth", self.vth, np.int64, (dynamics.size,))
+        self._freeze("frac_u", self.frac_u, np.int64, (dynamics.size,))
         if not 0 <= self.frac_k <= 31:
             raise BadOption(f"{self.kind}: frac_k = {self.frac_k} lies outside of 0 to 31: rescale the kernel")
         most = (1 << (self.coefficient_bits - 1)) - 1
@@ -131,9 +131,9 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
                 raise BadOption(f"{self.kind}: {name} = {worst} exceeds its limit {limit}: lower the scale of u")
 
     @cached_property
-    def memory(self) -> QuantizedStateSpace:
-        """The population's memory by itself, without spikes."""
-        return QuantizedStateSpace(vth=np.array(U_LIMIT), **{name: getattr(self, name) for name in MEMORY})
+    def dynamics(self) -> QuantizedStateSpace:
+        """The population's dynamics by itself, without spikes."""
+        return QuantizedStateSpace(vth=np.array(U_LIMIT), **{name: getattr(self, name) for name in DYNAMICS})
 
     @property
     def size(self) -> int:
@@ -160,7 +160,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     @property
     def unstable(self) -> bool:
         """Whether the code of a pole lies outside of the unit circle."""
-        return self.memory.unstable
+        return self.dynamics.unstable
 
     @property
     def output_latency(self) -> int:
@@ -170,7 +170,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         return 1 if self.send_once else self.window
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
-        block, _ = self.memory.start(samples, dtype)
+        block, _ = self.dynamics.start(samples, dtype)
         zero, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
         return block, (zero, zero, off, off)
 
@@ -178,7 +178,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         block, (y, u, decided, latch) = registers
         runs, at = select(now.step < now.steps, True, False), now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
-        block, moved, flags = self.memory.remember(block, a[..., None], ~runs[..., None])
+        block, moved, flags = self.dynamics.update_dynamics(block, a[..., None], ~runs[..., None])
         y = select(runs, moved[..., 0], y)
         total, clipped = saturate(select(at == 0, 0, u) + rz(take(self.kernel, at) * y, self.frac_k), U_LIMIT)
         u = select(runs, total, u)
@@ -188,8 +188,8 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         return (block, (y, u, decided, latch)), output, [*flags, clipped & runs]
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
-        self.memory.check_overflow(name, a_max)
-        # The memory's proof keeps y under 2**31.
+        self.dynamics.check_overflow(name, a_max)
+        # The dynamics' proof keeps y under 2**31.
         wide = int(np.abs(self.kernel).max(initial=0)) << 31
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: kernel * y can reach {wide}, limit 2**62: use fewer bits")
@@ -197,12 +197,12 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         if state == "u":
             return np.ldexp(np.asarray(values, np.float64), -self.frac_u)
-        return self.memory.dequantize_state(state, values)
+        return self.dynamics.dequantize_state(state, values)
 
     @property
     def footprint_bits(self) -> int:
         # Beside u, the decision of the running window and the one that is sent.
-        return self.memory.footprint_bits + self.size * (self.window * self.coefficient_bits + U_BITS + 2)
+        return self.dynamics.footprint_bits + self.size * (self.window * self.coefficient_bits + U_BITS + 2)
 
 
 Array = npt.NDArray[Any]
@@ -215,7 +215,7 @@ class WindowedStateSpace(Neuron):
     Parameters
     ----------
     a : (H, N) complex;  b : (H, N, 1) complex;  c : (H, 1, N) complex;  d : (H, 1, 1);  bias : (H, 1)
-        The memory, as `StateSpace` takes it; short shapes too.
+        The dynamics, as `StateSpace` takes it; short shapes too.
     kernel : (H, r)
         Weight of each step of a window.
     v_threshold : (H,)
@@ -236,21 +236,21 @@ class WindowedStateSpace(Neuron):
     per_channel: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        memory = self.memory
-        if memory.inputs != 1 or memory.outputs != 1:
+        dynamics = self.dynamics
+        if dynamics.inputs != 1 or dynamics.outputs != 1:
             raise BadOption(
-                f"{self.kind}: {memory.inputs} inputs and {memory.outputs} outputs a neuron: give one of each"
+                f"{self.kind}: {dynamics.inputs} inputs and {dynamics.outputs} outputs a neuron: give one of each"
             )
         for name in ("a", "b", "c", "d", "bias"):
-            object.__setattr__(self, name, getattr(memory, name))
+            object.__setattr__(self, name, getattr(dynamics, name))
         if np.ndim(self.kernel) != 2 or np.shape(self.kernel)[1] < 1:
             raise BadOption(f"{self.kind}: kernel of shape {np.shape(self.kernel)}: give (neurons, steps of a window)")
-        self._freeze("kernel", self.kernel, np.float64, (memory.size, np.shape(self.kernel)[1]))
-        self._freeze("v_threshold", np.ravel(self.v_threshold), np.float64, (memory.size,))
+        self._freeze("kernel", self.kernel, np.float64, (dynamics.size, np.shape(self.kernel)[1]))
+        self._freeze("v_threshold", np.ravel(self.v_threshold), np.float64, (dynamics.size,))
 
     @cached_property
-    def memory(self) -> StateSpace:
-        """The population's memory by itself."""
+    def dynamics(self) -> StateSpace:
+        """The population's dynamics by itself."""
         return StateSpace(a=self.a, b=self.b, c=self.c, d=self.d, bias=self.bias, v_threshold=np.zeros(()))
 
     @property
@@ -271,12 +271,12 @@ class WindowedStateSpace(Neuron):
 
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         u, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
-        return {**self.memory.start(samples, dtype), "u": u, "decided": off, "latch": off}
+        return {**self.dynamics.start(samples, dtype), "u": u, "decided": off, "latch": off}
 
     def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
         runs, at = np.asarray(now.step < now.steps).reshape(-1, 1), now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
-        moved, _ = self.memory.step(state, a, now)
+        moved, _ = self.dynamics.step(state, a, now)
         after = {key: np.where(runs[..., None], value, state[key]) for key, value in moved.items()}
         weighted = self.kernel[:, at].astype(a.dtype) * after["y"][..., 0]
         u = np.where(runs, weighted if at == 0 else state["u"] + weighted, state["u"])
@@ -287,11 +287,11 @@ class WindowedStateSpace(Neuron):
         return after, latch if full or not self.send_once else np.zeros_like(latch)
 
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
-        return {**self.memory.observe(state), "u": np.abs(state["u"]).max(0).astype(np.float64)}
+        return {**self.dynamics.observe(state), "u": np.abs(state["u"]).max(0).astype(np.float64)}
 
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
-        found = self.memory.bounds(name, a_max)
-        states = (np.abs(self.c[:, 0] * self.memory.unit()) * found["x"]).sum(1)
+        found = self.dynamics.bounds(name, a_max)
+        states = (np.abs(self.c[:, 0] * self.dynamics.unit()) * found["x"]).sum(1)
         y = states + np.abs(self.d[:, 0, 0]) * a_max + np.abs(self.bias[:, 0])
         return {**found, "u": np.abs(self.kernel).sum(1) * y}
 
@@ -301,8 +301,8 @@ class WindowedStateSpace(Neuron):
     def quantize(
         self, name: str, context: QuantizationContext, config: QuantizationConfig
     ) -> tuple[QuantizedNeuron, Sequence[str]]:
-        memory, notes = self.memory.quantize(name, context, config)
-        frac_y = memory.frac_y[:, 0]  # type: ignore[attr-defined]
+        dynamics, notes = self.dynamics.quantize(name, context, config)
+        frac_y = dynamics.frac_y[:, 0]  # type: ignore[attr-defined]
         frac_k = min(config.coefficient_bits - 1, 31)
         # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
         fills = exponents((1 << (config.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
@@ -310,7 +310,7 @@ class WindowedStateSpace(Neuron):
         frac_u = np.where(self.kernel.any(1), frac_u, frac_y)
         vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))
         quantized = QuantizedWindowedStateSpace(
-            **{field: getattr(memory, field) for field in MEMORY},
+            **{field: getattr(dynamics, field) for field in DYNAMICS},
             window=self.window,
             kernel=codes(np.ldexp(self.kernel, (frac_k + frac_u - frac_y)[:, None])),
             frac_k=frac_k,
@@ -328,9 +328,9 @@ def examples(size: int) -> list[Neuron]:
     rng = np.random.default_rng(0)
     c = rng.normal(size=(size, 3)) + 1j * rng.normal(size=(size, 3))
     a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((size, 1))
-    memory: dict[str, Any] = {"a": a, "b": 0.1, "c": c, "d": rng.normal(size=size), "bias": 0.1}
+    dynamics: dict[str, Any] = {"a": a, "b": 0.1, "c": c, "d": rng.normal(size=size), "bias": 0.1}
     found: list[Neuron] = []
     for r, once in ((1, False), (3, False), (5, False), (7, False), (5, True)):
         kernel, threshold = rng.normal(0.5, 0.5, (size, r)), np.full(size, 0.2 * r)
-        found.append(WindowedStateSpace(**memory, kernel=kernel, v_threshold=threshold, send_once=once))
+        found.append(WindowedStateSpace(**dynamics, kernel=kernel, v_threshold=threshold, send_once=once))
     return found

@@ -27,11 +27,11 @@ def softplus(x: Array) -> Array:
 
 
 def per_step(step: Callable[..., Array]) -> Reference:
-    """A reference from ``step(p, memory, a) -> s``, memory a dict that it may change."""
+    """A reference from ``step(p, dynamics, a) -> s``, dynamics a dict that it may change."""
 
     def run(p: dict[str, Array], a: Array) -> Array:
-        memory: dict[str, Array] = {}
-        return np.stack([step(p, memory, now) for now in a])
+        dynamics: dict[str, Array] = {}
+        return np.stack([step(p, dynamics, now) for now in a])
 
     return run
 

@@ -1,6 +1,6 @@
 """Every combination of the general neuron's mechanisms trains a step, quantizes and equals Lava, or is refused.
 
-Spiking function x reset condition x reset action x refractory mode x memory; the refusals are those that
+Spiking function x reset condition x reset action x refractory mode x dynamics; the refusals are those that
 docs/arithmetic.md lists (tests/helpers/mechanisms.py).
 """
 
@@ -30,7 +30,7 @@ from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
 CHANNELS, STATES, STEPS, TOGETHER = 6, 2, 40, 24
-KINDS = {"dense": "coupled_state_space", "diagonal": "state_space"}
+KINDS = {"dense": "dense_state_space", "diagonal": "state_space"}
 SPIKES = ("binary", "ternary", "graded")
 CONDITIONS = ("never", "any", "each", "magnitude", "every")
 ACTIONS = ("none", "hard", "soft", "scale", "linear")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
-from nmdeploy.neurons.state_space.dense import CoupledStateSpace, QuantizedCoupledStateSpace, quantize_matrix
+from nmdeploy.neurons.state_space.dense import DenseStateSpace, QuantizedDenseStateSpace, quantize_matrix
 
 LIMIT = 2**15 - 1
 
@@ -66,7 +66,7 @@ FLOAT: dict[str, Any] = {"b": np.ones((1, 2)), "c": np.ones((1, 2)), "d": 0.0, "
 def test_static_bounds_hold() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(0, 0.2, (1, 2, 2))
-    neuron = CoupledStateSpace(a=a, **FLOAT)
+    neuron = DenseStateSpace(a=a, **FLOAT)
     bound = neuron.bounds("n", np.array([3.0]))["x"] * neuron.unit()
     x = np.zeros(2)
     for _ in range(1000):
@@ -85,14 +85,14 @@ def test_static_bounds_hold() -> None:
 )
 def test_without_a_static_bound_data_is_asked_for(fields: dict[str, Any]) -> None:
     with pytest.raises(BadOption, match=r"'n'.*--data"):
-        CoupledStateSpace(**FLOAT | fields).bounds("n", np.array([3.0]))
+        DenseStateSpace(**FLOAT | fields).bounds("n", np.array([3.0]))
 
 
-def integers(**fields: Any) -> QuantizedCoupledStateSpace:
+def integers(**fields: Any) -> QuantizedDenseStateSpace:
     ones = {"a": np.ones((1, 2, 2), int), "b": np.ones((1, 2), int), "c": np.ones((1, 2), int)}
     formats = {"rounding": "per-product", "state_bits": 24, "coefficient_bits": 16}
     fractions = dict.fromkeys(("frac_a", "frac_b", "frac_c", "frac_d"), 8)
-    return QuantizedCoupledStateSpace(**formats | fractions | ones | {"d": 0, "bias": 0, "vth": 1} | fields)
+    return QuantizedDenseStateSpace(**formats | fractions | ones | {"d": 0, "bias": 0, "vth": 1} | fields)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
-"""Real memory with a dense coupling, in integers."""
+"""Real dynamics with a dense coupling, in integers."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from nmdeploy.lava.memory import FACTOR_BITS, States, check_memory
+from nmdeploy.lava.dynamics import FACTOR_BITS, States, check_dynamics
 from nmdeploy.lava.rounding import Integers, integers, rz, sat
 
 
 @dataclass(frozen=True, eq=False)
-class CoupledMemory:
-    """Real states with a dense A: ``x <- A x + B a``, ``y = C x + D a + bias`` (`coupled_state_space`).
+class DenseDynamics:
+    """Real states with a dense A: ``x <- A x + B a``, ``y = C x + D a + bias`` (`dense_state_space`).
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class CoupledMemory:
     def __post_init__(self) -> None:
         if (np.ndim(self.a), np.ndim(self.b), np.ndim(self.c)) != (3, 3, 3):
             raise ValueError("a, b, c must be (H, states, states), (H, states, inputs) and (H, outputs, states)")
-        check_memory(self)
+        check_dynamics(self)
         (size, states), inputs, outputs = np.shape(self.a)[:2], np.shape(self.b)[2], np.shape(self.c)[1]
         shapes = {
             "a": (size, states, states),

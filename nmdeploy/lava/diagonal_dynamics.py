@@ -1,16 +1,16 @@
-"""Complex diagonal memory, in integers."""
+"""Complex diagonal dynamics, in integers."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from nmdeploy.lava.memory import FACTOR_BITS, States, check_memory
+from nmdeploy.lava.dynamics import FACTOR_BITS, States, check_dynamics
 from nmdeploy.lava.rounding import Integers, integers, rz, sat
 
 
 @dataclass(frozen=True, eq=False)
-class DiagonalMemory:
+class DiagonalDynamics:
     """States x = re + i im with a diagonal A: ``x <- A x + B a``, ``y = Re(C x) + D a + bias`` (`state_space`).
 
     Parameters
@@ -69,7 +69,7 @@ class DiagonalMemory:
     def __post_init__(self) -> None:
         if (np.ndim(self.a_re), np.ndim(self.b_re), np.ndim(self.c_re)) != (2, 3, 3):
             raise ValueError("a_re, b_re, c_re must be (H, states), (H, states, inputs) and (H, outputs, states)")
-        check_memory(self)
+        check_dynamics(self)
         (size, states), inputs, outputs = np.shape(self.a_re), np.shape(self.b_re)[2], np.shape(self.c_re)[1]
         shapes: dict[str, tuple[int, ...]] = {
             "d": (size, outputs, inputs),

@@ -1,4 +1,4 @@
-"""The memories of docs/arithmetic.md in unbounded Python integers: their update, their output, their reset."""
+"""The dynamics of docs/arithmetic.md in unbounded Python integers: their update, their output, their reset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator_base import rz
 Sat = Callable[[int, int, str], int]
 
 
-class Memory:
+class Dynamics:
     """Registers of one population's states, and the code that both couplings share."""
 
     def __init__(self, node: dict[str, Any], sat: Sat) -> None:
@@ -30,7 +30,7 @@ class Memory:
         return {name: self.sat(x, self.bits, f"{name}_reset_saturations") for name, x in values.items()}
 
 
-class Diagonal(Memory):
+class Diagonal(Dynamics):
     """Complex states, each on its own."""
 
     def __init__(self, node: dict[str, Any], sat: Sat) -> None:
@@ -89,7 +89,7 @@ class Diagonal(Memory):
         return self.sat_reset({"re": turned_re - back_re, "im": turned_im - back_im})
 
 
-class Coupled(Memory):
+class Dense(Dynamics):
     """Real states, each fed by all."""
 
     def __init__(self, node: dict[str, Any], sat: Sat) -> None:

@@ -1,4 +1,4 @@
-"""CoupledStateSpace: spiking neurons with N real states and a dense coupling."""
+"""DenseStateSpace: spiking neurons with N real states and a dense coupling."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -10,15 +10,15 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.coupled import CoupledMemory
+from nmdeploy.lava.dense_dynamics import DenseDynamics
 from nmdeploy.lava.population import Population, describe_spiking
 from nmdeploy.lava.spiking_process import PySpikingModel, SpikingProcess
 
-KIND = "coupled_state_space"
+KIND = "dense_state_space"
 
 
-class CoupledStateSpace(SpikingProcess):
-    """Spiking state-space neurons with a dense real A (docs/arithmetic.md, `coupled_state_space`).
+class DenseStateSpace(SpikingProcess):
+    """Spiking state-space neurons with a dense real A (docs/arithmetic.md, `dense_state_space`).
 
     ::
 
@@ -26,7 +26,7 @@ class CoupledStateSpace(SpikingProcess):
 
     Parameters
     ----------
-    memory : CoupledMemory
+    dynamics : DenseDynamics
         The states and their output.
     mechanisms : Mechanisms
         What follows them; `phase` is refused.
@@ -44,19 +44,19 @@ class CoupledStateSpace(SpikingProcess):
     Raises
     ------
     ValueError
-        Memory and mechanisms do not fit each other, or the reset interval is below 1.
+        Dynamics and mechanisms do not fit each other, or the reset interval is below 1.
     """
 
 
-@implements(proc=CoupledStateSpace, protocol=LoihiProtocol)
+@implements(proc=DenseStateSpace, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt", "bit_accurate_loihi")
-class PyCoupledStateSpaceModel(PySpikingModel):
-    """Bit-accurate integer ProcessModel of `CoupledStateSpace`."""
+class PyDenseStateSpaceModel(PySpikingModel):
+    """Bit-accurate integer ProcessModel of `DenseStateSpace`."""
 
     x: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
 
 
 def describe(node: dict[str, Any]) -> Population:
     """The population of a node of this kind."""
-    return describe_spiking(node, CoupledStateSpace, CoupledMemory)
+    return describe_spiking(node, DenseStateSpace, DenseDynamics)

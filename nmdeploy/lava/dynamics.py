@@ -1,4 +1,4 @@
-"""What a state-space memory is to the Processes that hold one, and what all of them check."""
+"""What state-space dynamics is to the Processes that hold one, and what all of them check."""
 
 from typing import Any, ClassVar, Protocol
 
@@ -10,8 +10,8 @@ FACTOR_BITS = 12
 States = tuple[Integers, ...]
 
 
-class Memory(Protocol):
-    """Linear states of H neurons (docs/arithmetic.md, `Memory`): integers in, integers out, nothing kept.
+class Dynamics(Protocol):
+    """Linear states of H neurons (docs/arithmetic.md, `Dynamics`): integers in, integers out, nothing kept.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Memory(Protocol):
         """States after the reset `action`, were it to act everywhere, with `feedback` (H, p)."""
 
 
-def check_memory(memory: Any) -> None:
+def check_dynamics(dynamics: Any) -> None:
     """Refuse a width, a rounding or fractions that no rule covers.
 
     Raises
@@ -69,8 +69,8 @@ def check_memory(memory: Any) -> None:
     ValueError
         Names the field and its limit.
     """
-    check_state_bits(memory.state_bits)
-    if memory.rounding not in ROUNDING:
-        raise ValueError(f"rounding is {memory.rounding!r}; known are {', '.join(ROUNDING)}")
-    if memory.rounding == "per-sum" and (memory.frac_b > memory.frac_a or memory.frac_d > memory.frac_c):
+    check_state_bits(dynamics.state_bits)
+    if dynamics.rounding not in ROUNDING:
+        raise ValueError(f"rounding is {dynamics.rounding!r}; known are {', '.join(ROUNDING)}")
+    if dynamics.rounding == "per-sum" and (dynamics.frac_b > dynamics.frac_a or dynamics.frac_d > dynamics.frac_c):
         raise ValueError("per-sum needs frac_b <= frac_a and frac_d <= frac_c")
