@@ -16,7 +16,7 @@ import pytest
 from nmdeploy.models.catalog import neuron_models
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
-from nmdeploy.neurons.gate import Gate
+from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
@@ -152,7 +152,9 @@ def test_a_block_of_windows_is_as_late_as_its_page_says() -> None:
     source = "in"
     for index in range(2):
         names = [f"block{index}{part}" for part in (".synapse", "", ".mixer", ".gate")]
-        nodes |= dict(zip(names, (Dense(np.eye(2)), windows(), Dense(np.ones((4, 2))), Gate(neurons=2)), strict=True))
+        nodes |= dict(
+            zip(names, (Dense(np.eye(2)), windows(), Dense(np.ones((4, 2))), GatedLinearUnit(neurons=2)), strict=True)
+        )
         edges += [Edge(*pair) for pair in pairwise([source, *names])]
         source = names[-1]
     network = Network(nodes, tuple(edges), 1.0, source, "sum")

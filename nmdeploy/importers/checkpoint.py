@@ -27,7 +27,7 @@ from nmdeploy.models.catalog import Trained
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray, Neuron
-from nmdeploy.neurons.gate import Gate
+from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.synapses.dense import Dense
 
@@ -153,7 +153,7 @@ class _Graph:
         if not kind.mixer:
             return name
         self.nodes[f"{name}.mixer"] = Dense(block["mixer.weight"], block["mixer.bias"])
-        self.nodes[f"{name}.gate"] = Gate(neurons=config.channels)
+        self.nodes[f"{name}.gate"] = GatedLinearUnit(neurons=config.channels)
         self.edges += [Edge(name, f"{name}.mixer"), Edge(f"{name}.mixer", f"{name}.gate")]
         return f"{name}.gate"
 

@@ -8,13 +8,13 @@ compares with. Where Intel's own Process has the same semantics (Dense, DelayDen
 from nmdeploy.lava.dense_dynamics import DenseDynamics
 from nmdeploy.lava.dense_state_space import DenseStateSpace
 from nmdeploy.lava.diagonal_dynamics import DiagonalDynamics
-from nmdeploy.lava.gate import Gate
 from nmdeploy.lava.gated_linear_unit import GatedLinearUnit
 from nmdeploy.lava.integrator import Integrator
 from nmdeploy.lava.latch import Latch
 from nmdeploy.lava.mechanisms import Mechanisms
 from nmdeploy.lava.network import LavaNetwork, build
 from nmdeploy.lava.refractory_lif import RefractoryLIF
+from nmdeploy.lava.sample_gate import SampleGate
 from nmdeploy.lava.state_space import StateSpace
 from nmdeploy.lava.trace import Trace
 from nmdeploy.lava.traced_lif import TracedLIFReset
@@ -24,13 +24,13 @@ __all__ = [
     "DenseDynamics",
     "DenseStateSpace",
     "DiagonalDynamics",
-    "Gate",
     "GatedLinearUnit",
     "Integrator",
     "Latch",
     "LavaNetwork",
     "Mechanisms",
     "RefractoryLIF",
+    "SampleGate",
     "StateSpace",
     "Trace",
     "TracedLIFReset",

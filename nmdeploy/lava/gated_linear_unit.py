@@ -20,13 +20,13 @@ from nmdeploy.lava.population import Population
 from nmdeploy.lava.rounding import Integers, integers, rz, sat, shift
 from nmdeploy.lava.trace import Trace
 
-KIND = "gate"
+KIND = "gated_linear_unit"
 TABLE_ENTRIES, ENTRY_BITS, GATE_BITS = 65, 10, 12
 HALF = 32768
 
 
 class GatedLinearUnit(AbstractProcess):
-    """``g = a[0] * sigmoid(a[1])`` for each neuron, without a state (docs/arithmetic.md, `gate`).
+    """``g = a[0] * sigmoid(a[1])`` for each neuron, without a state (docs/arithmetic.md, `gated_linear_unit`).
 
     ::
 

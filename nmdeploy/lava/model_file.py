@@ -9,7 +9,7 @@ PLACE = "node/metadata/nmdeploy"
 FORMAT = "nmdeploy-model"
 VERSIONS = (2, 3)
 # Names of version 2 that are others in version 3.
-KINDS_OF_2 = {"coupled_state_space": "dense_state_space"}
+KINDS_OF_2 = {"coupled_state_space": "dense_state_space", "gate": "gated_linear_unit"}
 FIELDS_OF_2: dict[str, str] = {"gain": "scale"}
 
 

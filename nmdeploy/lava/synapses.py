@@ -8,8 +8,8 @@ from lava.proc.dense.process import DelayDense, Dense
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
-from nmdeploy.lava.gate import Gate
 from nmdeploy.lava.population import Population
+from nmdeploy.lava.sample_gate import SampleGate
 
 KIND = "dense"
 # Any number above 0 makes Dense multiply by its input; with 0 it takes every input for a single spike.
@@ -59,9 +59,9 @@ def make_delay(name: str, size: int, steps: int) -> DelayDense:
     )
 
 
-def make_gate(name: str, size: int, interval: int, start: int, delay: int) -> Gate:
-    """Gate for an edge with a delay."""
-    return Gate(shape=(size,), interval=interval, start=start, delay=delay, name=name)
+def make_sample_gate(name: str, size: int, interval: int, start: int, delay: int) -> SampleGate:
+    """SampleGate for an edge with a delay."""
+    return SampleGate(shape=(size,), interval=interval, start=start, delay=delay, name=name)
 
 
 def _dense(name: str, node: dict[str, Any], codes: NDArray[np.int64], exponent: int, message_bits: int) -> Dense:

@@ -11,7 +11,7 @@ from lava.proc.io.source import RingBuffer
 
 from nmdeploy.lava.latch import Latch
 from nmdeploy.lava.population import Placement, Population
-from nmdeploy.lava.synapses import make_bias, make_delay, make_gate, make_synapse
+from nmdeploy.lava.synapses import make_bias, make_delay, make_sample_gate, make_synapse
 from nmdeploy.lava.topology import Connection, Schedule, inserted_delay
 
 
@@ -70,7 +70,7 @@ class Wiring:
             port = delay.s_in
         if link.delay:
             start, interval = self.when.departure_step[link.source] + 1, self.places[link.target].interval
-            self.processes[f"{label}.gate"] = gate = make_gate(
+            self.processes[f"{label}.gate"] = gate = make_sample_gate(
                 f"{label}.gate", port.shape[0], interval, start, link.delay
             )
             gate.s_out.connect(port)

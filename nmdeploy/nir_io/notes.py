@@ -54,7 +54,7 @@ def _of_neuron(neuron: QuantizedNeuron) -> Iterator[str]:
     if neuron.output_latency:
         window = neuron.output_latency + 1
         yield f"lossy: its windows of {window} steps have no primitive: other readers see the dynamics only"
-    if neuron.kind == "gate":
+    if neuron.kind == "gated_linear_unit":
         yield "lossy: its sigmoid gate has no primitive: other readers pass the values on ungated"
 
 

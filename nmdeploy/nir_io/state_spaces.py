@@ -177,5 +177,5 @@ STATE_SPACES: dict[str, AddStateSpace] = {
     "state_space": _add_diagonal,
     "dense_state_space": _add_dense,
     "windowed_state_space": _add_diagonal,
-    "gate": _add_gate,
+    "gated_linear_unit": _add_gate,
 }

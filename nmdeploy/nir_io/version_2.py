@@ -13,7 +13,7 @@ import numpy as np
 from nmdeploy.network import families
 
 VERSION = 2
-KINDS: Mapping[str, str] = {"coupled_state_space": "dense_state_space"}
+KINDS: Mapping[str, str] = {"coupled_state_space": "dense_state_space", "gate": "gated_linear_unit"}
 """Kinds of nodes that have another name today."""
 FIELDS: Mapping[str, str] = {"gain": "scale"}
 """Fields of nodes that have another name today."""

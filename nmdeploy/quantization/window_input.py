@@ -19,7 +19,7 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import Neuron
-from nmdeploy.neurons.gate import Gate
+from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
@@ -60,7 +60,7 @@ def send_once(network: Network) -> tuple[Network, list[str]]:
     largest = 0.0
     for name, neuron in network.populations.items():
         steps = _common_window(network, name, senders)
-        if steps > 1 and not isinstance(neuron, Gate):
+        if steps > 1 and not isinstance(neuron, GatedLinearUnit):
             factor, changed = _scaled(network, name, steps)
             nodes |= changed
             largest = max(largest, factor)
@@ -94,7 +94,7 @@ def _common_window(network: Network, name: str, senders: dict[str, int]) -> int:
 def _once(name: str, neuron: Neuron, steps: int) -> Neuron:
     if isinstance(neuron, WindowedStateSpace):
         return replace(neuron, send_once=True)
-    if isinstance(neuron, Gate):
+    if isinstance(neuron, GatedLinearUnit):
         return replace(neuron, send_once=True, window=steps)
     raise UnsupportedParameter(
         f"population {name!r} ({neuron.kind}): --window-input scaled cannot make it send once a window: choose exact"

@@ -26,7 +26,7 @@ COVERS = {
         "several outputs",
     ),
     "dense_state_space": ("x_saturations", "soma", "refractory hold", "refractory mask", "several outputs"),
-    "windowed_state_space and gate": ("windowed", "gate", "per-sum", "per-product"),
+    "windowed_state_space and gated_linear_unit": ("windowed", "gated_linear_unit", "per-sum", "per-product"),
 }
 
 

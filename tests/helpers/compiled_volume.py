@@ -39,13 +39,18 @@ GENERAL: dict[str, Maker] = {
     "lif": partial(large, (LIF, LIF, LOUD_LIF)),
     "state_space": partial(large, (STATE_SPACE,)),
     "dense_state_space": partial(large, (DENSE_STATES,)),
-    "windowed_state_space and gate": windowed_case,
+    "windowed_state_space and gated_linear_unit": windowed_case,
 }
 KINDS: dict[str, tuple[str, ...]] = {
     "lif": ("lif", "integrator"),
     "state_space": ("state_space", "integrator"),
     "dense_state_space": ("dense_state_space", "integrator"),
-    "windowed_state_space and gate": ("windowed_state_space", "gate", "state_space", "integrator"),
+    "windowed_state_space and gated_linear_unit": (
+        "windowed_state_space",
+        "gated_linear_unit",
+        "state_space",
+        "integrator",
+    ),
 }
 """The integer populations that the networks of each maker have; `compare_many` counts them."""
 

@@ -12,7 +12,7 @@ from networks_build import Case
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.gate import QuantizedGate
+from nmdeploy.neurons.gated_linear_unit import QuantizedGatedLinearUnit
 from nmdeploy.neurons.state_space.windowed import U_LIMIT, QuantizedWindowedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -79,7 +79,7 @@ def gate_edges() -> list[Case]:
     values = np.tile([5, -5, 127, -127, 1 << 12, -(1 << 12), 1, -1], 5)[: len(arguments)]
     sums = np.stack([values, arguments], 1).ravel()
     falling: Any = rng.integers(0, (1 << 15) + 1, 65)  # any table is a table: this one rises and falls
-    gate = QuantizedGate(neurons=len(arguments), table=falling, gate_shift=13, output_bits=8, frac_in=12)
+    gate = QuantizedGatedLinearUnit(neurons=len(arguments), table=falling, gate_shift=13, output_bits=8, frac_in=12)
     exact = replace(gate, gate_shift=0, output_bits=32)
     loud = np.stack([np.where(values > 0, 4099, -4099), arguments], 1).ravel()
     once = replace(gate, send_once=True, window=3, output_bits=10)

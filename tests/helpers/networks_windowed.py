@@ -11,7 +11,7 @@ from networks_build import Builder, Case, Draft, Family, Rng, largest, random_de
 from networks_neurons import STATE_SPACE, codes, diagonal_dynamics, formats
 
 from nmdeploy.network.graph import Edge
-from nmdeploy.neurons.gate import QuantizedGate
+from nmdeploy.neurons.gated_linear_unit import QuantizedGatedLinearUnit
 from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -38,7 +38,7 @@ def windowed(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draf
 
 def gate(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draft:
     """A gate: its sums meet the table's middle, its ends and what lies beyond."""
-    neuron = QuantizedGate(
+    neuron = QuantizedGatedLinearUnit(
         neurons=size,
         table=TABLE,
         gate_shift=int(rng.integers(13, 19)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator_base import Population, Record, rz, shift, wrap24
 from simulator_mechanisms import DenseStateSpace, StateSpace
-from simulator_windowed import Gate, WindowedStateSpace
+from simulator_windowed import GatedLinearUnit, WindowedStateSpace
 
 __all__ = ["rz", "shift", "simulate", "synaptic_sum"]
 
@@ -70,7 +70,7 @@ KINDS: dict[str, Any] = {
     "state_space": StateSpace,
     "dense_state_space": DenseStateSpace,
     "windowed_state_space": WindowedStateSpace,
-    "gate": Gate,
+    "gated_linear_unit": GatedLinearUnit,
 }
 
 

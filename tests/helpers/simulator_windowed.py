@@ -1,4 +1,4 @@
-"""``windowed_state_space`` and ``gate`` of docs/arithmetic.md in unbounded Python integers."""
+"""``windowed_state_space`` and ``gated_linear_unit`` of docs/arithmetic.md in unbounded Python integers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WindowedStateSpace(Population):
         return {**self.dynamics.recorded(), "y": self.y, "u": self.u}
 
 
-class Gate(Population):
+class GatedLinearUnit(Population):
     """The gated linear unit."""
 
     spiking = False

@@ -161,7 +161,7 @@ def test_mixer_and_gate(tmp_path: Path) -> None:
     assert np.array_equal(dense(network, "block1.synapse").weight, np.eye(4))
     mixer = dense(network, "block0.mixer")
     assert mixer.bias is not None and np.array_equal(mixer.bias, held["blocks.0.mixer.bias"])
-    assert mixer.shape == (8, 4) and network.nodes["block0.gate"].kind == "gate"
+    assert mixer.shape == (8, 4) and network.nodes["block0.gate"].kind == "gated_linear_unit"
     chain = {target: [edge.source for edge in edges] for target, edges in network.incoming.items()}
     assert chain["block0.mixer"] == ["block0"] and chain["block0.gate"] == ["block0.mixer"]
     assert chain["block1.synapse"] == ["block0.gate"] and chain["readout.synapse"] == ["block1.gate"]

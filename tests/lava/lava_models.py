@@ -167,7 +167,7 @@ def windowed(rng: np.random.Generator, neurons: int, states: int, window: int, *
 def gate(neurons: int, **changes: Any) -> Node:
     """Sigmoid gates; value and gate have 6 fraction bits, the output 4."""
     table = np.round(2**15 / (1 + np.exp(-np.arange(-8, 8.1, 0.25)))).astype(int).tolist()
-    node = {"kind": "gate", "neurons": neurons, "table": table, "gate_shift": 17, "output_bits": 8}
+    node = {"kind": "gated_linear_unit", "neurons": neurons, "table": table, "gate_shift": 17, "output_bits": 8}
     return {**node, "frac_in": 6, "frac_out": 4, "send_once": False, "window": 1, **changes}
 
 

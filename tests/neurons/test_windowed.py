@@ -24,7 +24,7 @@ from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizationConfig
-from nmdeploy.neurons.gate import Gate
+from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace, WindowedStateSpace
 from nmdeploy.quantization.post_training import calibrate, quantize_network
@@ -100,7 +100,7 @@ def chain(r: int, **fields: Any) -> Network:
         "w0.synapse": Dense(rng.normal(size=(H, CHANNELS))),
         "w0": windows[0],
         "mixer": Dense(rng.normal(size=(2 * H, H)), rng.normal(size=2 * H)),
-        "gate": Gate(H),
+        "gate": GatedLinearUnit(H),
         "w1.synapse": Dense(np.eye(H)),
         "w1": windows[1],
         "out.synapse": Dense(rng.normal(size=(CLASSES, H)), rng.normal(size=CLASSES)),

@@ -15,7 +15,7 @@ from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
-from nmdeploy.neurons.gate import Gate
+from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace
@@ -43,7 +43,7 @@ def network(*receivers: tuple[str, Any], bias: bool = False) -> Network:
         "w.s": Dense(rng.normal(size=(H, CHANNELS))),
         "w": WindowedStateSpace(**memory(rng), kernel=kernel, v_threshold=np.full(H, 0.3)),
         "g.s": Dense(rng.normal(size=(2 * H, H)), rng.normal(size=2 * H)),
-        "g": Gate(H),
+        "g": GatedLinearUnit(H),
     }
     for name, neuron in receivers:
         weight = np.eye(H) if neuron.size == H else rng.normal(size=(neuron.size, H))

@@ -44,10 +44,10 @@ out = value * sigmoid(gate),  [value, gate] = M s + m
 - Nothing is reset: training runs in parallel, exactly.
 """,
     hardware="""
-A population `windowed_state_space`, a dense mixer H to 2 H, a `gate` with a table of the sigmoid. It looks r - 1
-steps ahead inside a window, and the mixer and the next block's synapse take a step each: a block is r + 1 steps later
-than the one before. Its output is constant over a window, so that its events are sent once, at the window's start,
-and the receiver keeps its synaptic sum: 1 / r of the synaptic operations.
+A population `windowed_state_space`, a dense mixer H to 2 H, a `gated_linear_unit` with a table of the sigmoid. The
+population looks r - 1 steps ahead inside a window, and the mixer and the next block's synapse take a step each: a
+block is r + 1 steps later than the one before. Its output is constant over a window, so that its events are sent once,
+at the window's start, and the receiver keeps its synaptic sum: 1 / r of the synaptic operations.
 
 `nmdeploy export --window-input scaled` is an approximate form without that register. What is constant over a window
 is sent in its first step and is 0 in the others; the receiver's B is scaled instead, each state with pole A by

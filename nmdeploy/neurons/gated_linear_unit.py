@@ -2,7 +2,7 @@
 
 Float, per neuron, with synaptic sums a[0] (value) and a[1] (gate): ``out = a[0] * sigmoid(a[1])``. With `send_once`,
 the output is 0 but in the first step of every `window`: the approximate form of windows. Integers: docs/arithmetic.md,
-``gate``.
+``gated_linear_unit``.
 
 Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, ICML 2017. The sigmoid is interpolated
 linearly between 65 points; its largest error is 0.0008, about that of a value of 10 bits.
@@ -44,7 +44,7 @@ FAINT = 12  # an output more than so many bits below its value gets no finer fra
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QuantizedGate(QuantizedNeuron):
+class QuantizedGatedLinearUnit(QuantizedNeuron):
     """Integer gated linear unit.
 
     Parameters
@@ -73,7 +73,7 @@ class QuantizedGate(QuantizedNeuron):
     send_once: bool = False
     window: int = 1
 
-    kind: ClassVar[str] = "gate"
+    kind: ClassVar[str] = "gated_linear_unit"
     spiking: ClassVar[bool] = False
     blocks: ClassVar[tuple[str, ...]] = ()
     registers: ClassVar[tuple[str, ...]] = ("g",)
@@ -86,7 +86,7 @@ class QuantizedGate(QuantizedNeuron):
         limits = (("gate_shift", 0, 46), ("output_bits", 2, 32), ("window", 1, 1 << 16), ("neurons", 1, 1 << 30))
         for name, low, high in limits:
             if not low <= getattr(self, name) <= high:
-                raise BadOption(f"gate: {name} = {getattr(self, name)}: choose {low} to {high}")
+                raise BadOption(f"{self.kind}: {name} = {getattr(self, name)}: choose {low} to {high}")
         if self.table.min() < 0 or self.table.max() > 1 << TABLE_FRAC:
             raise BadOption(f"gate: a code of the table lies outside of 0 to {1 << TABLE_FRAC}: a sigmoid is 0 to 1")
         if (self.scale != 1).any():
@@ -153,14 +153,14 @@ class QuantizedGate(QuantizedNeuron):
 
 
 @dataclass(frozen=True, eq=False)
-class Gate(Neuron):
+class GatedLinearUnit(Neuron):
     """Float gated linear unit of `neurons` neurons, two inputs each; `send_once` and `window` as above."""
 
     neurons: int
     send_once: bool = False
     window: int = 1
 
-    kind: ClassVar[str] = "gate"
+    kind: ClassVar[str] = "gated_linear_unit"
     spiking: ClassVar[bool] = False
     unscaled: ClassVar[bool] = True
     membrane_name: ClassVar[str] = "g"
@@ -219,7 +219,7 @@ class Gate(Neuron):
                 f"node {name!r}: its sums have {frac_in} fraction bits, its output needs {frac_out - TABLE_FRAC}: "
                 "the gate's values are too small beside its weights, rescale them"
             )
-        quantized = QuantizedGate(
+        quantized = QuantizedGatedLinearUnit(
             neurons=self.neurons,
             table=SIGMOIDS[config.sigmoid],
             gate_shift=frac_in + TABLE_FRAC - frac_out,
@@ -235,4 +235,4 @@ class Gate(Neuron):
 
 def examples(size: int) -> list[Neuron]:
     """Populations for contract tests."""
-    return [Gate(neurons=size), Gate(neurons=size, send_once=True, window=3)]
+    return [GatedLinearUnit(neurons=size), GatedLinearUnit(neurons=size, send_once=True, window=3)]

@@ -1,4 +1,4 @@
-"""Gate: keeps the spikes of one sample out of the next, on edges that carry a delay."""
+"""SampleGate: keeps the spikes of one sample out of the next, on edges that carry a delay."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -14,7 +14,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
-class Gate(AbstractProcess):
+class SampleGate(AbstractProcess):
     """Forwards its input within the same time step while it is open, and zeros while it is closed.
 
     ``s_out = s_in if (time_step - start) % interval < interval - delay else 0``: what a sender emits so late in a
@@ -42,11 +42,11 @@ class Gate(AbstractProcess):
         self.s_out = OutPort(shape=shape)
 
 
-@implements(proc=Gate, protocol=LoihiProtocol)
+@implements(proc=SampleGate, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt", "bit_accurate_loihi")
-class PyGateModel(PyLoihiProcessModel):
-    """Integer ProcessModel of `Gate`."""
+class PySampleGateModel(PyLoihiProcessModel):
+    """Integer ProcessModel of `SampleGate`."""
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)

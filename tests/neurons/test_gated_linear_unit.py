@@ -17,19 +17,19 @@ from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizationConfig, StepTime
-from nmdeploy.neurons.gate import OUTPUT_BITS, SIGMOIDS, Gate, QuantizedGate
+from nmdeploy.neurons.gated_linear_unit import OUTPUT_BITS, SIGMOIDS, GatedLinearUnit, QuantizedGatedLinearUnit
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
 TABLE = SIGMOIDS["piecewise-linear-64"]
 
 
-def gate(**fields: Any) -> QuantizedGate:
+def gate(**fields: Any) -> QuantizedGatedLinearUnit:
     plain: dict[str, Any] = {"neurons": 1, "table": TABLE, "gate_shift": 15, "output_bits": 14, "frac_in": 12}
-    return QuantizedGate(**(plain | fields))
+    return QuantizedGatedLinearUnit(**(plain | fields))
 
 
-def outputs(neuron: QuantizedGate, value: int, *gates: int) -> list[int]:
+def outputs(neuron: QuantizedGatedLinearUnit, value: int, *gates: int) -> list[int]:
     arriving = np.array([[value, g] for g in gates])
     return neuron.advance(neuron.start(len(gates)), arriving, StepTime(0, 1))[1][:, 0].tolist()
 
@@ -40,10 +40,10 @@ def test_the_table_is_the_sigmoid() -> None:
 
 
 def test_by_hand() -> None:
-    """Gate 0 halves; beyond 8 the ends of the table; between two points the line, rounded towards zero."""
+    """GatedLinearUnit 0 halves; beyond 8 the ends of the table; between two points the line, rounded towards zero."""
     assert outputs(gate(), 1000, 0, 1 << 15, 1 << 20, -(1 << 20)) == [500, 999, 999, 0]
     assert outputs(gate(), -1001, 0) == [-500]
-    # Gate 0.1 = 410 / 4096: table[32] + (table[33] - table[32]) * 410 / 1024.
+    # GatedLinearUnit 0.1 = 410 / 4096: table[32] + (table[33] - table[32]) * 410 / 1024.
     sigmoid = TABLE[32] + (TABLE[33] - TABLE[32]) * 410 // 1024
     assert outputs(gate(), 8000, 410) == [8000 * sigmoid >> 15]
     # The same gate with 10 and with 14 fraction bits; the shift to 12 floors.
@@ -74,9 +74,9 @@ def network(neurons: int = 8, scale: float = 1.0, inputs: int = 16) -> Network:
     nodes: dict[str, Any] = {
         "i": Input((inputs,), FixedPoint(4, 2)),
         "s": Dense(codes(2 * neurons, inputs) * scale, codes(2 * neurons) * scale),
-        "g": Gate(neurons),
+        "g": GatedLinearUnit(neurons),
         "r": Dense(codes(neurons, neurons)),
-        "o": Gate(neurons // 2),
+        "o": GatedLinearUnit(neurons // 2),
     }
     edges = (Edge("i", "s"), Edge("s", "g"), Edge("g", "r"), Edge("r", "o"))
     return Network(nodes, edges, 1e-3, "o", "last")
@@ -138,7 +138,7 @@ def test_a_gate_that_feeds_back_needs_calibration_data() -> None:
 def test_values_too_small_for_their_weights_are_refused() -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(4, 4)) * [[1e-9], [1], [1e-9], [1]]
-    nodes: dict[str, Any] = {"i": Input((4,)), "s": Dense(weight), "g": Gate(2)}
+    nodes: dict[str, Any] = {"i": Input((4,)), "s": Dense(weight), "g": GatedLinearUnit(2)}
     floats = Network(nodes, (Edge("i", "s"), Edge("s", "g")), 1e-3, "g", "last")
     with pytest.raises(DoesNotFit, match="node 'g': its sums have"):
         quantize_network(floats, QuantizationConfig())
