@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.engine.llvm.machine import has
-from nmdeploy.engine.run.sharing import processors
+from nmdeploy.engine.run.thread_pool import processors
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Recording
 

@@ -145,7 +145,7 @@ def numba_ready(kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _sum_bytes(network: Any) -> int:
-    from nmdeploy.engine.llvm.planning import sum_bits
+    from nmdeploy.engine.llvm.compilation import sum_bits
 
     return sum_bits(network, f"{NAME}.synapse") // 8
 
@@ -153,14 +153,14 @@ def _sum_bytes(network: Any) -> int:
 def engine_ready(kinds: Sequence[str]) -> dict[str, Any]:
     """Seconds until the code of each kernel can be called; of these, of the layer's texts (synapse and neurons)."""
     from nmdeploy.engine.llvm import machine
-    from nmdeploy.engine.llvm.planning import program
+    from nmdeploy.engine.llvm.compilation import compile_network
     from nmdeploy.engine.lower.program import KERNEL
 
     found = {}
     for kind in kinds:
         network = networks.network(SHAPES[kind])
         start = time.perf_counter()
-        text = program(network).populations[NAME].text
+        text = compile_network(network).populations[NAME].text
         written = time.perf_counter()
         machine.functions(text, [KERNEL])
         found[kind] = {"seconds": time.perf_counter() - start, "written": written - start}
@@ -189,14 +189,14 @@ def speed(kinds: Sequence[str]) -> dict[str, Any]:
 def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     """The sums of a sample, what the engine sends, its kernel on them and nothing else, and what must be kept alive."""
     from nmdeploy.engine.llvm import machine
-    from nmdeploy.engine.llvm.planning import program
-    from nmdeploy.engine.run.runner import Spare, Worker, results
+    from nmdeploy.engine.llvm.compilation import compile_network
+    from nmdeploy.engine.run.runner import Spare, Worker, allocate_results
 
     synapse, codes = f"{NAME}.synapse", networks.inputs(1, networks.CHANNELS)
-    made = program(network).without(frozenset([synapse]))
+    made = compile_network(network).without(frozenset([synapse]))
     worker = Worker(made, STEPS, codes.dtype, frozenset([synapse]))
     sums = (codes.astype(np.int64) @ network.synapses[synapse].matrix.T).astype(f"i{_sum_bytes(network)}")
-    written = results(made, np.full(1, STEPS), STEPS, Spare())
+    written = allocate_results(made, np.full(1, STEPS), STEPS, Spare())
     worker.run(codes, np.array([STEPS]), 0, 1, written, {synapse: sums})
     expected = written.outputs[NAME][0, :, 0].copy()
     worker._place(codes, 0, written, {synapse: sums})

@@ -1,7 +1,7 @@
 """From which density on a library's product beats adding events: ``python benchmarks/crossover.py [--docs]``.
 
-Exit code 1 if a product was faster below `nmdeploy.engine.run.multiplied.DENSE`, where the engine never tries it, or if
-onnxruntime takes more than `PART` of `WORTH_SECONDS` there to begin.
+Exit code 1 if a product was faster below `nmdeploy.engine.run.dense_input.DENSE_SHARE`, where the engine never tries
+it, or if onnxruntime takes more than `PART` of `TRIAL_AFTER_SECONDS` there to begin.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from benchmarks.networks import WEIGHT_SPREAD, Rng
 from benchmarks.pages import Table, draw, fill, markdown, printed_by
 from benchmarks.results import load_now
 from benchmarks.timing import seconds_of
-from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.llvm.compilation import compile_network
 from nmdeploy.engine.lower.program import Program, Rows
-from nmdeploy.engine.run import multiplied, products
-from nmdeploy.engine.run.runner import alone
+from nmdeploy.engine.run import dense_input, products
+from nmdeploy.engine.run.runner import single_synapse_run
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
@@ -121,7 +121,7 @@ def codes_of(kind: FixedPoint, samples: int, inputs: int, density: float, rng: R
 def measured(shape: tuple[int, int], kind: str, libraries: Sequence[str]) -> Curve:
     """The times of a shape and a kind of input, one thread each."""
     rng = np.random.default_rng(SEED)
-    made = program(layer(*shape, KINDS[kind], rng))
+    made = compile_network(layer(*shape, KINDS[kind], rng))
     times: dict[str, list[float]] = {name: [] for name in ("events", *libraries)}
     for density in DENSITIES:
         codes = codes_of(KINDS[kind], max(1, VALUES // (STEPS * shape[0])), shape[0], density, rng)
@@ -133,8 +133,8 @@ def measured(shape: tuple[int, int], kind: str, libraries: Sequence[str]) -> Cur
 def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -> dict[str, float]:
     """Least seconds of each way; they take turns, so that a disturbance meets all."""
     rows: Rows = made.synapses[SYNAPSE]
-    calls: dict[str, Callable[[], object]] = {"events": alone(made, SYNAPSE, codes)}
-    calls |= {name: partial(multiplied.product, codes, rows, name) for name in libraries}
+    calls: dict[str, Callable[[], object]] = {"events": single_synapse_run(made, SYNAPSE, codes)}
+    calls |= {name: partial(dense_input.product, codes, rows, name) for name in libraries}
     best = dict.fromkeys(calls, math.inf)
     for _ in range(REPEATS):
         for name, call in calls.items():
@@ -185,22 +185,20 @@ def start_seconds() -> float | None:
 def verdict(lowest: float | None, start: float | None) -> str:
     """The last line."""
     found = "never" if lowest is None else f"{lowest:.3g}"
-    dense = (
-        f"`DENSE` {multiplied.DENSE} lies {'below every crossover' if holds(lowest) else 'NOT below every crossover'}"
-        f" (lowest: {found})."
-    )
-    worth = f" `WORTH_SECONDS` {multiplied.WORTH_SECONDS}: onnxruntime begins in {start or 0:.2g} s"
+    place = "below every crossover" if holds(lowest) else "NOT below every crossover"
+    dense = f"`DENSE_SHARE` {dense_input.DENSE_SHARE} lies {place} (lowest: {found})."
+    worth = f" `TRIAL_AFTER_SECONDS` {dense_input.TRIAL_AFTER_SECONDS}: onnxruntime begins in {start or 0:.2g} s"
     return dense if start is None else f"{dense}{worth}, {part(start):.2g} of it (at most {PART:g})."
 
 
 def holds(lowest: float | None) -> bool:
     """Whether events were faster wherever the engine takes them without a measurement."""
-    return lowest is None or lowest >= multiplied.DENSE
+    return lowest is None or lowest >= dense_input.DENSE_SHARE
 
 
 def part(start: float) -> float:
     """What a library takes to begin, of what events have taken when it is tried."""
-    return start / multiplied.WORTH_SECONDS
+    return start / dense_input.TRIAL_AFTER_SECONDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

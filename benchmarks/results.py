@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, judge
-from nmdeploy.engine.run.sharing import processors
+from nmdeploy.engine.run.thread_pool import processors
 
 PACKAGES = ("nmdeploy", "numpy", "llvmlite", "torch", "snntorch", "norse", "spikingjelly")
 

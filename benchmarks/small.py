@@ -122,14 +122,14 @@ def reference_seconds() -> tuple[float, float]:
 def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
     """Nothing at hand: to plan and compile a population; and all that a network needs besides its populations."""
     from nmdeploy.engine.llvm import machine
-    from nmdeploy.engine.llvm.planning import driver_text, input_text, program
+    from nmdeploy.engine.llvm.compilation import compile_network, driver_text, input_text
 
     before = os.environ.get(machine.VARIABLE)
     with tempfile.TemporaryDirectory() as cache:
         os.environ[machine.VARIABLE] = cache
         try:
             start = time.perf_counter()
-            made = program(network)
+            made = compile_network(network)
             compile_all([population.text for population in made.populations.values()])
             middle = time.perf_counter()
             coded = made.wires[network.input_name].coded
@@ -145,7 +145,7 @@ def compile_all(texts: Sequence[str]) -> None:
     from nmdeploy.engine.llvm import machine
 
     for text in texts:
-        machine.compiled(text)
+        machine.compile_module(text)
 
 
 def measured() -> tuple[Constants, float]:

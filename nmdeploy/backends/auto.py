@@ -47,7 +47,7 @@ def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -
     seconds = steps * (batches * len(populations) * STEP_SECONDS + samples * states * STATE_SECONDS)
     if not START_SECONDS <= seconds < START_SECONDS + COMPILE_SECONDS * len(populations):
         return seconds < START_SECONDS
-    from nmdeploy.engine.run.plans import is_planned
+    from nmdeploy.engine.run.plan_cache import is_planned
 
     return not is_planned(network, trace)
 

@@ -23,7 +23,7 @@ ALIASES = ("embedded",)  # its name before
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
     """The network's compiled engine, made once and kept with the network."""
-    from nmdeploy.engine.run.plans import program
+    from nmdeploy.engine.run.plan_cache import program
     from nmdeploy.engine.run.runner import Engine
 
     engines: dict[str, Engine] = vars(network).setdefault("_engines", {})

@@ -15,4 +15,4 @@ def warmed(models: Sequence[str] = ()) -> Iterator[str]:
 
     for name, network in [(path, read(path)) for path in models] or [("demo", demo_model())]:
         done = warm(network)
-        yield f"{name}: {done.compiled} kernels compiled, {done.at_hand} were at hand in {cache_folder()}"
+        yield f"{name}: {done.compiled} kernels compiled, {done.available} were at hand in {cache_folder()}"

@@ -11,7 +11,7 @@ from networks_neurons import DENSE_STATES, LIF, LOUD_LIF, STATE_SPACE
 from networks_windowed import gates, layer, windowed_case
 from networks_wired import Wired, chain, delayed, delayed_paths, looped, summed, two_way
 
-from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.llvm.compilation import compile_network
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import BINARY
@@ -119,7 +119,7 @@ def test_every_block_has_parameters(size: int, outputs: int) -> None:
     wired = Wired(size, 3)
     wired.spiking("n", size, "binary", outputs=outputs)
     wired.connect(["input"], "n")
-    for made in program(wired.network("n"), "states").populations.values():
+    for made in compile_network(wired.network("n"), "states").populations.values():
         assert made.layout.own.shape[0] == made.blocks
         assert made.blocks * made.form.lanes == made.wires.width
 

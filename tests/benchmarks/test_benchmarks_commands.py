@@ -65,13 +65,13 @@ def test_the_lowest_crossover_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     curve = crossover.Curve((8, 8), "binary", (1.0, 4.0), {"one": (2.0, 2.0), "other": (5.0, 5.0)})
     assert crossover.least([curve]) == pytest.approx(0.2)
     assert crossover.least([]) is None and crossover.holds(None)
-    monkeypatch.setattr(crossover.multiplied, "DENSE", 0.3)
+    monkeypatch.setattr(crossover.dense_input, "DENSE_SHARE", 0.3)
     assert not crossover.holds(crossover.least([curve])) and "NOT below" in crossover.verdict(0.2, None)
     assert [words[2:] for words in crossover.tables([curve])[0].rows] == [("0.20", "never")]
 
 
 def test_what_a_library_takes_to_begin_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crossover.multiplied, "WORTH_SECONDS", 0.1)
+    monkeypatch.setattr(crossover.dense_input, "TRIAL_AFTER_SECONDS", 0.1)
     assert crossover.part(0.02) < crossover.PART < crossover.part(0.03)
     assert "begins in 0.02 s, 0.2 of it (at most 0.25)" in crossover.verdict(0.2, 0.02)
 

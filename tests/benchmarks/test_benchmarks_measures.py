@@ -44,8 +44,8 @@ bits = updates.native_bits()
 updates.has.cache_clear()
 narrow.hide(bits)
 from benchmarks.networks import lif
-from nmdeploy.engine.llvm import machine, planning
-assembly = "".join(map(machine.assembly, planning.program(lif(128, 1)).texts))
+from nmdeploy.engine.llvm import machine, compilation
+assembly = "".join(map(machine.assembly, compilation.compile_network(lif(128, 1)).texts))
 print(bits, updates.native_bits(), *(name in assembly for name in ("zmm", "ymm", "xmm")))
 """
 

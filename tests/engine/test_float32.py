@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from engine_analysis import reaching
 from equal_runs import both
-from float32_lanes import SINGLE, formulas, held
+from float32_lanes import SINGLE, formulas, held_lanes
 from formula_neuron import FormulaNeuron
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.backends import compiled
-from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.llvm.compilation import compile_network
+from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, wrap24
 
@@ -32,8 +33,8 @@ def up(factor: int, bits: int) -> int:
 def test_lanes_at_24_bits(sign: int, beyond: int) -> None:
     """2**24 + 1 is the first integer that float32 does not hold."""
     case = reaching(formulas(r=lambda e: e.a + 0, s=lambda e: e.a * 1), [sign * (SINGLE + beyond)])
-    kinds = held(case)
-    assert kinds["r"] == kinds["s"] == ("s" if beyond <= 0 else "f")
+    lanes = held_lanes(case)
+    assert lanes["r"] == lanes["s"] == (Lane.F32 if beyond <= 0 else Lane.F64)
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
@@ -44,8 +45,8 @@ def test_sums_and_differences_at_24_bits(sign: int, beyond: int) -> None:
     def near(e: Any) -> Any:
         return (e.a << 12) + np.where(e.a == 0, 0, half)
 
-    kinds = held(reaching(formulas(r=near, t=lambda e: near(e) - e.a), [sign * (1 << 11)]))
-    assert kinds["r"] == ("s" if beyond <= 0 else "f")
+    lanes = held_lanes(reaching(formulas(r=near, t=lambda e: near(e) - e.a), [sign * (1 << 11)]))
+    assert lanes["r"] == (Lane.F32 if beyond <= 0 else Lane.F64)
 
 
 def test_a_nearest_product_would_be_wrong() -> None:
@@ -73,8 +74,8 @@ def test_products_round_towards_zero(bits: int, sign: int) -> None:
         "rest": lambda e: rz(e.a * top, bits) - rz(e.a * (top // 2), bits),
     }
     for factor in (top, top // 2 | 1):
-        kinds = held(reaching(formulas(**values), [sign * up(factor, bits)]))
-        assert kinds["literal"] == kinds["parameter"] == "s"
+        lanes = held_lanes(reaching(formulas(**values), [sign * up(factor, bits)]))
+        assert lanes["literal"] == lanes["parameter"] == Lane.F32
 
 
 @pytest.mark.parametrize("bits", [3, 12])
@@ -84,7 +85,7 @@ def test_a_constant_that_is_chosen_is_not_multiplied_beforehand(bits: int) -> No
     level = up(factor, bits)
     values = {"r": lambda e: rz(np.where(e.a > 0, level, e.a) * factor, bits)}
     values |= {"s": lambda e: rz(np.where(e.a > 0, level, -level) * factor, bits)}
-    assert held(reaching(formulas(**values), [5])) == {"rounded": "s", "r": "s", "s": "s"}
+    assert held_lanes(reaching(formulas(**values), [5])) == {"rounded": Lane.F32, "r": Lane.F32, "s": Lane.F32}
 
 
 @pytest.mark.parametrize(("a", "factor", "bits"), [(SINGLE, 4097, 12), ((SINGLE + 1) * 2 // 5 + 1, 5, 1)])
@@ -92,8 +93,11 @@ def test_a_constant_that_is_chosen_is_not_multiplied_beforehand(bits: int) -> No
 def test_a_rounded_product_beyond_24_bits_is_not_taken(a: int, factor: int, bits: int, sign: int) -> None:
     """One beyond, too: cut off behind 24 bits, 2**24 + 1 would be 2**24."""
     case = reaching(formulas(r=lambda e: rz(e.a * factor, bits), s=lambda e: rz(e.a * factor, bits + 1)), [sign * a])
-    assert held(case) == {"rounded": "f", "r": "f", "s": "f"}
-    assert held(reaching(formulas(r=lambda e: rz(e.a * 5, 1)), [sign * 6710886])) == {"rounded": "s", "r": "s"}
+    assert held_lanes(case) == {"rounded": Lane.F64, "r": Lane.F64, "s": Lane.F64}
+    assert held_lanes(reaching(formulas(r=lambda e: rz(e.a * 5, 1)), [sign * 6710886])) == {
+        "rounded": Lane.F32,
+        "r": Lane.F32,
+    }
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 3])
@@ -101,7 +105,7 @@ def test_a_rounded_product_beyond_24_bits_is_not_taken(a: int, factor: int, bits
 def test_factors_at_24_bits(sign: int, beyond: int) -> None:
     """A product is rounded in float32 lanes only if both factors fit them."""
     case = reaching(formulas(r=lambda e: rz(e.a * 7, 3)), [sign * (SINGLE + beyond)])
-    assert held(case)["r"] == ("s" if beyond <= 0 else "f")
+    assert held_lanes(case)["r"] == (Lane.F32 if beyond <= 0 else Lane.F64)
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
@@ -110,7 +114,7 @@ def test_comparisons_at_24_bits(sign: int, beyond: int) -> None:
     """Of values in lanes of their own kind, and against the next integer."""
     limit = sign * (SINGLE + beyond)
     values = {f"{c} {d}": lambda e, c=c, d=d: compared(e.a + sign, limit + d)[c] for c in range(4) for d in (-1, 0, 1)}
-    held(reaching(formulas(**values), [limit - sign]))
+    held_lanes(reaching(formulas(**values), [limit - sign]))
 
 
 def compared(a: Any, b: int) -> list[Any]:
@@ -124,7 +128,7 @@ def test_a_side_of_two_choices_is_as_wide_as_the_wider() -> None:
         side = e.a + (SINGLE - 5)
         return np.where(e.a > 5, 0, side) - np.where(e.y[..., None] > 3, side, 1)
 
-    assert held(reaching(formulas(r=both_take), [8])) == {"rounded": "s", "r": "f"}
+    assert held_lanes(reaching(formulas(r=both_take), [8])) == {"rounded": Lane.F32, "r": Lane.F64}
 
 
 def test_a_wider_value_stands_beside_narrow_ones() -> None:
@@ -137,15 +141,15 @@ def test_a_wider_value_stands_beside_narrow_ones() -> None:
         "more": lambda e: e.a * 3 > SINGLE + 1,
         "bits": lambda e: (e.a & 255) + rz(e.a, 3),
     }
-    kinds = held(reaching(FormulaNeuron(1, 1, values, inputs=1), [WRAP + 5]))
-    assert kinds["wide"] == "f"
+    lanes = held_lanes(reaching(FormulaNeuron(1, 1, values, inputs=1), [WRAP + 5]))
+    assert lanes["wide"] == Lane.F64
 
 
 @pytest.mark.parametrize("reached", [WRAP - 1, WRAP, WRAP + 1, -WRAP, -WRAP - 1, SINGLE, -SINGLE])
 def test_a_side_that_is_not_taken_may_not_fit(reached: int) -> None:
     """The correction of `wrap24` reaches 2**25 where it is not taken."""
-    kinds = held(reaching(formulas(u=lambda e: wrap24(e.a)[0], wraps=lambda e: wrap24(e.a)[1]), [reached]))
-    assert kinds["u"] == "s"
+    lanes = held_lanes(reaching(formulas(u=lambda e: wrap24(e.a)[0], wraps=lambda e: wrap24(e.a)[1]), [reached]))
+    assert lanes["u"] == Lane.F32
 
 
 @pytest.mark.parametrize("du", [0, 1, 1024, 4095])
@@ -155,8 +159,8 @@ def test_lif_is_narrow_and_wraps_as_it_should(du: int, a: int) -> None:
     neuron = QuantizedLIF(du=du, dv=7, vth=VTH_MAX, bias_mant=np.zeros(1, int), bias_exp=0)
     case = reaching(neuron, [a], [1] * 40 + [0] * 5)
     both(case.network, case.inputs)
-    kinds = [register.kind for register in program(case.network).populations["n"].layout.registers]
-    assert kinds[:2] == ["s", "s"]
+    lanes = [register.lane for register in compile_network(case.network).populations["n"].layout.registers]
+    assert lanes[:2] == [Lane.F32, Lane.F32]
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
@@ -168,7 +172,7 @@ def test_clips_of_what_does_not_fit(sign: int, beyond: int) -> None:
         high = lambda x, m=limit: np.maximum(np.minimum(x, m), -5)  # noqa: E731
         for clip in (low, high):
             values = {"r": lambda e, f=clip: f(e.a - sign * 8), "clips": lambda e, f=clip: differs(f, e.a - sign * 8)}
-            held(reaching(formulas(**values), [sign * (limit + beyond + 8)]))
+            held_lanes(reaching(formulas(**values), [sign * (limit + beyond + 8)]))
 
 
 def differs(clip: Any, x: Any) -> Any:
@@ -199,7 +203,7 @@ def test_clips_at_ends_of_every_sign(end: int, scale: int) -> None:
 )
 def test_any_products(a: int, factors: list[tuple[int, int]]) -> None:
     values = {f"{i}": lambda e, m=m, k=k: rz(e.a * m, k) for i, (m, k) in enumerate(factors)}
-    held(reaching(FormulaNeuron(1, 1, values, inputs=1), [a]))
+    held_lanes(reaching(FormulaNeuron(1, 1, values, inputs=1), [a]))
 
 
 def test_the_rounding_of_the_caller_is_left_as_it_was() -> None:

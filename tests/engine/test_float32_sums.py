@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from engine_analysis import proved, reaching
 from equal_runs import both
-from float32_lanes import SINGLE, formulas, held
+from float32_lanes import SINGLE, formulas, held_lanes
 from formula_neuron import FormulaNeuron, formula_case
 
-from nmdeploy.engine.lower.kinds import Kinds
+from nmdeploy.engine.lower.lanes import Lane, LaneChoice
 from nmdeploy.neurons.base import Registers, StepTime
 from nmdeploy.neurons.ops import rz, saturate
 
@@ -21,7 +21,7 @@ from nmdeploy.neurons.ops import rz, saturate
 @pytest.mark.parametrize("sign", [1, -1])
 def test_sums_whose_terms_cancel(weight: list[int], sign: int) -> None:
     """Small, but not on the way there: what counts is the sum of the magnitudes."""
-    held(reaching(formulas(r=lambda e: (e.a + sign * np.array([weight])).sum(-1)), [sign]))
+    held_lanes(reaching(formulas(r=lambda e: (e.a + sign * np.array([weight])).sum(-1)), [sign]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def test_sums_of_float32_at_31_bits(terms: str, sign: int, mixed: bool) -> None:
     found, fits = WORDS[terms]
     weight = np.array([found]) * np.where(np.arange(len(found)) % 2, 1 - 2 * mixed, 1)
     case = reaching(formulas(r=lambda e: (e.a * weight).sum(-1)), [sign])
-    assert held(case) == {"rounded": "s", "r": "f"}
+    assert held_lanes(case) == {"rounded": Lane.F32, "r": Lane.F64}
     step, bounds, _ = proved(case.network, "n")
     sums = [node for node in bounds if node.op == "sum"]
-    assert [Kinds(step, bounds, single=True).adds_words(node) for node in sums] == [fits]
+    assert [LaneChoice(step, bounds, single=True).adds_words(node) for node in sums] == [fits]

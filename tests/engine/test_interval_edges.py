@@ -11,7 +11,8 @@ from equal_runs import both
 from formula_neuron import Formula, FormulaNeuron
 from networks_build import Case
 
-from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.llvm.compilation import compile_network
+from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.engine.lower.program import Program
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.neurons.base import Registers, StepTime
@@ -89,9 +90,9 @@ def test_an_integrator_that_forgets_at_its_limit(a: int, bits: int) -> None:
 # -- lanes of 53 bits, traces of 32
 
 
-def register_kind(made: Program) -> str:
-    """Of the first formula's value: f for float64 lanes, i for int64."""
-    return str(made.populations["n"].layout.registers[2].kind)
+def register_lane(made: Program) -> Lane:
+    """Return the lane of the first formula's value."""
+    return made.populations["n"].layout.registers[2].lane
 
 
 @pytest.mark.parametrize("beyond", [-2, -1, 0, 1, 2, 3])
@@ -103,7 +104,7 @@ def test_lanes_at_53_bits(sign: int, beyond: int) -> None:
         return (e.a << 22) + np.where(e.a == 0, 0, sign * (EXACT // 2 + beyond))
 
     case = reaching(formulas(r=near), [sign * (1 << 30)])
-    assert register_kind(agreeing(case)) == ("f" if beyond < 0 else "i")
+    assert register_lane(agreeing(case)) == (Lane.F64 if beyond < 0 else Lane.I64)
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 3])
@@ -152,7 +153,7 @@ def test_values_just_below_63_bits(a: int, shift: int) -> None:
 def test_values_at_63_bits_are_refused(a: int, shift: int) -> None:
     """2**63 is beyond int64; of -2**63, which is not, there is no magnitude."""
     with pytest.raises(NotTraceable, match="64 bits"):
-        program(reaching(formulas(r=lambda e: e.a << shift), [a]).network, "states")
+        compile_network(reaching(formulas(r=lambda e: e.a << shift), [a]).network, "states")
 
 
 @pytest.mark.parametrize("by", [62, 63, 64])
@@ -160,7 +161,7 @@ def test_shifts_by_as_many_bits_as_there_are(by: int) -> None:
     case = reaching(formulas(r=lambda e: (e.a * -3) >> e.a, s=lambda e: 1 >> e.a), [by])
     if by > 63:
         with pytest.raises(NotTraceable, match="63 bits"):
-            program(case.network, "states")
+            compile_network(case.network, "states")
     else:
         agreeing(case)
 
@@ -208,4 +209,4 @@ def test_outputs_of_32_bits(most: int) -> None:
 @pytest.mark.parametrize("most", [WORD, -WORD - 1])
 def test_outputs_beyond_32_bits_are_refused(most: int) -> None:
     with pytest.raises(NotTraceable, match="32 bits"):
-        program(sending(most).network, "states")
+        compile_network(sending(most).network, "states")

@@ -16,7 +16,7 @@ from processes import files
 from shared import HELPERS, ROOT
 
 from nmdeploy.engine.llvm import machine
-from nmdeploy.engine.llvm.planning import driver_text, program
+from nmdeploy.engine.llvm.compilation import compile_network, driver_text
 from nmdeploy.nir_io import model_sha256
 
 RUN = """
@@ -27,12 +27,12 @@ from networks_wired import chain
 from nmdeploy.engine.llvm import machine
 
 count = 0
-real = machine.optimized
+real = machine.optimize
 def counted(text):
     global count
     count += 1
     return real(text)
-machine.optimized = counted
+machine.optimize = counted
 network = chain(1, 5, 9, 12)
 both(network, random_codes(network, 0, 2, 9))
 print(count)
@@ -96,7 +96,7 @@ def test_damaged_code_is_compiled_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["empty", "short", "flipped", "swapped", "garbage"])
 def test_damage_of_every_kind_is_seen(folder: Path, change: str) -> None:
-    code = machine.compiled(driver_text())
+    code = machine.compile_module(driver_text())
     (path,) = folder.iterdir()
     content = path.read_bytes()
     path.write_bytes(
@@ -108,25 +108,25 @@ def test_damage_of_every_kind_is_seen(folder: Path, change: str) -> None:
             "garbage": bytes(range(256)) * 8,
         }[change]
     )
-    assert machine.compiled(driver_text()) == code
+    assert machine.compile_module(driver_text()) == code
     assert path.read_bytes() == content
 
 
 def test_what_is_at_hand_is_not_compiled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = program(chain(1, 3, 4), "none").texts
+    texts = compile_network(chain(1, 3, 4), "none").texts
     assert not any(machine.is_compiled(text) for text in texts)
-    codes = [machine.compiled(text) for text in texts]
+    codes = [machine.compile_module(text) for text in texts]
     assert all(machine.is_compiled(text) for text in texts) and len(files(folder)) == len(texts)
-    monkeypatch.setattr(machine, "optimized", refused)
-    assert [machine.compiled(text) for text in texts] == codes
+    monkeypatch.setattr(machine, "optimize", refused)
+    assert [machine.compile_module(text) for text in texts] == codes
 
 
 def test_equal_networks_share_code() -> None:
-    assert program(chain(1, 5, 9, 12), "none").texts == program(chain(1, 5, 9, 12), "none").texts
+    assert compile_network(chain(1, 5, 9, 12), "none").texts == compile_network(chain(1, 5, 9, 12), "none").texts
 
 
 def test_another_version_does_not_take_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.compiled(driver_text())
+    machine.compile_module(driver_text())
     monkeypatch.setattr(machine, "__version__", "0.0.0")
     assert not machine.is_compiled(driver_text())
 
@@ -149,11 +149,11 @@ def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_a_file_is_no_error(folder: Path) -> None:
-    code = machine.compiled(driver_text())
+    code = machine.compile_module(driver_text())
     (path,) = folder.iterdir()
     path.unlink()
     path.mkdir()
-    assert machine.compiled(driver_text()) == code
+    assert machine.compile_module(driver_text()) == code
     assert [p.name for p in folder.iterdir()] == [path.name]
 
 
@@ -180,7 +180,7 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     for name in (machine.VARIABLE, "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
-    assert machine.compiled(driver_text()) and not machine.is_compiled(driver_text())
+    assert machine.compile_module(driver_text()) and not machine.is_compiled(driver_text())
     network = chain(1, 5, 9, 12)
     model_sha256(network)
     both(network, random_codes(network, 0, 2, 9))
@@ -202,7 +202,7 @@ def test_processes_at_the_same_time(tmp_path: Path) -> None:
 
 def test_code_depends_on_the_type_of_inputs_alone(folder: Path) -> None:
     """A run with another type of codes compiles the kernel that reads them, and nothing else."""
-    from nmdeploy.engine.llvm.planning import input_text
+    from nmdeploy.engine.llvm.compilation import input_text
 
     texts = {input_text(np.dtype(kind), binary) for kind in ("i1", "u1", "i8") for binary in (True, False)}
     assert 4 <= len(texts) <= 6

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from formula_neuron import Formula, FormulaNeuron, formula_case
 
-from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.llvm.compilation import compile_network
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.neurons.base import Registers
 from nmdeploy.neurons.ops import take
@@ -80,5 +80,5 @@ def test_a_reason_is_given(name: str) -> None:
     network = formula_case({}, width=3).network
     nodes = network.nodes | {"n": Wrong(5, 3, {"r": formula})}
     with pytest.raises(NotTraceable, match=r"^population 'n' \(formula\) cannot be compiled \(.*\): ") as caught:
-        program(replace(network, nodes=nodes), "states")
+        compile_network(replace(network, nodes=nodes), "states")
     assert re.search(reason, str(caught.value)) and "\n" not in str(caught.value)

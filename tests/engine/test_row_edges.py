@@ -13,7 +13,7 @@ from formula_neuron import FormulaNeuron
 from networks_build import Case
 
 from nmdeploy.engine.llvm import machine
-from nmdeploy.engine.llvm.planning import _weights
+from nmdeploy.engine.llvm.compilation import _weights
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork

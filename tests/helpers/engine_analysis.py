@@ -10,9 +10,9 @@ from equal_runs import both
 from networks_build import Case
 
 from nmdeploy.engine.bounds.fixed_point import analyse
-from nmdeploy.engine.bounds.interval_arithmetic import Bound, seen
+from nmdeploy.engine.bounds.interval_arithmetic import Bound, view_bound
 from nmdeploy.engine.bounds.simplification import simplify
-from nmdeploy.engine.llvm.planning import program, sum_bound
+from nmdeploy.engine.llvm.compilation import compile_network, sum_bound
 from nmdeploy.engine.lower.program import Program
 from nmdeploy.engine.trace.step import Step, trace
 from nmdeploy.network.graph import Edge, Input
@@ -31,7 +31,7 @@ class Proved(NamedTuple):
     def of(self, state: str) -> Bound:
         """The bound of a recorded state, over (neurons or 1, *states)."""
         symbol = self.step.recorded[state]
-        return seen(symbol, self.bounds[symbol.node])
+        return view_bound(symbol, self.bounds[symbol.node])
 
     def never(self, flag: str) -> bool:
         """Whether it is proved that nothing is counted."""
@@ -77,4 +77,4 @@ def reaching(neuron: Any, sums: Sequence[int], pattern: Sequence[int] = (1, 0, 1
 def agreeing(case: Case) -> Program:
     """The program of a case, whose runs agree."""
     both(case.network, case.inputs)
-    return program(case.network, "states")
+    return compile_network(case.network, "states")

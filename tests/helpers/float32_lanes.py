@@ -8,18 +8,19 @@ from equal_runs import both
 from formula_neuron import FormulaNeuron
 from networks_build import Case
 
-from nmdeploy.engine.llvm.planning import program
+from nmdeploy.engine.llvm.compilation import compile_network
+from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.neurons.ops import rz
 
 SINGLE = 1 << 24
 
 
-def held(case: Case) -> dict[str, str]:
-    """In which lanes each formula's value is kept, in a case whose runs agree."""
+def held_lanes(case: Case) -> dict[str, Lane]:
+    """Return the lane of each formula's value, of a case whose runs agree."""
     both(case.network, case.inputs)
-    population = program(case.network, "states").populations["n"]
+    population = compile_network(case.network, "states").populations["n"]
     names = [*case.network.populations["n"].formulas]  # type: ignore[attr-defined]
-    return dict(zip(names, (register.kind for register in population.layout.registers[2:]), strict=True))
+    return dict(zip(names, (register.lane for register in population.layout.registers[2:]), strict=True))
 
 
 def formulas(**found: Any) -> FormulaNeuron:

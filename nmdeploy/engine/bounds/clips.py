@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nmdeploy.engine.trace.symbols import Node, Symbol, whole
+from nmdeploy.engine.trace.symbols import Node, Symbol, shows_whole_node
 
 
 class Clip(NamedTuple):
@@ -15,12 +15,12 @@ class Clip(NamedTuple):
     high: float | None
 
 
-def clipped(node: Node) -> Clip | None:
+def find_clip(node: Node) -> Clip | None:
     """The clip that a node is, with literal ends."""
     if node.op not in ("min", "max") or node.args[1].node.op != "const":
         return None
     end, inner = float(node.args[1].node.value), node.args[0]
     if node.op == "max":
         return Clip(inner, end, None)
-    below = clipped(inner.node) if inner.node.op == "max" and whole(inner) else None
+    below = find_clip(inner.node) if inner.node.op == "max" and shows_whole_node(inner) else None
     return Clip(inner, None, end) if below is None else Clip(below.x, below.low, end)

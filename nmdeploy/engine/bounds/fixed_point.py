@@ -7,14 +7,24 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from nmdeploy.engine.bounds.interval_arithmetic import SINGLE, TOP, Bound, Bounds, evaluate, joined, order, seen, within
+from nmdeploy.engine.bounds.interval_arithmetic import (
+    F32_EXACT,
+    TOP,
+    Bound,
+    Bounds,
+    contains,
+    evaluate,
+    join,
+    order,
+    view_bound,
+)
 from nmdeploy.engine.trace.step import STEP, STEPS, Step
-from nmdeploy.engine.trace.symbols import Node, Symbol, whole
+from nmdeploy.engine.trace.symbols import Node, Symbol, shows_whole_node
 
-MOST_STEPS = 2.0**31
-WARM_UP = 8
-SATURATED = 2.0**45
-WIDER = (1, 16, None, None, 16, 16, 16, 16, 2**12, 2**12)
+STEPS_MAX = 2.0**31
+WARM_UP_STEPS = 8
+SATURATION_MAX = 2.0**45
+WIDENING_FACTORS = (1, 16, None, None, 16, 16, 16, 16, 2**12, 2**12)
 
 
 def analyse(step: Step, sums: Mapping[str, Bound]) -> dict[Node, Bound]:
@@ -34,78 +44,78 @@ def analyse(step: Step, sums: Mapping[str, Bound]) -> dict[Node, Bound]:
     fixed = {symbol.node: sums[name] for name, symbol in step.sums.items()}
     for node in nodes:
         if node.op == "leaf" and node.value in (STEP, STEPS):
-            fixed[node] = Bound(np.zeros(1), np.full(1, MOST_STEPS))
+            fixed[node] = Bound(np.zeros(1), np.full(1, STEPS_MAX))
         elif node.op == "leaf" and node.value == "":
             fixed[node] = Bound(np.zeros(1), np.zeros(1))
     olds = [register.old.node for register in step.registers.values()]
     moving = order(roots)
 
-    def following(registers: list[Bound], fresh: bool = False) -> list[Bound]:
+    def next_registers(registers: list[Bound], fresh: bool = False) -> list[Bound]:
         bounds = evaluate(moving, fixed | dict(zip(olds, registers, strict=True)))
         return [
-            _fresh(root, old, bounds) if fresh else seen(root, bounds[root.node])
+            _updated_bound(root, old, bounds) if fresh else view_bound(root, bounds[root.node])
             for root, old in zip(roots, olds, strict=True)
         ]
 
     starts = [Bound(r.start.astype(np.float64), r.start.astype(np.float64)) for r in step.registers.values()]
-    registers = invariant(starts, following)
+    registers = invariant(starts, next_registers)
     every = {r.old.node: b for r, b in zip(step.registers.values(), registers, strict=True)}
     return evaluate(nodes, fixed | every)
 
 
-def _fresh(symbol: Symbol, old: Node, bounds: Bounds) -> Bound:
+def _updated_bound(symbol: Symbol, old: Node, bounds: Bounds) -> Bound:
     """The bound of a register's next value where it is not just kept."""
     node = symbol.node
-    if node.op == "select" and whole(symbol):
+    if node.op == "select" and shows_whole_node(symbol):
         sides = [side for side in node.args[1:] if side.node is not old]
         if len(sides) == 1:
-            return _fresh(sides[0], old, bounds)
-        return functools.reduce(joined, [_fresh(side, old, bounds) for side in sides])
-    return seen(symbol, bounds[node])
+            return _updated_bound(sides[0], old, bounds)
+        return functools.reduce(join, [_updated_bound(side, old, bounds) for side in sides])
+    return view_bound(symbol, bounds[node])
 
 
-def invariant(starts: list[Bound], following: Callable[..., list[Bound]]) -> list[Bound]:
-    """Bounds that hold `starts` and that `following` does not leave."""
+def invariant(starts: list[Bound], next_registers: Callable[..., list[Bound]]) -> list[Bound]:
+    """Bounds that hold `starts` and that `next_registers` does not leave."""
     top = [Bound(start.low - TOP, start.high + TOP) for start in starts]
     saturated = top
     for _ in range(2):
-        saturated = [joined(s, b) for s, b in zip(starts, following(saturated, fresh=True), strict=True)]
+        saturated = [join(s, b) for s, b in zip(starts, next_registers(saturated, fresh=True), strict=True)]
     trail = [starts]
-    for _ in range(WARM_UP):
-        found = [joined(old, new) for old, new in zip(trail[-1], following(trail[-1]), strict=True)]
+    for _ in range(WARM_UP_STEPS):
+        found = [join(old, new) for old, new in zip(trail[-1], next_registers(trail[-1]), strict=True)]
         trail.append(found)
-        if all(within(new, old) for new, old in zip(found, trail[-2], strict=True)):
+        if all(contains(old, new) for new, old in zip(found, trail[-2], strict=True)):
             return found
-    guess = [_limit(*parts) for parts in zip(*trail[-3:], saturated, strict=True)]
-    for wider in WIDER:
-        after = [joined(start, new) for start, new in zip(starts, following(guess), strict=True)]
-        if all(within(new, old) for new, old in zip(after, guess, strict=True)):
-            return _narrowed(after, starts, following)
+    guess = [_extrapolate(*parts) for parts in zip(*trail[-3:], saturated, strict=True)]
+    for wider in WIDENING_FACTORS:
+        after = [join(start, new) for start, new in zip(starts, next_registers(guess), strict=True)]
+        if all(contains(old, new) for new, old in zip(after, guess, strict=True)):
+            return _narrow(after, starts, next_registers)
         if wider is None:  # all that saturates does so from now on: the rest (a counter, ...) settles around it
-            guess = [_saturating(*parts) for parts in zip(guess, after, saturated, strict=True)]
+            guess = [_saturate(*parts) for parts in zip(guess, after, saturated, strict=True)]
         else:
-            guess = [_failed(*parts, wider) for parts in zip(guess, after, saturated, strict=True)]
+            guess = [_widen(*parts, wider) for parts in zip(guess, after, saturated, strict=True)]
     return top
 
 
-def _narrowed(registers: list[Bound], starts: list[Bound], following: Callable[..., list[Bound]]) -> list[Bound]:
+def _narrow(registers: list[Bound], starts: list[Bound], next_registers: Callable[..., list[Bound]]) -> list[Bound]:
     """The part of an invariant that fits float32 lanes, if that is one too: a slow decay may be guessed too wide."""
-    if all(bound.magnitude <= SINGLE for bound in registers):
+    if all(bound.magnitude <= F32_EXACT for bound in registers):
         return registers
-    guess = [Bound(*(np.clip(end, -SINGLE, SINGLE) for end in bound)) for bound in registers]
-    after = [joined(start, new) for start, new in zip(starts, following(guess), strict=True)]
-    return after if all(within(new, old) for new, old in zip(after, guess, strict=True)) else registers
+    guess = [Bound(*(np.clip(end, -F32_EXACT, F32_EXACT) for end in bound)) for bound in registers]
+    after = [join(start, new) for start, new in zip(starts, next_registers(guess), strict=True)]
+    return after if all(contains(old, new) for new, old in zip(after, guess, strict=True)) else registers
 
 
-def _saturating(guess: Bound, after: Bound, saturated: Bound) -> Bound:
-    both = joined(guess, after)
+def _saturate(guess: Bound, after: Bound, saturated: Bound) -> Bound:
+    both = join(guess, after)
     return Bound(
-        np.where(saturated.low > -SATURATED, saturated.low, both.low),
-        np.where(saturated.high < SATURATED, saturated.high, both.high),
+        np.where(saturated.low > -SATURATION_MAX, saturated.low, both.low),
+        np.where(saturated.high < SATURATION_MAX, saturated.high, both.high),
     )
 
 
-def _limit(first: Bound, second: Bound, third: Bound, enforced: Bound) -> Bound:
+def _extrapolate(first: Bound, second: Bound, third: Bound, enforced: Bound) -> Bound:
     """Where a geometric growth ends, a little beyond; never beyond what is enforced."""
     ends = []
     for one, two, three, most in zip(first, second, third, enforced, strict=True):
@@ -119,7 +129,7 @@ def _limit(first: Bound, second: Bound, third: Bound, enforced: Bound) -> Bound:
     return Bound(np.maximum(low, least), np.minimum(high, most))
 
 
-def _failed(guess: Bound, after: Bound, saturated: Bound, wider: float) -> Bound:
+def _widen(guess: Bound, after: Bound, saturated: Bound, wider: float) -> Bound:
     """What the check refuted is tried again as it came out, then wider, but not wider than it saturates."""
     low, high = np.maximum(wider * after.low, saturated.low), np.minimum(wider * after.high, saturated.high)
     return Bound(np.where(after.low < guess.low, low, guess.low), np.where(after.high > guess.high, high, guess.high))

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nmdeploy.engine.trace.symbols import Node, Symbol, same, whole
-from nmdeploy.engine.trace.views import composed
+from nmdeploy.engine.trace.symbols import Node, Symbol, is_same_view, shows_whole_node
+from nmdeploy.engine.trace.views import compose
 from nmdeploy.neurons.base import FloatArray
 
-EXACT = 2.0**53 - 1  # 2**53 may be what a larger one was rounded to
-SINGLE = 2.0**24
+F64_EXACT = 2.0**53 - 1  # 2**53 may be what a larger one was rounded to
+F32_EXACT = 2.0**24
 """Up to these every integer is a float64, or a float32."""
 TOP = 2.0**70
-LONGEST_SHIFT = 63
+SHIFT_MAX = 63
 
 
 class Bound(NamedTuple):
@@ -35,10 +35,10 @@ class Bound(NamedTuple):
         return float(max(np.abs(self.low).max(initial=0), np.abs(self.high).max(initial=0)))
 
 
-def boxed(low: Any, high: Any) -> Bound:
+def round_outward(low: Any, high: Any) -> Bound:
     """A bound of what was computed: widened where it may be rounded, and never beyond `TOP`."""
     low, high = np.atleast_1d(np.asarray(low, np.float64)), np.atleast_1d(np.asarray(high, np.float64))
-    if max(np.abs(low).max(initial=0), np.abs(high).max(initial=0)) > EXACT:
+    if max(np.abs(low).max(initial=0), np.abs(high).max(initial=0)) > F64_EXACT:
         low, high = low - np.abs(low) * 2.0**-50, high + np.abs(high) * 2.0**-50
     return Bound(np.maximum(low, -TOP), np.minimum(high, TOP))
 
@@ -46,70 +46,70 @@ def boxed(low: Any, high: Any) -> Bound:
 def _corners(operation: Callable[[Any, Any], Any]) -> Callable[[Bound, Bound], Bound]:
     def bound(a: Bound, b: Bound) -> Bound:
         ends = [operation(x, y) for x in a for y in b]
-        return boxed(np.minimum.reduce(ends), np.maximum.reduce(ends))
+        return round_outward(np.minimum.reduce(ends), np.maximum.reduce(ends))
 
     return bound
 
 
 def _by(k: Any) -> Any:
-    return np.clip(k, 0, LONGEST_SHIFT).astype(np.int64)
+    return np.clip(k, 0, SHIFT_MAX).astype(np.int64)
 
 
-def _shifted_left(a: Bound, b: Bound) -> Bound:
+def _shift_left(a: Bound, b: Bound) -> Bound:
     return _corners(lambda x, k: np.ldexp(x, _by(k)))(a, b)
 
 
-def _shifted_right(a: Bound, b: Bound) -> Bound:
+def _shift_right(a: Bound, b: Bound) -> Bound:
     return _corners(lambda x, k: np.floor(np.ldexp(x, -_by(k))))(a, b)
 
 
-def _multiplied(a: Bound, b: Bound) -> Bound:
+def _multiply(a: Bound, b: Bound) -> Bound:
     if a.low is a.high:  # a parameter: each end moves one way
         ends = a.low * b.low, a.low * b.high
-        return boxed(np.minimum(*ends), np.maximum(*ends))
-    return _multiplied(b, a) if b.low is b.high else _corners(np.multiply)(a, b)
+        return round_outward(np.minimum(*ends), np.maximum(*ends))
+    return _multiply(b, a) if b.low is b.high else _corners(np.multiply)(a, b)
 
 
 def absolute(a: Bound) -> Bound:
     """The bound of magnitudes."""
     low = np.where((a.low <= 0) & (a.high >= 0), 0.0, np.minimum(np.abs(a.low), np.abs(a.high)))
-    return boxed(low, np.maximum(np.abs(a.low), np.abs(a.high)))
+    return round_outward(low, np.maximum(np.abs(a.low), np.abs(a.high)))
 
 
-def _masked(a: Bound, b: Bound) -> Bound:
+def _bitwise_and(a: Bound, b: Bound) -> Bound:
     """Bitwise and: not above an operand that is not negative."""
     lows = (a.low >= 0) | (b.low >= 0)
     high = np.where(a.low >= 0, np.where(b.low >= 0, np.minimum(a.high, b.high), a.high), b.high)
-    return boxed(np.where(lows, 0, -TOP), np.where(lows, high, TOP))
+    return round_outward(np.where(lows, 0, -TOP), np.where(lows, high, TOP))
 
 
-def _bits(a: Bound, b: Bound) -> Bound:
+def _bitwise_or(a: Bound, b: Bound) -> Bound:
     """Bitwise or and exclusive or: below the next power of two."""
     most = np.maximum(np.maximum(np.abs(a.low), np.abs(a.high)), np.maximum(np.abs(b.low), np.abs(b.high)))
     top = np.ldexp(1.0, np.frexp(most)[1])
     signed = (a.low < 0) | (b.low < 0)
-    return boxed(np.where(signed, -top, 0), np.where(signed, top, top - 1))
+    return round_outward(np.where(signed, -top, 0), np.where(signed, top, top - 1))
 
 
 def _remainder(a: Bound, b: Bound) -> Bound:
     within = (a.low >= 0) & (a.high < b.low)
-    return boxed(np.where(within, a.low, 0), np.where(within, a.high, b.high - 1))
+    return round_outward(np.where(within, a.low, 0), np.where(within, a.high, b.high - 1))
 
 
-BOTH: dict[str, Callable[[Bound, Bound], Bound]] = {
-    "add": lambda a, b: boxed(a.low + b.low, a.high + b.high),
-    "sub": lambda a, b: boxed(a.low - b.high, a.high - b.low),
-    "mul": _multiplied,
+BINARY_BOUNDS: dict[str, Callable[[Bound, Bound], Bound]] = {
+    "add": lambda a, b: round_outward(a.low + b.low, a.high + b.high),
+    "sub": lambda a, b: round_outward(a.low - b.high, a.high - b.low),
+    "mul": _multiply,
     "min": lambda a, b: Bound(np.minimum(a.low, b.low), np.minimum(a.high, b.high)),
     "max": lambda a, b: Bound(np.maximum(a.low, b.low), np.maximum(a.high, b.high)),
-    "shl": _shifted_left,
-    "shr": _shifted_right,
-    "and": _masked,
-    "or": _bits,
-    "xor": _bits,
+    "shl": _shift_left,
+    "shr": _shift_right,
+    "and": _bitwise_and,
+    "or": _bitwise_or,
+    "xor": _bitwise_or,
     "mod": _remainder,
 }
-SURE: dict[str, Callable[[Bound, Bound], tuple[Any, Any]]] = {
+COMPARISON_BOUNDS: dict[str, Callable[[Bound, Bound], tuple[Any, Any]]] = {
     "lt": lambda a, b: (a.high < b.low, a.low >= b.high),
     "gt": lambda a, b: (a.low > b.high, a.high <= b.low),
     "le": lambda a, b: (a.high <= b.low, a.low > b.high),
@@ -122,13 +122,13 @@ SURE: dict[str, Callable[[Bound, Bound], tuple[Any, Any]]] = {
 Bounds = Mapping[Node, Bound]
 
 
-def seen(symbol: Symbol, bound: Bound) -> Bound:
+def view_bound(symbol: Symbol, bound: Bound) -> Bound:
     """The bound of a node, over the axes of a view of it; an axis may stay at size 1."""
-    low = _seen(symbol, bound.low)
-    return Bound(low, low if bound.high is bound.low else _seen(symbol, bound.high))
+    low = _view_end(symbol, bound.low)
+    return Bound(low, low if bound.high is bound.low else _view_end(symbol, bound.high))
 
 
-def _seen(symbol: Symbol, array: FloatArray) -> FloatArray:
+def _view_end(symbol: Symbol, array: FloatArray) -> FloatArray:
     key: list[Any] = [slice(None)]
     axes = [1] * len(symbol.sizes)
     for place, size in zip(symbol.places, array.shape[1:], strict=False):
@@ -160,45 +160,45 @@ Constraint = tuple[Symbol, Any, Any]
 """A view, and what lies below and above it where a condition holds."""
 
 
-def _selected(node: Node, bounds: Bounds, given: tuple[Constraint, ...] = ()) -> Bound:
+def _select(node: Node, bounds: Bounds, given: tuple[Constraint, ...] = ()) -> Bound:
     """Each side under its condition: what a reset leaves is not above the threshold, one correction corrects."""
     condition, yes, no = node.args
-    c = seen(condition, bounds[condition.node])
-    y = _under(yes, bounds, (*given, *_constraints(condition, True, bounds)))
-    n = _under(no, bounds, (*given, *_constraints(condition, False, bounds)))
+    c = view_bound(condition, bounds[condition.node])
+    y = _constrain(yes, bounds, (*given, *_constraints(condition, True, bounds)))
+    n = _constrain(no, bounds, (*given, *_constraints(condition, False, bounds)))
     low = np.where(c.low > 0, y.low, np.where(c.high > 0, np.minimum(y.low, n.low), n.low))
     high = np.where(c.low > 0, y.high, np.where(c.high > 0, np.maximum(y.high, n.high), n.high))
     return Bound(low, high)
 
 
-def _under(symbol: Symbol, bounds: Bounds, given: tuple[Constraint, ...]) -> Bound:
+def _constrain(symbol: Symbol, bounds: Bounds, given: tuple[Constraint, ...]) -> Bound:
     """The bound of a view where constraints hold."""
-    box = seen(symbol, bounds[symbol.node])
-    met = [(least, most) for x, least, most in given if same(x, symbol)]
+    box = view_bound(symbol, bounds[symbol.node])
+    met = [(least, most) for x, least, most in given if is_same_view(x, symbol)]
     if met:
         low = functools.reduce(np.maximum, [least for least, _ in met], box.low)
         high = functools.reduce(np.minimum, [most for _, most in met], box.high)
         # An empty side does not count: its condition never holds.
         return Bound(np.minimum(low, box.high), np.maximum(high, box.low))
     node = symbol.node
-    if given and whole(symbol):
+    if given and shows_whole_node(symbol):
         if node.op in ("add", "sub"):
-            return _both(box, BOTH[node.op](*(_under(arg, bounds, given) for arg in node.args)))
+            return _intersect(box, BINARY_BOUNDS[node.op](*(_constrain(arg, bounds, given) for arg in node.args)))
         if node.op == "select":
-            return _both(box, _selected(node, bounds, given))
+            return _intersect(box, _select(node, bounds, given))
         if node.op in ("min", "max", "number"):
-            return _both(box, _of_args(node, [_under(arg, bounds, given) for arg in node.args]))
+            return _intersect(box, _bound_of_args(node, [_constrain(arg, bounds, given) for arg in node.args]))
     return box
 
 
-def _both(a: Bound, b: Bound) -> Bound:
+def _intersect(a: Bound, b: Bound) -> Bound:
     """What lies in two bounds that both hold; where nothing does, no value is there, and the first is as good."""
     low, high = np.maximum(a.low, b.low), np.minimum(a.high, b.high)
     return Bound(np.where(low <= high, low, a.low), np.where(low <= high, high, a.high))
 
 
-def _surely(condition: Symbol, holds: bool, bounds: Bounds) -> bool:
-    low, high = seen(condition, bounds[condition.node])
+def _always_holds(condition: Symbol, holds: bool, bounds: Bounds) -> bool:
+    low, high = view_bound(condition, bounds[condition.node])
     return bool((low >= 1).all() if holds else (high <= 0).all())
 
 
@@ -206,68 +206,70 @@ def _constraints(condition: Symbol, holds: bool, bounds: Bounds) -> list[Constra
     node = condition.node
     if node.op not in ("not", "and", "or", "gt", "ge", "lt", "le"):
         return []
-    sides = tuple(composed(condition, arg) for arg in node.args)
+    sides = tuple(compose(condition, arg) for arg in node.args)
     if node.op == "not":
         return _constraints(sides[0], not holds, bounds)
     if node.op in ("and", "or"):
         if holds != (node.op == "and"):  # one of them: known only where the other cannot be it
-            sides = tuple(a for a in sides if not _surely(a, not holds, bounds))
+            sides = tuple(a for a in sides if not _always_holds(a, not holds, bounds))
         known = len(sides) < 2 or holds == (node.op == "and")
         return [c for side in sides for c in _constraints(side, holds, bounds)] if known else []
     x, limit = sides
-    box = seen(limit, bounds[limit.node])
+    box = view_bound(limit, bounds[limit.node])
     upwards = (node.op in ("gt", "ge")) == holds
     strict = (node.op in ("gt", "lt")) == holds
     return [(x, box.low + strict, TOP) if upwards else (x, -TOP, box.high - strict)]
 
 
-def of_constant(node: Node) -> Bound:
+def constant_bound(node: Node) -> Bound:
     """The bound of a literal or a parameter: its value."""
     value = np.atleast_1d(np.asarray(node.value, np.float64))
-    return Bound(value, value) if np.abs(value).max(initial=0) <= EXACT else boxed(value, value)
+    return Bound(value, value) if np.abs(value).max(initial=0) <= F64_EXACT else round_outward(value, value)
 
 
-def _reduced(node: Node, a: Bound) -> Bound:
+def _reduce(node: Node, a: Bound) -> Bound:
     size = node.args[0].sizes[-1]
     if node.op == "any":
         return Bound(a.low.max(-1), a.high.max(-1))
     spread = 1 if a.low.shape[-1] == size else size
     low, high = a.low.sum(-1) * spread, a.high.sum(-1) * spread
     terms = np.maximum(np.abs(a.low), np.abs(a.high)).sum(-1) * spread
-    lost = np.where(terms > EXACT, terms * 2.0**-40, 0.0)  # of terms that cancel, what rounding took stays
-    return boxed(low - lost, high + lost)
+    lost = np.where(terms > F64_EXACT, terms * 2.0**-40, 0.0)  # of terms that cancel, what rounding took stays
+    return round_outward(low - lost, high + lost)
 
 
-def _of(node: Node, bounds: Bounds) -> Bound:
+def _bound_of(node: Node, bounds: Bounds) -> Bound:
     """The bound of an operation's result."""
     if node.op in ("const", "param"):
-        return of_constant(node)
+        return constant_bound(node)
     if node.op == "select":
-        return _selected(node, bounds)
-    args = [seen(arg, bounds[arg.node]) for arg in node.args]
+        return _select(node, bounds)
+    args = [view_bound(arg, bounds[arg.node]) for arg in node.args]
     if node.op == "sub" and _counts_down(node):
         at_least = np.where(args[0].low >= 0, np.maximum(args[0].low - 1, 0), args[0].low - 1)
         return Bound(at_least, np.where(args[0].high > 0, np.maximum(args[0].high - 1, 0), args[0].high))
-    return _of_args(node, args)
+    return _bound_of_args(node, args)
 
 
 def _counts_down(node: Node) -> bool:
     """``x - (x != 0)``: what is not negative stays so."""
     x, less = node.args
-    if less.node.op != "number" or not whole(less) or less.node.args[0].node.op != "ne":
+    if less.node.op != "number" or not shows_whole_node(less) or less.node.args[0].node.op != "ne":
         return False
     unequal = less.node.args[0]
     inner, zero = unequal.node.args
-    return whole(unequal) and same(inner, x) and zero.node.op == "const" and zero.node.value == 0
+    return shows_whole_node(unequal) and is_same_view(inner, x) and zero.node.op == "const" and zero.node.value == 0
 
 
-def _of_args(node: Node, args: list[Bound]) -> Bound:
+def _bound_of_args(node: Node, args: list[Bound]) -> Bound:
     if node.op in ("sum", "any"):
-        return _reduced(node, args[0])
+        return _reduce(node, args[0])
     if node.op == "take":
         return Bound(*_table_ends(args[0], node))
     if node.op == "rz":
-        return boxed(np.trunc(np.ldexp(args[0].low, -node.value)), np.trunc(np.ldexp(args[0].high, -node.value)))
+        return round_outward(
+            np.trunc(np.ldexp(args[0].low, -node.value)), np.trunc(np.ldexp(args[0].high, -node.value))
+        )
     if node.op == "not":
         return Bound(1 - args[0].high, 1 - args[0].low)
     if node.op == "number":
@@ -276,11 +278,11 @@ def _of_args(node: Node, args: list[Bound]) -> Bound:
         return absolute(args[0])
     if node.op == "sign":
         return Bound(np.sign(args[0].low), np.sign(args[0].high))
-    if node.op in SURE:
-        return _truth(*SURE[node.op](*args))
+    if node.op in COMPARISON_BOUNDS:
+        return _truth(*COMPARISON_BOUNDS[node.op](*args))
     if node.boolean:
         return _logic(node.op, *args)
-    return BOTH[node.op](*args)
+    return BINARY_BOUNDS[node.op](*args)
 
 
 def _table_ends(table: Bound, node: Node) -> tuple[FloatArray, FloatArray]:
@@ -308,15 +310,15 @@ def evaluate(nodes: list[Node], leaves: Mapping[Node, Bound]) -> dict[Node, Boun
     bounds: dict[Node, Bound] = dict(leaves)
     for node in nodes:
         if node not in bounds:
-            bounds[node] = _of(node, bounds)
+            bounds[node] = _bound_of(node, bounds)
     return bounds
 
 
-def joined(a: Bound, b: Bound) -> Bound:
+def join(a: Bound, b: Bound) -> Bound:
     """The bound that holds both."""
     return Bound(np.minimum(a.low, b.low), np.maximum(a.high, b.high))
 
 
-def within(inner: Bound, outer: Bound) -> bool:
-    """Whether a bound lies in another."""
+def contains(outer: Bound, inner: Bound) -> bool:
+    """Return whether a bound holds another."""
     return bool((inner.low >= outer.low).all() and (inner.high <= outer.high).all())

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmdeploy.engine.bounds.interval_arithmetic import Bound, Bounds, evaluate, of_constant, order, seen
+from nmdeploy.engine.bounds.interval_arithmetic import Bound, Bounds, constant_bound, evaluate, order, view_bound
 from nmdeploy.engine.trace.operations import node_of, operate
 from nmdeploy.engine.trace.step import Step
-from nmdeploy.engine.trace.symbols import Node, Symbol, constant, whole
-from nmdeploy.engine.trace.views import composed
+from nmdeploy.engine.trace.symbols import Node, Symbol, constant, shows_whole_node
+from nmdeploy.engine.trace.views import compose
 
 
 def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
@@ -19,15 +19,15 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     became: dict[Node, Symbol] = {}
     known: dict[Node, Bound] = {}
     for node in nodes:
-        became[node] = _simpler(node, became, bounds)
+        became[node] = _simplify_node(node, became, bounds)
         target = became[node].node
         if target.op == "const":
-            known.setdefault(target, of_constant(target))
-        elif whole(became[node]) and target.dims == node.dims:
+            known.setdefault(target, constant_bound(target))
+        elif shows_whole_node(became[node]) and target.dims == node.dims:
             known.setdefault(target, bounds[node])  # a view of another node keeps that one's bound
 
     def now(symbol: Symbol) -> Symbol:
-        return composed(symbol, became[symbol.node])
+        return compose(symbol, became[symbol.node])
 
     made = replace(
         step,
@@ -43,32 +43,32 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     return made, evaluate(order(made.roots), known)
 
 
-def _simpler(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Symbol:
+def _simplify_node(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Symbol:
     low, high = bounds[node]
     first = float(low.flat[0]) if low.size else 0.0
     if node.op != "const" and abs(first) < 2.0**53 and (low == first).all() and (high == first).all():
         return constant(int(first), boolean=node.boolean)
     if not node.args:
-        return _straight(node)
-    args = [composed(arg, became[arg.node]) for arg in node.args]
+        return _identity_view(node)
+    args = [compose(arg, became[arg.node]) for arg in node.args]
     if node.op in ("min", "max"):
-        a, b = (seen(arg, bounds[arg.node]) for arg in node.args)
+        a, b = (view_bound(arg, bounds[arg.node]) for arg in node.args)
         lower = 0 if (a.high <= b.low).all() else 1 if (b.high <= a.low).all() else None
         if lower is not None:
             return args[lower if node.op == "min" else 1 - lower]
     if all(arg.node is old.node and arg.places == old.places for arg, old in zip(args, node.args, strict=True)):
-        return _straight(node)
+        return _identity_view(node)
     if node.op in ("sum", "any", "take", "rz"):
-        return _rebuilt(node, args)
+        return _rebuild(node, args)
     return operate(node.op, args)
 
 
-def _straight(node: Node) -> Symbol:
+def _identity_view(node: Node) -> Symbol:
     places = tuple((axis, 0, 1) for axis in range(len(node.dims)))
     return Symbol(node, 0, node.dims, places, 2 + len(node.dims) if node.laned or node.dims else 0)
 
 
-def _rebuilt(node: Node, args: list[Symbol]) -> Symbol:
+def _rebuild(node: Node, args: list[Symbol]) -> Symbol:
     if node.op == "rz":
         return operate("rz", args) if node.value == 0 else node_of("rz", args, node.value)
-    return _straight(replace(node, args=tuple(args)))
+    return _identity_view(replace(node, args=tuple(args)))

@@ -131,7 +131,7 @@ def popcount(b: ir.IRBuilder, mask: Any) -> Any:
     return count if count.type == I64 else (b.zext if count.type.width < 64 else b.trunc)(count, I64)
 
 
-def folded(b: ir.IRBuilder, value: Any, fold: Callable[[Any, Any], Any], lanes: int = 8) -> Any:
+def fold_halves(b: ir.IRBuilder, value: Any, fold: Callable[[Any, Any], Any], lanes: int = 8) -> Any:
     """A vector of `lanes`: the halves of a longer one are folded until it is that short."""
     while value.type.count > lanes:
         half = value.type.count // 2

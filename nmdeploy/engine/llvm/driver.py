@@ -34,7 +34,7 @@ def write_driver(module: ir.Module, name: str) -> None:
     }
     before = b.call(ir.Function(module, ir.FunctionType(I32, []), "llvm.get.rounding"), [])
     rounding = ir.Function(module, ir.FunctionType(ir.VoidType(), [I32]), "llvm.set.rounding")
-    restore = _kept_mode(b)
+    restore = _save_rounding_mode(b)
     b.call(rounding, [ir.Constant(I32, TOWARDS_ZERO)])
     with loop(b, i64(0), field["samples"], "sample") as sample:
         steps = load(b, at(b, field["lengths"], sample, I64), I64)
@@ -62,7 +62,7 @@ def write_driver(module: ir.Module, name: str) -> None:
     b.ret_void()
 
 
-def _kept_mode(b: ir.IRBuilder) -> Callable[[], Any]:
+def _save_rounding_mode(b: ir.IRBuilder) -> Callable[[], Any]:
     """On x86 the caller may have set the modes of both floating-point units apart: keeps that of the vectors."""
     if not b.module.triple.startswith("x86_64"):
         return lambda: None

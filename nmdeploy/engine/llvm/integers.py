@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from nmdeploy.engine.bounds.clips import clipped
-from nmdeploy.engine.bounds.interval_arithmetic import LONGEST_SHIFT, Bound, of_constant, seen
+from nmdeploy.engine.bounds.clips import find_clip
+from nmdeploy.engine.bounds.interval_arithmetic import SHIFT_MAX, Bound, constant_bound, view_bound
 from nmdeploy.engine.llvm.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
-from nmdeploy.engine.llvm.floats import beyond
-from nmdeploy.engine.lower.kinds import FLOATS
+from nmdeploy.engine.llvm.floats import clip_mask
+from nmdeploy.engine.lower.lanes import FLOATS, Lane
 from nmdeploy.engine.trace.operations import COMPARISONS
 from nmdeploy.engine.trace.step import STEP
-from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, same
+from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, is_same_view
 
 if TYPE_CHECKING:
     from nmdeploy.engine.llvm.values import Index, Values
 
 SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-WHOLE: dict[str, Callable[..., Any]] = {
+INTEGER_OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": lambda b, x, y: b.add(x, y),
     "sub": lambda b, x, y: b.sub(x, y),
     "mul": lambda b, x, y: b.mul(x, y),
@@ -37,28 +37,30 @@ WHOLE: dict[str, Callable[..., Any]] = {
 def in_integers(v: Values, node: Node, index: Index) -> Any:
     """A value in int64 lanes."""
     if node.op == "sum":
-        return v.summed(node, index, "i", 0)
+        return v.sum_last_axis(node, index, Lane.I64, 0)
     if node.op == "take":
-        return _looked_up(v, node, index)
+        return _look_up(v, node, index)
     if node.op == "select":
         condition, yes, no = node.args
-        return v.b.select(v.read(condition, index, "b"), v.read(yes, index, "i"), v.read(no, index, "i"))
-    return whole_number(v, node.op, node, [v.read(arg, index, "i") for arg in node.args])
+        return v.b.select(
+            v.read(condition, index, Lane.MASK), v.read(yes, index, Lane.I64), v.read(no, index, Lane.I64)
+        )
+    return integer_operation(v, node.op, node, [v.read(arg, index, Lane.I64) for arg in node.args])
 
 
-def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
+def integer_operation(v: Values, op: str, node: Node, args: list[Any]) -> Any:
     """An operation on 64-bit integers, scalar or in lanes."""
     b, kind = v.b, args[0].type
     if kind in (I1, vector(I1, v.lanes)) and op in ("and", "or", "xor"):
         return getattr(b, op if op == "xor" else f"{op}_")(*args)
 
     def literal(value: int) -> Any:
-        return i64(value) if kind == I64 else v.literal(value, "i", 0)
+        return i64(value) if kind == I64 else v.literal(value, Lane.I64, 0)
 
     if op in ("shl", "shr") and not _is_short(v, node):
-        raise NotTraceable(f"a shift by less than 0 or more than {LONGEST_SHIFT} bits")
-    if op in WHOLE:
-        return WHOLE[op](b, *args)
+        raise NotTraceable(f"a shift by less than 0 or more than {SHIFT_MAX} bits")
+    if op in INTEGER_OPERATIONS:
+        return INTEGER_OPERATIONS[op](b, *args)
     if op == "abs":
         return b.select(b.icmp_signed("<", args[0], literal(0)), b.sub(literal(0), args[0]), args[0])
     if op == "sign":
@@ -79,12 +81,12 @@ def whole_number(v: Values, op: str, node: Node, args: list[Any]) -> Any:
 
 def _is_short(v: Values, node: Node) -> bool:
     low, high = _bound(v, node.args[1])
-    return bool(low.min() >= 0 and high.max() <= LONGEST_SHIFT)
+    return bool(low.min() >= 0 and high.max() <= SHIFT_MAX)
 
 
 def _bound(v: Values, symbol: Symbol) -> Bound:
     node = symbol.node
-    return seen(symbol, v.bounds[node] if node in v.bounds else of_constant(node))
+    return view_bound(symbol, v.bounds[node] if node in v.bounds else constant_bound(node))
 
 
 def _require_reached(v: Values, node: Node) -> None:
@@ -95,24 +97,24 @@ def _require_reached(v: Values, node: Node) -> None:
         raise NotTraceable(f"an index {low.min():.0f} to {high.max():.0f} of a table of {table.node.dims[-1]}")
 
 
-def _looked_up(v: Values, node: Node, index: Index) -> Any:
+def _look_up(v: Values, node: Node, index: Index) -> Any:
     _require_reached(v, node)
     b = v.b
     table, place = node.args
-    own, slot = v.slots.of(table.node, 0, "i")
+    own, slot = v.slots.of(table.node, 0, Lane.I64)
     base = at(b, v.places.own, slot * v.lanes, I32) if own else at(b, v.places.shared, slot, I64)
     if place.node.uniform:
         element = scalar(v, place.node)
         if own:
             return load(b, at(b, base, b.mul(element, i64(v.lanes)), I64), vector(I64, v.lanes))
         return splat(b, load(b, at(b, base, element, I64), I64), v.lanes)
-    at_lanes = v.read(place, index, "i")
+    at_lanes = v.read(place, index, Lane.I64)
     found = ir.Constant(vector(I64, v.lanes), ir.Undefined)
-    for lane in range(v.lanes):
-        element = b.extract_element(at_lanes, ir.Constant(I32, lane))
+    for at_lane in range(v.lanes):
+        element = b.extract_element(at_lanes, ir.Constant(I32, at_lane))
         if own:
-            element = b.add(b.mul(element, i64(v.lanes)), i64(lane))
-        found = b.insert_element(found, load(b, at(b, base, element, I64), I64), ir.Constant(I32, lane))
+            element = b.add(b.mul(element, i64(v.lanes)), i64(at_lane))
+        found = b.insert_element(found, load(b, at(b, base, element, I64), I64), ir.Constant(I32, at_lane))
     return found
 
 
@@ -120,39 +122,39 @@ def boolean(v: Values, node: Node, index: Index) -> Any:
     """A condition, as a mask."""
     b, op = v.b, node.op
     if op in COMPARISONS:
-        return _compared(v, node, index)
+        return _compare(v, node, index)
     if op == "any":
-        return v.summed(node, index, "b", 0)
-    args = [v.read(arg, index, "b") for arg in node.args]
+        return v.sum_last_axis(node, index, Lane.MASK, 0)
+    args = [v.read(arg, index, Lane.MASK) for arg in node.args]
     if op == "not":
         return b.not_(args[0])
     if op == "select":
         return b.or_(b.and_(args[0], args[1]), b.and_(b.not_(args[0]), args[2]))
-    return whole_number(v, op, node, args)
+    return integer_operation(v, op, node, args)
 
 
-def _compared(v: Values, node: Node, index: Index) -> Any:
+def _compare(v: Values, node: Node, index: Index) -> Any:
     b = v.b
     left, right = node.args
     if left.node.boolean and right.node.boolean:
-        a, c = v.read(left, index, "b"), v.read(right, index, "b")
+        a, c = v.read(left, index, Lane.MASK), v.read(right, index, Lane.MASK)
         return b.xor(a, c) if node.op == "ne" else b.icmp_unsigned(SIGNS[node.op], a, c)
     against_zero = right.node.op == "const" and right.node.value == 0
     if against_zero and left.node.op == "leaf" and left.node.value in v.places.sums:
         raw = v.raw(left.node, v.indices(left, index))
         return b.icmp_signed(SIGNS[node.op], raw, ir.Constant(raw.type, [0] * v.lanes))
-    kind = v.kinds.together(node.args)
-    clip = clipped(left.node)
+    lane = v.choice.comparison_lane(node.args)
+    clip = find_clip(left.node)
     if (
         node.op == "ne"
-        and v.kind(left.node) in FLOATS
+        and v.lane(left.node) in FLOATS
         and clip is not None
-        and same(clip.x, right)
+        and is_same_view(clip.x, right)
         and not b.block.is_terminated
     ):
-        return beyond(v, left.node, clip, index)
-    a, c = (v.read(arg, index, kind) for arg in node.args)
-    if kind == "i":
+        return clip_mask(v, left.node, clip, index)
+    a, c = (v.read(arg, index, lane) for arg in node.args)
+    if lane == Lane.I64:
         return b.icmp_signed(SIGNS[node.op], a, c)
     return (b.fcmp_unordered if node.op == "ne" else b.fcmp_ordered)(SIGNS[node.op], a, c)
 
@@ -165,7 +167,7 @@ def scalar(v: Values, node: Node) -> Any:
     for scope in reversed(v.scopes):
         if key in scope.known:
             return scope.known[key]
-    with v.within(0 if node.op == "param" else 1) as scope:
+    with v.at_depth(0 if node.op == "param" else 1) as scope:
         scope.known[key] = _scalar(v, node)
     return scope.known[key]
 
@@ -175,12 +177,12 @@ def _scalar(v: Values, node: Node) -> Any:
     if node.op == "leaf":
         return v.places.step if node.value == STEP else v.places.steps
     if node.op == "param":
-        _, slot = v.slots.of(node, 0, "i")
+        _, slot = v.slots.of(node, 0, Lane.I64)
         return load(b, at(b, v.places.shared, slot, I64), I64)
     if node.op == "take":
         _require_reached(v, node)
         table, place = node.args
-        _, slot = v.slots.of(table.node, 0, "i")
+        _, slot = v.slots.of(table.node, 0, Lane.I64)
         return load(b, at(b, v.places.shared, b.add(scalar(v, place.node), i64(slot)), I64), I64)
     args = [scalar(v, arg.node) for arg in node.args]
     if node.op in COMPARISONS:
@@ -192,15 +194,15 @@ def _scalar(v: Values, node: Node) -> Any:
         return b.zext(args[0], I64)
     if node.op == "not":
         return b.not_(args[0])
-    return whole_number(v, node.op, node, args)
+    return integer_operation(v, node.op, node, args)
 
 
-def spread(v: Values, node: Node, kind: str, scale: int) -> Any:
+def broadcast(v: Values, node: Node, lane: Lane, scale: int) -> Any:
     """A number that is the same for all neurons, in every lane."""
     value = scalar(v, node)
-    if kind == "b":
+    if lane == Lane.MASK:
         return splat(v.b, value if value.type == I1 else v.b.icmp_signed("!=", value, i64(0)), v.lanes)
     value = v.b.zext(value, I64) if value.type == I1 else value
-    if kind == "i":
+    if lane == Lane.I64:
         return splat(v.b, value, v.lanes)
-    return v.times(splat(v.b, v.b.sitofp(value, F32 if kind == "s" else F64), v.lanes), kind, scale)
+    return v.times(splat(v.b, v.b.sitofp(value, F32 if lane == Lane.F32 else F64), v.lanes), lane, scale)

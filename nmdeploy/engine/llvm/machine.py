@@ -77,7 +77,7 @@ def has(feature: str) -> bool:
 
 
 @cache
-def rounds() -> bool:
+def can_set_rounding() -> bool:
     """Whether code can choose how products are rounded: where LLVM is known to set the processor's mode."""
     return triple().split("-")[0] in ("x86_64", "aarch64", "arm64")
 
@@ -94,19 +94,19 @@ def target() -> str:
 
 def is_compiled(text: str) -> bool:
     """Whether the code of a module is at hand."""
-    return kept(_path(text)) is not None
+    return read_cached(_path(text)) is not None
 
 
-def compiled(text: str, *, lasting: bool = False) -> bytes:
+def compile_module(text: str, *, lasting: bool = False) -> bytes:
     """The object code of a module's text, from the cache or compiled now and kept there.
 
     A cache that cannot be written is an error only where the code is to be `lasting`.
     """
-    code = kept(_path(text))
+    code = read_cached(_path(text))
     if code is None:
         code = _object(text)
         try:
-            keep(_path(text), code)
+            write_cached(_path(text), code)
         except OSError:
             if lasting:
                 raise
@@ -119,11 +119,11 @@ def _path(text: str) -> Path:
 
 @unbroken()
 def _object(text: str) -> bytes:
-    return bytes(_machine().emit_object(optimized(text)))
+    return bytes(_machine().emit_object(optimize(text)))
 
 
 @unbroken()
-def optimized(text: str) -> Any:
+def optimize(text: str) -> Any:
     """The parsed and optimized module."""
     machine = _machine()
     module = llvm.parse_assembly(text)
@@ -139,10 +139,10 @@ def optimized(text: str) -> Any:
 @unbroken()
 def assembly(text: str) -> str:
     """What the processor runs."""
-    return str(_machine().emit_assembly(optimized(text)))
+    return str(_machine().emit_assembly(optimize(text)))
 
 
-def kept(path: Path) -> bytes | None:
+def read_cached(path: Path) -> bytes | None:
     """A file's content behind its digest; None where it is missing or damaged."""
     with suppress(OSError):
         content = path.read_bytes()
@@ -151,7 +151,7 @@ def kept(path: Path) -> bytes | None:
     return None
 
 
-def keep(path: Path, content: bytes) -> None:
+def write_cached(path: Path, content: bytes) -> None:
     """Write a file behind its digest, as a whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
@@ -184,7 +184,7 @@ def functions(text: str, names: Sequence[str]) -> list[int]:
     key = identity(text)
     with _linking:
         if key not in _linked:
-            library = llvm.JITLibraryBuilder().add_object_img(compiled(text)).add_current_process()
+            library = llvm.JITLibraryBuilder().add_object_img(compile_module(text)).add_current_process()
             for name in names:
                 library.export_symbol(name)
             _linked[key] = library.link(_jit(), key)

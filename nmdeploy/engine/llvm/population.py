@@ -17,23 +17,23 @@ from nmdeploy.engine.llvm.code import I8, I32, I64, POINTER, at, i64, load, loop
 from nmdeploy.engine.llvm.floats import plan_scales
 from nmdeploy.engine.llvm.stepping import StepWriter
 from nmdeploy.engine.llvm.values import Places, Values
-from nmdeploy.engine.lower.kinds import Kinds
-from nmdeploy.engine.lower.layout import ARGS, POINTERS, Form, Held, Layout, elements
-from nmdeploy.engine.lower.schedule import extents, schedule
+from nmdeploy.engine.lower.lanes import LaneChoice
+from nmdeploy.engine.lower.layout import ARGS, POINTERS, Form, Layout, RegisterPlace, elements
+from nmdeploy.engine.lower.schedule import loop_sizes, schedule
 from nmdeploy.engine.lower.slots import Slots, slots_of
 from nmdeploy.engine.trace.step import Register, Step
 
 
-def write_population(module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form, blocks: int) -> Layout:
+def write_population(module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> Layout:
     """Write the kernel `name` into a module; `NotTraceable` where it cannot be written."""
-    return Kernel(module, name, step, kinds, form, blocks).write()
+    return Kernel(module, name, step, choice, form, blocks).write()
 
 
 class Kernel:
     """The kernel of a population: its arguments, and each block's registers before, between and after its steps."""
 
-    def __init__(self, module: ir.Module, name: str, step: Step, kinds: Kinds, form: Form, blocks: int) -> None:
-        self.step, self.form, self.kinds, self.bounds, self.filled = step, form, kinds, kinds.bounds, blocks
+    def __init__(self, module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> None:
+        self.step, self.form, self.choice, self.bounds, self.filled = step, form, choice, choice.bounds, blocks
         self.schedule = schedule(step, form.traced)
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
         self.outer = ir.Function(module, kind, name)
@@ -52,8 +52,8 @@ class Kernel:
         """Write it."""
         self._thunk()
         self.b = ir.IRBuilder(self.inner.append_basic_block("entry"))
-        self.values = Values(self.b, self.form.lanes, self.kinds, self.slots)
-        plan_scales(self.values, self.kinds.nodes)
+        self.values = Values(self.b, self.form.lanes, self.choice, self.slots)
+        plan_scales(self.values, self.choice.nodes)
         self._name_arguments()
         self.registers = self._held()
         self.values.state = {name: held.slot for name, held in self.registers.items()}
@@ -104,12 +104,12 @@ class Kernel:
         self.steps = steps
         self.width = b.mul(self.blocks, i64(self.form.lanes))
 
-    def _held(self) -> dict[str, Held]:
+    def _held(self) -> dict[str, RegisterPlace]:
         slot, held = 0, {}
         for name, register in self.step.registers.items():
             node = register.old.node
-            held[name] = Held(slot, node.dims, self.kinds.kind(node), register.start)
-            slot += int(np.prod(node.dims)) * slots_of(held[name].kind)
+            held[name] = RegisterPlace(slot, node.dims, self.choice.lane(node), register.start)
+            slot += int(np.prod(node.dims)) * slots_of(held[name].lane)
         self.state_slots = max(slot, 1)
         return held
 
@@ -130,7 +130,7 @@ class Kernel:
             scratch=self.pointer["scratch"],
             steps=self.steps,
         )
-        self.lane = size
+        self.first_neuron = size
         with values.scope() as prologue:
             self._registers_in()
             self.valid = self._valid() if self.form.ragged else None
@@ -141,20 +141,20 @@ class Kernel:
         self._registers_out()
 
     def _valid(self) -> Any:
-        flags = load(self.b, at(self.b, self.pointer["valid"], self.lane, I8), vector(I8, self.form.lanes))
+        flags = load(self.b, at(self.b, self.pointer["valid"], self.first_neuron, I8), vector(I8, self.form.lanes))
         return self.b.icmp_signed("!=", flags, ir.Constant(flags.type, [0] * self.form.lanes))
 
-    def in_registers(self) -> Iterator[tuple[str, Register, Held]]:
+    def in_registers(self) -> Iterator[tuple[str, Register, RegisterPlace]]:
         """Registers without a loop: while a block runs, they are the processor's."""
         for name, register in self.step.registers.items():
-            if not extents(register.old.node.dims):
+            if not loop_sizes(register.old.node.dims):
                 yield name, register, self.registers[name]
 
     def _registers_in(self) -> None:
         values = self.values
         for name, register, held in self.in_registers():
             for element, index in enumerate(elements(held.dims)):
-                value = values._load(values.places.state, held.slot, register.old.node, index, held.kind)
+                value = values._load(values.places.state, held.slot, register.old.node, index, held.lane)
                 values.places.variables[name, element] = variable(self.b, value.type, value)
 
     def _registers_out(self) -> None:
@@ -162,7 +162,7 @@ class Kernel:
         for name, _, held in self.in_registers():
             for element, index in enumerate(elements(held.dims)):
                 value = self.b.load(values.places.variables[name, element])
-                values.keep(values.places.state, held.slot, held.dims, index, value, held.kind)
+                values.store(values.places.state, held.slot, held.dims, index, value, held.lane)
 
     def trace_bits(self, name: str) -> int:
         """Width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""

@@ -12,9 +12,9 @@ from llvmlite import ir
 from nmdeploy.engine.llvm.code import I8, I16, I32, I64, at, i64, load, loop, popcount, store, variable, vector
 from nmdeploy.engine.llvm.floats import guard_of
 from nmdeploy.engine.llvm.values import Scope
-from nmdeploy.engine.lower.kinds import FLOATS
+from nmdeploy.engine.lower.lanes import FLOATS, Lane
 from nmdeploy.engine.lower.layout import elements
-from nmdeploy.engine.lower.schedule import Loop, extents, looped
+from nmdeploy.engine.lower.schedule import Loop, loop_axes, loop_sizes
 from nmdeploy.engine.lower.slots import slots_of
 from nmdeploy.engine.trace.symbols import NotTraceable, Symbol
 
@@ -34,7 +34,7 @@ class StepWriter:
         """Write step `t`."""
         values, b = self.values, self.b
         values.places.step = t
-        values.kept = set()
+        values.stored = set()
         row = b.sub(t, self.k.base)
         for name, pointer in self.k.sums.items():
             values.places.sums[name] = self._reader(pointer, I16 if self.form.sums[name] == 16 else I32, name, row)
@@ -45,14 +45,14 @@ class StepWriter:
             self._plain(t)
             scope.block = b.block
 
-    def _reader(self, pointer: Any, kind: Any, name: str, row: Any) -> Any:
+    def _reader(self, pointer: Any, lane: Any, name: str, row: Any) -> Any:
         width = int(np.prod(self.step.sums[name].node.dims))
         line = self.b.mul(row, self.b.mul(self.k.width, i64(width)))
 
         def address(element: Any) -> tuple[Any, Any]:
             # Rows of sums are (inputs of a neuron, neurons).
             inner = self.b.mul(self.k.width, i64(element) if isinstance(element, int) else element)
-            return at(self.b, pointer, self.b.add(self.b.add(line, inner), self.k.lane), kind), kind
+            return at(self.b, pointer, self.b.add(self.b.add(line, inner), self.k.first_neuron), lane), lane
 
         return address
 
@@ -61,21 +61,21 @@ class StepWriter:
         values, b = self.values, self.b
         totals = []
         for node in each.reductions:
-            kind, scale = values.kind(node), values.scales.get(node, 0)
-            scale = scale if kind in FLOATS else 0
-            kind = "n" if not scale and values.kinds.adds_words(node) else kind
+            lane, scale = values.lane(node), values.scales.get(node, 0)
+            scale = scale if lane in FLOATS else 0
+            lane = Lane.I32 if not scale and values.choice.adds_words(node) else lane
             for index in elements(node.dims):
-                zero = values.literal(0, kind, 0)
-                totals.append((node, index, kind, scale, variable(b, zero.type, zero)))
+                zero = values.literal(0, lane, 0)
+                totals.append((node, index, lane, scale, variable(b, zero.type, zero)))
         scope.block = b.block
         self._nest(each, each.sizes, (), totals)
         scope.block = b.block
-        for node, index, kind, scale, place in totals:
-            total, own = b.load(place), values.kind(node)
-            scope.known[node, index, own, scale] = total if kind == own else values.between(total, kind, own)
+        for node, index, lane, scale, place in totals:
+            total, own = b.load(place), values.lane(node)
+            scope.known[node, index, own, scale] = total if lane == own else values.convert_lanes(total, lane, own)
             if scale:
                 scope.known[node, index, own, 0] = values.times(total, own, -scale)
-        values.kept |= set(each.stored)
+        values.stored |= set(each.stored)
 
     def _nest(self, each: Loop, sizes: tuple[int, ...], indices: tuple[Any, ...], totals: list[Any]) -> None:
         if sizes:
@@ -84,12 +84,12 @@ class StepWriter:
             return
         values, b = self.values, self.b
         later = []
-        for node, index, kind, scale, place in totals:
+        for node, index, lane, scale, place in totals:
             arg = node.args[0]
-            gather = values.gather(node, kind)
-            part = values.read(arg, (*index, indices[-1]), kind, scale)
+            gather = values.gather(node, lane)
+            part = values.read(arg, (*index, indices[-1]), lane, scale)
             later.append((place, gather(b.load(place), part)))
-        kept = [(n, i, values.of(n, i, values.kind(n))) for n in each.stored for i in self._over(n.dims, indices)]
+        kept = [(n, i, values.element(n, i, values.lane(n))) for n in each.stored for i in self._over(n.dims, indices)]
         new = [(name, i, self._next(name, i)) for name in each.registers
                for i in self._over(self.k.registers[name].dims, indices)]  # fmt: skip
         for name in each.flags:
@@ -101,52 +101,52 @@ class StepWriter:
         for place, total in later:
             b.store(total, place)
         for node, index, value in kept:
-            kind = values.kind(node)
-            values.keep(values.places.scratch, self._scratch(node, node.dims, kind), node.dims, index, value, kind)
+            lane = values.lane(node)
+            values.store(values.places.scratch, self._scratch(node, node.dims, lane), node.dims, index, value, lane)
         for name, index, value in new:
             self._store_register(name, index, value)
 
     def _over(self, dims: tuple[int, ...], indices: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         """Indices of the written-out axes, with those of the loops."""
-        at_loop = dict(zip(looped(dims), indices, strict=True))
+        at_loop = dict(zip(loop_axes(dims), indices, strict=True))
         ranges = [[at_loop[axis]] if axis in at_loop else range(size) for axis, size in enumerate(dims)]
         return itertools.product(*ranges)
 
-    def _scratch(self, key: Any, dims: tuple[int, ...], kind: str) -> int:
+    def _scratch(self, key: Any, dims: tuple[int, ...], lane: Lane) -> int:
         values = self.values
         if key not in values.scratch:
             values.scratch[key] = values.scratch_size
-            values.scratch_size += int(np.prod(dims)) * slots_of(kind)
+            values.scratch_size += int(np.prod(dims)) * slots_of(lane)
         return values.scratch[key]
 
     def _next(self, name: str, index: tuple[Any, ...]) -> Any:
-        return self.values.read(self.step.registers[name].new, index, self.k.registers[name].kind)
+        return self.values.read(self.step.registers[name].new, index, self.k.registers[name].lane)
 
     def _store_register(self, name: str, index: tuple[Any, ...], value: Any) -> None:
         held, places = self.k.registers[name], self.values.places
         if name in self.k.schedule.shadowed:
-            slot = self._scratch(("shadow", name), held.dims, held.kind)
-            self.values.keep(places.scratch, slot, held.dims, index, value, held.kind)
+            slot = self._scratch(("shadow", name), held.dims, held.lane)
+            self.values.store(places.scratch, slot, held.dims, index, value, held.lane)
         else:
-            self.values.keep(places.state, held.slot, held.dims, index, value, held.kind)
+            self.values.store(places.state, held.slot, held.dims, index, value, held.lane)
 
     # -- what is not in a loop
 
     def _plain(self, t: Any) -> None:
         values, step = self.values, self.step
         new = [
-            (values.places.variables[name, element], values.read(register.new, index, held.kind))
+            (values.places.variables[name, element], values.read(register.new, index, held.lane))
             for name, register, held in self.k.in_registers()
             for element, index in enumerate(elements(held.dims))
         ]
         for name, flag in step.flags.items():
-            if not extents(flag.sizes):
+            if not loop_sizes(flag.sizes):
                 for index in elements(flag.sizes):
                     self._count_seldom(name, flag, index)
         for index in elements(step.active.sizes):
             self._count_mask("active", step.active, index)
         for name in self.k.traces:
-            if not extents(step.recorded[name].sizes):
+            if not loop_sizes(step.recorded[name].sizes):
                 for index in elements(step.recorded[name].sizes):
                     self._trace(name, index)
         self._send(t)
@@ -157,8 +157,8 @@ class StepWriter:
 
     def _copy(self, name: str) -> None:
         held, values = self.k.registers[name], self.values
-        source, b = self._scratch(("shadow", name), held.dims, held.kind), self.b
-        with loop(b, i64(0), i64(int(np.prod(held.dims)) * slots_of(held.kind)), "copy") as i:
+        source, b = self._scratch(("shadow", name), held.dims, held.lane), self.b
+        with loop(b, i64(0), i64(int(np.prod(held.dims)) * slots_of(held.lane)), "copy") as i:
             line = b.mul(b.add(i, i64(source)), i64(self.form.lanes))
             value = load(b, at(b, values.places.scratch, line, I32), vector(I32, self.form.lanes))
             line = b.mul(b.add(i, i64(held.slot)), i64(self.form.lanes))
@@ -173,7 +173,7 @@ class StepWriter:
     def _count_mask(self, name: str, symbol: Symbol, index: tuple[Any, ...]) -> None:
         if symbol.node.op == "const" and not symbol.node.value:
             return
-        self._add(name, self._masked(self.values.read(symbol, index, "b")))
+        self._add(name, self._masked(self.values.read(symbol, index, Lane.MASK)))
 
     def _add(self, name: str, mask: Any) -> None:
         found = popcount(self.b, mask)
@@ -183,18 +183,18 @@ class StepWriter:
         """Overflows: nothing is counted where no lane has one."""
         if symbol.node.op == "const" and not symbol.node.value:
             return
-        mask = self._masked(self.values.read(symbol, index, "b"))
+        mask = self._masked(self.values.read(symbol, index, Lane.MASK))
         guard = guard_of(self.values, symbol, index)
-        with self.values.seldom(mask if guard is None else guard):
+        with self.values.unlikely(mask if guard is None else guard):
             self._add(name, mask)
 
     def _trace(self, name: str, index: tuple[Any, ...]) -> None:
         """Into (steps, elements, neurons) of 32 or 64 bits; what comes behind the sample's last step is not stored."""
         symbol, b, values = self.step.recorded[name], self.b, self.values
         scalar = I64 if self.k.trace_bits(name) == 64 else I32
-        own = values.kind(symbol.node)
+        own = values.lane(symbol.node)
         value = values.read(symbol, index)
-        if own == "b":
+        if own == Lane.MASK:
             value = b.zext(value, vector(scalar, self.form.lanes))
         elif own in FLOATS:
             value = b.fptosi(value, vector(scalar, self.form.lanes))
@@ -203,7 +203,7 @@ class StepWriter:
         element = values.linear(symbol.sizes, index)
         size = int(np.prod(symbol.sizes))
         line = b.add(b.mul(values.places.step, i64(size)), i64(element) if isinstance(element, int) else element)
-        place = at(b, self.k.trace[name], b.add(b.mul(line, self.k.width), self.k.lane), scalar)
+        place = at(b, self.k.trace[name], b.add(b.mul(line, self.k.width), self.k.first_neuron), scalar)
         if self.counting is None:
             store(b, value, place)
             return
@@ -215,7 +215,7 @@ class StepWriter:
 
     def _send(self, t: Any) -> None:
         b, late = self.b, self.form.output_latency
-        if self.step.output.sizes and extents(self.step.output.sizes):
+        if self.step.output.sizes and loop_sizes(self.step.output.sizes):
             raise NotTraceable("more outputs a neuron than are written out")
         parts = [self._output(index) for index in elements(self.step.output.sizes)]
         if not late:
@@ -228,16 +228,16 @@ class StepWriter:
     def _output(self, index: tuple[int, ...]) -> Any:
         symbol, values = self.step.output, self.values
         if symbol.node.boolean and not self.form.coded:
-            return self._masked(values.read(symbol, index, "b"))
-        kind = values.kind(symbol.node)
+            return self._masked(values.read(symbol, index, Lane.MASK))
+        lane = values.lane(symbol.node)
         low, high = values.bounds[symbol.node]
         if low.min() < -(2.0**31) or high.max() >= 2.0**31:
             raise NotTraceable("an output that can exceed 32 bits")
         lanes = vector(I32, self.form.lanes)
-        value = values.read(symbol, index, None if kind != "b" else "b")
-        code = self.b.zext(value, lanes) if kind == "b" else None
+        value = values.read(symbol, index, None if lane != Lane.MASK else Lane.MASK)
+        code = self.b.zext(value, lanes) if lane == Lane.MASK else None
         if code is None:
-            code = self.b.fptosi(value, lanes) if kind in FLOATS else self.b.trunc(value, lanes)
+            code = self.b.fptosi(value, lanes) if lane in FLOATS else self.b.trunc(value, lanes)
         if self.k.valid is not None:
             code = self.b.select(self.k.valid, code, ir.Constant(lanes, [0] * self.form.lanes))
         return code
@@ -246,7 +246,7 @@ class StepWriter:
         b, lanes = self.b, self.form.lanes
         events = i64(0)
         for k, part in enumerate(parts):
-            line = b.add(b.mul(b.add(b.mul(row, i64(len(parts))), i64(k)), self.k.width), self.k.lane)
+            line = b.add(b.mul(b.add(b.mul(row, i64(len(parts))), i64(k)), self.k.width), self.k.first_neuron)
             mask = part
             if self.form.coded:
                 store(b, part, at(b, self.k.pointer["out"], line, I32))

@@ -84,12 +84,12 @@ class _Rows:
             with loop(b, start, stop, "t") as t:
                 count = self._listed(t, b.load(used))
                 store(b, count, at(b, self.given["found"], b.sub(t, base), I64))
-                b.store(b.add(b.load(used), self._padded(count)), used)
+                b.store(b.add(b.load(used), self._pad(count)), used)
         used = variable(b, I64, i64(0))
         with loop(b, start, stop, "t") as t:
             if self.form.binary:
                 count, first = load(b, at(b, self.given["found"], b.sub(t, base), I64), I64), b.load(used)
-                b.store(b.add(first, self._padded(count)), used)
+                b.store(b.add(first, self._pad(count)), used)
             else:
                 count, first = self._listed(t, i64(0)), i64(0)
             self._count(t, count, self._add_rows(b.sub(t, base), first, count))
@@ -100,7 +100,7 @@ class _Rows:
 
     # -- events
 
-    def _padded(self, count: Any) -> Any:
+    def _pad(self, count: Any) -> Any:
         return self.b.and_(self.b.add(count, i64(ROWS_TOGETHER - 1)), i64(-ROWS_TOGETHER))
 
     def _listed(self, t: Any, first: Any) -> Any:

@@ -31,14 +31,14 @@ from nmdeploy.engine.llvm.code import (
     vector,
 )
 from nmdeploy.engine.llvm.floats import FUSED, from_integers, in_floats, in_words
-from nmdeploy.engine.llvm.integers import boolean, in_integers, spread
-from nmdeploy.engine.lower.kinds import FLOATS, Kinds
-from nmdeploy.engine.lower.schedule import UNROLLED, extents, is_reduction
+from nmdeploy.engine.llvm.integers import boolean, broadcast, in_integers
+from nmdeploy.engine.lower.lanes import FLOATS, Lane, LaneChoice
+from nmdeploy.engine.lower.schedule import UNROLL_MAX, is_reduction, loop_sizes
 from nmdeploy.engine.lower.slots import Slots, slots_of
 from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol
 
 Index = tuple[Any, ...]
-SCALAR = {"f": F64, "s": F32, "i": I64, "n": I32, "b": I1}
+SCALAR = {Lane.F64: F64, Lane.F32: F32, Lane.I64: I64, Lane.I32: I32, Lane.MASK: I1}
 
 
 @dataclass
@@ -66,14 +66,14 @@ class Places:
 class Values:
     """Writes values on demand, each once where it is valid."""
 
-    def __init__(self, b: ir.IRBuilder, lanes: int, kinds: Kinds, slots: Slots) -> None:
+    def __init__(self, b: ir.IRBuilder, lanes: int, choice: LaneChoice, slots: Slots) -> None:
         self.b, self.lanes, self.slots = b, lanes, slots
-        self.kinds, self.bounds, self.kind = kinds, kinds.bounds, kinds.kind
+        self.choice, self.bounds, self.lane = choice, choice.bounds, choice.lane
         self.scopes: list[Scope] = []
         self.depths: dict[Any, int] = {}
         self.scratch: dict[Any, int] = {}
         self.scratch_size = 0
-        self.kept: set[Node] = set()
+        self.stored: set[Node] = set()
         self.state: dict[str, int] = {}
         self.scales: dict[Node, int] = {}
         self.places: Places
@@ -98,7 +98,7 @@ class Values:
         self.scopes[-1].block = self.b.block
 
     @contextmanager
-    def within(self, depth: int) -> Iterator[Scope]:
+    def at_depth(self, depth: int) -> Iterator[Scope]:
         """Write in an outer scope."""
         if depth == len(self.scopes) - 1:
             yield self.scopes[depth]
@@ -111,9 +111,9 @@ class Values:
 
     # -- reading
 
-    def read(self, symbol: Symbol, index: Index, kind: str | None = None, scale: int = 0) -> Any:
-        """A view's element as a vector: `kind` as of `Kinds`; of its own kind by default."""
-        return self.of(symbol.node, self.indices(symbol, index), kind or self.kind(symbol.node), scale)
+    def read(self, symbol: Symbol, index: Index, lane: Lane | None = None, scale: int = 0) -> Any:
+        """A view's element as a vector: `lane` as of `Kinds`; of its own lane by default."""
+        return self.element(symbol.node, self.indices(symbol, index), lane or self.lane(symbol.node), scale)
 
     def indices(self, symbol: Symbol, index: Index) -> Index:
         """Where the view's element stands in its node."""
@@ -128,25 +128,25 @@ class Values:
                 found.append(start + step * i)
             else:
                 if step != 1:
-                    i = self._derived(self.b.mul(i, i64(step)), i)
-                found.append(self._derived(self.b.add(i, i64(start)), i) if start else i)
+                    i = self._derive(self.b.mul(i, i64(step)), i)
+                found.append(self._derive(self.b.add(i, i64(start)), i) if start else i)
         return tuple(found)
 
-    def _derived(self, value: Any, index: Any) -> Any:
+    def _derive(self, value: Any, index: Any) -> Any:
         self.depths[value] = self.depths[index]
         return value
 
-    def of(self, node: Node, index: Index, kind: str, scale: int = 0) -> Any:
+    def element(self, node: Node, index: Index, lane: Lane, scale: int = 0) -> Any:
         """A node's element."""
         if node.op == "const":
-            return self.literal(node.value, kind, scale)
-        key = (node, index, kind, scale)
+            return self.literal(node.value, lane, scale)
+        key = (node, index, lane, scale)
         for scope in reversed(self.scopes):
             if key in scope.known:
                 return scope.known[key]
         depth = self._depth(node, index)
-        with self.within(depth) as scope:
-            value = self._made(node, index, kind, scale)
+        with self.at_depth(depth) as scope:
+            value = self._compute(node, index, lane, scale)
             scope.known[key] = value
         return value
 
@@ -155,57 +155,57 @@ class Values:
         fixed = node.op == "param"
         return max([0 if fixed else 1, *(self.depths[i] for i in index if not isinstance(i, int))])
 
-    def literal(self, value: Any, kind: str, scale: int) -> Any:
+    def literal(self, value: Any, lane: Lane, scale: int) -> Any:
         """A constant in every lane."""
-        number = float(np.ldexp(float(value), scale)) if kind in FLOATS else int(value)
-        return ir.Constant(vector(SCALAR[kind], self.lanes), [number] * self.lanes)
+        number = float(np.ldexp(float(value), scale)) if lane in FLOATS else int(value)
+        return ir.Constant(vector(SCALAR[lane], self.lanes), [number] * self.lanes)
 
-    def _made(self, node: Node, index: Index, kind: str, scale: int) -> Any:
-        if kind == "n":
+    def _compute(self, node: Node, index: Index, lane: Lane, scale: int) -> Any:
+        if lane == Lane.I32:
             return in_words(self, node, index)
         if node.uniform:
-            return spread(self, node, kind, scale)
+            return broadcast(self, node, lane, scale)
         if node.op == "param":
-            return self._parameter(node, index, kind, scale)
+            return self._parameter(node, index, lane, scale)
         if node.op == "leaf" and node.value in self.places.sums:
-            return self.times(self._sum(node, index, kind), kind, scale)
-        own = self.kind(node)
-        if kind != own:
-            return self._converted(node, index, own, kind, scale)
-        if node in self.kept:
+            return self.times(self._sum(node, index, lane), lane, scale)
+        own = self.lane(node)
+        if lane != own:
+            return self._convert(node, index, own, lane, scale)
+        if node in self.stored:
             return self.times(self._load(self.places.scratch, self.scratch[node] + 0, node, index, own), own, scale)
         if node.op == "leaf":
             return self.times(self._leaf(node, index, own), own, scale)
         if is_reduction(node):
             if scale == 0:
                 raise NotTraceable("a sum over a loop that is needed before it")
-            return self.times(self.of(node, index, own), own, scale)
+            return self.times(self.element(node, index, own), own, scale)
         if own in FLOATS:
             return in_floats(self, node, index, own, scale)
-        return in_integers(self, node, index) if own == "i" else boolean(self, node, index)
+        return in_integers(self, node, index) if own == Lane.I64 else boolean(self, node, index)
 
-    def times(self, value: Any, kind: str, scale: int) -> Any:
+    def times(self, value: Any, lane: Lane, scale: int) -> Any:
         """A float value times a power of two."""
-        if scale == 0 or kind not in FLOATS:
+        if scale == 0 or lane not in FLOATS:
             return value
-        return self.b.fmul(value, self.literal(1, kind, scale), flags=FUSED)
+        return self.b.fmul(value, self.literal(1, lane, scale), flags=FUSED)
 
-    def _converted(self, node: Node, index: Index, own: str, kind: str, scale: int) -> Any:
-        if own == "b":
-            mask = self.of(node, index, "b")
-            return self.b.select(mask, self.literal(1, kind, scale), self.literal(0, kind, 0))
-        if kind == "b":
+    def _convert(self, node: Node, index: Index, own: Lane, lane: Lane, scale: int) -> Any:
+        if own == Lane.MASK:
+            mask = self.element(node, index, Lane.MASK)
+            return self.b.select(mask, self.literal(1, lane, scale), self.literal(0, lane, 0))
+        if lane == Lane.MASK:
             raise NotTraceable("a number as a condition")
-        value = self.of(node, index, own)
-        return self.times(self.between(value, own, kind), kind, scale)
+        value = self.element(node, index, own)
+        return self.times(self.convert_lanes(value, own, lane), lane, scale)
 
-    def between(self, value: Any, own: str, kind: str) -> Any:
-        lanes = vector(SCALAR[kind], self.lanes)
-        if kind == "i":
+    def convert_lanes(self, value: Any, own: Lane, lane: Lane) -> Any:
+        lanes = vector(SCALAR[lane], self.lanes)
+        if lane == Lane.I64:
             return self.b.fptosi(value, lanes)
-        if own in ("i", "n"):
+        if own in (Lane.I64, Lane.I32):
             return self.b.sitofp(value, lanes)
-        return self.b.fpext(value, lanes) if kind == "f" else self.b.fptrunc(value, lanes)
+        return self.b.fpext(value, lanes) if lane == Lane.F64 else self.b.fptrunc(value, lanes)
 
     # -- memory
 
@@ -220,53 +220,53 @@ class Values:
                 total = self.b.add(wide, i64(i) if isinstance(i, int) else i)
         return total
 
-    def address(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, kind: str) -> Any:
+    def address(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, lane: Lane) -> Any:
         """Of a vector in a block's memory."""
         element = self.linear(dims, index)
         if isinstance(element, int):
-            return at(self.b, base, (slot + element * slots_of(kind)) * self.lanes, I32)
-        line = self.b.add(self.b.mul(element, i64(slots_of(kind))), i64(slot))
+            return at(self.b, base, (slot + element * slots_of(lane)) * self.lanes, I32)
+        line = self.b.add(self.b.mul(element, i64(slots_of(lane))), i64(slot))
         return at(self.b, base, self.b.mul(line, i64(self.lanes)), I32)
 
-    def _load(self, base: Any, slot: int, node: Node, index: Index, kind: str) -> Any:
-        place = self.address(base, slot, node.dims, index, kind)
-        value = load(self.b, place, vector(I64 if kind == "b" else SCALAR[kind], self.lanes))
-        return self.b.icmp_signed("!=", value, self.literal(0, "i", 0)) if kind == "b" else value
+    def _load(self, base: Any, slot: int, node: Node, index: Index, lane: Lane) -> Any:
+        place = self.address(base, slot, node.dims, index, lane)
+        value = load(self.b, place, vector(I64 if lane == Lane.MASK else SCALAR[lane], self.lanes))
+        return self.b.icmp_signed("!=", value, self.literal(0, Lane.I64, 0)) if lane == Lane.MASK else value
 
-    def keep(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, value: Any, kind: str) -> None:
+    def store(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, value: Any, lane: Lane) -> None:
         """Store a vector."""
-        if kind == "b":
+        if lane == Lane.MASK:
             value = self.b.zext(value, vector(I64, self.lanes))
-        store(self.b, value, self.address(base, slot, dims, index, kind))
+        store(self.b, value, self.address(base, slot, dims, index, lane))
 
-    def _parameter(self, node: Node, index: Index, kind: str, scale: int) -> Any:
-        if kind == "b":
+    def _parameter(self, node: Node, index: Index, lane: Lane, scale: int) -> Any:
+        if lane == Lane.MASK:
             raise NotTraceable("a parameter as a condition")
-        own, slot = self.slots.of(node, scale if kind in FLOATS else 0, kind)
-        scalar = SCALAR[kind]
+        own, slot = self.slots.of(node, scale if lane in FLOATS else 0, lane)
+        scalar = SCALAR[lane]
         if own:
-            place = self.address(self.places.own, slot, node.dims, index, kind)
+            place = self.address(self.places.own, slot, node.dims, index, lane)
             return load(self.b, place, vector(scalar, self.lanes))
         element = self.linear(node.dims, index)
         place = slot + element if isinstance(element, int) else self.b.add(element, i64(slot))
         return splat(self.b, load(self.b, at(self.b, self.places.shared, place, I64), scalar), self.lanes)
 
-    def _sum(self, node: Node, index: Index, kind: str) -> Any:
+    def _sum(self, node: Node, index: Index, lane: Lane) -> Any:
         raw = self.raw(node, index)
-        return from_integers(self, raw, kind) if kind in FLOATS else self.b.sext(raw, vector(I64, self.lanes))
+        return from_integers(self, raw, lane) if lane in FLOATS else self.b.sext(raw, vector(I64, self.lanes))
 
-    def _leaf(self, node: Node, index: Index, kind: str) -> Any:
-        if extents(node.dims):
-            return self._load(self.places.state, self.state[node.value], node, index, kind)
+    def _leaf(self, node: Node, index: Index, lane: Lane) -> Any:
+        if loop_sizes(node.dims):
+            return self._load(self.places.state, self.state[node.value], node, index, lane)
         return self.b.load(self.places.variables[node.value, self.linear(node.dims, index)])
 
     def raw(self, node: Node, index: Index) -> Any:
         """A synapse's sum as it stands in memory."""
-        pointer, kind = self.places.sums[node.value](self.linear(node.dims, index))
-        return load(self.b, pointer, vector(kind, self.lanes))
+        pointer, lane = self.places.sums[node.value](self.linear(node.dims, index))
+        return load(self.b, pointer, vector(lane, self.lanes))
 
     @contextmanager
-    def seldom(self, condition: Any) -> Iterator[None]:
+    def unlikely(self, condition: Any) -> Iterator[None]:
         """Written for the case that a condition holds, or a lane of a mask is set, which is thought to be rare."""
         if condition.type != I1:
             bits = self.b.bitcast(condition, ir.IntType(self.lanes))
@@ -275,26 +275,26 @@ class Values:
             yield
         self.scopes[-1].block = self.b.block
 
-    def summed(self, node: Node, index: Index, kind: str, scale: int) -> Any:
+    def sum_last_axis(self, node: Node, index: Index, lane: Lane, scale: int) -> Any:
         """A sum or `any` over the last axis: written out, or a loop of its own within the one that is being written."""
         arg = node.args[0]
         size = arg.sizes[-1]
-        gather = self.gather(node, kind)
-        if size <= UNROLLED:
-            parts = [self.read(arg, (*index, i), kind, scale) for i in range(size)]
+        gather = self.gather(node, lane)
+        if size <= UNROLL_MAX:
+            parts = [self.read(arg, (*index, i), lane, scale) for i in range(size)]
             total = parts[0]
             for part in parts[1:]:
                 total = gather(total, part)
             return total
         if self.b.block is not self.scopes[-1].block and self.b.block.is_terminated:
             raise NotTraceable("a sum within a loop that is needed in another")
-        total = variable(self.b, vector(SCALAR[kind], self.lanes), self.literal(0, kind, 0))
+        total = variable(self.b, vector(SCALAR[lane], self.lanes), self.literal(0, lane, 0))
         with self.loop(size) as i:
-            self.b.store(gather(self.b.load(total), self.read(arg, (*index, i), kind, scale)), total)
+            self.b.store(gather(self.b.load(total), self.read(arg, (*index, i), lane, scale)), total)
         return self.b.load(total)
 
-    def gather(self, node: Node, kind: str) -> Callable[[Any, Any], Any]:
+    def gather(self, node: Node, lane: Lane) -> Callable[[Any, Any], Any]:
         """How a sum or `any` takes up an element."""
         if node.op == "any":
             return lambda a, c: self.b.or_(a, c)
-        return (lambda a, c: self.b.fadd(a, c, flags=FUSED)) if kind in FLOATS else lambda a, c: self.b.add(a, c)
+        return (lambda a, c: self.b.fadd(a, c, flags=FUSED)) if lane in FLOATS else lambda a, c: self.b.add(a, c)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.neurons.base import IntArray
 
 DRIVER_FIELDS = ("samples", "lengths", "drain_steps", "chunk", "ranges", "kernels", "resets", "moves")
@@ -60,12 +61,12 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Held:
+class RegisterPlace:
     """A register's place in a block's memory: first slot, elements, and the kind of its lanes."""
 
     slot: int
     dims: tuple[int, ...]
-    kind: str
+    lane: Lane
     start: Any
 
 
@@ -85,7 +86,7 @@ class Layout:
 
     own: npt.NDArray[np.int32]
     shared: IntArray
-    registers: tuple[Held, ...]
+    registers: tuple[RegisterPlace, ...]
     state_slots: int
     scratch_slots: int
     counters: tuple[str, ...]
@@ -140,7 +141,7 @@ class RowsForm:
         return self.sources == ("bits",)
 
 
-def ordered(form: RowsForm, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def order_columns(form: RowsForm, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Weights (rows, columns) as they stand in memory: where rows are added in pairs, by 64 columns in another order.
 
     Column ``8 i + j`` of the first 32 stands at ``16 i + j``, that of the others behind each eight of these.

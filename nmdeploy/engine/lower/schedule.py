@@ -14,17 +14,17 @@ from nmdeploy.engine.bounds.interval_arithmetic import order
 from nmdeploy.engine.trace.step import Step
 from nmdeploy.engine.trace.symbols import Node, Symbol
 
-UNROLLED = 4
+UNROLL_MAX = 4
 
 
-def looped(dims: tuple[int, ...]) -> tuple[int, ...]:
+def loop_axes(dims: tuple[int, ...]) -> tuple[int, ...]:
     """Positions of the axes that need a loop."""
-    return tuple(axis for axis, size in enumerate(dims) if size > UNROLLED)
+    return tuple(axis for axis, size in enumerate(dims) if size > UNROLL_MAX)
 
 
-def extents(dims: tuple[int, ...]) -> tuple[int, ...]:
+def loop_sizes(dims: tuple[int, ...]) -> tuple[int, ...]:
     """Lengths of the loops."""
-    return tuple(dims[axis] for axis in looped(dims))
+    return tuple(dims[axis] for axis in loop_axes(dims))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Schedule:
 
 def is_reduction(node: Node) -> bool:
     """Whether a sum or `any` runs over a loop and leaves none."""
-    return node.op in ("sum", "any") and node.args[0].sizes[-1] > UNROLLED and not extents(node.dims)
+    return node.op in ("sum", "any") and node.args[0].sizes[-1] > UNROLL_MAX and not loop_sizes(node.dims)
 
 
 def schedule(step: Step, traced: bool) -> Schedule:
@@ -67,18 +67,18 @@ def schedule(step: Step, traced: bool) -> Schedule:
 
     for node in nodes:
         if is_reduction(node):
-            loop(stages[node.args[0].node], extents(node.args[0].sizes)).reductions.append(node)
-    for node in _kept(nodes, stages, roots):
-        loop(stages[node], extents(node.dims)).stored.append(node)
+            loop(stages[node.args[0].node], loop_sizes(node.args[0].sizes)).reductions.append(node)
+    for node in _values_to_store(nodes, stages, roots):
+        loop(stages[node], loop_sizes(node.dims)).stored.append(node)
     for name, register in step.registers.items():
-        if extents(register.old.node.dims):
-            loop(stages[register.new.node], extents(register.old.node.dims)).registers.append(name)
+        if loop_sizes(register.old.node.dims):
+            loop(stages[register.new.node], loop_sizes(register.old.node.dims)).registers.append(name)
     for kind, items in (("flags", step.flags), ("recorded", recorded)):
         for name, symbol in items.items():
-            if extents(symbol.sizes):
-                getattr(loop(stages[symbol.node], extents(symbol.sizes)), kind).append(name)
+            if loop_sizes(symbol.sizes):
+                getattr(loop(stages[symbol.node], loop_sizes(symbol.sizes)), kind).append(name)
     placed = [loops[key] for key in sorted(loops)]
-    return Schedule(placed, frozenset(_shadowed(step, nodes, stages, recorded.values())))
+    return Schedule(placed, frozenset(_registers_to_shadow(step, nodes, stages, recorded.values())))
 
 
 def _stages(nodes: Iterable[Node]) -> dict[Node, int]:
@@ -86,53 +86,55 @@ def _stages(nodes: Iterable[Node]) -> dict[Node, int]:
     for node in nodes:
         stage = 0
         for arg in node.args:
-            behind = is_reduction(node) or not _in_step(arg, node)
+            behind = is_reduction(node) or not _is_available(arg, node)
             stage = max(stage, stages[arg.node] + behind)
         stages[node] = stage
     return stages
 
 
-def _in_step(arg: Symbol, user: Node) -> bool:
+def _is_available(arg: Symbol, user: Node) -> bool:
     """Whether the operand's element is at hand where the user's is computed: same loops, same indices."""
     node = arg.node
-    axes = looped(node.dims)
+    axes = loop_axes(node.dims)
     if not axes or not node.args:
         return True
-    outer = looped(arg.sizes if user.op in ("sum", "any") else user.dims)
+    outer = loop_axes(arg.sizes if user.op in ("sum", "any") else user.dims)
     return len(axes) <= len(outer) and all(arg.places[a] == (o, 0, 1) for a, o in zip(axes, outer, strict=False))
 
 
-def _kept(nodes: list[Node], stages: Mapping[Node, int], roots: list[Symbol]) -> list[Node]:
+def _values_to_store(nodes: list[Node], stages: Mapping[Node, int], roots: list[Symbol]) -> list[Node]:
     """Values of a loop that a later stage reads, or that are seen otherwise than they are computed."""
     kept: dict[Node, None] = {}
     for user in nodes:
         for arg in user.args:
             node = arg.node
             here = stages[user] - is_reduction(user)
-            if node.args and extents(node.dims) and (stages[node] < here or not _in_step(arg, user)):
+            if node.args and loop_sizes(node.dims) and (stages[node] < here or not _is_available(arg, user)):
                 kept[node] = None
     for root in roots:
-        if root.node.args and extents(root.node.dims) and extents(root.node.dims) != extents(root.sizes):
+        if root.node.args and loop_sizes(root.node.dims) and loop_sizes(root.node.dims) != loop_sizes(root.sizes):
             kept[root.node] = None
     return list(kept)
 
 
-def _shadowed(step: Step, nodes: list[Node], stages: Mapping[Node, int], recorded: Iterable[Symbol]) -> Iterable[str]:
-    names = {r.old.node: name for name, r in step.registers.items() if extents(r.old.node.dims)}
+def _registers_to_shadow(
+    step: Step, nodes: list[Node], stages: Mapping[Node, int], recorded: Iterable[Symbol]
+) -> Iterable[str]:
+    names = {r.old.node: name for name, r in step.registers.items() if loop_sizes(r.old.node.dims)}
     written = {name: stages[r.new.node] for name, r in step.registers.items()}
     for user in nodes:
         for arg in user.args:
             name = names.get(arg.node)
             if name is not None:
                 here = stages[user] - is_reduction(user)
-                if here > written[name] or not _straight(arg, user):
+                if here > written[name] or not _has_same_axes(arg, user):
                     yield name
     for symbol in (*(r.new for r in step.registers.values()), *recorded, step.output):
         if symbol.node in names:
             yield names[symbol.node]
 
 
-def _straight(arg: Symbol, user: Node) -> bool:
-    axes = looped(arg.node.dims)
-    outer = looped(user.dims)
+def _has_same_axes(arg: Symbol, user: Node) -> bool:
+    axes = loop_axes(arg.node.dims)
+    outer = loop_axes(user.dims)
     return len(axes) == len(outer) and all(arg.places[a] == (o, 0, 1) for a, o in zip(axes, outer, strict=True))

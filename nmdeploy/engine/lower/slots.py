@@ -8,68 +8,69 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.engine.trace.symbols import Node
 
-Key = tuple[Node, int, str]
-"""A parameter, the power of two it is multiplied by, and how it is held: one of `Kinds`."""
+Key = tuple[Node, int, Lane]
+"""A parameter, the power of two it is multiplied by, and the lanes that hold it."""
 
 
 @dataclass
 class Slots:
     """Slots that are handed out while a kernel is written, and filled once for each population.
 
-    `laned` ones hold a value a lane, `slots_of` its kind for each element of dims; shared ones, of 64 bits, one for all
+    `laned` ones hold a value a lane, `slots_of` its lane for each element of dims; shared ones, of 64 bits, one for all
     neurons. The first shared slot holds the number of laned slots of a block.
     """
 
-    laned: dict[Key, int] = field(default_factory=dict)
+    per_neuron: dict[Key, int] = field(default_factory=dict)
     shared: dict[Key, int] = field(default_factory=dict)
-    met: dict[Any, Key] = field(default_factory=dict)
-    laned_size: int = 0
+    first_with_content: dict[Any, Key] = field(default_factory=dict)
+    per_neuron_size: int = 0
     shared_size: int = 1
 
-    def of(self, node: Node, scale: int, kind: str) -> tuple[bool, int]:
+    def of(self, node: Node, scale: int, lane: Lane) -> tuple[bool, int]:
         """Whether it is a lane's own, and its first slot."""
-        key, size = self._first(node, scale, kind), int(np.prod(node.dims))
+        key, size = self._first(node, scale, lane), int(np.prod(node.dims))
         if node.laned:
-            if key not in self.laned:
-                self.laned[key] = self.laned_size
-                self.laned_size += size * slots_of(kind)
-            return True, self.laned[key]
+            if key not in self.per_neuron:
+                self.per_neuron[key] = self.per_neuron_size
+                self.per_neuron_size += size * slots_of(lane)
+            return True, self.per_neuron[key]
         if key not in self.shared:
             self.shared[key] = self.shared_size
             self.shared_size += size
         return False, self.shared[key]
 
-    def _first(self, node: Node, scale: int, kind: str) -> Key:
+    def _first(self, node: Node, scale: int, lane: Lane) -> Key:
         """The parameter that was met first with these values."""
         content = np.ascontiguousarray(node.value, np.int64).tobytes()
-        return self.met.setdefault((content, node.laned, node.dims, scale, kind), (node, scale, kind))
+        return self.first_with_content.setdefault((content, node.laned, node.dims, scale, lane), (node, scale, lane))
 
     def fill(self, neurons: int, blocks: int, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Memory of both kinds: (blocks, slots, lanes) of 32 bits and (slots,) of 64; idle lanes repeat a neuron."""
+        """Memory of both choice: (blocks, slots, lanes) of 32 bits and (slots,) of 64; idle lanes repeat a neuron."""
         which = np.minimum(np.arange(blocks * lanes), neurons - 1)
-        own: npt.NDArray[np.int32] = np.zeros((blocks, max(self.laned_size, 1), lanes), np.int32)
-        for (node, scale, kind), slot in self.laned.items():
-            values = words(node.value[which].reshape(blocks, lanes, -1).transpose(0, 2, 1), kind, scale)
+        own: npt.NDArray[np.int32] = np.zeros((blocks, max(self.per_neuron_size, 1), lanes), np.int32)
+        for (node, scale, lane), slot in self.per_neuron.items():
+            values = words(node.value[which].reshape(blocks, lanes, -1).transpose(0, 2, 1), lane, scale)
             own[:, slot : slot + values.shape[1]] = values
         common: npt.NDArray[np.int64] = np.zeros(self.shared_size, np.int64)
         common[0] = own.shape[1]
-        for (node, scale, kind), slot in self.shared.items():
-            values = words(node.value.reshape(-1, 1), kind, scale).reshape(node.value.size, -1)
+        for (node, scale, lane), slot in self.shared.items():
+            values = words(node.value.reshape(-1, 1), lane, scale).reshape(node.value.size, -1)
             common.view(np.int32).reshape(-1, 2)[slot : slot + len(values), : values.shape[1]] = values
         return own, common
 
 
-def slots_of(kind: str) -> int:
+def slots_of(lane: Lane) -> int:
     """Slots that a vector takes."""
-    return 1 if kind == "s" else 2
+    return 1 if lane == Lane.F32 else 2
 
 
-def words(values: Any, kind: str, scale: int = 0) -> npt.NDArray[np.int32]:
+def words(values: Any, lane: Lane, scale: int = 0) -> npt.NDArray[np.int32]:
     """Vectors of integers (..., n, lanes) as they stand in memory: (..., n * slots, lanes) of 32 bits."""
     held: Any = np.ascontiguousarray(values, np.int64)
-    if kind in ("f", "s"):
-        held = np.ldexp(held.astype(np.float64), scale).astype(np.float32 if kind == "s" else np.float64)
+    if lane in (Lane.F64, Lane.F32):
+        held = np.ldexp(held.astype(np.float64), scale).astype(np.float32 if lane == Lane.F32 else np.float64)
     *outer, n, lanes = held.shape
-    return np.asarray(held.view(np.int32).reshape(*outer, n * slots_of(kind), lanes))
+    return np.asarray(held.view(np.int32).reshape(*outer, n * slots_of(lane), lanes))

@@ -17,9 +17,9 @@ from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.layout import SYNAPSE_COUNTERS
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, is_recorded
 from nmdeploy.engine.lower.slots import words
-from nmdeploy.engine.run import plans
-from nmdeploy.engine.run.multiplied import Multiplied, counted, product
-from nmdeploy.engine.run.sharing import parts, processors, share
+from nmdeploy.engine.run import plan_cache
+from nmdeploy.engine.run.dense_input import DenseInput, count_events, product
+from nmdeploy.engine.run.thread_pool import processors, run_tasks, split_samples
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 32, 128
@@ -31,7 +31,7 @@ NOTHING: Mapping[str, Any] = {}
 ALIGNMENT = 64
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
 # References to an array that only the list holds: how many of its own the interpreter counts differs with its version.
-IDLE = next(sys.getrefcount(each) for each in [np.zeros(1)])
+UNUSED_REFERENCES = next(sys.getrefcount(each) for each in [np.zeros(1)])
 memory_lock = held_across_forks()
 
 
@@ -56,17 +56,19 @@ class Spare:
     """Memory of earlier outputs that nobody holds any more: fresh pages would cost more than writing to them."""
 
     def __init__(self) -> None:
-        self.held: list[npt.NDArray[np.uint8]] = []
+        self.arrays: list[npt.NDArray[np.uint8]] = []
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, lengths: IntArray) -> npt.NDArray[Any]:
         """An array (samples, steps, ...) whose rows behind each sample's length are 0; kernels write the others."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         with memory_lock:
-            raw = next((each for each in self.held if each.size == size and sys.getrefcount(each) == IDLE), None)
+            raw = next(
+                (each for each in self.arrays if each.size == size and sys.getrefcount(each) == UNUSED_REFERENCES), None
+            )
             if raw is None:
                 raw = np.zeros(size, np.uint8)
                 if size <= SPARE_BYTES:
-                    self.held = [*self.held[1 - SPARE_ARRAYS :], raw]
+                    self.arrays = [*self.arrays[1 - SPARE_ARRAYS :], raw]
                 return np.asarray(raw.view(dtype).reshape(shape))
         made: npt.NDArray[Any] = raw.view(dtype).reshape(shape)
         for sample in np.flatnonzero(lengths < shape[1]):
@@ -74,7 +76,7 @@ class Spare:
         return made
 
 
-def results(program: Program, lengths: IntArray, steps: int, spare: Spare) -> Results:
+def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spare) -> Results:
     """Memory for the results of samples."""
     samples = len(lengths)
     network = program.network
@@ -108,7 +110,7 @@ class Worker:
     steps: int
     dtype: np.dtype[Any]
     given: frozenset[str] = frozenset()
-    held: list[Any] = field(default_factory=list)
+    keep_alive: list[Any] = field(default_factory=list)
     args: dict[str, IntArray] = field(default_factory=dict)
     out: dict[str, IntArray] = field(default_factory=dict)
     resets: list[int] = field(default_factory=list)
@@ -127,7 +129,7 @@ class Worker:
                 self._rows(name, self.program.synapses[name])
             else:
                 self._input(name)
-        self.driver = machine.callable_at(machine.functions(plans.driver_text(), [KERNEL])[0], ctypes.c_void_p)
+        self.driver = machine.callable_at(machine.functions(plan_cache.driver_text(), [KERNEL])[0], ctypes.c_void_p)
         self.tables = {
             "ranges": _table([value for row in self.program.ranges for value in row], 3),
             "kernels": _table(self.kernels, 2),
@@ -136,7 +138,7 @@ class Worker:
 
     def _memory(self, words: int) -> IntArray:
         memory = zeros(words)
-        self.held.append(memory)
+        self.keep_alive.append(memory)
         return memory
 
     def _lanes(self, values: npt.NDArray[np.int32]) -> IntArray:
@@ -154,14 +156,14 @@ class Worker:
 
     def _kernel(self, name: str, text: str, args: IntArray) -> None:
         self.args[name] = args
-        self.held.append(args)
+        self.keep_alive.append(args)
         self.kernels += [machine.functions(text, [KERNEL])[0], args.ctypes.data]
 
     def _input(self, name: str) -> None:
         wires = self.program.wires[name]
         args = zeros(len(layout.INPUT_ARGS))
         args[1:] = self._buffer(name).ctypes.data, wires.size, wires.stride
-        self._kernel(name, plans.input_text(self.dtype, not wires.coded), args)
+        self._kernel(name, plan_cache.input_text(self.dtype, not wires.coded), args)
 
     def _population(self, name: str, made: Population) -> None:
         network, form = self.program.network, made.form
@@ -180,7 +182,7 @@ class Worker:
         everything: dict[str, Any] = places | {"out": self._buffer(name)}
         for key, memory in everything.items():
             args[layout.ARGS.index(key)] = memory.ctypes.data
-            self.held.append(memory)
+            self.keep_alive.append(memory)
         for index, each in enumerate(form.sums):
             args[len(layout.ARGS) + index] = self._sums(each, made).ctypes.data
         self._kernel(name, made.text, args)
@@ -198,7 +200,7 @@ class Worker:
         target = network.target[name]
         table = layout.offsets()
         weights = zeros(-(-made.weights.nbytes // 8)).view(made.weights.dtype)[: made.weights.size]
-        weights[:] = layout.ordered(made.form, made.weights).reshape(-1)
+        weights[:] = layout.order_columns(made.form, made.weights).reshape(-1)
         memory = {
             "weights": weights,
             "out": self._sums(name, self.program.populations[target]),
@@ -221,7 +223,7 @@ class Worker:
                 args[index] = numbers[key]
             elif memory[key] is not None:
                 args[index] = memory[key].ctypes.data
-        self.held += [weights, table, made.fan_out]
+        self.keep_alive += [weights, table, made.fan_out]
         for index, edge in enumerate(network.incoming[name]):
             at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
             args[at : at + 3] = (
@@ -298,7 +300,7 @@ def _starts(made: Population) -> npt.NDArray[np.int32]:
     for held in layout.registers:
         values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
         which = np.minimum(np.arange(made.blocks * lanes), len(values) - 1)
-        kept = words(values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1), held.kind)
+        kept = words(values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1), held.lane)
         start[:, held.slot : held.slot + kept.shape[1]] = kept
     return start
 
@@ -307,7 +309,7 @@ def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:
     return np.array([len(values) // columns, *values], np.int64)
 
 
-def alone(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
+def single_synapse_run(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
     """What runs the events of the input through one synapse, and nothing else, on one processor."""
     groups = (((program.network.input_name, synapse), False),)
     part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
@@ -323,7 +325,7 @@ class Engine:
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.program = program
         self.threads = threads or processors()
-        self.multiplied = Multiplied(program, alone)
+        self.dense_input = DenseInput(program, single_synapse_run)
         self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
         self.spare = Spare()
 
@@ -332,8 +334,8 @@ class Engine:
         codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
         codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
         samples, steps = codes.shape[:2]
-        chosen = self.multiplied.choose(codes)
-        made = results(self.program, lengths, steps, self.spare)
+        chosen = self.dense_input.choose(codes)
+        made = allocate_results(self.program, lengths, steps, self.spare)
         kind = steps, codes.dtype.str, frozenset(chosen)
 
         def task(part: slice) -> None:
@@ -343,15 +345,17 @@ class Engine:
                 for name, library in chosen.items():
                     rows = self.program.synapses[name]
                     sums[name] = product(codes[part], rows, library)
-                    made.counts[name][part] = counted(codes[part], rows, lengths[part])
+                    made.counts[name][part] = count_events(codes[part], rows, lengths[part])
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
                 self.workers.setdefault(kind, []).append(worker)
 
-        share(parts(samples, self._most(steps, chosen), self.threads), task, self.threads, on_progress)
+        run_tasks(
+            split_samples(samples, self._task_samples(steps, chosen), self.threads), task, self.threads, on_progress
+        )
         return made
 
-    def _most(self, steps: int, chosen: Mapping[str, str]) -> int:
+    def _task_samples(self, steps: int, chosen: Mapping[str, str]) -> int:
         """Samples of a task at most: products have to fit in memory."""
         columns = sum(self.program.synapses[name].weights.shape[1] for name in chosen)
         return min(TASK_SAMPLES, PRODUCT_BYTES // (4 * steps * columns)) if columns else TASK_SAMPLES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmdeploy.engine.llvm import machine
-from nmdeploy.engine.run import plans
+from nmdeploy.engine.run import plan_cache
 from nmdeploy.errors import BadOption
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import TRACES
@@ -16,17 +16,17 @@ INPUT_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
 
 
 @dataclass(frozen=True)
-class Warmed:
+class KernelCount:
     """Kernels that were compiled now, and those that were at hand."""
 
     compiled: int
-    at_hand: int
+    available: int
 
-    def __add__(self, other: Warmed) -> Warmed:
-        return Warmed(self.compiled + other.compiled, self.at_hand + other.at_hand)
+    def __add__(self, other: KernelCount) -> KernelCount:
+        return KernelCount(self.compiled + other.compiled, self.available + other.available)
 
 
-def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
+def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> KernelCount:
     """Compile the kernels of a network for each trace level and type of input.
 
     Raises
@@ -36,19 +36,19 @@ def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> Warmed:
     BadOption
         The cache cannot be written.
     """
-    texts: dict[str, None] = {plans.driver_text(): None}
+    texts: dict[str, None] = {plan_cache.driver_text(): None}
     for trace in traces:
-        made = plans.program(network, trace)
+        made = plan_cache.program(network, trace)
         texts |= dict.fromkeys(made.texts)
         binary = not made.wires[network.input_name].coded
-    texts |= dict.fromkeys(plans.input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
-    at_hand = sum(machine.is_compiled(text) for text in texts)
+    texts |= dict.fromkeys(plan_cache.input_text(np.dtype(kind), binary) for kind in INPUT_TYPES)
+    available = sum(machine.is_compiled(text) for text in texts)
     try:
         for text in texts:
-            machine.compiled(text, lasting=True)
+            machine.compile_module(text, lasting=True)
     except OSError as error:
         raise BadOption(
             f"{machine.cache_folder()}: kernels cannot be kept there ({error.strerror or error}): "
             f"make room, or name a folder that can be written in {machine.VARIABLE}"
         ) from None
-    return Warmed(len(texts) - at_hand, at_hand)
+    return KernelCount(len(texts) - available, available)

@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.engine.trace.symbols import HANDLERS, Node, NotTraceable, Symbol, constant, same, straight, whole
-from nmdeploy.engine.trace.views import aligned, composed, indexed, reshaped
+from nmdeploy.engine.trace.symbols import (
+    HANDLERS,
+    Node,
+    NotTraceable,
+    Symbol,
+    constant,
+    identity_places,
+    is_same_view,
+    shows_whole_node,
+)
+from nmdeploy.engine.trace.views import align, compose, index_view, reshape_view
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 LOGIC = ("and", "or", "xor", "not")
@@ -38,30 +47,30 @@ LITERAL: dict[str, Callable[..., Any]] = {
 
 def apply(op: str, *operands: Any) -> Symbol:
     """The symbol of an elementwise operation; operands broadcast as NumPy's do."""
-    symbols = aligned(operands)
+    symbols = align(operands)
     if all(s.node.boolean for s in symbols):
         op = BOOLEAN.get(op, op)
     elif op in LOGIC or op in COMPARISONS or op in ARITHMETIC:
         symbols = [number(s) for s in symbols]
-    return _shown_as(operate(op, symbols), symbols)
+    return _as_result(operate(op, symbols), symbols)
 
 
 def select(condition: Any, yes: Any, no: Any) -> Symbol:
     """`yes` where `condition` holds, else `no`."""
-    symbols = aligned((condition, yes, no))
+    symbols = align((condition, yes, no))
     if not symbols[0].node.boolean:
         symbols[0] = operate("ne", [symbols[0], constant(0)])
-    return _shown_as(operate("select", symbols), symbols)
+    return _as_result(operate("select", symbols), symbols)
 
 
 def number(symbol: Symbol) -> Symbol:
     """A boolean as 0 or 1."""
-    return _shown_as(operate("number", [symbol]), [symbol]) if symbol.node.boolean else symbol
+    return _as_result(operate("number", [symbol]), [symbol]) if symbol.node.boolean else symbol
 
 
 def operate(op: str, symbols: Sequence[Symbol]) -> Symbol:
     """The result of an operation on operands of one layout, simplified where that is certain."""
-    found = simpler(op, symbols)
+    found = simplification(op, symbols)
     return node_of(op, symbols) if found is None else found
 
 
@@ -71,10 +80,10 @@ def node_of(op: str, symbols: Sequence[Symbol], value: Any = None) -> Symbol:
     sizes = ranked[0].sizes if ranked else ()
     boolean = op in COMPARISONS or ((op in LOGIC or op == "select") and all(s.node.boolean for s in symbols[-2:]))
     node = Node(op, tuple(symbols), sizes, any(s.node.laned for s in symbols), boolean, value)
-    return _shown_as(Symbol(node, 0, sizes, straight(len(sizes)), 0), symbols)
+    return _as_result(Symbol(node, 0, sizes, identity_places(len(sizes)), 0), symbols)
 
 
-def _shown_as(symbol: Symbol, symbols: Sequence[Symbol]) -> Symbol:
+def _as_result(symbol: Symbol, symbols: Sequence[Symbol]) -> Symbol:
     """The symbol over the axes of an operation's result."""
     ranked = [s for s in symbols if s.rank]
     if not ranked:
@@ -90,7 +99,7 @@ def _shown_as(symbol: Symbol, symbols: Sequence[Symbol]) -> Symbol:
     )
 
 
-def simpler(op: str, symbols: Sequence[Symbol]) -> Symbol | None:
+def simplification(op: str, symbols: Sequence[Symbol]) -> Symbol | None:
     """What an operation comes to, where its operands' form alone decides it."""
     literals = [s.node.value if s.node.op == "const" else None for s in symbols]
     if op == "mul" and (rounded := _toward_zero(*symbols)) is not None:
@@ -106,19 +115,19 @@ def simpler(op: str, symbols: Sequence[Symbol]) -> Symbol | None:
     if op in ("and", "or") and all(s.node.boolean for s in symbols) and any(value is True for value in literals):
         return constant(True, boolean=True) if op == "or" else symbols[1 if literals[0] is True else 0]
     if op == "not" and symbols[0].node.op == "not":
-        return symbols[0].node.args[0] if whole(symbols[0]) else None
+        return symbols[0].node.args[0] if shows_whole_node(symbols[0]) else None
     if op == "number" and literals[0] is not None:
         return constant(literals[0])
-    if op == "ne" and literals[1] == 0 and symbols[0].node.op == "number" and whole(symbols[0]):
+    if op == "ne" and literals[1] == 0 and symbols[0].node.op == "number" and shows_whole_node(symbols[0]):
         return symbols[0].node.args[0]
-    if op in ("eq", "ne", "lt", "gt", "le", "ge", "sub") and same(symbols[0], symbols[1]):
+    if op in ("eq", "ne", "lt", "gt", "le", "ge", "sub") and is_same_view(symbols[0], symbols[1]):
         return constant(op in ("eq", "le", "ge"), boolean=op != "sub")
     if op == "rz" and literals[0] == 0:
         return symbols[0]
     if op == "select":
-        return _chosen(symbols, literals)
+        return _select_simplification(symbols, literals)
     if op in ("shl", "ne", "eq") and symbols[0].node.op == "shl" and literals[1] is not None:
-        inner, by = composed(symbols[0], symbols[0].node.args[0]), symbols[0].node.args[1].node
+        inner, by = compose(symbols[0], symbols[0].node.args[0]), symbols[0].node.args[1].node
         if by.op == "const" and op == "shl":
             return operate("shl", [inner, constant(by.value + literals[1])])
         if by.op == "const" and literals[1] == 0:
@@ -129,12 +138,12 @@ def simpler(op: str, symbols: Sequence[Symbol]) -> Symbol | None:
     return None
 
 
-def _chosen(symbols: Sequence[Symbol], literals: Sequence[Any]) -> Symbol | None:
+def _select_simplification(symbols: Sequence[Symbol], literals: Sequence[Any]) -> Symbol | None:
     condition, yes, no = symbols
     if literals[0] is not None:
         chosen = yes if literals[0] else no
         return number(chosen) if not (yes.node.boolean and no.node.boolean) else chosen
-    if same(yes, no):
+    if is_same_view(yes, no):
         return yes
     booleans = [s.node.boolean for s in (yes, no)]
     if all(booleans):
@@ -159,7 +168,7 @@ def _toward_zero(*symbols: Symbol) -> Symbol | None:
     for sign, shifted in (symbols, symbols[::-1]):
         if sign.node.op == "sign" and shifted.node.op == "shr":
             size, by = shifted.node.args
-            if size.node.op == "abs" and by.node.op == "const" and same(sign.node.args[0], size.node.args[0]):
+            if size.node.op == "abs" and by.node.op == "const" and is_same_view(sign.node.args[0], size.node.args[0]):
                 return node_of("rz", [sign.node.args[0]], by.node.value)
     return None
 
@@ -186,13 +195,13 @@ def take(table: Any, index: Symbol) -> Symbol:
     array = np.asarray(table, np.int64)
     values = array if array.ndim == 2 else array[None]
     param = Node("param", dims=values.shape[1:], laned=len(values) > 1, value=values)
-    held = Symbol(param, len(values), values.shape[1:], straight(1), 3)
+    held = Symbol(param, len(values), values.shape[1:], identity_places(1), 3)
     node = Node("take", (held, index), index.sizes, index.node.laned or param.laned)
     rank = max(index.rank, 2 * param.laned)
-    return Symbol(node, max(index.neurons, len(values)), index.sizes, straight(len(index.sizes)), rank)
+    return Symbol(node, max(index.neurons, len(values)), index.sizes, identity_places(len(index.sizes)), rank)
 
 
-def _reduced(op: str, symbol: Symbol, axis: int, keepdims: bool) -> Symbol:
+def _reduce(op: str, symbol: Symbol, axis: int, keepdims: bool) -> Symbol:
     if axis not in (-1, symbol.ndim - 1) or symbol.merged or not symbol.sizes:
         raise NotTraceable(f"{op} over axis {axis} of a value of shape {symbol.shape}")
     operand = symbol
@@ -204,7 +213,7 @@ def _reduced(op: str, symbol: Symbol, axis: int, keepdims: bool) -> Symbol:
         kept = kept if op == "any" else number(kept)
     else:
         node = Node(op, (operand,), sizes, operand.node.laned, op == "any")
-        kept = Symbol(node, operand.neurons, sizes, straight(len(sizes)), 2 + len(sizes))
+        kept = Symbol(node, operand.neurons, sizes, identity_places(len(sizes)), 2 + len(sizes))
     return kept[..., None] if keepdims else kept
 
 
@@ -261,14 +270,14 @@ HANDLERS |= {
     "invert": invert,
     "where": select,
     "take": take,
-    "getitem": indexed,
-    "reshape": reshaped,
+    "getitem": index_view,
+    "reshape": reshape_view,
     "astype": astype,
     "zeros_like": _like(0),
     "ones_like": _like(1),
     "full_like": _full_like,
     "shape": lambda symbol: symbol.shape,
     "ndim": lambda symbol: symbol.ndim,
-    "sum": lambda symbol, axis: _reduced("sum", symbol, axis, False),
-    "any": lambda symbol, axis, keepdims=False: _reduced("any", symbol, axis, keepdims),
+    "sum": lambda symbol, axis: _reduce("sum", symbol, axis, False),
+    "any": lambda symbol, axis, keepdims=False: _reduce("any", symbol, axis, keepdims),
 }

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.engine.trace.operations import apply, number, select
-from nmdeploy.engine.trace.symbols import NotTraceable, Symbol, leaf, moment
-from nmdeploy.engine.trace.views import aligned
+from nmdeploy.engine.trace.symbols import NotTraceable, Symbol, leaf, time_symbol
+from nmdeploy.engine.trace.views import align
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron, StepTime
 from nmdeploy.synapses.base import QuantizedSynapse
 
@@ -72,12 +72,12 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     nothing = apply("mul", leaf("", size, dims, merged=merged), 0)
     a = functools.reduce(operator.add, finished, nothing)
     if neuron.output_latency:  # behind the last step nothing arrives
-        a = select(moment(STEP) < moment(STEPS), a, 0)
+        a = select(time_symbol(STEP) < time_symbol(STEPS), a, 0)
     blocks, rest = neuron.start(1)
     olds = [_register(index, np.asarray(start), size) for index, start in enumerate((*blocks, *rest))]
     before = (tuple(olds[: len(blocks)]), tuple(olds[len(blocks) :]))
     try:
-        after, output, flags = neuron.advance(before, a, StepTime(moment(STEP), moment(STEPS)))  # type: ignore[arg-type]
+        after, output, flags = neuron.advance(before, a, StepTime(time_symbol(STEP), time_symbol(STEPS)))  # type: ignore[arg-type]
         recorded = neuron.recorded_states(after)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         # What a symbol is not (an array with all methods, a number) shows as one of these.
@@ -109,7 +109,7 @@ def _start(start: Any, size: int) -> IntArray:
 
 def _symbol(value: Any, like: Symbol) -> Symbol:
     """A result that may be a constant, with the shape of `like` where it is less."""
-    symbol = value if isinstance(value, Symbol) else aligned([like, np.asarray(value)])[1]
+    symbol = value if isinstance(value, Symbol) else align([like, np.asarray(value)])[1]
     return symbol if symbol.rank else Symbol(symbol.node, like.neurons, like.sizes, symbol.places, like.rank)
 
 

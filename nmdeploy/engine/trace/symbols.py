@@ -152,29 +152,29 @@ def constant(value: int, boolean: bool = False) -> Symbol:
 def leaf(name: str, neurons: int, dims: tuple[int, ...] = (), boolean: bool = False, merged: bool = False) -> Symbol:
     """A value from outside: (1, H, *dims), or (1, H dims) where merged."""
     node = Node("leaf", dims=dims, laned=True, boolean=boolean, value=name)
-    return Symbol(node, neurons, dims, straight(len(dims)), 2 + len(dims) - merged, merged)
+    return Symbol(node, neurons, dims, identity_places(len(dims)), 2 + len(dims) - merged, merged)
 
 
-def moment(name: str) -> Symbol:
+def time_symbol(name: str) -> Symbol:
     """A number that is the same for all neurons: the step, the steps of the sample."""
     return Symbol(Node("leaf", value=name), 0)
 
 
-def straight(axes: int) -> tuple[Place, ...]:
+def identity_places(axes: int) -> tuple[Place, ...]:
     """Each axis as it is."""
     return tuple((axis, 0, 1) for axis in range(axes))
 
 
-def whole(symbol: Symbol) -> bool:
+def shows_whole_node(symbol: Symbol) -> bool:
     """Whether it shows its node as it is."""
-    return symbol.places == straight(len(symbol.node.dims)) and symbol.sizes == symbol.node.dims
+    return symbol.places == identity_places(len(symbol.node.dims)) and symbol.sizes == symbol.node.dims
 
 
-def same(a: Symbol, b: Symbol) -> bool:
+def is_same_view(a: Symbol, b: Symbol) -> bool:
     """Whether two views show the same values."""
-    return a.node is b.node and a.sizes == b.sizes and _read_at(a) == _read_at(b)
+    return a.node is b.node and a.sizes == b.sizes and _canonical_places(a) == _canonical_places(b)
 
 
-def _read_at(symbol: Symbol) -> tuple[Place, ...]:
+def _canonical_places(symbol: Symbol) -> tuple[Place, ...]:
     """Places, an axis of size 1 as the one index it is."""
     return tuple(place if isinstance(place, int) or symbol.sizes[place[0]] > 1 else place[1] for place in symbol.places)

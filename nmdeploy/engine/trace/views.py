@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.engine.trace.symbols import Node, NotTraceable, Place, Symbol, constant, straight
+from nmdeploy.engine.trace.symbols import Node, NotTraceable, Place, Symbol, constant, identity_places
 
 
-def aligned(operands: Sequence[Any]) -> list[Symbol]:
+def align(operands: Sequence[Any]) -> list[Symbol]:
     """Operands as symbols of one rank and layout."""
     given = [o for o in operands if isinstance(o, Symbol)]
     rank = max((s.rank for s in given), default=0)
@@ -43,20 +43,20 @@ def parameter(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Sym
         literal = constant(first, boolean)
         if array.ndim == 0:
             return literal
-        sizes = _inner(array, rank, neurons, merged).shape[1:]
+        sizes = _without_samples(array, rank, neurons, merged).shape[1:]
         return Symbol(literal.node, neurons, tuple(sizes), (), rank, merged is not None)
-    inner = _inner(array.astype(np.int64), rank, neurons, merged)
+    inner = _without_samples(array.astype(np.int64), rank, neurons, merged)
     if inner.shape[0] > 1 and (inner == inner[:1]).all():
         inner = inner[:1]
     node = Node("param", dims=inner.shape[1:], laned=inner.shape[0] > 1, value=inner)
-    symbol = Symbol(node, neurons, inner.shape[1:], straight(inner.ndim - 1), rank, merged is not None)
+    symbol = Symbol(node, neurons, inner.shape[1:], identity_places(inner.ndim - 1), rank, merged is not None)
     if not boolean:
         return symbol
     nonzero = Node("ne", (symbol, constant(0)), symbol.sizes, node.laned, True)
     return replace(symbol, node=nonzero)
 
 
-def _inner(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Any:
+def _without_samples(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Any:
     """The array as (H or 1, *dims)."""
     if array.ndim > rank or rank == 0:
         raise NotTraceable(f"a constant of shape {array.shape} beside values of {rank} axes")
@@ -94,7 +94,7 @@ def _broadcast(symbols: list[Symbol]) -> list[Symbol]:
     return found
 
 
-def indexed(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
+def index_view(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
     """Slices, single indices, new axes and ``...`` behind the axis of the neurons."""
     if symbol.rank == 0:
         return symbol  # one number a step: new axes change nothing
@@ -121,18 +121,18 @@ def indexed(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
         else:
             moved[axis] = range(size)[int(item)]
         axis += 1
-    places = tuple(_through(place, moved) for place in symbol.places)
+    places = tuple(_map_place(place, moved) for place in symbol.places)
     return Symbol(symbol.node, symbol.neurons, tuple(sizes), places, 2 + len(sizes))
 
 
-def composed(view: Symbol, inner: Symbol) -> Symbol:
+def compose(view: Symbol, inner: Symbol) -> Symbol:
     """`view` of a node, where that node is seen as `inner` of another."""
     moved = dict(enumerate(view.places))
-    places = tuple(_through(place, moved) for place in inner.places)
+    places = tuple(_map_place(place, moved) for place in inner.places)
     return Symbol(inner.node, view.neurons, view.sizes, places, view.rank, view.merged)
 
 
-def _through(place: Place, moved: dict[int, Place]) -> Place:
+def _map_place(place: Place, moved: dict[int, Place]) -> Place:
     if isinstance(place, int):
         return place
     axis, start, step = place
@@ -156,13 +156,13 @@ def _unmerged_slice(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
     start, stop, step = key[1].indices(symbol.neurons * width)
     if step != width or start >= width or stop != symbol.neurons * width:
         raise NotTraceable("a slice across neurons")
-    return indexed(
+    return index_view(
         Symbol(symbol.node, symbol.neurons, symbol.sizes, symbol.places, symbol.rank + 1),
         (slice(None), slice(None), start),
     )
 
 
-def reshaped(symbol: Symbol, shape: Sequence[int]) -> Symbol:
+def reshape_view(symbol: Symbol, shape: Sequence[int]) -> Symbol:
     """Only what keeps each neuron's values together: (1, H q) <-> (1, H, q), and axes of size 1."""
     if symbol.rank == 0:
         return symbol

@@ -16,11 +16,11 @@ from nmdeploy.engine.llvm.driver import write_driver
 from nmdeploy.engine.llvm.inputs import write_input
 from nmdeploy.engine.llvm.population import write_population
 from nmdeploy.engine.llvm.synapses import CHUNK, write_rows
-from nmdeploy.engine.lower.kinds import Kinds
+from nmdeploy.engine.lower.lanes import LaneChoice
 from nmdeploy.engine.lower.layout import Form, RowsForm
 from nmdeploy.engine.lower.order import components
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, Wires, is_recorded, ranges
-from nmdeploy.engine.lower.schedule import extents
+from nmdeploy.engine.lower.schedule import loop_sizes
 from nmdeploy.engine.trace.step import Step, trace
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.network.graph import Input
@@ -52,7 +52,7 @@ def input_text(dtype: np.dtype[Any], binary: bool) -> str:
     return str(made)
 
 
-def program(network: QuantizedNetwork, trace_level: str = "none") -> Program:
+def compile_network(network: QuantizedNetwork, trace_level: str = "none") -> Program:
     """Trace, bound, simplify and write every node of a network.
 
     Raises
@@ -70,19 +70,19 @@ def program(network: QuantizedNetwork, trace_level: str = "none") -> Program:
     return Program(network, trace_level, groups, order, ranges(groups), populations, synapses, wires)
 
 
-def _step(network: QuantizedNetwork, name: str) -> tuple[Step, Kinds]:
+def _step(network: QuantizedNetwork, name: str) -> tuple[Step, LaneChoice]:
     neuron = network.populations[name]
     incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     try:
         step = trace(neuron, incoming)
         sums = {each: _per_neuron(neuron, sum_bound(network, each)) for each in incoming}
         simpler, bounds = simplify(step, analyse(step, sums))
-        return simpler, Kinds(simpler, bounds, machine.rounds())
+        return simpler, LaneChoice(simpler, bounds, machine.can_set_rounding())
     except NotTraceable as error:
-        raise uncompiled(name, neuron, error) from None
+        raise not_compilable(name, neuron, error) from None
 
 
-def uncompiled(name: str, neuron: QuantizedNeuron, error: Exception) -> NotTraceable:
+def not_compilable(name: str, neuron: QuantizedNeuron, error: Exception) -> NotTraceable:
     """What is said of a population whose step cannot be compiled."""
     return NotTraceable(
         f"population {name!r} ({neuron.kind}) cannot be compiled ({error}): run it with --backend reference"
@@ -94,7 +94,7 @@ def _per_neuron(neuron: QuantizedNeuron, bound: Bound) -> Bound:
     return bound if width == 1 else Bound(*(ends.reshape(neuron.size, width) for ends in bound))
 
 
-def sent_between(network: QuantizedNetwork, name: str) -> tuple[int, int]:
+def output_bounds(network: QuantizedNetwork, name: str) -> tuple[int, int]:
     """Lowest and highest output of a node."""
     node = network.nodes[name]
     if isinstance(node, Input):
@@ -105,7 +105,7 @@ def sent_between(network: QuantizedNetwork, name: str) -> tuple[int, int]:
 
 def sum_bound(network: QuantizedNetwork, synapse: str) -> Bound:
     """Lowest and highest sum of each output, in whatever order its terms are added: (outputs,) arrays."""
-    ends = [sent_between(network, edge.source) for edge in network.incoming[synapse]]
+    ends = [output_bounds(network, edge.source) for edge in network.incoming[synapse]]
     low, high = sum(min(low, 0) for low, _ in ends), sum(max(high, 0) for _, high in ends)
     matrix = network.synapses[synapse].matrix.astype(np.float64)
     positive, negative = np.maximum(matrix, 0).sum(1), np.minimum(matrix, 0).sum(1)
@@ -117,22 +117,24 @@ def _input_wires(node: Input) -> Wires:
     return Wires(coded, node.size, 1, -(-node.size // 8) * 8)
 
 
-def _wires(neuron: QuantizedNeuron, step: Step, kinds: Kinds) -> Wires:
+def _wires(neuron: QuantizedNeuron, step: Step, choice: LaneChoice) -> Wires:
     planes = neuron.output_size // neuron.size
     # Planes of equally many neurons are equally wide, whatever the blocks: their outputs may be summed.
-    unit = _lanes(neuron, step, kinds) if planes == 1 else 2 * LANES
+    unit = _lanes(neuron, step, choice) if planes == 1 else 2 * LANES
     return Wires(not step.output.node.boolean, neuron.output_size, planes, -(-neuron.size // unit) * unit)
 
 
-def _lanes(neuron: QuantizedNeuron, step: Step, kinds: Kinds) -> int:
+def _lanes(neuron: QuantizedNeuron, step: Step, choice: LaneChoice) -> int:
     """Neurons of a block: many where a neuron is little work, so that the processor always has some at hand."""
-    most = LANES_OF_LOOPS if any(extents(r.old.node.dims) for r in step.registers.values()) else LANES
-    return min(2 * most if kinds.narrow else most, max(8, 1 << (neuron.size - 1).bit_length()))
+    most = LANES_OF_LOOPS if any(loop_sizes(r.old.node.dims) for r in step.registers.values()) else LANES
+    return min(2 * most if choice.narrow else most, max(8, 1 << (neuron.size - 1).bit_length()))
 
 
-def _population(network: QuantizedNetwork, name: str, step: Step, kinds: Kinds, own: Wires, level: str) -> Population:
+def _population(
+    network: QuantizedNetwork, name: str, step: Step, choice: LaneChoice, own: Wires, level: str
+) -> Population:
     neuron = network.populations[name]
-    lanes = _lanes(neuron, step, kinds)
+    lanes = _lanes(neuron, step, choice)
     form = Form(
         lanes=lanes,
         ragged=neuron.size != own.width,
@@ -145,9 +147,9 @@ def _population(network: QuantizedNetwork, name: str, step: Step, kinds: Kinds, 
     )
     made = module()
     try:
-        layout = write_population(made, KERNEL, step, kinds, form, own.width // lanes)
+        layout = write_population(made, KERNEL, step, choice, form, own.width // lanes)
     except NotTraceable as error:
-        raise uncompiled(name, neuron, error) from None
+        raise not_compilable(name, neuron, error) from None
     return Population(str(made), form, layout, own.width // lanes, own)
 
 
@@ -184,14 +186,14 @@ def _rows(
         hold_steps=network.timing.hold_steps[name],
         event_bits=next(bits for bits in (8, 16, 32) if inputs < 1 << bits),
         compress=machine.has("avx512vbmi2"),
-        paired=_pairs(sources, weights, sum_bits(network, name)) and machine.has("avx512bw"),
+        paired=_may_pair_rows(sources, weights, sum_bits(network, name)) and machine.has("avx512bw"),
     )
     made = module()
     write_rows(made, KERNEL, form)
     return Rows(str(made), form, weights, fan_out, inputs)
 
 
-def _pairs(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
+def _may_pair_rows(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
     """Whether rows of spikes' weights may be added two at a time."""
     return (
         len(sources) == 1

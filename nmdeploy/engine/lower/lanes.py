@@ -7,21 +7,37 @@ allow it; what is too large for them there, a sum of many states, is computed in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 
 import numpy as np
 
-from nmdeploy.engine.bounds.clips import clipped
-from nmdeploy.engine.bounds.interval_arithmetic import EXACT, SINGLE, Bounds, order, seen
+from nmdeploy.engine.bounds.clips import find_clip
+from nmdeploy.engine.bounds.interval_arithmetic import F32_EXACT, F64_EXACT, Bounds, order, view_bound
 from nmdeploy.engine.lower.schedule import schedule
 from nmdeploy.engine.trace.step import Step
 from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol
 
-FLOATS = ("f", "s")
+
+class Lane(Enum):
+    """Types of a vector's lanes.
+
+    ``F32`` and ``F64`` hold integers that are exact in them, ``I64`` other integers, ``MASK`` conditions; ``I32`` holds
+    some sums only.
+    """
+
+    F32 = "float32"
+    F64 = "float64"
+    I32 = "int32"
+    I64 = "int64"
+    MASK = "mask"
+
+
+FLOATS = (Lane.F64, Lane.F32)
 BITWISE = ("and", "or", "xor", "mod", "take")
 
 
-class Kinds:
-    """Kinds of values: ``s`` float32, ``f`` float64, ``i`` int64, ``b`` a condition; ``n`` int32, for some sums only.
+class LaneChoice:
+    """The `Lane` of each value of a step.
 
     Parameters
     ----------
@@ -37,14 +53,14 @@ class Kinds:
         self.nodes = order(step.roots)
         self.chosen = _chosen(self.nodes, step.roots, bounds)
         self.stored = {node for loop in schedule(step, traced=True).loops for node in loop.stored}
-        self._known: dict[Node, str] = {}
+        self._known: dict[Node, Lane] = {}
         self.narrow = single
         roundings = [node for node in self.nodes if node.op == "rz"]
-        if not single or not all(self.kind(node) == "s" for node in roundings or olds if not node.boolean):
+        if not single or not all(self.lane(node) == Lane.F32 for node in roundings or olds if not node.boolean):
             self.narrow = False
             self._known.clear()
 
-    def kind(self, node: Node) -> str:
+    def lane(self, node: Node) -> Lane:
         """In which lanes a value is computed.
 
         Raises
@@ -53,34 +69,34 @@ class Kinds:
             It can exceed 64 bits.
         """
         if node not in self._known:
-            self._known[node] = self._kind(node)
+            self._known[node] = self._choose(node)
         return self._known[node]
 
-    def together(self, symbols: Iterable[Symbol]) -> str:
+    def comparison_lane(self, symbols: Iterable[Symbol]) -> Lane:
         """In which lanes values are compared."""
         most = max(self.bounds[each.node].magnitude for each in symbols)
-        return "s" if self.narrow and most <= SINGLE else "f" if most <= EXACT else "i"
+        return Lane.F32 if self.narrow and most <= F32_EXACT else Lane.F64 if most <= F64_EXACT else Lane.I64
 
     def rounds_product(self, node: Node) -> bool:
         """Whether `rz` of a product is found in float32 lanes, where the product itself may not fit."""
         inner = node.args[0].node
         # What is stored was computed before: the registers it is made of may have changed since.
         here = self.narrow and inner.op == "mul" and inner not in self.stored
-        return here and all(self._fits(arg.node, SINGLE) for arg in inner.args)
+        return here and all(self._fits(arg.node, F32_EXACT) for arg in inner.args)
 
-    def _kind(self, node: Node) -> str:
+    def _choose(self, node: Node) -> Lane:
         if node.boolean:
-            return "b"
+            return Lane.MASK
         if node.op in BITWISE or (node.op in ("shl", "shr") and node.args[1].node.op != "const"):
             return self._fits_64(node)
         if self.narrow and self._is_single(node):
-            return "s"
-        return "f" if self._reaches(node) <= EXACT else self._fits_64(node)
+            return Lane.F32
+        return Lane.F64 if self._reaches(node) <= F64_EXACT else self._fits_64(node)
 
     def _is_single(self, node: Node) -> bool:
-        if node.op == "rz" and self.chosen[node] <= SINGLE:
-            return self.rounds_product(node) or self.kind(node.args[0].node) == "s"
-        return self._reaches(node) <= SINGLE
+        if node.op == "rz" and self.chosen[node] <= F32_EXACT:
+            return self.rounds_product(node) or self.lane(node.args[0].node) == Lane.F32
+        return self._reaches(node) <= F32_EXACT
 
     def _fits(self, node: Node, most: float) -> bool:
         return node.boolean or self.bounds[node].magnitude <= most
@@ -90,26 +106,26 @@ class Kinds:
         operands = () if node.op == "select" else node.args  # a side of a choice may be wrong where it is not taken
         met = [self.chosen.get(node, self.bounds[node].magnitude)]
         met += [self.bounds[arg.node].magnitude for arg in operands if not arg.node.boolean]
-        clip = clipped(node)
+        clip = find_clip(node)
         if clip is not None:  # both ends at once
             met.append(self.bounds[clip.x.node].magnitude)
         return max(*met, self._terms(node)) if node.op == "sum" else max(met)
 
     def _terms(self, node: Node) -> float:
         """The sum of the magnitudes that a sum adds."""
-        inner = seen(node.args[0], self.bounds[node.args[0].node])
+        inner = view_bound(node.args[0], self.bounds[node.args[0].node])
         each = np.maximum(np.abs(inner.low), np.abs(inner.high))
         spread = 1 if each.shape[-1] == node.args[0].sizes[-1] else node.args[0].sizes[-1]
         return float(each.sum(-1).max(initial=0)) * spread
 
     def adds_words(self, node: Node) -> bool:
         """Whether a sum of float32 values is gathered in 32-bit integers, which reach further and are added faster."""
-        return node.op == "sum" and self.kind(node.args[0].node) == "s" and self._terms(node) < 2.0**31
+        return node.op == "sum" and self.lane(node.args[0].node) == Lane.F32 and self._terms(node) < 2.0**31
 
-    def _fits_64(self, node: Node) -> str:
+    def _fits_64(self, node: Node) -> Lane:
         if self.bounds[node].magnitude >= 2.0**63:
             raise NotTraceable("a value that can exceed 64 bits")
-        return "i"
+        return Lane.I64
 
 
 def _chosen(nodes: list[Node], roots: list[Symbol], bounds: Bounds) -> Mapping[Node, float]:

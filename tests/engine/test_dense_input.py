@@ -13,8 +13,8 @@ from networks_windowed import windowed_case
 from networks_wired import Wired, chain
 
 from nmdeploy.backends import compiled
-from nmdeploy.engine.run import multiplied, products
-from nmdeploy.engine.run.runner import alone
+from nmdeploy.engine.run import dense_input, products
+from nmdeploy.engine.run.runner import single_synapse_run
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import BINARY
 
@@ -31,11 +31,11 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         taken.append(name)
         self.chosen[name] = str(request.param)
 
-    monkeypatch.setattr(multiplied.Multiplied, "_decide", decide)
+    monkeypatch.setattr(dense_input.DenseInput, "_decide", decide)
     yield taken
 
 
-class Timed(multiplied.Multiplied):
+class Timed(dense_input.DenseInput):
     """Ten milliseconds for the events of a sample; `sample` seconds for its product."""
 
     sample = 0.0
@@ -50,7 +50,7 @@ class Timed(multiplied.Multiplied):
 def deciding(monkeypatch: pytest.MonkeyPatch, sample: float, library: str | None = "onnxruntime") -> Timed:
     """What decides for a network of one dense synapse."""
     monkeypatch.setattr(products, "library", lambda: library)
-    found = Timed(compiled.engine(chain(1, 30, 21, 5), "none").program, alone)
+    found = Timed(compiled.engine(chain(1, 30, 21, 5), "none").program, single_synapse_run)
     found.sample = sample
     return found
 
@@ -60,7 +60,7 @@ DENSE = np.ones((5, 25, 30), np.uint8)
 
 @pytest.mark.parametrize(("sample", "chosen"), [(0.0099, {"n0.0": "onnxruntime"}), (0.0101, {})])
 def test_the_faster_way_is_taken(monkeypatch: pytest.MonkeyPatch, sample: float, chosen: dict[str, str]) -> None:
-    monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.05)
+    monkeypatch.setattr(dense_input, "TRIAL_AFTER_SECONDS", 0.05)
     made = deciding(monkeypatch, sample)
     assert made.choose(DENSE) == made.choose(DENSE) == chosen
     assert made.chosen == {"n0.0": chosen.get("n0.0")}
@@ -68,14 +68,14 @@ def test_the_faster_way_is_taken(monkeypatch: pytest.MonkeyPatch, sample: float,
 
 def test_a_job_in_chunks_is_weighed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library is tried when the events of all chunks together have taken as long as its start."""
-    monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.2)
+    monkeypatch.setattr(dense_input, "TRIAL_AFTER_SECONDS", 0.2)
     made = deciding(monkeypatch, 0.001)
     assert [made.choose(DENSE[:4]) for _ in range(6)] == [{}] * 4 + [{"n0.0": "onnxruntime"}] * 2
     assert deciding(monkeypatch, 0.001).choose(np.concatenate([DENSE] * 4)) == {"n0.0": "onnxruntime"}
 
 
 def test_without_a_library_events_do_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multiplied, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(dense_input, "TRIAL_AFTER_SECONDS", 0.0)
     assert deciding(monkeypatch, 0.0, None).choose(DENSE) == {}
 
 

@@ -14,18 +14,18 @@ from nmdeploy.engine.run import products
 from nmdeploy.neurons.base import IntArray
 
 # Below this share of inputs that are not zero, events were never slower (`python benchmarks/crossover.py`).
-DENSE = 0.08
+DENSE_SHARE = 0.08
 # Before events have taken so long, no library is tried: to begin takes a small part of it (the same command).
-WORTH_SECONDS = 0.5
+TRIAL_AFTER_SECONDS = 0.5
 TRIAL_VALUES = 1 << 22
-TRIALS = 2
-BYTE = (-128, 255)
+TRIAL_RUNS = 2
+BYTE_RANGE = (-128, 255)
 
 
-Alone = Callable[[Program, str, Any], Callable[[], None]]
+SynapseRun = Callable[[Program, str, Any], Callable[[], None]]
 
 
-class Multiplied:
+class DenseInput:
     """Decides by the time that both ways take on some samples, once events have taken long enough.
 
     Parameters
@@ -35,7 +35,7 @@ class Multiplied:
         ``alone(program, synapse, codes)`` returns what runs the input's events through one synapse, and nothing else.
     """
 
-    def __init__(self, program: Program, alone: Alone) -> None:
+    def __init__(self, program: Program, alone: SynapseRun) -> None:
         self.program, self.alone = program, alone
         self.chosen: dict[str, str | None] = {}
         self.spent: dict[str, tuple[float, float]] = {}  # seconds of a sample's events, and of all samples until now
@@ -66,8 +66,8 @@ class Multiplied:
         if len(self.chosen) == len(self.candidates) and not any(self.chosen.values()):
             return False  # decided
         some = codes.reshape(-1)[:TRIAL_VALUES]
-        low, high = BYTE
-        dense = np.count_nonzero(some) > DENSE * some.size
+        low, high = BYTE_RANGE
+        dense = np.count_nonzero(some) > DENSE_SHARE * some.size
         fits = codes.dtype.itemsize == 1 or (codes.min(initial=0) >= low and codes.max(initial=0) <= high)
         signed = codes.dtype.itemsize > 1 and codes.min(initial=0) < 0 and codes.max(initial=0) > 127
         return bool(dense and fits and not signed)
@@ -83,7 +83,7 @@ class Multiplied:
             self.spent[name] = self._events(name, some) / len(some), 0.0
         each, before = self.spent[name]
         self.spent[name] = each, before + each * len(codes)
-        if before + each * len(codes) >= WORTH_SECONDS:
+        if before + each * len(codes) >= TRIAL_AFTER_SECONDS:
             self.chosen[name] = library if self._product(rows, some, library) < self._events(name, some) else None
 
     def _events(self, name: str, some: npt.NDArray[Any]) -> float:
@@ -92,14 +92,14 @@ class Multiplied:
     def _product(self, rows: Rows, some: npt.NDArray[Any], library: str) -> float:
         def multiply() -> None:
             product(some, rows, library)
-            counted(some, rows, np.full(len(some), some.shape[1], np.int64))
+            count_events(some, rows, np.full(len(some), some.shape[1], np.int64))
 
         return _seconds(multiply)
 
 
 def _seconds(run: Callable[[], object]) -> float:
     times = []
-    for _ in range(TRIALS):
+    for _ in range(TRIAL_RUNS):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
@@ -114,7 +114,7 @@ def product(codes: npt.NDArray[Any], rows: Rows, library: str) -> npt.NDArray[An
     return found.astype(f"i{rows.form.sum_bits // 8}", copy=False).reshape(samples, steps, -1)
 
 
-def counted(codes: npt.NDArray[Any], rows: Rows, lengths: IntArray) -> IntArray:
+def count_events(codes: npt.NDArray[Any], rows: Rows, lengths: IntArray) -> IntArray:
     """The counters that the synapse's kernel would have written."""
     valid = np.arange(codes.shape[1])[:, None] < lengths[:, None, None]
     events = ((codes != 0) & valid).sum(1)

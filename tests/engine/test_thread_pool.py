@@ -19,15 +19,15 @@ from networks_wired import chain
 
 from nmdeploy._util.locks import held_across_forks
 from nmdeploy.backends import compiled
-from nmdeploy.engine.run import sharing
-from nmdeploy.engine.run.sharing import parts, share
+from nmdeploy.engine.run import thread_pool
+from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 31, 32, 33, 64, 100, 1000])
 @pytest.mark.parametrize("most", [1, 2, 7, 32])
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
 def test_parts_are_the_whole_in_order(samples: int, most: int, threads: int) -> None:
-    made = parts(samples, most, threads)
+    made = split_samples(samples, most, threads)
     assert [i for part in made for i in range(part.start, part.stop)] == list(range(samples))
     assert all(0 < part.stop - part.start <= most for part in made)
     assert threads == 1 or samples < threads or len(made) >= threads
@@ -35,15 +35,15 @@ def test_parts_are_the_whole_in_order(samples: int, most: int, threads: int) -> 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_every_task_is_run_once_and_progress_reaches_the_end(threads: int) -> None:
-    tasks, run, seen = parts(300, 4, threads), [], []  # type: ignore[var-annotated]
-    share(tasks, lambda task: run.append(task.start), threads, seen.append)
+    tasks, run, seen = split_samples(300, 4, threads), [], []  # type: ignore[var-annotated]
+    run_tasks(tasks, lambda task: run.append(task.start), threads, seen.append)
     assert sorted(run) == [task.start for task in tasks]
     assert seen == sorted(seen) and seen[-1] == 300
 
 
 def test_several_threads_work_at_the_same_time() -> None:
     together = threading.Barrier(3, timeout=60)
-    share(parts(3, 1, 3), lambda task: together.wait() and None, 3)
+    run_tasks(split_samples(3, 1, 3), lambda task: together.wait() and None, 3)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -57,7 +57,7 @@ def test_an_error_in_any_thread_ends_the_job(first: bool) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        share(parts(500, 1, 2), task, 2)
+        run_tasks(split_samples(500, 1, 2), task, 2)
     count = len(run)
     time.sleep(0.1)
     assert len(run) == count < 500
@@ -68,7 +68,7 @@ import signal
 import threading
 import time
 
-from nmdeploy.engine.run.sharing import parts, share
+from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 
 
 class Stopped(Exception):
@@ -95,7 +95,7 @@ def task(part):
 
 
 try:
-    share(parts(300, 1, 3), task, 3)
+    run_tasks(split_samples(300, 1, 3), task, 3)
 except Stopped:
     print(len(run) < 300)
 """
@@ -110,7 +110,7 @@ def test_a_signal_while_threads_are_started_ends_the_job() -> None:
 def test_jobs_within_jobs() -> None:
     """More jobs than threads: each caller runs what nobody else does."""
     done: list[int] = []
-    share(parts(6, 1, 2), lambda a: share(parts(6, 1, 2), lambda b: done.append(b.start), 2), 2)
+    run_tasks(split_samples(6, 1, 2), lambda a: run_tasks(split_samples(6, 1, 2), lambda b: done.append(b.start), 2), 2)
     assert len(done) == 36
 
 
@@ -126,7 +126,7 @@ def few_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", started)
-    monkeypatch.setattr(sharing, "_pools", {})
+    monkeypatch.setattr(thread_pool, "_pools", {})
     return left
 
 
@@ -142,7 +142,7 @@ def test_without_other_threads_the_callers_does_all(few_threads: list[int]) -> N
     for _ in range(3):
         job = Job()
         kept.append(weakref.ref(job))
-        share(parts(30, 1, 3), job.task, 3)
+        run_tasks(split_samples(30, 1, 3), job.task, 3)
         assert len(job.run) == 30
         del job
     gc.collect()
@@ -153,7 +153,7 @@ def test_a_thread_that_comes_late_begins_nothing(few_threads: list[int]) -> None
     """One of two threads can be had; it is busy with one job, and may find another one's only when that is done."""
     few_threads[0] = 1
     finished = threading.Event()
-    callers = [threading.Thread(target=share, args=(parts(2, 1, 3), lambda part: finished.wait(60), 3))]
+    callers = [threading.Thread(target=run_tasks, args=(split_samples(2, 1, 3), lambda part: finished.wait(60), 3))]
     few_threads[0] += 1
     callers[0].start()
     try:
@@ -165,7 +165,7 @@ def test_a_thread_that_comes_late_begins_nothing(few_threads: list[int]) -> None
 
         for _ in range(20):
             run.clear()
-            share(parts(30, 1, 3), task, 3)
+            run_tasks(split_samples(30, 1, 3), task, 3)
             assert sorted(run) == list(range(30))
             before = len(run)
             time.sleep(0.005)
@@ -179,12 +179,12 @@ AT_THE_END = """
 import atexit
 import threading
 
-from nmdeploy.engine.run.sharing import parts, share
+from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 
 
 def count(name):
     run = []
-    share(parts(30, 1, 2), run.append, 2)
+    run_tasks(split_samples(30, 1, 2), run.append, 2)
     print(name, len(run))
 
 
@@ -313,5 +313,5 @@ def test_a_stop_from_the_keyboard_ends_the_job() -> None:
         time.sleep(0.001)
 
     with pytest.raises(KeyboardInterrupt):
-        share(parts(100_000, 1, 2), task, 2)
+        run_tasks(split_samples(100_000, 1, 2), task, 2)
     assert len(run) < 100_000

@@ -21,7 +21,7 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parts(samples: int, most: int, threads: int) -> list[slice]:
+def split_samples(samples: int, most: int, threads: int) -> list[slice]:
     """Samples of a task: many at first, few at the end, so that no thread waits long for the last one.
 
     >>> [part.stop - part.start for part in parts(100, 32, 2)], [part.stop for part in parts(3, 32, 2)]
@@ -36,7 +36,7 @@ def parts(samples: int, most: int, threads: int) -> list[slice]:
     return made
 
 
-def share(
+def run_tasks(
     tasks: Iterable[slice], run: Callable[[slice], None], threads: int, on_progress: Callable[[int], None] | None = None
 ) -> None:
     """Run every task; `on_progress` is called by the caller's thread, with the samples that are done."""
@@ -44,7 +44,7 @@ def share(
     state, working, over = threading.Condition(), set[int](), False
 
     def work(index: int) -> None:
-        while (task := next_of(waiting)) is not None:
+        while (task := take_next(waiting)) is not None:
             run(task)
             done[index] += task.stop - task.start
             if index == 0 and on_progress:
@@ -68,7 +68,7 @@ def share(
     threads = min(threads, len(waiting))
     try:
         with unbroken():  # a thread that is not registered yet when an exception comes would never end
-            _ask(help_out, threads - 1)
+            _submit(help_out, threads - 1)
         work(0)
     finally:  # nobody writes results any more when the caller goes on
         waiting.clear()
@@ -81,7 +81,7 @@ def share(
         on_progress(sum(done))
 
 
-def _ask(help_out: Callable[[int], None], others: int) -> None:
+def _submit(help_out: Callable[[int], None], others: int) -> None:
     """Let other threads help. Where none can be had, as when the interpreter ends, the caller's does all."""
     try:
         for index in range(others):
@@ -91,7 +91,7 @@ def _ask(help_out: Callable[[int], None], others: int) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def next_of(waiting: deque[slice]) -> slice | None:
+def take_next(waiting: deque[slice]) -> slice | None:
     """The first that waits, None if another thread took the last one."""
     with suppress(IndexError):
         return waiting.popleft()

@@ -27,20 +27,20 @@ from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io.model import known_sha256
 
 FOLDER, SUFFIX = "plans", ".plan"
-MOST, MOST_BYTES = 64, 1 << 28
+PLANS_MAX, PLANS_MAX_BYTES = 64, 1 << 28
 
 
 def program(network: QuantizedNetwork, trace: str) -> Program:
-    """The program of a network, from the cache if it is there; `NotTraceable` as `planning.program`."""
+    """The program of a network, from the cache if it is there; `NotTraceable` as `compilation.program`."""
 
     def planned() -> dict[str, Any]:
-        from nmdeploy.engine.llvm import planning
+        from nmdeploy.engine.llvm import compilation
 
-        made = planning.program(network, trace)
+        made = compilation.compile_network(network, trace)
         return {field.name: getattr(made, field.name) for field in fields(made) if field.name != "network"}
 
     digest = _digest(network)
-    return Program(network=network, **(planned() if digest is None else kept(planned, digest, trace)))
+    return Program(network=network, **(planned() if digest is None else get_or_make(planned, digest, trace)))
 
 
 def is_planned(network: QuantizedNetwork, trace: str) -> bool:
@@ -59,30 +59,30 @@ def driver_text() -> str:
     """The driver's module."""
 
     def written() -> str:
-        from nmdeploy.engine.llvm import planning
+        from nmdeploy.engine.llvm import compilation
 
-        return planning.driver_text()
+        return compilation.driver_text()
 
-    return str(kept(written, "driver"))
+    return str(get_or_make(written, "driver"))
 
 
 def input_text(dtype: np.dtype[Any], binary: bool) -> str:
     """The module of the kernel that reads input codes of a type."""
 
     def written() -> str:
-        from nmdeploy.engine.llvm import planning
+        from nmdeploy.engine.llvm import compilation
 
-        return planning.input_text(dtype, binary)
+        return compilation.input_text(dtype, binary)
 
-    return str(kept(written, "input", dtype.str, str(binary)))
+    return str(get_or_make(written, "input", dtype.str, str(binary)))
 
 
-def kept(make: Callable[[], Any], *names: str) -> Any:
+def get_or_make(make: Callable[[], Any], *names: str) -> Any:
     """What `make` returns, or returned when it was last asked for under these names."""
     if source_fingerprint() is None:
         return make()
     path = _path(names)
-    content = machine.kept(path)
+    content = machine.read_cached(path)
     if content is not None:
         # No stranger's file: the folder also holds the machine code that this process is about to run.
         with suppress(Exception):
@@ -93,8 +93,8 @@ def kept(make: Callable[[], Any], *names: str) -> Any:
     made = make()
     if _fingerprint() == source_fingerprint():
         with suppress(OSError):  # a cache that cannot be written is no error
-            machine.keep(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
-        _forget(path.parent)
+            machine.write_cached(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+        _evict(path.parent)
     return made
 
 
@@ -122,12 +122,12 @@ def _fingerprint() -> str | None:
     return "".join(f"{path} {stat.st_size} {stat.st_mtime_ns}\n" for path, stat in stats)
 
 
-def _forget(folder: Path) -> None:
+def _evict(folder: Path) -> None:
     """Plans are as large as models: those that were not used for longest go."""
     with suppress(OSError):
         stats = [(path, path.stat()) for path in folder.glob(f"*{SUFFIX}")]
         used = 0
         for count, (path, stat) in enumerate(sorted(stats, key=lambda each: each[1].st_mtime_ns, reverse=True)):
             used += stat.st_size
-            if count >= MOST or used > MOST_BYTES:
+            if count >= PLANS_MAX or used > PLANS_MAX_BYTES:
                 path.unlink()
