@@ -114,7 +114,7 @@ def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
 
 def operations_of(neuron: Any) -> int:
     """Multiply-adds of a neuron's step: decays of u and v; of a complex state A 4, B 2, C 2."""
-    return LIF_OPERATIONS if neuron.kind == "lif" else COMPLEX_STATE_OPERATIONS * neuron.states
+    return LIF_OPERATIONS if neuron.kind == "lif" else COMPLEX_STATE_OPERATIONS * neuron.states_per_neuron
 
 
 def float_bits(neuron: Any) -> int:

@@ -22,7 +22,7 @@ from lava.magma.core.run_conditions import RunSteps
 from lava.proc.io.source import RingBuffer
 
 from nmdeploy.lava import LavaNetwork, build
-from nmdeploy.lava.worker import abandon, follow_parent, remember_models, spaced
+from nmdeploy.lava.worker import abandon, follow_parent, insert_gaps, remember_models
 
 
 def run_job(job: dict[str, Any]) -> list[float]:
@@ -34,7 +34,7 @@ def run_job(job: dict[str, Any]) -> list[float]:
         network = build(job["model"], steps=steps, samples=runs, record="spikes", folder=folder)
         for name, trace in network.traces.items():
             trace.names = trace.names if name == network.output else ()
-        network.connect_input(RingBuffer(data=spaced(codes, network.interval)).s_out)
+        network.connect_input(RingBuffer(data=insert_gaps(codes, network.interval)).s_out)
         seconds = timed(network, steps, runs)
         spikes = np.load(network.traces[network.output].path("spikes"))
     np.save(job["output"], spikes.reshape(runs, steps, -1).astype(np.uint8))

@@ -62,7 +62,11 @@ def measure(kind: str, turns: int) -> dict[str, Any]:
     from benchmarks.update_loops import update_loop
 
     network, codes = job(kind)
-    each = sum(neuron.size * neuron.states for neuron in network.populations.values()) * networks.STEPS * len(codes)
+    each = (
+        sum(neuron.size * neuron.states_per_neuron for neuron in network.populations.values())
+        * networks.STEPS
+        * len(codes)
+    )
     scalar = update_loop(kind, 1)
     made = [_turn(lambda: run("compiled", network, codes), each, scalar) for _ in range(turns)]
     middle = sorted(made, key=operator.attrgetter("ratio"))[(turns - 1) // 2]

@@ -67,7 +67,7 @@ class LavaFailed(NmdeployError):
 
 
 @contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+def prefix_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Put the file's name before what is wrong in it, once."""
     try:
         yield

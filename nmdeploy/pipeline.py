@@ -24,8 +24,8 @@ from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.recording.types import Recording, Totals
 from nmdeploy.running import (
     Progress,
-    after,
     float_accuracy,
+    offset_progress,
     require_channels,
     run_data,
     run_totals,
@@ -179,14 +179,14 @@ def verify(
     comparisons, missing, done = [], None, part.samples
     for name in against:
         try:
-            candidate = run_data(network, part, name, "states", after(on_progress, done))
+            candidate = run_data(network, part, name, "states", offset_progress(on_progress, done))
             comparisons.append(compare(expected, candidate))
             done += part.samples
         except LavaUnavailable as error:
             if require:
                 raise
             missing = str(error)
-    whole = _totals(network, data, recording, after(on_progress, done))
+    whole = _totals(network, data, recording, offset_progress(on_progress, done))
     return Verification(
         comparisons=tuple(comparisons),
         accuracy=_accuracies(data, whole, floats),

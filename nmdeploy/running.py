@@ -107,11 +107,14 @@ def run_parts(
     backend = resolve_backend(network, data, backend, trace)  # for all parts: the choice may change while they run
     whole = takes_all_samples(backend)
     for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
-        yield chunk, replace(_run(network, chunk, backend, trace, after(on_progress, done)), model_sha256=sha256)
+        yield (
+            chunk,
+            replace(_run(network, chunk, backend, trace, offset_progress(on_progress, done)), model_sha256=sha256),
+        )
         done += chunk.samples
 
 
-def after(on_progress: Progress | None, done: int) -> Progress | None:
+def offset_progress(on_progress: Progress | None, done: int) -> Progress | None:
     """Progress of what follows `done` samples."""
     return None if on_progress is None else lambda more: on_progress(done + more)
 

@@ -24,14 +24,14 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
         The folder is missing or not writable, the disk is full, ...; nothing is left behind.
     """
     try:
-        with draft(path) as file:
+        with atomic_write(path) as file:
             _write_all(file, content)
     except OSError as error:
         raise unwritable(path, error, len(content)) from None
 
 
 @contextmanager
-def draft(path: str | os.PathLike[str]) -> Iterator[FileIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[FileIO]:
     """An empty file beside `path` that takes its place when the block ends well, and is gone when it does not.
 
     Raises
@@ -42,15 +42,15 @@ def draft(path: str | os.PathLike[str]) -> Iterator[FileIO]:
     target = _target(path)
     name = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        with _saying(path):
+        with _explain_write_errors(path):
             file = FileIO(name, "x+")
         # A signal between two bytecodes of a `with` statement can keep its end from being run.
         weakref.finalize(file, _remove, name)
         with file:
             yield file
-            with _saying(path):
+            with _explain_write_errors(path):
                 os.fsync(file.fileno())
-        with _saying(path):
+        with _explain_write_errors(path):
             name.replace(target)
     finally:
         _remove(name)
@@ -62,7 +62,7 @@ def _remove(name: Path) -> None:
 
 
 @contextmanager
-def _saying(path: str | os.PathLike[str]) -> Iterator[None]:
+def _explain_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -12,7 +12,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Let no signal's handler run inside of the block, in which C calls Python: HDF5 would take it for a failure.
 
     A signal that came meanwhile is raised at the end.

@@ -161,7 +161,7 @@ def _citation(real_states: int, hypothetical: bool, figures: Energy) -> str:
     held = {f.name: getattr(figures, f.name) for f in fields(figures)}
     dynamic = {name: figure for name, figure in held.items() if figure.unit == "J"}
     missing = [name for name, figure in dynamic.items() if figure.value is None]
-    advanced = figures.states_per_update.known
+    advanced = figures.states_per_update.required_value
     said = [HYPOTHETICAL] if hypothetical else []
     if not hypothetical and real_states > advanced:
         said.append(f"lower bound: one update a neuron of {real_states} real states, the figure is for {advanced}")

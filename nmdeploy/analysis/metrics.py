@@ -85,7 +85,7 @@ def _layer(network: QuantizedNetwork, recording: Counted, name: str, energy: Lay
     return LayerMetrics(
         name=name,
         neurons=neuron.size,
-        states=neuron.size * neuron.states,
+        states=neuron.size * neuron.states_per_neuron,
         synapses=sum(synapse.synapse_count for synapse in incoming),
         footprint_bits=neuron.footprint_bits + sum(synapse.footprint_bits for synapse in incoming),
         connection_sparsity=connection_sparsity(incoming),
@@ -179,7 +179,9 @@ def saturated_share(network: QuantizedNetwork, recording: Counted, layer: str) -
     """The largest share, over the registers of a layer, of updates that saturate: counts / (registers * steps)."""
     neuron = network.populations[layer]
     updates = recording.total(layer, "neuron_updates") / max(neuron.size, 1)
-    blocks = {f"{name}{when}" for name in neuron.blocks for when in ("_saturations", "_reset_saturations")}
-    places = {flag: neuron.size * neuron.states if flag in blocks else neuron.output_size for flag in neuron.flags}
+    blocks = {f"{name}{when}" for name in neuron.state_registers for when in ("_saturations", "_reset_saturations")}
+    places = {
+        flag: neuron.size * neuron.states_per_neuron if flag in blocks else neuron.output_size for flag in neuron.flags
+    }
     shares = [recording.total(layer, flag) / (updates * places[flag]) for flag in neuron.flags if updates]
     return max(shares, default=0.0)

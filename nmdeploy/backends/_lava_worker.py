@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nmdeploy._util.signals import unbroken
+from nmdeploy._util.signals import defer_signals
 from nmdeploy.backends._lava_python import commands
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 
@@ -205,7 +205,7 @@ def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[
 def _process(command: list[str], folder: Path, errors: Any) -> Iterator[subprocess.Popen[str]]:
     """Process in a group of its own, none of which is left at the end."""
     with ExitStack() as cleanup:
-        with unbroken():  # a process that nobody knows yet when an exception comes would stay
+        with defer_signals():  # a process that nobody knows yet when an exception comes would stay
             process = subprocess.Popen(
                 command,
                 cwd=folder,
@@ -229,7 +229,7 @@ def _environment(folder: Path) -> Mapping[str, str]:
     return {**kept, **own, **({"TMPDIR": str(folder)} if len(str(folder)) < 64 else {})}
 
 
-@unbroken()
+@defer_signals()
 def _end_group(process: subprocess.Popen[str]) -> None:
     """End every process of the group: after a failure gently first, so that Python can clear the shared memory."""
     until = time.monotonic() + (GRACE_SECONDS if process.poll() != 0 else 0)

@@ -14,7 +14,7 @@ import click
 
 from nmdeploy import __version__
 from nmdeploy.cli.process import OneLineErrors
-from nmdeploy.errors import naming
+from nmdeploy.errors import prefix_errors
 
 if TYPE_CHECKING:
     from nmdeploy.network.network import Network, QuantizedNetwork
@@ -161,7 +161,7 @@ def export(
     target.quantization_config(**vars(options))
     network = pipeline.load(checkpoint, dt=dt)
     calibration = None if data is None else _load_data(data, network)
-    with naming(checkpoint):
+    with prefix_errors(checkpoint):
         pipeline.require_families(network, target)
         quantized = pipeline.quantize(network, target, calibration, options, window_input)
         mapped = pipeline.require_fit(quantized, target)

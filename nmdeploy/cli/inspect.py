@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadFile, NmdeployError
-from nmdeploy.samples.source import BLOCK_BYTES, stored_in
+from nmdeploy.samples.source import BLOCK_BYTES, open_stored
 from nmdeploy.samples.stored import Array, Stored
 
 RANGED_BYTES = 1 << 28  # what is read in a moment; the range of larger inputs is not looked for
@@ -145,7 +145,7 @@ def _cell(value: Any) -> str:
 
 def describe_data(path: Path) -> dict[str, Any]:
     """A description of samples; `BadFile` or `BadData` where there are none."""
-    stored = stored_in(path)
+    stored = open_stored(path)
     arrays = {"inputs": _array(stored.shape, stored.dtype, _blocks(stored))}
     for name, held in stored.vectors.items():
         # Of what is no integer a sample only shape and type are known.

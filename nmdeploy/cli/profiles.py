@@ -12,7 +12,7 @@ def listing() -> Iterator[str]:
     """One line a profile: name, title, the neuron families that it runs."""
     for name in profile_names():
         profile = load_profile(name)
-        yield f"{name:<10} {profile.title}: runs {', '.join(profile.neurons)}; {profile.chip.cores.known} cores"
+        yield f"{name:<10} {profile.title}: runs {', '.join(profile.neurons)}; {profile.chip.cores.required_value} cores"
 
 
 def details(profile: HardwareProfile) -> Iterator[str]:

@@ -11,7 +11,7 @@ from nmdeploy.analysis.metrics import overflows
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Totals
 from nmdeploy.reports.verification import overflow_line, steps_text
-from nmdeploy.samples.stored import listed
+from nmdeploy.samples.stored import join_names
 
 BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
@@ -68,7 +68,7 @@ def recording_lines(network: QuantizedNetwork, totals: Totals, others: Sequence[
     if totals.accuracy is not None:
         yield f"accuracy {totals.accuracy:.4f}"
     else:
-        held = f"; the file also holds {listed(others)}" if others else ""
+        held = f"; the file also holds {join_names(others)}" if others else ""
         yield f"accuracy not available (no array 'labels'{held})"
     for name, neuron in network.populations.items():
         if "spikes" in totals.metrics(name) and neuron.spiking:

@@ -43,7 +43,7 @@ class Usage:
     limit: int | None
 
     @property
-    def over(self) -> bool:
+    def exceeds_limit(self) -> bool:
         """Whether it exceeds the limit."""
         return self.limit is not None and self.used > self.limit
 
@@ -133,7 +133,7 @@ def network_problems(network: QuantizedNetwork, profile: HardwareProfile) -> Ite
         bits = getattr(synapse, "bits", 0)
         yield from _too_wide(f"synapse {name!r}", "weight bits", bits, rules.weight_bits.high, profile)
         mode = getattr(synapse, "sign_mode", None)
-        if mode is not None and mode not in rules.sign_modes.known:
+        if mode is not None and mode not in rules.sign_modes.required_value:
             yield f"synapse {name!r}: profile {profile.name!r} has no sign mode {mode!r}: quantize for this profile"
         yield from _graded(network, name, profile)
 
@@ -147,7 +147,7 @@ def _too_wide(what: str, unit: str, bits: int, limit: int | None, profile: Hardw
 
 
 def _graded(network: QuantizedNetwork, synapse: str, profile: HardwareProfile) -> Iterator[str]:
-    limit = profile.arithmetic.graded_payload_bits.known
+    limit = profile.arithmetic.graded_payload_bits.required_value
     for edge in network.incoming[synapse]:
         bits = payload_bits(network, edge.source)
         if bits > limit:

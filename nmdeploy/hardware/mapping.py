@@ -154,7 +154,7 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
     MappedNetwork
         ``fits`` is false, with the reasons in ``problems``, where the target does not run the network.
     """
-    limits, offered = core_limits(profile), profile.chip.usable_cores.known
+    limits, offered = core_limits(profile), profile.chip.usable_cores.required_value
     cuts, outgoing = partition(network, limits, offered)
     tiles = place(cuts, profile.chip)
     cores = tuple(_cores(network, cuts, tiles, outgoing, limits))

@@ -59,7 +59,7 @@ def _longest(demand: Demand, limits: Mapping[str, int | None], first: int, most:
 
 def exceeded(used: Mapping[str, Usage]) -> list[str]:
     """The resources over their limits."""
-    return [resource for resource, held in used.items() if held.over]
+    return [resource for resource, held in used.items() if held.exceeds_limit]
 
 
 def sends(network: QuantizedNetwork, population: str, cuts: Mapping[str, list[Range]]) -> Outgoing:

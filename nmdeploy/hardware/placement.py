@@ -27,8 +27,8 @@ def tile_of(core: int, chip: Chip) -> Tile:
 
     Cores beyond the mesh continue in further rows.
     """
-    row, column = divmod(core // chip.cores_per_tile.known, chip.mesh_columns.known)
-    return (column if row % 2 == 0 else chip.mesh_columns.known - 1 - column), row
+    row, column = divmod(core // chip.cores_per_tile.required_value, chip.mesh_columns.required_value)
+    return (column if row % 2 == 0 else chip.mesh_columns.required_value - 1 - column), row
 
 
 def place(cuts: Cuts, chip: Chip) -> dict[str, list[Tile]]:

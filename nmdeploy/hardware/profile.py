@@ -50,7 +50,7 @@ class Figure(Generic[T]):
     note: str = ""
 
     @property
-    def known(self) -> T:
+    def required_value(self) -> T:
         """The value of a figure that every profile has."""
         if self.value is None:
             raise BadOption(f"a required figure is unpublished ({self.citation}): give it a value in the profile")
@@ -163,7 +163,7 @@ class HardwareProfile:
         bits = self._chosen("coefficient_bits", coefficient_bits)
         frac = coefficient_frac
         if frac is None:
-            frac = min(rules.coefficient_frac.known, bits - 2)
+            frac = min(rules.coefficient_frac.required_value, bits - 2)
         if frac >= bits:
             raise BadOption(
                 f"profile {self.name!r}: coefficient_frac = {frac} leaves no bit of {bits} for the sign: "
@@ -175,17 +175,17 @@ class HardwareProfile:
             coefficient_bits=bits,
             coefficient_frac=self._chosen("coefficient_frac", frac),
             state_rounding=self._listed("state_rounding", state_rounding),
-            sign_modes=rules.sign_modes.known,
-            weight_exp_min=rules.weight_exp_min.known,
-            weight_exp_max=rules.weight_exp_max.known,
-            sigmoid=rules.sigmoid.known,
+            sign_modes=rules.sign_modes.required_value,
+            weight_exp_min=rules.weight_exp_min.required_value,
+            weight_exp_max=rules.weight_exp_max.required_value,
+            sigmoid=rules.sigmoid.required_value,
         )
 
     def _chosen(self, name: str, value: int | None) -> int:
         figure: Figure[int] = getattr(self.arithmetic, name)
         if value is None:
-            return figure.known
-        low, high = figure.low or 0, figure.high if figure.high is not None else figure.known
+            return figure.required_value
+        low, high = figure.low or 0, figure.high if figure.high is not None else figure.required_value
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             option = "--" + name.replace("_", "-")
             allowed = f"{low} to {high}" if low < high else f"{low}"
@@ -200,7 +200,7 @@ class HardwareProfile:
                 f"profile {self.name!r}: {name} = {value!r} is not among {', '.join(figure.choices)}: "
                 f"give {option} {figure.choices[0]}"
             )
-        return figure.known if value is None else value
+        return figure.required_value if value is None else value
 
     def figures(self) -> list[tuple[str, str, Figure[Any]]]:
         """Every figure as (table, key, figure), in the order of the file."""

@@ -269,8 +269,11 @@ def _check_together(where: str, profile: HardwareProfile) -> None:
         for f in fields(held):
             if getattr(held, f.name).value == 0:
                 raise BadOption(f"{where}: [{table}] {f.name} = 0 holds nothing: give 1 or more")
-    tiles = chip.mesh_columns.known * chip.mesh_rows.known
-    if chip.usable_cores.known > chip.cores.known or chip.cores.known > tiles * chip.cores_per_tile.known:
+    tiles = chip.mesh_columns.required_value * chip.mesh_rows.required_value
+    if (
+        chip.usable_cores.required_value > chip.cores.required_value
+        or chip.cores.required_value > tiles * chip.cores_per_tile.required_value
+    ):
         raise BadOption(
             f"{where}: [chip] {chip.usable_cores.value} usable of {chip.cores.value} cores do not fit {tiles} tiles of "
             f"{chip.cores_per_tile.value}: correct the mesh"
@@ -279,5 +282,5 @@ def _check_together(where: str, profile: HardwareProfile) -> None:
         if getattr(rules, name).value != built:
             found = getattr(rules, name).value
             raise BadOption(f"{where}: [arithmetic] {name} = {found!r} is not built: give {built!r}")
-    if rules.weight_exp_min.known > rules.weight_exp_max.known:
+    if rules.weight_exp_min.required_value > rules.weight_exp_max.required_value:
         raise BadOption(f"{where}: [arithmetic] weight_exp_min exceeds weight_exp_max: swap them")

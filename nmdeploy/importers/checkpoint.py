@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadFile, UnsupportedParameter, naming
+from nmdeploy.errors import BadFile, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
 from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, parse_config
@@ -138,7 +138,7 @@ class _Graph:
     def add_block(self, index: int, block: Tensors, sources: list[str]) -> str:
         """Synapses, population and, where the model has one, mixer and gate; the name of what the block sends."""
         name, config, kind = f"block{index}", self.config, self.config.neuron_model
-        with np.errstate(all="ignore"), naming(self.file):
+        with np.errstate(all="ignore"), prefix_errors(self.file):
             scale, shift = _normalization(config, block)
             weight, bias = block.get("synapse.weight", np.eye(config.channels)), None
             if kind.normalizes == "current" and config.norm == "batch":

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy import nir_io
-from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, naming
+from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
 from nmdeploy.importers.nir_nodes import (
@@ -81,7 +81,7 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     ours = is_sealed(content)
     stored, codes = _of_ours(path) if ours else (None, BINARY)
     tree = read_tree(path, content) if ours else nir_io.foreign_tree(path, content)
-    with naming(path):
+    with prefix_errors(path):
         graph = topology(path, tree)
         return _Import(graph, _time_step(path, dt, stored)).network(codes)
 
@@ -91,7 +91,7 @@ def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str
     content = load_bytes(path)
     if is_sealed(content):
         return []
-    with naming(path):
+    with prefix_errors(path):
         nodes, _ = flat_graph(path, nir_io.foreign_tree(path, content))
     found: list[tuple[str, str, str | None]] = []
     for name, fields in nodes.items():
@@ -185,7 +185,7 @@ class _Import:
             name, wires = f"{wire.source}.{target}", [wire]
             if types[wire.source] in SYNAPSES:
                 weight, bias = WEIGHTS[types[wire.source]](wire.source, self.graph.values[wire.source])
-                name = wire.source if self.graph.out_of(wire.source)[0].target == target else name
+                name = wire.source if self.graph.outgoing(wire.source)[0].target == target else name
                 wires = self.graph.into(wire.source)
             else:
                 size = max(self._largest(wire.source), self._largest(target))
@@ -215,7 +215,7 @@ class _Import:
     def _check_shapes(self) -> None:
         for link in self.links:
             for wire in link.wires:
-                arriving, takes = self.graph.passed(wire, self.shapes[wire.source]), link.weight.shape[1]
+                arriving, takes = self.graph.shape_after(wire, self.shapes[wire.source]), link.weight.shape[1]
                 matrix = self.graph.types[wire.target] in ("Affine", "Linear")
                 if math.prod(arriving) != takes or (matrix and arriving[-1] != takes):
                     raise UnsupportedParameter(

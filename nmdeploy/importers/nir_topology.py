@@ -56,7 +56,7 @@ class Topology:
         """Wires that end at a node."""
         return [wire for wire in self.wires if wire.target == target]
 
-    def out_of(self, source: str) -> list[Wire]:
+    def outgoing(self, source: str) -> list[Wire]:
         """Wires that start at a node."""
         return [wire for wire in self.wires if wire.source == source]
 
@@ -64,7 +64,7 @@ class Topology:
         """Names of the nodes of some types, in the order of the file."""
         return [name for name, kind in self.types.items() if kind in types]
 
-    def passed(self, wire: Wire, shape: Shape) -> Shape:
+    def shape_after(self, wire: Wire, shape: Shape) -> Shape:
         """The shape in which values of `shape` arrive at a wire's end; refuses what does not fit on the way."""
         for name in wire.via:
             kind, values = self.types[name], self.values[name]
@@ -124,7 +124,7 @@ def check_wires(graph: Topology) -> None:
         if (before in SYNAPSES or after == "Output") and any(types[name] == "Delay" for name in wire.via):
             raise UnsupportedParameter(f"{where} through a Delay: put the Delay before a synapse")
     for name in graph.of("Input", *SYNAPSES, *POPULATIONS):
-        fed, feeds = types[name] == "Input" or graph.into(name), types[name] in POPULATIONS or graph.out_of(name)
+        fed, feeds = types[name] == "Input" or graph.into(name), types[name] in POPULATIONS or graph.outgoing(name)
         if not (fed and feeds):
             raise UnsupportedParameter(
                 f"node {name!r} ({types[name]}) is not connected on both sides: connect or remove it"

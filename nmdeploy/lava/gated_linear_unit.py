@@ -15,7 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import ArrayLike, NDArray
 
-from nmdeploy.lava.periodic import NEVER, check_reset, own_step
+from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, own_step
 from nmdeploy.lava.population import Population
 from nmdeploy.lava.rounding import Integers, integers, rz, sat, shift
 from nmdeploy.lava.trace import Trace
@@ -78,7 +78,7 @@ class GatedLinearUnit(AbstractProcess):
         send_once: bool = False,
         window: int = 1,
         send_every: int = 1,
-        reset_interval: int = NEVER,
+        reset_interval: int = ENDLESS_STEPS,
         reset_offset: int = 1,
         trace: Trace | None = None,
         name: str | None = None,

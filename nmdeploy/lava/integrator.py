@@ -15,7 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.periodic import NEVER, check_reset, check_state_bits, own_step
+from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, check_state_bits, own_step
 from nmdeploy.lava.population import Population
 from nmdeploy.lava.rounding import rz, sat
 from nmdeploy.lava.trace import Trace
@@ -62,7 +62,7 @@ class Integrator(AbstractProcess):
         dv: Any = 0,
         bias: Any = 0,
         state_bits: int = 24,
-        reset_interval: int = NEVER,
+        reset_interval: int = ENDLESS_STEPS,
         reset_offset: int = 1,
         trace: Trace | None = None,
         name: str | None = None,

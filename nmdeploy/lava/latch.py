@@ -15,7 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.periodic import NEVER, check_reset, own_step
+from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, own_step
 
 
 class Latch(AbstractProcess):
@@ -40,7 +40,7 @@ class Latch(AbstractProcess):
         *,
         shape: tuple[int, ...],
         window: int,
-        reset_interval: int = NEVER,
+        reset_interval: int = ENDLESS_STEPS,
         reset_offset: int = 1,
         name: str | None = None,
         **kwargs: Any,

@@ -10,12 +10,12 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_configs import Loihi2SimCfg, RunConfig
 
 from nmdeploy.lava.model_file import read_model
-from nmdeploy.lava.periodic import NEVER
+from nmdeploy.lava.periodic import ENDLESS_STEPS
 from nmdeploy.lava.population import Placement, Population
 from nmdeploy.lava.populations import describe
 from nmdeploy.lava.topology import Schedule, connections, schedule
 from nmdeploy.lava.trace import Trace
-from nmdeploy.lava.windows import constant, latched, sends_once
+from nmdeploy.lava.windows import constant, latch_steps, sends_once
 from nmdeploy.lava.wiring import Wiring
 
 
@@ -122,10 +122,10 @@ def build(
     channels = [population.outputs for population in populations.values() if population.make is None]
     if len(channels) != 1:
         raise ValueError(f"{path}: {len(channels)} inputs; a Lava network has one")
-    interval = NEVER if steps is None else steps + when.drain_steps
+    interval = ENDLESS_STEPS if steps is None else steps + when.drain_steps
     traces = _traces(populations, when, interval * samples, record, folder)
     held = constant(populations, links, when)
-    kept = latched(links, held)
+    kept = latch_steps(links, held)
     every = {name: held[name] for name in sends_once(links, kept) - {model["output"]}}
     places = {
         name: Placement(name, step + 1, interval, interval - when.drain_steps, traces.get(name), every.get(name, 1))

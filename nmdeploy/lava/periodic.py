@@ -2,7 +2,7 @@
 
 from typing import Any
 
-NEVER = 2**31 - 1
+ENDLESS_STEPS = 2**31 - 1
 
 
 def check_reset(interval: int, offset: int) -> None:

@@ -15,7 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
-from nmdeploy.lava.periodic import NEVER, check_reset, own_step
+from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, own_step
 from nmdeploy.lava.rounding import rz, sat, wrap24
 from nmdeploy.lava.trace import Trace
 
@@ -65,7 +65,7 @@ class RefractoryLIF(AbstractProcess):
         bias_mant: Any = 0,
         bias_exp: Any = 0,
         refractory_steps: int = 0,
-        reset_interval: int = NEVER,
+        reset_interval: int = ENDLESS_STEPS,
         reset_offset: int = 1,
         trace: Trace | None = None,
         name: str | None = None,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nmdeploy.lava.dynamics import FACTOR_BITS, Dynamics
 from nmdeploy.lava.mechanisms import Mechanisms
-from nmdeploy.lava.periodic import NEVER, check_reset, own_step
+from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, own_step
 from nmdeploy.lava.rounding import Booleans, Integers, rz, sat
 from nmdeploy.lava.spiking import fire
 from nmdeploy.lava.trace import Trace
@@ -32,7 +32,7 @@ class SpikingProcess(AbstractProcess):
         *,
         dynamics: Dynamics,
         mechanisms: Mechanisms,
-        reset_interval: int = NEVER,
+        reset_interval: int = ENDLESS_STEPS,
         reset_offset: int = 1,
         trace: Trace | None = None,
         name: str | None = None,

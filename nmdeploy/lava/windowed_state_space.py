@@ -16,7 +16,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import ArrayLike, NDArray
 
 from nmdeploy.lava.diagonal_dynamics import DiagonalDynamics
-from nmdeploy.lava.periodic import NEVER, check_reset, own_step
+from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, own_step
 from nmdeploy.lava.population import Placement, Population, from_node
 from nmdeploy.lava.rounding import Integers, integers, rz, sat
 from nmdeploy.lava.trace import Trace
@@ -80,7 +80,7 @@ class WindowedStateSpace(AbstractProcess):
         steps: int,
         send_once: bool = False,
         send_every: int = 1,
-        reset_interval: int = NEVER,
+        reset_interval: int = ENDLESS_STEPS,
         reset_offset: int = 1,
         trace: Trace | None = None,
         name: str | None = None,

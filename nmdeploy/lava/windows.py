@@ -22,7 +22,7 @@ def constant(populations: Mapping[str, Population], links: list[Connection], whe
     return steps
 
 
-def latched(links: list[Connection], steps: Mapping[str, int]) -> dict[str, int]:
+def latch_steps(links: list[Connection], steps: Mapping[str, int]) -> dict[str, int]:
     """Steps for which the sum of each synapse is kept; only those synapses whose sources are all constant over them."""
     found = {
         synapse: _common([link for link in links if link.synapse == synapse], steps)

@@ -96,7 +96,7 @@ def run_job(job: dict[str, Any]) -> None:
             raise ValueError(f"{job['inputs']}: {data.shape[2]} channels; {job['model']} takes {network.channels}")
         if np.abs(data.astype(np.int64)).max() >= 2**31:
             raise ValueError(f"{job['inputs']}: holds numbers of 2**31 or more; Lava's ports are 32 bits wide")
-        network.connect_input(RingBuffer(data=spaced(data, network.interval)).s_out)
+        network.connect_input(RingBuffer(data=insert_gaps(data, network.interval)).s_out)
         run(network.processes[network.output], (samples - 1) * network.interval + network.duration)
         arrays: dict[str, Any] = {
             f"{population}|{name}": _samples(trace.path(name), samples, network.interval)[:, :steps]
@@ -106,7 +106,7 @@ def run_job(job: dict[str, Any]) -> None:
     np.savez(job["output"], **arrays)
 
 
-def spaced(data: Integers, interval: int) -> NDArray[np.int32]:
+def insert_gaps(data: Integers, interval: int) -> NDArray[np.int32]:
     """Samples (samples, steps, channels) behind each other with zeros between them, (channels, samples * interval)."""
     samples, steps, channels = data.shape
     padded = np.zeros((samples, interval, channels), np.int32)

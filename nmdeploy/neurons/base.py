@@ -81,15 +81,16 @@ class QuantizationContext:
 class QuantizedNeuron(Frozen, ABC):
     """A population of integer neurons.
 
-    ``blocks`` names the registers that advance together (shape (H, N)), ``registers`` the neuron registers (shape
-    (H,)), ``recorded`` those that a recording stores, ``per_state`` whether block registers are recorded with their
-    state axis, ``flags`` what is counted when it overflows, in the order in which `integrate` and `reset` return it.
+    ``state_registers`` names the registers of a neuron's N states (shape (H, N)), ``neuron_registers`` those of the
+    neuron (shape (H,)), ``recorded`` those that a recording stores. ``per_state`` says if state registers are recorded
+    with their state axis. ``flags`` names what is counted when it overflows, in the order in which `integrate` and
+    `reset` return it.
     """
 
     kind: ClassVar[str]
     role: ClassVar[str] = "population"
-    blocks: ClassVar[tuple[str, ...]]
-    registers: ClassVar[tuple[str, ...]]
+    state_registers: ClassVar[tuple[str, ...]]
+    neuron_registers: ClassVar[tuple[str, ...]]
     recorded: ClassVar[tuple[str, ...]]
     flags: ClassVar[tuple[str, ...]]
     spiking: ClassVar[bool] = True
@@ -138,8 +139,8 @@ class QuantizedNeuron(Frozen, ABC):
         return 1
 
     @property
-    def states(self) -> int:
-        """Number of state blocks N a neuron."""
+    def states_per_neuron(self) -> int:
+        """Number of states N per neuron; a state has one register for each of `state_registers`."""
         return 1
 
     @abstractmethod
@@ -158,13 +159,13 @@ class QuantizedNeuron(Frozen, ABC):
     @property
     def real_states(self) -> int:
         """Real state variables a neuron."""
-        return len(self.blocks) * self.states
+        return len(self.state_registers) * self.states_per_neuron
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
         """Registers at rest for `samples` samples."""
-        block = np.zeros((samples, self.size, self.states), dtype)
+        states = np.zeros((samples, self.size, self.states_per_neuron), dtype)
         register = np.zeros((samples, self.size), dtype)
-        return tuple(block for _ in self.blocks), tuple(register for _ in self.registers)
+        return tuple(states for _ in self.state_registers), tuple(register for _ in self.neuron_registers)
 
     @abstractmethod
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
@@ -179,21 +180,23 @@ class QuantizedNeuron(Frozen, ABC):
 
     def recorded_states(self, registers: Registers) -> dict[str, Any]:
         """The values that a recording stores, by name: (samples, H) or (samples, H, N)."""
-        block, z = registers
-        everything = dict(zip(self.blocks, block, strict=True)) | dict(zip(self.registers, z, strict=True))
-        flat = () if self.per_state else self.blocks
+        states, z = registers
+        everything = dict(zip(self.state_registers, states, strict=True)) | dict(
+            zip(self.neuron_registers, z, strict=True)
+        )
+        flat = () if self.per_state else self.state_registers
         return {name: everything[name][..., 0] if name in flat else everything[name] for name in self.recorded}
 
 
 class ThreePartNeuron(QuantizedNeuron):
-    """A population whose step is three functions: `integrate` for each block, `fire` for each neuron, `reset`.
+    """A population whose step is three functions: `integrate` for each state, `fire` for each neuron, `reset`.
 
-    One input and one output a neuron; the sum over a neuron's blocks stands between `integrate` and `fire`.
+    A neuron has one input and one output. `fire` gets the sum over the states of what `integrate` returns.
     """
 
     @property
     @abstractmethod
-    def block_params(self) -> NamedTuple:
+    def state_params(self) -> NamedTuple:
         """Parameters of `integrate` and `reset`, each broadcastable to (H, N)."""
 
     @property
@@ -202,25 +205,27 @@ class ThreePartNeuron(QuantizedNeuron):
         """Parameters of `fire`, each broadcastable to (H,)."""
 
     @abstractmethod
-    def integrate(self, block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-        """Advance one block: ``-> (block', parts of y, overflow flags)``."""
+    def integrate(self, states: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+        """Advance one state's registers: ``-> (registers', parts of y, overflow flags)``."""
 
     @abstractmethod
     def fire(self, y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-        """Neuron registers and output: ``-> (s, reset condition, z')``; y holds the sums over the blocks."""
+        """Neuron registers and output: ``-> (s, reset condition, z')``; y holds the sums over the states."""
 
     @abstractmethod
-    def reset(self, block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-        """The reset action on one block: ``-> (block', overflow flags)``."""
+    def reset(self, states: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+        """Apply the reset action to one state's registers: ``-> (registers', overflow flags)``."""
 
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
-        block, z = registers
-        block, parts, risen = self.integrate(block, a[..., None], tuple(r[..., None] for r in z), self.block_params)
+        states, z = registers
+        states, parts, update_overflows = self.integrate(
+            states, a[..., None], tuple(r[..., None] for r in z), self.state_params
+        )
         y = tuple(part.sum(-1) for part in parts)
         s, condition, z = self.fire(y, a, z, self.neuron_params, now.step)
         wide = tuple(r[..., None] for r in z)
-        block, fallen = self.reset(block, s[..., None], condition[..., None], wide, self.block_params)
-        return (block, z), s, [*risen, *fallen]
+        states, reset_overflows = self.reset(states, s[..., None], condition[..., None], wide, self.state_params)
+        return (states, z), s, [*update_overflows, *reset_overflows]
 
 
 class Neuron(Frozen, ABC):

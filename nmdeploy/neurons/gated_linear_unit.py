@@ -40,7 +40,7 @@ SIGMOIDS = {"piecewise-linear-64": np.rint(2**TABLE_FRAC / (1 + np.exp(-np.arang
 # The sigmoid is good for 10 bits and the weights behind it have 8: 12 bits at the calibrated magnitude, one of headroom
 # and the sign lose nothing, and the sums of 64 inputs with 8-bit weights stay within 6 + 8 + 14 = 28 bits of 32.
 OUTPUT_BITS = 14
-FAINT = 12  # an output more than so many bits below its value gets no finer fraction
+OUTPUT_ATTENUATION_BITS_MAX = 12  # an output more than so many bits below its value gets no finer fraction
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,8 +75,8 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
 
     kind: ClassVar[str] = "gated_linear_unit"
     spiking: ClassVar[bool] = False
-    blocks: ClassVar[tuple[str, ...]] = ()
-    registers: ClassVar[tuple[str, ...]] = ("g",)
+    state_registers: ClassVar[tuple[str, ...]] = ()
+    neuron_registers: ClassVar[tuple[str, ...]] = ("g",)
     recorded: ClassVar[tuple[str, ...]] = ("g",)
     flags: ClassVar[tuple[str, ...]] = ("g_saturations",)
 
@@ -103,7 +103,7 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
         return 2 * self.neurons
 
     @property
-    def states(self) -> int:
+    def states_per_neuron(self) -> int:
         return 0
 
     @property
@@ -182,7 +182,7 @@ class GatedLinearUnit(Neuron):
 
     def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
         largest = float(np.max(ranges["g"], initial=0.0))
-        faint = float(np.max(ranges["value"], initial=0.0)) * 2.0**-FAINT
+        faint = float(np.max(ranges["value"], initial=0.0)) * 2.0**-OUTPUT_ATTENUATION_BITS_MAX
         frac = power_below((1 << (OUTPUT_BITS - 2)) - 1, max(largest, faint), default=OUTPUT_BITS - 2)
         return float(np.ldexp((1 << (OUTPUT_BITS - 1)) - 1, -frac)), frac
 

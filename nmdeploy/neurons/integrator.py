@@ -28,7 +28,7 @@ from nmdeploy.neurons.base import (
 from nmdeploy.neurons.ops import rz, saturate
 
 
-class BlockParams(NamedTuple):
+class StateParams(NamedTuple):
     """Parameters of `integrate`."""
 
     dv: Any
@@ -40,9 +40,9 @@ class NeuronParams(NamedTuple):
     """Parameters of `fire`: none."""
 
 
-def integrate(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+def integrate(states: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
     """Leak and add."""
-    (v,) = block
+    (v,) = states
     v, clipped = saturate(rz(v * (4096 - p.dv), 12) + a + p.bias, p.limit)
     return (v,), (v,), (clipped,)
 
@@ -52,9 +52,9 @@ def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
     return y[0], np.zeros_like(y[0], bool), ()
 
 
-def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+def reset(states: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
     """Never."""
-    return block, ()
+    return states, ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,8 @@ class QuantizedIntegrator(ThreePartNeuron):
 
     kind: ClassVar[str] = "integrator"
     spiking: ClassVar[bool] = False
-    blocks: ClassVar[tuple[str, ...]] = ("v",)
-    registers: ClassVar[tuple[str, ...]] = ()
+    state_registers: ClassVar[tuple[str, ...]] = ("v",)
+    neuron_registers: ClassVar[tuple[str, ...]] = ()
     recorded: ClassVar[tuple[str, ...]] = ("v",)
     flags: ClassVar[tuple[str, ...]] = ("v_saturations",)
 
@@ -89,8 +89,8 @@ class QuantizedIntegrator(ThreePartNeuron):
         return self.dv.size
 
     @property
-    def block_params(self) -> BlockParams:
-        return BlockParams(self.dv[:, None], self.bias[:, None], (1 << (self.state_bits - 1)) - 1)
+    def state_params(self) -> StateParams:
+        return StateParams(self.dv[:, None], self.bias[:, None], (1 << (self.state_bits - 1)) - 1)
 
     @property
     def neuron_params(self) -> NeuronParams:

@@ -41,7 +41,7 @@ VTH_MAX = (1 << 17) - 1
 BIAS_MANT_MAX = (1 << 12) - 1
 
 
-class BlockParams(NamedTuple):
+class StateParams(NamedTuple):
     """Parameters of `integrate`."""
 
     du: Any
@@ -56,9 +56,9 @@ class NeuronParams(NamedTuple):
     refractory_steps: Any
 
 
-def integrate(block: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
+def integrate(states: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
     """Current and membrane of one neuron; a held membrane keeps its value."""
-    u, v = block
+    u, v = states
     (counter,) = z
     u, wrapped = wrap24(rz(u * (4095 - p.du), 12) + (a << 6))
     moved, clipped = saturate(rz(v * (4096 - p.dv), 12) + u + p.bias, V_LIMIT)
@@ -75,9 +75,9 @@ def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
     return s, s, (select(s, p.refractory_steps, counter - (counter != 0)),)
 
 
-def reset(block: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
+def reset(states: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
     """The membrane of a neuron that spiked starts again at zero."""
-    u, v = block
+    u, v = states
     return (u, select(condition, 0, v)), ()
 
 
@@ -111,8 +111,8 @@ class QuantizedLIF(ThreePartNeuron):
     scale: FloatArray = None  # type: ignore[assignment]
 
     kind: ClassVar[str] = "lif"
-    blocks: ClassVar[tuple[str, ...]] = ("u", "v")
-    registers: ClassVar[tuple[str, ...]] = ("refractory",)
+    state_registers: ClassVar[tuple[str, ...]] = ("u", "v")
+    neuron_registers: ClassVar[tuple[str, ...]] = ("refractory",)
     recorded: ClassVar[tuple[str, ...]] = ("u", "v")
     flags: ClassVar[tuple[str, ...]] = ("u_wraps", "v_saturations")
     state_bits: ClassVar[int] = 24  # type: ignore[misc]
@@ -135,8 +135,8 @@ class QuantizedLIF(ThreePartNeuron):
         return self.du.size
 
     @property
-    def block_params(self) -> BlockParams:
-        return BlockParams(self.du[:, None], self.dv[:, None], (self.bias_mant << self.bias_exp)[:, None])
+    def state_params(self) -> StateParams:
+        return StateParams(self.du[:, None], self.dv[:, None], (self.bias_mant << self.bias_exp)[:, None])
 
     @property
     def neuron_params(self) -> NeuronParams:

@@ -34,7 +34,7 @@ SAMPLES = "holds samples: give it to --data, and here the model (.nir)"
 RECORDING = "is a recording, which nmdeploy inspect describes: give the model (.nir) that was run"
 OTHER = "holds no NIR graph: check that it is a .nir file"
 CHECKPOINT = f"is a checkpoint, no model: {EXPORT}"
-INSTEAD = {"safetensors": CHECKPOINT, "pt": CHECKPOINT, "npz": SAMPLES, "npy": SAMPLES}
+OTHER_FILES = {"safetensors": CHECKPOINT, "pt": CHECKPOINT, "npz": SAMPLES, "npy": SAMPLES}
 
 
 def write(q: QuantizedNetwork, path: Path) -> list[str]:
@@ -164,8 +164,8 @@ def _require_ours(path: Path, content: bytes) -> None:
     """`BadFile` unless the file is sealed by nmdeploy and unchanged."""
     if not is_sealed(content):
         suffix = str(path).rpartition(".")[2]
-        if content and suffix in INSTEAD:
-            raise BadFile(f"{path}: {INSTEAD[suffix].format(path)}")
+        if content and suffix in OTHER_FILES:
+            raise BadFile(f"{path}: {OTHER_FILES[suffix].format(path)}")
         foreign_tree(path, content)
         raise BadFile(f"{path}: is a float NIR file: {EXPORT.format(path)} --dt SECONDS")
     check_seal(path, content)

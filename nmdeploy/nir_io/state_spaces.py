@@ -98,7 +98,7 @@ def _add_soma(graph: Primitives, name: str, n: Any, bias: FloatArray) -> None:
 def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """N pairs of integrators, or N where all is real."""
     builder = _ends(graph, name, n)
-    for state in range(n.states):
+    for state in range(n.states_per_neuron):
         _add_complex(builder, state)
     return _input_bias(name, n, into_synapse)
 
@@ -145,9 +145,9 @@ def _add_dense(graph: Primitives, name: str, n: Any, into_synapse: bool) -> Floa
     """N integrators that meet each other."""
     builder = _ends(graph, name, n)
     a = np.ldexp(n.a.astype(np.float64), -n.frac_a)
-    for state in range(n.states):
+    for state in range(n.states_per_neuron):
         builder.state(f"x{state}", a[:, state, state])
-    for target, source in ((i, j) for i in range(n.states) for j in range(n.states) if i != j):
+    for target, source in ((i, j) for i in range(n.states_per_neuron) for j in range(n.states_per_neuron) if i != j):
         # exact where the states of a neuron share one scale, else a power of two between them
         values = np.ldexp(a[:, target, source], n.frac_x[:, source] - n.frac_x[:, target])
         if values.any():
@@ -157,7 +157,7 @@ def _add_dense(graph: Primitives, name: str, n: Any, into_synapse: bool) -> Floa
 
 
 def _dense_ways(n: Any) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    for state in range(n.states):
+    for state in range(n.states_per_neuron):
         frac_x = n.frac_x[:, state, None]
         b = np.ldexp(n.b[:, state].astype(np.float64), n.frac_in - n.frac_b - frac_x)
         yield f"x{state}", b, np.ldexp(n.c[:, :, state].astype(np.float64), frac_x - n.frac_c - n.frac_y)

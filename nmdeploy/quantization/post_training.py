@@ -19,9 +19,9 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
-FARTHEST = 2.0**200
+SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
-LOSSY = 0.25  # relative weight error from which an export says so
+LARGE_WEIGHT_ERROR = 0.25  # relative weight error from which an export says so
 
 
 def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Ranges:
@@ -104,7 +104,7 @@ def quantize_population(
     for source, synapse in synapses.items():
         _check_exponents(source, synapse, config, alone=len(synapses) == 1)
         error = weight_error(incoming[source], synapse, scale)
-        if error > LOSSY:
+        if error > LARGE_WEIGHT_ERROR:
             notes = [
                 *notes,
                 f"synapse {source!r}: {config.weight_bits}-bit weights are off by {error:.0%} (relative norm)",
@@ -123,11 +123,11 @@ def _require_range(network: Network, name: str) -> None:
             _require_between(f"node {name!r}: {key}", np.abs(value), 0.0)
 
 
-def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / FARTHEST) -> None:
-    for worst in (magnitudes.max(initial=0.0), magnitudes.min(initial=FARTHEST, where=magnitudes > 0)):
-        if worst and not low <= worst <= FARTHEST:
+def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / SCALE_FACTOR_MAX) -> None:
+    for worst in (magnitudes.max(initial=0.0), magnitudes.min(initial=SCALE_FACTOR_MAX, where=magnitudes > 0)):
+        if worst and not low <= worst <= SCALE_FACTOR_MAX:
             raise UnsupportedParameter(
-                f"{what}: magnitude {worst:g} is outside of {low:g} to {FARTHEST:g}: rescale the network"
+                f"{what}: magnitude {worst:g} is outside of {low:g} to {SCALE_FACTOR_MAX:g}: rescale the network"
             )
 
 

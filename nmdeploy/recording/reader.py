@@ -14,7 +14,7 @@ from nmdeploy._util.hdf5_guard import has_endless_heap
 from nmdeploy.errors import BadFile
 from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
 from nmdeploy.recording.writer import RecordingWriter
-from nmdeploy.samples.stored import short
+from nmdeploy.samples.stored import one_line
 
 DAMAGED = (
     AttributeError,
@@ -58,7 +58,7 @@ def is_recording(path: str | Path) -> bool:
         with h5py.File(path, "r") as file:
             return "output" in file and "layers" in file
     except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or no HDF5 file ({short(error)}): copy or make it again") from None
+        raise BadFile(f"{path}: is damaged or no HDF5 file ({one_line(error)}): copy or make it again") from None
 
 
 def describe_recording(path: str | Path) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _opened(path: str | Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or no recording ({short(error)}): run nmdeploy simulate again") from None
+        raise BadFile(f"{path}: is damaged or no recording ({one_line(error)}): run nmdeploy simulate again") from None
 
 
 def _check_heaps(path: str | Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy._util.atomic_files import Unfailing, draft, unwritable
-from nmdeploy._util.signals import unbroken
+from nmdeploy._util.atomic_files import Unfailing, atomic_write, unwritable
+from nmdeploy._util.signals import defer_signals
 from nmdeploy.errors import BadData
 from nmdeploy.recording.types import ATTRIBUTES, Recording
 
@@ -74,7 +74,7 @@ class RecordingWriter:
 
     @contextmanager
     def _opened(self) -> Iterator[RecordingWriter]:
-        with draft(self.path) as file:
+        with atomic_write(self.path) as file:
             self._disk = Unfailing(file)
             try:
                 yield self
@@ -95,13 +95,13 @@ class RecordingWriter:
 
     def _close(self) -> None:
         if self._file is not None:
-            with unbroken():
+            with defer_signals():
                 self._file.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with unbroken():
+            with defer_signals():
                 yield
         except Exception:
             if self._disk.error is None:

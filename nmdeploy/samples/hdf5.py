@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadFile
-from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, naming_damage
+from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, describe_damage
 
 KIND = ("HDF5", "h5py")
 CACHE_BYTES, MOST_CACHE_BYTES = 1 << 20, 1 << 26
@@ -23,7 +23,7 @@ def open_hdf5(path: Path) -> Stored | tuple[str, ...]:
     """
     import h5py
 
-    with naming_damage(path, *KIND), h5py.File(path, "r") as file:
+    with describe_damage(path, *KIND), h5py.File(path, "r") as file:
         if "inputs" not in file:
             return _names(file)
         inputs = _dataset(path, file, "inputs")
@@ -78,7 +78,7 @@ def _cache_bytes(inputs: Any) -> int:
 def _blocks(path: Path, samples: int, cache: int) -> Iterator[Array]:
     import h5py
 
-    with naming_damage(path, *KIND), h5py.File(path, "r", rdcc_nbytes=cache) as file:
+    with describe_damage(path, *KIND), h5py.File(path, "r", rdcc_nbytes=cache) as file:
         inputs = _dataset(path, file, "inputs")
         for first in range(0, len(inputs), samples):
             yield np.asarray(inputs[first : first + samples])

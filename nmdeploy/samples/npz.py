@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadFile
-from nmdeploy.samples.stored import VECTORS, Array, ObjectArray, Stored, naming_damage
+from nmdeploy.samples.stored import VECTORS, Array, ObjectArray, Stored, describe_damage
 
 DIRECTORY_ENTRY = b"PK\x01\x02"
 ZIP, NPY, PICKLE = b"PK", b"\x93NUMPY", b"\x80"
@@ -25,7 +25,7 @@ def open_npz(path: Path) -> Stored | tuple[str, ...]:
 
     Every member's name, and every checksum but that of ``inputs``, is checked now; that one after the last block.
     """
-    with naming_damage(path, *NPZ_KIND), path.open("rb") as file:
+    with describe_damage(path, *NPZ_KIND), path.open("rb") as file:
         _require_zip(path, file)
         with zipfile.ZipFile(file) as archive:
             member = _member(archive, "inputs")
@@ -43,14 +43,14 @@ def open_npz(path: Path) -> Stored | tuple[str, ...]:
 
 def open_npy(path: Path) -> Stored:
     """The array of an .npy as inputs."""
-    with naming_damage(path, *NPY_KIND), path.open("rb") as file:
+    with describe_damage(path, *NPY_KIND), path.open("rb") as file:
         shape, _, dtype = _header(file)
         _require_size(shape, dtype, path.stat().st_size - file.tell(), exactly=True)
     return Stored(shape, dtype, {}, lambda samples: _npy_blocks(path, samples))
 
 
 def _npz_blocks(path: Path, samples: int) -> Iterator[Array]:
-    with naming_damage(path, *NPZ_KIND), zipfile.ZipFile(path) as archive:
+    with describe_damage(path, *NPZ_KIND), zipfile.ZipFile(path) as archive:
         member = _member(archive, "inputs")
         if member is None:
             raise ValueError("it has changed")
@@ -63,7 +63,7 @@ def _npz_blocks(path: Path, samples: int) -> Iterator[Array]:
 
 
 def _npy_blocks(path: Path, samples: int) -> Iterator[Array]:
-    with naming_damage(path, *NPY_KIND), path.open("rb") as file:
+    with describe_damage(path, *NPY_KIND), path.open("rb") as file:
         shape, fortran, dtype = _header(file)
         if fortran:
             yield from _slices(np.memmap(file, dtype, "r", file.tell(), shape, "F"), samples)

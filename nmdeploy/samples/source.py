@@ -17,7 +17,7 @@ from nmdeploy.network.graph import Input
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.samples.hdf5 import open_hdf5
 from nmdeploy.samples.npz import open_npy, open_npz
-from nmdeploy.samples.stored import Stored, listed
+from nmdeploy.samples.stored import Stored, join_names
 
 Codes = npt.NDArray[Any]
 BLOCK_BYTES = 1 << 22
@@ -146,7 +146,7 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
         One line that names the file, the array, the limit and the remedy.
     """
     file = Path(path)
-    stored = stored_in(file, f"(samples, steps, {expected.size})")
+    stored = open_stored(file, f"(samples, steps, {expected.size})")
     _check_inputs(file, stored, expected)
     samples, steps = stored.shape[:2]
     lengths = _vector(file, stored, "lengths", samples, 1, steps)
@@ -159,7 +159,7 @@ def load_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     return open_data(path, expected, classes).first(None)
 
 
-def stored_in(path: Path, shape: str = "(samples, steps, channels)") -> Stored:
+def open_stored(path: Path, shape: str = "(samples, steps, channels)") -> Stored:
     """The arrays of a file of samples, by its ending; `BadFile` or `BadData` where there are none."""
     if not path.exists():
         raise BadFile(f"{path}: there is no such file: check the path given to --data")
@@ -167,7 +167,7 @@ def stored_in(path: Path, shape: str = "(samples, steps, channels)") -> Stored:
         raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
     stored = OPEN.get(path.suffix, open_npz)(path)
     if isinstance(stored, tuple):
-        held = f"only {listed(stored)}" if stored else "nor any other"
+        held = f"only {join_names(stored)}" if stored else "nor any other"
         raise BadData(f"{path}: holds no array 'inputs', {held}: save one of shape {shape} at its top")
     return stored
 

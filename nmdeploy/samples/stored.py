@@ -70,23 +70,25 @@ class ObjectArray(ValueError):
 
 
 @contextmanager
-def naming_damage(path: Path, suffix: str, saver: str) -> Iterator[None]:
+def describe_damage(path: Path, suffix: str, saver: str) -> Iterator[None]:
     """Whatever a damaged file makes its reader raise, as one line."""
     try:
         yield
     except ObjectArray as error:
         raise BadFile(f"{path}: {error}, which is never loaded: save numbers") from None
     except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or no {suffix} file ({short(error)}): save it again with {saver}") from None
+        raise BadFile(
+            f"{path}: is damaged or no {suffix} file ({one_line(error)}): save it again with {saver}"
+        ) from None
 
 
-def short(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """A library's reason in a few words; of HDF5's, what stands in parentheses behind the name of the operation."""
     text = " ".join(str(error).strip("'\"").split()) or type(error).__name__
     inner = re.fullmatch(r"Unable to [\w ]+ \((.+)\)", text)
     return textwrap.shorten(inner[1] if inner else text, LONGEST_REASON, placeholder=" ...")
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names in quotes, the first few."""
     return ", ".join([*map(repr, names[:MOST_NAMES]), *(["..."] if len(names) > MOST_NAMES else [])])

@@ -8,7 +8,7 @@ from types import FrameType
 
 import pytest
 
-from nmdeploy._util.signals import STOPPING, unbroken
+from nmdeploy._util.signals import STOPPING, defer_signals
 
 
 class Stopped(Exception):
@@ -23,13 +23,13 @@ def test_a_signal_is_raised_at_the_end(number: signal.Signals, error: Exception 
 
     before, steps = signal.signal(number, stop), []
     try:
-        with pytest.raises(Stopped), unbroken():
+        with pytest.raises(Stopped), defer_signals():
             signal.raise_signal(number)
             steps.append("after the signal")
             if error is not None:
                 raise error
         assert steps == ["after the signal"] and signal.getsignal(number) is stop
-        with unbroken():
+        with defer_signals():
             pass
         assert signal.getsignal(number) is stop
     finally:
@@ -39,7 +39,7 @@ def test_a_signal_is_raised_at_the_end(number: signal.Signals, error: Exception 
 def test_handlers_that_are_none_stay() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with unbroken():
+        with defer_signals():
             signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -50,7 +50,7 @@ def test_in_another_thread_nothing_is_changed() -> None:
     seen = []
 
     def look() -> None:
-        with unbroken():
+        with defer_signals():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=look)
@@ -69,7 +69,7 @@ def test_two_signals_are_both_raised() -> None:
     numbers = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, stop) for number in numbers]
     try:
-        with pytest.raises(Stopped), unbroken():
+        with pytest.raises(Stopped), defer_signals():
             for number in (*numbers, *numbers):
                 signal.raise_signal(number)
         assert seen == [*numbers]
@@ -89,7 +89,7 @@ def test_an_exception_while_handlers_are_put_back_leaves_none_deaf(monkeypatch: 
         raise Stopped
 
     try:
-        with pytest.raises(Stopped), unbroken():
+        with pytest.raises(Stopped), defer_signals():
             monkeypatch.setattr(signal, "signal", interrupted)
         monkeypatch.undo()
         signal.raise_signal(signal.SIGTERM)

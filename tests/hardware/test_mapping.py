@@ -66,10 +66,10 @@ def check_invariants(q: QuantizedNetwork, mapped: MappedNetwork) -> None:
     for name, neuron in q.populations.items():
         placed = [i for first, last in ranges(mapped, name) for i in range(first, last)]
         assert placed == list(range(neuron.size))
-    over = {(c.population, resource) for c in mapped.cores for resource, held in c.usage.items() if held.over}
+    over = {(c.population, resource) for c in mapped.cores for resource, held in c.usage.items() if held.exceeds_limit}
     for population, resource in over:
         assert any(repr(population) in line and UNITS[resource] in line for line in mapped.problems)
-        broken = [c for c in mapped.cores_of(population) if c.usage[resource].over]
+        broken = [c for c in mapped.cores_of(population) if c.usage[resource].exceeds_limit]
         assert all(core.last - core.first == 1 for core in broken) or resource == "neuron_bits"
     assert not (mapped.fits and (over or len(mapped.cores) > mapped.core_limit))
     footprint = sum(synapse.footprint_bits for synapse in q.synapses.values())
@@ -93,7 +93,7 @@ def test_a_small_network_fits_every_profile(name: str) -> None:
 @pytest.mark.parametrize("name", profile_names())
 @pytest.mark.parametrize("over", [0, 1])
 def test_exactly_full_cores(name: str, over: int) -> None:
-    full = load_profile(name).core.neurons.known
+    full = load_profile(name).core.neurons.required_value
     q = chain(1, full + over, 1, bits=2)
     mapped = map_network(q, limited(name, memory_bits=None))
     assert ranges(mapped, "l1") == [(0, full), (full, full + 1)][: 1 + over]

@@ -59,8 +59,10 @@ def test_name_is_the_file(profile: HardwareProfile) -> None:
 
 def test_cores_fit_the_mesh(profile: HardwareProfile) -> None:
     chip = profile.chip
-    tiles = chip.mesh_columns.known * chip.mesh_rows.known
-    assert 1 <= chip.usable_cores.known <= chip.cores.known <= tiles * chip.cores_per_tile.known
+    tiles = chip.mesh_columns.required_value * chip.mesh_rows.required_value
+    assert (
+        1 <= chip.usable_cores.required_value <= chip.cores.required_value <= tiles * chip.cores_per_tile.required_value
+    )
 
 
 def test_default_formats(profile: HardwareProfile) -> None:

@@ -57,8 +57,8 @@ class FormulaNeuron(QuantizedNeuron):
 
     kind: ClassVar[str] = "formula"
     flags: ClassVar[tuple[str, ...]] = ("clips",)
-    blocks: ClassVar[tuple[str, ...]] = ()
-    registers: ClassVar[tuple[str, ...]] = ()
+    state_registers: ClassVar[tuple[str, ...]] = ()
+    neuron_registers: ClassVar[tuple[str, ...]] = ()
     recorded: ClassVar[tuple[str, ...]] = ()
 
     @property

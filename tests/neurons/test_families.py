@@ -42,7 +42,7 @@ def test_fields_round_trip(neuron: Neuron) -> None:
     plain, arrays = split(population)
     assert build(families.quantized("n", population.kind), json.loads(json.dumps(plain)) | arrays) == population
     assert population.footprint_bits > 0 and population.real_states >= 0
-    assert set(population.recorded) <= {*population.blocks, *population.registers}
+    assert set(population.recorded) <= {*population.state_registers, *population.neuron_registers}
 
 
 @pytest.mark.parametrize("neuron", examples(), ids=lambda n: n.kind)

@@ -129,7 +129,7 @@ def rz(x: Any, k: int) -> Any:
 def windowed_layer(n: Any, a: Any) -> tuple[Any, Any]:
     """The spikes and y of all steps, written from docs/arithmetic.md."""
     samples, steps, _ = a.shape
-    re, im = np.zeros((2, samples, n.size, n.states), np.int64)
+    re, im = np.zeros((2, samples, n.size, n.states_per_neuron), np.int64)
     y = np.zeros((samples, steps, n.size), np.int64)
     top = 2 ** (n.state_bits - 1) - 1
     for t in range(steps):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from recordings import STEPS, recording
 from shared import HELPERS
 
-from nmdeploy._util.atomic_files import Unfailing, draft
+from nmdeploy._util.atomic_files import Unfailing, atomic_write
 from nmdeploy.errors import BadData, BadFile
 from nmdeploy.recording import writer as recording_writer
 from nmdeploy.recording.reader import describe_recording, read_recording, write_recording
@@ -146,7 +146,7 @@ def test_in_another_thread(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(BadData), draft(tmp_path / "x") as file:
+    with pytest.raises(BadData), atomic_write(tmp_path / "x") as file:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
         try:

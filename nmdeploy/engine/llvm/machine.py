@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 
 from nmdeploy import __version__
 from nmdeploy._util.locks import held_across_forks
-from nmdeploy._util.signals import unbroken
+from nmdeploy._util.signals import defer_signals
 
 VARIABLE = "NMDEPLOY_CACHE"
 SPEED = 3
@@ -43,7 +43,7 @@ def cache_folder() -> Path:
 
 
 @cache
-@unbroken()
+@defer_signals()
 def _machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -57,20 +57,20 @@ def _machine() -> Any:
 
 
 @cache
-@unbroken()
+@defer_signals()
 def triple() -> str:
     """What code is made for."""
     return str(llvm.get_default_triple())
 
 
 @cache
-@unbroken()
+@defer_signals()
 def _processor() -> str:
     return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
 @cache
-@unbroken()
+@defer_signals()
 def has(feature: str) -> bool:
     """Whether the processor has a feature, by LLVM's name."""
     return bool(llvm.get_host_cpu_features().get(feature, False))
@@ -117,12 +117,12 @@ def _path(text: str) -> Path:
     return cache_folder() / f"{identity(text)}.o"
 
 
-@unbroken()
+@defer_signals()
 def _object(text: str) -> bytes:
     return bytes(_machine().emit_object(optimize(text)))
 
 
-@unbroken()
+@defer_signals()
 def optimize(text: str) -> Any:
     """The parsed and optimized module."""
     machine = _machine()
@@ -136,7 +136,7 @@ def optimize(text: str) -> Any:
     return module
 
 
-@unbroken()
+@defer_signals()
 def assembly(text: str) -> str:
     """What the processor runs."""
     return str(_machine().emit_assembly(optimize(text)))
@@ -164,7 +164,7 @@ def write_cached(path: Path, content: bytes) -> None:
 
 
 @cache
-@unbroken()
+@defer_signals()
 def _jit() -> Any:
     _machine()
     return llvm.create_lljit_compiler(
@@ -178,7 +178,7 @@ _linked: dict[str, Any] = {}
 _linking = held_across_forks()
 
 
-@unbroken()
+@defer_signals()
 def functions(text: str, names: Sequence[str]) -> list[int]:
     """Addresses of a module's functions."""
     key = identity(text)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from nmdeploy._util.signals import unbroken
+from nmdeploy._util.signals import defer_signals
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 if hasattr(os, "register_at_fork"):
@@ -67,7 +67,7 @@ def run_tasks(
 
     threads = min(threads, len(waiting))
     try:
-        with unbroken():  # a thread that is not registered yet when an exception comes would never end
+        with defer_signals():  # a thread that is not registered yet when an exception comes would never end
             _submit(help_out, threads - 1)
         work(0)
     finally:  # nobody writes results any more when the caller goes on

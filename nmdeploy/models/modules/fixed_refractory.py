@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmdeploy.models.catalog.fixed_refractory_ssm import MODES
 from nmdeploy.models.modules import surrogate
-from nmdeploy.models.modules.mechanisms import Mechanisms, Norm, output, rest, update
+from nmdeploy.models.modules.mechanisms import Mechanisms, Norm, initial_state, output, update
 from nmdeploy.models.modules.s4d_neurons import S4DNeuron
 
 FloatArray = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ class FixedRefractoryS4D(S4DNeuron):
         counted = raw
         if self.refractory == "emitted":
             sent = sent_emitted(raw.detach() != 0, self.length)
-            counted = torch.where(silenced(sent, self.length), 0.0, raw)
+            counted = torch.where(silence(sent, self.length), 0.0, raw)
         if self.length == 1:
             return raw
         past = torch.nn.functional.pad(counted, (0, 0, self.length - 1, 0))[:, :-1].unfold(1, self.length - 1, 1)
@@ -51,7 +51,7 @@ class FixedRefractoryS4D(S4DNeuron):
 
     def sequential(self, a: Tensor, norm: Norm) -> Tensor:
         m, p = self.mechanisms, self.coefficients()
-        dynamics, spikes = rest(m, p, len(a)).dynamics, []
+        dynamics, spikes = initial_state(m, p, len(a)).dynamics, []
         past = [torch.zeros_like(a[:, 0])] * (self.length - 1)
         for now in a[..., None].unbind(1):
             dynamics = update(m, p, dynamics, now)
@@ -65,7 +65,7 @@ class FixedRefractoryS4D(S4DNeuron):
         return torch.stack(spikes, 1)
 
 
-def silenced(spikes: Tensor, length: int) -> Tensor:
+def silence(spikes: Tensor, length: int) -> Tensor:
     """Whether any of the ``length - 1`` steps before has a spike (batch, steps, H) bool: a running count."""
     count = torch.nn.functional.pad(spikes.cumsum(1), (0, 0, length, 0))
     return count[:, length - 1 : -1] != count[:, :-length]
@@ -76,7 +76,7 @@ def sent_raw(raw: Tensor, length: int) -> Tensor:
 
     That is ``raw * H(kernel conv raw)`` with ``kernel = [-2, ..., -2, 1]``.
     """
-    return raw & ~silenced(raw, length)
+    return raw & ~silence(raw, length)
 
 
 def sent_emitted(raw: Tensor, length: int) -> Tensor:

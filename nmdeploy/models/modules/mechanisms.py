@@ -62,7 +62,7 @@ class Now(NamedTuple):
     bits: Tensor
 
 
-def rest(m: Mechanisms, p: Coefficients, batch: int) -> State:
+def initial_state(m: Mechanisms, p: Coefficients, batch: int) -> State:
     """All registers zero."""
     threshold = p["v_threshold"]
     zero = threshold.new_zeros(batch, *threshold.shape)
@@ -184,25 +184,25 @@ def _act(m: Mechanisms, p: Coefficients, x: Dynamics, acts: Tensor, feedback: Te
     """The reset action on the dynamics, or on the soma as dynamics of its own."""
     suffixes = ("_re", "_im") if m.dynamics == "diagonal" and not m.soma else ("",)
     prefix = "soma_" if m.soma else ""
-    changed = _factored(m, p, x) if m.reset_action in ("scale", "linear") else x
+    changed = _scale_states(m, p, x) if m.reset_action in ("scale", "linear") else x
     if m.reset_action == "scale":
         return tuple(old * (1 - acts) + new * acts for old, new in zip(x, changed, strict=True))
     r = [p[f"{prefix}r{suffix}"] for suffix in suffixes]
     if m.reset_action == "hard":
         targets = r if m.soma else [each[..., 0] for each in r]
         return tuple(old * (1 - acts) + target * acts for old, target in zip(x, targets, strict=True))
-    back = [_fed_back(m, each, acts, feedback) for each in r]
+    back = [_feedback(m, each, acts, feedback) for each in r]
     kept = x if m.reset_action == "soft" else [o * (1 - acts) + n * acts for o, n in zip(x, changed, strict=True)]
     return tuple(old - amount for old, amount in zip(kept, back, strict=True))
 
 
-def _fed_back(m: Mechanisms, r: Tensor, acts: Tensor, feedback: Tensor | None) -> Tensor:
+def _feedback(m: Mechanisms, r: Tensor, acts: Tensor, feedback: Tensor | None) -> Tensor:
     if m.soma:
         return r * (acts if feedback is None else feedback)
     return r.sum(-1) * acts if feedback is None else _apply(r, feedback)
 
 
-def _factored(m: Mechanisms, p: Coefficients, x: Dynamics) -> Dynamics:
+def _scale_states(m: Mechanisms, p: Coefficients, x: Dynamics) -> Dynamics:
     if m.soma:
         return (p["soma_m"] * x[0],)
     if m.dynamics == "diagonal":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nmdeploy.errors import BadOption
-from nmdeploy.models.modules.mechanisms import Coefficients, Mechanisms, Norm, Now, State, advance, rest
+from nmdeploy.models.modules.mechanisms import Coefficients, Mechanisms, Norm, Now, State, advance, initial_state
 from nmdeploy.neurons.state_space.rules import random16
 
 COMPILERS = ("g++", "clang++", "c++")
@@ -50,7 +50,7 @@ def scan(
     def normalized(y: Tensor) -> Tensor:
         return norm(y.reshape(batch, 1, h * outputs)).view_as(y)
 
-    state = rest(m, p, batch)
+    state = initial_state(m, p, batch)
     due = torch.arange(steps, device=a.device) % m.reset_period == m.reset_period - 1
     drawn = a.new_zeros(steps, h, outputs) if bits is None else bits.view(steps, h, outputs).to(a.dtype)
     arriving = a.reshape(batch, steps, h, -1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nmdeploy.models.modules import surrogate
-from nmdeploy.models.modules.mechanisms import Mechanisms, Norm, output, rest, update
+from nmdeploy.models.modules.mechanisms import Mechanisms, Norm, initial_state, output, update
 from nmdeploy.models.modules.s4d_neurons import S4DNeuron
 
 
@@ -35,7 +35,7 @@ class WindowedS4D(S4DNeuron):
 
     def sequential(self, a: Tensor, norm: Norm) -> Tensor:
         p, steps, window = self.coefficients(), a.shape[1], self.kernel_taps.shape[1]
-        dynamics, u, spikes = rest(self.mechanisms, p, len(a)).dynamics, torch.zeros_like(a[:, 0]), []
+        dynamics, u, spikes = initial_state(self.mechanisms, p, len(a)).dynamics, torch.zeros_like(a[:, 0]), []
         for t, now in enumerate(a[..., None].unbind(1)):
             dynamics = update(self.mechanisms, p, dynamics, now)
             y = output(self.mechanisms, p, dynamics, now)[..., 0]

@@ -20,10 +20,17 @@ import numpy as np
 
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
-from nmdeploy.neurons.state_space.diagonal import quantize_poles, require_format, widened
+from nmdeploy.neurons.state_space.diagonal import add_trailing_axis, quantize_poles, require_format
 from nmdeploy.neurons.state_space.float import Array, Spiking
-from nmdeploy.neurons.state_space.integer import Lanes, QuantizedSpiking, entered, fed_back, passed, summed
-from nmdeploy.neurons.state_space.rules import keep, reset_hard, scaled
+from nmdeploy.neurons.state_space.integer import (
+    Lanes,
+    QuantizedSpiking,
+    feedthrough,
+    sum_feedback,
+    sum_inputs,
+    sum_last_axis,
+)
+from nmdeploy.neurons.state_space.rules import reset_hard, scale_state, update_register
 from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, plan
 
 
@@ -45,7 +52,7 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
     m: IntArray = 0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "dense_state_space"
-    blocks: ClassVar[tuple[str, ...]] = ("x",)
+    state_registers: ClassVar[tuple[str, ...]] = ("x",)
     coefficients: ClassVar[tuple[str, ...]] = ("a", "b", "c", "d")
     reset_codes: ClassVar[tuple[str, ...]] = ("r",)
     reset_factors: ClassVar[tuple[str, ...]] = ("m",)
@@ -56,7 +63,7 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
         q, p = b.shape[2] if b.ndim == 3 else 1, c.shape[1] if c.ndim == 3 else 1
         shapes = {"a": (h, n, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n, n)}
         for name, shape in shapes.items():
-            self._freeze(name, widened(getattr(self, name), name), np.int64, shape)
+            self._freeze(name, add_trailing_axis(getattr(self, name), name), np.int64, shape)
         self._freeze_common()
         self._check_common()
 
@@ -71,25 +78,25 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
         radius = np.abs(np.linalg.eigvals(self.a / 2.0**self.frac_a)).max()
         return bool(radius > 1 + 2.0**-self.frac_a)
 
-    def update_dynamics(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
-        (x,), f, rule = block, self.fractions, self.rule
-        coupled = summed(rule.couple(self.a, x[:, :, None], f))
-        x, clipped = keep(held, x, rule.settle(coupled, entered(rule, f, self.b, a), f), self.limit)
-        left = summed(rule.leave(self.c, x[:, :, None], f))
-        return (x,), rule.output(left, passed(rule, f, self.d, a), f) + self.bias, [clipped]
+    def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+        (x,), f, rule = states, self.fractions, self.rule
+        coupled = sum_last_axis(rule.coupling_product(self.a, x[:, :, None], f))
+        x, clipped = update_register(held, x, rule.combine(coupled, sum_inputs(rule, f, self.b, a), f), self.limit)
+        left = sum_last_axis(rule.output_product(self.c, x[:, :, None], f))
+        return (x,), rule.output_sum(left, feedthrough(rule, f, self.d, a), f) + self.bias, [clipped]
 
-    def reset_dynamics(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
-        (x,) = block
+    def reset_dynamics(self, states: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+        (x,) = states
         if self.reset_action == "hard":
             return (reset_hard(x, acts, self.r[..., 0]),), []
         new = x
         if self.reset_action == "scale":
-            new = scaled(np.diagonal(self.m, axis1=1, axis2=2), x)
+            new = scale_state(np.diagonal(self.m, axis1=1, axis2=2), x)
         elif self.reset_action == "linear":
-            new = summed(scaled(self.m, x[:, :, None]))
+            new = sum_last_axis(scale_state(self.m, x[:, :, None]))
         if self.reset_action != "scale":
-            new = new - fed_back(self.r, f)
-        x, clipped = self.settled(x, new, acts)
+            new = new - sum_feedback(self.r, f)
+        x, clipped = self.saturate_reset(x, new, acts)
         return (x,), [clipped]
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
@@ -132,7 +139,7 @@ class DenseStateSpace(Spiking):
         q, p = b.shape[2] if b.ndim == 3 else 1, c.shape[1] if c.ndim == 3 else 1
         shapes = {"a": (h, n, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n, n)}
         for name, shape in shapes.items():
-            self._freeze(name, widened(getattr(self, name), name), np.float64, shape)
+            self._freeze(name, add_trailing_axis(getattr(self, name), name), np.float64, shape)
         self._freeze_common()
 
     @property

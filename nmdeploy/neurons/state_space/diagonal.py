@@ -23,9 +23,16 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.neurons.state_space.float import Array, Spiking
-from nmdeploy.neurons.state_space.integer import Lanes, QuantizedSpiking, entered, fed_back, passed, summed
+from nmdeploy.neurons.state_space.integer import (
+    Lanes,
+    QuantizedSpiking,
+    feedthrough,
+    sum_feedback,
+    sum_inputs,
+    sum_last_axis,
+)
 from nmdeploy.neurons.state_space.mechanisms import REFRACTORY_MODES as MODES
-from nmdeploy.neurons.state_space.rules import Fractions, Rounding, keep, reset_hard, scaled
+from nmdeploy.neurons.state_space.rules import Fractions, Rounding, reset_hard, scale_state, update_register
 from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, plan
 
 
@@ -54,7 +61,7 @@ class QuantizedStateSpace(QuantizedSpiking):
     m_im: IntArray = 0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "state_space"
-    blocks: ClassVar[tuple[str, ...]] = ("re", "im")
+    state_registers: ClassVar[tuple[str, ...]] = ("re", "im")
     coefficients: ClassVar[tuple[str, ...]] = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im", "d")
     reset_codes: ClassVar[tuple[str, ...]] = ("r_re", "r_im")
     reset_factors: ClassVar[tuple[str, ...]] = ("m_re", "m_im")
@@ -66,7 +73,7 @@ class QuantizedStateSpace(QuantizedSpiking):
         shapes = {"a": (h, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n)}
         for name, shape in shapes.items():
             for part in (f"{name}_re", f"{name}_im"):
-                self._freeze(part, widened(getattr(self, part), name), np.int64, shape)
+                self._freeze(part, add_trailing_axis(getattr(self, part), name), np.int64, shape)
         self._freeze_common()
         self._check_common()
 
@@ -80,30 +87,30 @@ class QuantizedStateSpace(QuantizedSpiking):
         """Whether the code of a pole lies outside of the unit circle."""
         return bool((self.a_re.astype(float) ** 2 + self.a_im.astype(float) ** 2 > 4.0**self.frac_a).any())
 
-    def update_dynamics(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
-        (re, im), f, rule = block, self.fractions, self.rule
-        new_re, new_im = rotated(rule, f, self.a_re, self.a_im, re, im)
-        new_re = rule.settle(new_re, entered(rule, f, self.b_re, a), f)
-        new_im = rule.settle(new_im, entered(rule, f, self.b_im, a), f)
-        re, clipped_re = keep(held, re, new_re, self.limit)
-        im, clipped_im = keep(held, im, new_im, self.limit)
-        lanes = rule.leave(self.c_re, re[:, :, None], f) - rule.leave(self.c_im, im[:, :, None], f)
-        y = rule.output(summed(lanes), passed(rule, f, self.d, a), f) + self.bias
+    def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+        (re, im), f, rule = states, self.fractions, self.rule
+        new_re, new_im = rotate(rule, f, self.a_re, self.a_im, re, im)
+        new_re = rule.combine(new_re, sum_inputs(rule, f, self.b_re, a), f)
+        new_im = rule.combine(new_im, sum_inputs(rule, f, self.b_im, a), f)
+        re, clipped_re = update_register(held, re, new_re, self.limit)
+        im, clipped_im = update_register(held, im, new_im, self.limit)
+        lanes = rule.output_product(self.c_re, re[:, :, None], f) - rule.output_product(self.c_im, im[:, :, None], f)
+        y = rule.output_sum(sum_last_axis(lanes), feedthrough(rule, f, self.d, a), f) + self.bias
         return (re, im), y, [clipped_re, clipped_im]
 
-    def reset_dynamics(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
-        re, im = block
+    def reset_dynamics(self, states: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+        re, im = states
         if self.reset_action == "hard":
             return (reset_hard(re, acts, self.r_re[..., 0]), reset_hard(im, acts, self.r_im[..., 0])), []
         new_re, new_im = re, im
         if self.reset_action != "soft":
             m_im = self.m_im if self.reset_action == "linear" else 0
-            new_re = scaled(self.m_re, re) - scaled(m_im, im)
-            new_im = scaled(m_im, re) + scaled(self.m_re, im)
+            new_re = scale_state(self.m_re, re) - scale_state(m_im, im)
+            new_im = scale_state(m_im, re) + scale_state(self.m_re, im)
         if self.reset_action != "scale":
-            new_re, new_im = new_re - fed_back(self.r_re, f), new_im - fed_back(self.r_im, f)
-        re, clipped_re = self.settled(re, new_re, acts)
-        im, clipped_im = self.settled(im, new_im, acts)
+            new_re, new_im = new_re - sum_feedback(self.r_re, f), new_im - sum_feedback(self.r_im, f)
+        re, clipped_re = self.saturate_reset(re, new_re, acts)
+        im, clipped_im = self.saturate_reset(im, new_im, acts)
         return (re, im), [clipped_re, clipped_im]
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
@@ -122,13 +129,13 @@ class QuantizedStateSpace(QuantizedSpiking):
         return h * (n * per_state + self.mechanism_bits)
 
 
-def rotated(rule: Rounding, f: Fractions, a_re: Any, a_im: Any, re: Any, im: Any) -> tuple[Any, Any]:
+def rotate(rule: Rounding, f: Fractions, a_re: Any, a_im: Any, re: Any, im: Any) -> tuple[Any, Any]:
     """``A x`` of a complex state, under a rounding rule."""
-    new_re = rule.couple(a_re, re, f) - rule.couple(a_im, im, f)
-    return new_re, rule.couple(a_im, re, f) + rule.couple(a_re, im, f)
+    new_re = rule.coupling_product(a_re, re, f) - rule.coupling_product(a_im, im, f)
+    return new_re, rule.coupling_product(a_im, re, f) + rule.coupling_product(a_re, im, f)
 
 
-def widened(value: Any, name: str) -> Any:
+def add_trailing_axis(value: Any, name: str) -> Any:
     """The short shapes of one input and one output, in full: b (H, N, 1), c (H, 1, N), r (H, N, 1)."""
     array = np.asarray(value)
     if array.ndim == 2 and name in "br":
@@ -165,7 +172,7 @@ class StateSpace(Spiking):
         q, p = b.shape[2] if b.ndim == 3 else 1, c.shape[1] if c.ndim == 3 else 1
         shapes = {"a": (h, n), "b": (h, n, q), "c": (h, p, n), "r": (h, n, p), "m": (h, n)}
         for name, shape in shapes.items():
-            self._freeze(name, widened(getattr(self, name), name), np.complex128, shape)
+            self._freeze(name, add_trailing_axis(getattr(self, name), name), np.complex128, shape)
         self._freeze_common()
         if self.reset_action == "scale" and self.m.imag.any():
             raise BadOption("state_space: reset 'scale' takes real factors m: choose 'linear'")

@@ -19,7 +19,7 @@ class Dims(ABC):
         return self.dims[0]
 
     @property
-    def states(self) -> int:
+    def states_per_neuron(self) -> int:
         """States N of a neuron."""
         return self.dims[1]
 

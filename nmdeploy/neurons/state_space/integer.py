@@ -24,15 +24,15 @@ from nmdeploy.neurons.state_space.rules import (
     Firing,
     Fractions,
     Rounding,
-    adapt,
     count_down,
-    jump,
-    keep,
+    decay_adaptation,
+    raise_adaptation,
     random16,
     reset_hard,
     reset_modulo,
-    scaled,
-    soma,
+    scale_state,
+    update_register,
+    update_soma,
 )
 
 Lanes = tuple[Any, ...]
@@ -123,22 +123,22 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
 
     @property
     def real_states(self) -> int:
-        return len(self.blocks) * self.states + self.outputs * (self.soma + self.adaptation)
+        return len(self.state_registers) * self.states_per_neuron + self.outputs * (self.soma + self.adaptation)
 
     @property
-    def registers(self) -> tuple[str, ...]:  # type: ignore[override]
+    def neuron_registers(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("refractory", "y", *["v"] * self.soma, *["w"] * self.adaptation)
 
     @property
     def recorded(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*self.blocks, *self.registers[1:])
+        return (*self.state_registers, *self.neuron_registers[1:])
 
     @property
     def flags(self) -> tuple[str, ...]:  # type: ignore[override]
         soma = [f"{name}_saturations" for name, there in (("v", self.soma), ("w", self.adaptation)) if there]
-        acting = ("v",) if self.soma else self.blocks
+        acting = ("v",) if self.soma else self.state_registers
         resets = [f"{name}_reset_saturations" for name in acting] if self.reset_action in SATURATING else []
-        return (*(f"{name}_saturations" for name in self.blocks), *soma, *resets)
+        return (*(f"{name}_saturations" for name in self.state_registers), *soma, *resets)
 
     @property
     def limit(self) -> int:
@@ -241,7 +241,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         return max(int(np.abs(getattr(self, name)).max(initial=0)) for name in names)
 
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
-        frac = self.frac_x if state in self.blocks else self.frac_y[:, 0] if self.outputs == 1 else self.frac_y
+        frac = self.frac_x if state in self.state_registers else self.frac_y[:, 0] if self.outputs == 1 else self.frac_y
         return np.ldexp(np.asarray(values, np.float64), -frac)
 
     @property
@@ -255,18 +255,18 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
         h, n, _, p = self.dims
-        block, lane = np.zeros((samples, h, n), dtype), np.zeros((samples, h, p), dtype)
-        return tuple(block for _ in self.blocks), (
+        states, lane = np.zeros((samples, h, n), dtype), np.zeros((samples, h, p), dtype)
+        return tuple(states for _ in self.state_registers), (
             np.zeros((samples, h, 1), dtype),
-            *[lane] * (len(self.registers) - 1),
+            *[lane] * (len(self.neuron_registers) - 1),
         )
 
     @abstractmethod
-    def update_dynamics(self, block: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
-        """The dynamics' step: block (samples, H, N) each, a (samples, H, q) -> block', y (samples, H, p), flags."""
+    def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
+        """The dynamics' step: states (samples, H, N) each, a (samples, H, q) -> states', y (samples, H, p), flags."""
 
     @abstractmethod
-    def reset_dynamics(self, block: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
+    def reset_dynamics(self, states: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
         """The reset action on the dynamics, where `acts` (samples, H, N or 1), with feedback f (samples, H, p)."""
 
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
@@ -274,46 +274,50 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         a = a.reshape(len(a), self.size, self.inputs) + self.input_bias
         silent = counter != 0
         held = silent & (self.refractory_mode == "hold")
-        block, y, flags = self.update_dynamics(before, a, held)
-        mu, inner, risen = self._membrane(y, inner, held)
-        raw = SPIKE[self.spike](mu, self._firing(block, before, now))
+        states, y, flags = self.update_dynamics(before, a, held)
+        mu, inner, update_overflows = self._membrane(y, inner, held)
+        raw = SPIKE[self.spike](mu, self._firing(states, before, now))
         s = np.where(silent, 0, raw)
         emitted, raised = ((values != 0).any(-1, keepdims=True) for values in (s, raw))
         counter = count_down(counter, raised if self.refractory_mode == "mask-raw" else emitted, self.refractory_steps)
-        block, inner, fallen = self._reset(block, inner, s, emitted, held, now)
+        states, inner, reset_overflows = self._reset(states, inner, s, emitted, held, now)
         s = s.reshape(len(a), self.output_size)
-        return (block, (counter, y, *inner)), s if self.spike in SIGNED else s != 0, [*flags, *risen, *fallen]
+        return (
+            (states, (counter, y, *inner)),
+            s if self.spike in SIGNED else s != 0,
+            [*flags, *update_overflows, *reset_overflows],
+        )
 
     def _membrane(self, y: Any, inner: list[Any], held: Any) -> tuple[Any, list[Any], list[Any]]:
         if not self.soma:
             return y, [], []
-        v, clipped = soma(inner[0], y, held, self.leak, self.rectify, self.limit)
+        v, clipped = update_soma(inner[0], y, held, self.leak, self.rectify, self.limit)
         if not self.adaptation:
             return v, [v], [clipped]
-        w = adapt(inner[1], held, self.adaptation_leak)
+        w = decay_adaptation(inner[1], held, self.adaptation_leak)
         return v - w, [v, w], [clipped]
 
-    def _firing(self, block: Lanes, before: Lanes, now: StepTime) -> Firing:
+    def _firing(self, states: Lanes, before: Lanes, now: StepTime) -> Firing:
         h, _, _, p = self.dims
         drawn = random16(self.seed, np.arange(h * p).reshape(1, h, p), now.step) if self.spike == "stochastic" else 0
-        return Firing(self.vth, self.graded_shift, self.output_max, drawn, block[-1], before[-1])
+        return Firing(self.vth, self.graded_shift, self.output_max, drawn, states[-1], before[-1])
 
     def _reset(
-        self, block: Lanes, inner: list[Any], s: Any, emitted: Any, held: Any, now: StepTime
+        self, states: Lanes, inner: list[Any], s: Any, emitted: Any, held: Any, now: StepTime
     ) -> tuple[Lanes, list[Any], list[Any]]:
         raised: list[Any] = []
         if self.reset_action != "none":
-            acts, f = self._condition(block, inner, s, emitted, now)
+            acts, f = self._condition(states, inner, s, emitted, now)
             if self.soma:
                 inner[0], raised = self._reset_soma(inner[0], acts & ~held, f)
             else:
-                block, raised = self.reset_dynamics(block, acts & ~held, f)
+                states, raised = self.reset_dynamics(states, acts & ~held, f)
         if self.adaptation:
-            inner[1], clipped = jump(inner[1], s, self.adaptation_jump, self.limit)
+            inner[1], clipped = raise_adaptation(inner[1], s, self.adaptation_jump, self.limit)
             raised = [clipped, *raised]
-        return block, inner, raised
+        return states, inner, raised
 
-    def _condition(self, block: Lanes, inner: list[Any], s: Any, emitted: Any, now: StepTime) -> tuple[Any, Any]:
+    def _condition(self, states: Lanes, inner: list[Any], s: Any, emitted: Any, now: StepTime) -> tuple[Any, Any]:
         """Where the reset acts, and the feedback f."""
         if self.reset_condition == "any":
             return emitted, emitted * np.ones_like(s)
@@ -322,7 +326,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         ones = np.ones_like(s)
         if self.reset_condition == "every":
             return np.full_like(emitted, now.step % self.reset_period == self.reset_period - 1), ones
-        sizes = [np.abs(x) > self.reset_magnitude for x in (inner[:1] if self.soma else block)]
+        sizes = [np.abs(x) > self.reset_magnitude for x in (inner[:1] if self.soma else states)]
         return functools.reduce(operator.or_, sizes), ones
 
     def _reset_soma(self, v: Any, acts: Any, f: Any) -> tuple[Any, list[Any]]:
@@ -330,39 +334,41 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
             return reset_hard(v, acts, self.soma_r), []
         if self.reset_action == "modulo":
             return reset_modulo(v, acts, self.modulo_exp), []
-        kept = v if self.reset_action == "soft" else scaled(self.soma_m, v)
+        kept = v if self.reset_action == "soft" else scale_state(self.soma_m, v)
         given = 0 if self.reset_action == "scale" else self.soma_r * f
-        v, clipped = keep(~acts, v, kept - given, self.limit)
+        v, clipped = update_register(~acts, v, kept - given, self.limit)
         return v, [clipped]
 
-    def settled(self, old: Any, new: Any, acts: Any) -> tuple[Any, Any]:
+    def saturate_reset(self, old: Any, new: Any, acts: Any) -> tuple[Any, Any]:
         """A state after a saturating reset, where it `acts`."""
-        return keep(~acts, old, new, self.limit)
+        return update_register(~acts, old, new, self.limit)
 
     def recorded_states(self, registers: Registers) -> dict[str, Any]:
-        block, z = registers
-        everything = dict(zip(self.blocks, block, strict=True)) | dict(zip(self.registers, z, strict=True))
-        flat = self.registers if self.outputs == 1 else ()
+        states, z = registers
+        everything = dict(zip(self.state_registers, states, strict=True)) | dict(
+            zip(self.neuron_registers, z, strict=True)
+        )
+        flat = self.neuron_registers if self.outputs == 1 else ()
         return {name: everything[name][..., 0] if name in flat else everything[name] for name in self.recorded}
 
 
-def summed(lanes: Any) -> Any:
+def sum_last_axis(lanes: Any) -> Any:
     """The sum over the last axis; NumPy's own is slow where that axis is short."""
     if lanes.shape[-1] > 4:
         return lanes.sum(-1)
     return functools.reduce(operator.add, [lanes[..., index] for index in range(lanes.shape[-1])])
 
 
-def entered(rule: Rounding, f: Fractions, b: Any, a: Any) -> Any:
+def sum_inputs(rule: Rounding, f: Fractions, b: Any, a: Any) -> Any:
     """``sum over j of b[j] a[j]`` under a rounding rule: b (H, N, q), a (samples, H, q) -> (samples, H, N)."""
-    return summed(rule.enter(b, a[:, :, None, :], f))
+    return sum_last_axis(rule.input_product(b, a[:, :, None, :], f))
 
 
-def passed(rule: Rounding, f: Fractions, d: Any, a: Any) -> Any:
+def feedthrough(rule: Rounding, f: Fractions, d: Any, a: Any) -> Any:
     """``sum over j of d[k, j] a[j]``: d (H, p, q), a (samples, H, q) -> (samples, H, p)."""
-    return summed(rule.through(d, a[:, :, None, :], f))
+    return sum_last_axis(rule.feedthrough_product(d, a[:, :, None, :], f))
 
 
-def fed_back(r: Any, f: Any) -> Any:
+def sum_feedback(r: Any, f: Any) -> Any:
     """``sum over k of r[n, k] f[k]``: r (H, N, p), f (samples, H, p) -> (samples, H, N)."""
-    return summed(r * f[:, :, None, :])
+    return sum_last_axis(r * f[:, :, None, :])

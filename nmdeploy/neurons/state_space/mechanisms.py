@@ -41,7 +41,7 @@ class Mechanisms(Protocol):
     @property
     def refractory_mode(self) -> str: ...
     @property
-    def states(self) -> int: ...
+    def states_per_neuron(self) -> int: ...
     @property
     def outputs(self) -> int: ...
 
@@ -79,7 +79,7 @@ def _objections(n: Mechanisms) -> Iterator[str]:
         yield "rectification and adaptation act on a soma: give soma"
     if action == "modulo":
         yield from _against_modulo(n, signed)
-    if n.spike == "phase" and (n.soma or n.kind != "state_space" or n.states != 1 or n.outputs != 1):
+    if n.spike == "phase" and (n.soma or n.kind != "state_space" or n.states_per_neuron != 1 or n.outputs != 1):
         yield "spike 'phase' reads one complex state: give state_space with N = 1, one output and no soma"
 
 

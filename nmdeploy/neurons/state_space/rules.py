@@ -35,52 +35,52 @@ class Rounding(NamedTuple):
     ``output(left, through)`` is y, both before saturation and bias.
     """
 
-    enter: Callable[..., Any]
-    couple: Callable[..., Any]
-    settle: Callable[..., Any]
-    leave: Callable[..., Any]
-    through: Callable[..., Any]
-    output: Callable[..., Any]
+    input_product: Callable[..., Any]
+    coupling_product: Callable[..., Any]
+    combine: Callable[..., Any]
+    output_product: Callable[..., Any]
+    feedthrough_product: Callable[..., Any]
+    output_sum: Callable[..., Any]
 
 
 ROUNDINGS = {
     "per-product": Rounding(
-        enter=lambda b, a, f: rz(b * a, f.b),
-        couple=lambda a, x, f: rz(a * x, f.a),
-        settle=lambda coupled, entered, f: coupled + entered,
-        leave=lambda c, x, f: rz(c * x, f.c),
-        through=lambda d, a, f: rz(d * a, f.d),
-        output=lambda left, through, f: left + through,
+        input_product=lambda b, a, f: rz(b * a, f.b),
+        coupling_product=lambda a, x, f: rz(a * x, f.a),
+        combine=lambda coupled, entered, f: coupled + entered,
+        output_product=lambda c, x, f: rz(c * x, f.c),
+        feedthrough_product=lambda d, a, f: rz(d * a, f.d),
+        output_sum=lambda left, through, f: left + through,
     ),
     "per-sum": Rounding(
-        enter=lambda b, a, f: b * a,
-        couple=lambda a, x, f: a * x,
-        settle=lambda coupled, entered, f: rz(coupled + (entered << (f.a - f.b)), f.a),
-        leave=lambda c, x, f: c * x,
-        through=lambda d, a, f: d * a,
-        output=lambda left, through, f: rz(left + (through << (f.c - f.d)), f.c),
+        input_product=lambda b, a, f: b * a,
+        coupling_product=lambda a, x, f: a * x,
+        combine=lambda coupled, entered, f: rz(coupled + (entered << (f.a - f.b)), f.a),
+        output_product=lambda c, x, f: c * x,
+        feedthrough_product=lambda d, a, f: d * a,
+        output_sum=lambda left, through, f: rz(left + (through << (f.c - f.d)), f.c),
     ),
 }
 
 
-def keep(held: Any, old: Any, moved: Any, limit: Any) -> tuple[Any, Any]:
+def update_register(held: Any, old: Any, moved: Any, limit: Any) -> tuple[Any, Any]:
     """A register after its update: saturated, or as it was while held; also says where it saturated."""
-    clipped, risen = saturate(moved, limit)
-    return select(held, old, clipped), risen & ~held
+    clipped, overflows = saturate(moved, limit)
+    return select(held, old, clipped), overflows & ~held
 
 
-def soma(v: Any, y: Any, held: Any, leak: Any, rectify: Any, limit: Any) -> tuple[Any, Any]:
+def update_soma(v: Any, y: Any, held: Any, leak: Any, rectify: Any, limit: Any) -> tuple[Any, Any]:
     """The soma's membrane; also says where it saturated."""
     drive = select(rectify, np.maximum(y, 0), y)
-    return keep(held, v, rz(leak * v, FACTOR_FRAC) + drive, limit)
+    return update_register(held, v, rz(leak * v, FACTOR_FRAC) + drive, limit)
 
 
-def adapt(w: Any, held: Any, leak: Any) -> Any:
+def decay_adaptation(w: Any, held: Any, leak: Any) -> Any:
     """The adaptation of the threshold decays."""
     return select(held, w, rz(leak * w, FACTOR_FRAC))
 
 
-def jump(w: Any, s: Any, height: Any, limit: Any) -> tuple[Any, Any]:
+def raise_adaptation(w: Any, s: Any, height: Any, limit: Any) -> tuple[Any, Any]:
     """A spike raises the adaptation; also says where it saturated."""
     return saturate(w + height * s, limit)
 
@@ -120,7 +120,7 @@ def reset_modulo(v: Any, acts: Any, exponent: Any) -> Any:
     return select(acts, ((v - 1) & ((1 << exponent) - 1)) + 1, v)
 
 
-def scaled(m: Any, x: Any) -> Any:
+def scale_state(m: Any, x: Any) -> Any:
     """One product of the reset's matrix."""
     return rz(m * x, FACTOR_FRAC)
 

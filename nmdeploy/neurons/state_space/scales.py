@@ -17,10 +17,10 @@ from nmdeploy.errors import DoesNotFit
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, QuantizationContext, power_below
 from nmdeploy.neurons.state_space.float import Array, Spiking
 
-FREE = 1000  # an exponent that nothing limits
-NEVER = (1 << 31) - 1  # a threshold that y cannot reach: the proof keeps y under 2**31
+UNLIMITED_EXPONENT = 1000  # an exponent that nothing limits
+UNREACHABLE_THRESHOLD = (1 << 31) - 1  # a threshold that y cannot reach: the proof keeps y under 2**31
 FACTOR = 4096.0  # factors of leaks and resets have 12 fraction bits
-LARGEST_FRAC = 31
+FRAC_MAX = 31
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _input_frac(b: Array, enters: Array, needed: IntArray, config: QuantizationC
     least = max(0, int(needed.max()))
     if ((enters == 0) | (enters == 1)).all():
         return least
-    most = config.coefficient_frac if config.state_rounding == "per-sum" else LARGEST_FRAC
+    most = config.coefficient_frac if config.state_rounding == "per-sum" else FRAC_MAX
     largest = float(np.maximum(np.abs(b.real), np.abs(b.imag)).max(initial=0.0))
     return int(np.clip(power_below(limit, largest, default=least), 0, most))
 
@@ -161,20 +161,20 @@ def output_scales(
     largest = np.maximum(np.abs(c.real), np.abs(c.imag)).max(-1, initial=0.0)
     natural = np.minimum(exponents(limit, largest) - base, exponents(limit, np.abs(d).max(-1, initial=0.0)))
     natural = np.minimum(natural, exponents(1 << 30, np.abs(n.bias)))
-    free = natural > FREE // 2
+    free = natural > UNLIMITED_EXPONENT // 2
     frac_y = np.minimum(natural, _soma_exponents(n, context, config))
     if n.spike == "graded":
         frac_y = np.full_like(frac_y, frac_y.min())
-    slack = int((natural - frac_y)[~free].min(initial=LARGEST_FRAC))
-    frac_y = np.where(frac_y > FREE // 2, 0, frac_y)
-    frac_c = min(LARGEST_FRAC, base + (0 if free.all() else slack))
+    slack = int((natural - frac_y)[~free].min(initial=FRAC_MAX))
+    frac_y = np.where(frac_y > UNLIMITED_EXPONENT // 2, 0, frac_y)
+    frac_c = min(FRAC_MAX, base + (0 if free.all() else slack))
     frac_d = power_below(limit, float(np.abs(np.ldexp(d, frac_y[..., None])).max(initial=0.0)), default=frac_c)
     return frac_y, frac_c, min(frac_c, frac_d)
 
 
 def _soma_exponents(n: Spiking, context: QuantizationContext, config: QuantizationConfig) -> IntArray:
     if not n.soma:
-        return np.full(n.v_threshold.shape, FREE)
+        return np.full(n.v_threshold.shape, UNLIMITED_EXPONENT)
     magnitudes = (context.ranges["v"], np.abs(n.v_threshold), np.abs(n.soma_r), np.abs(n.adaptation_jump))
     return exponents((1 << (config.state_bits - 2)) - 1, np.maximum.reduce(magnitudes))
 
@@ -182,7 +182,7 @@ def _soma_exponents(n: Spiking, context: QuantizationContext, config: Quantizati
 def exponents(limit: int, magnitudes: FloatArray) -> IntArray:
     """The largest e with ``magnitude * 2**e <= limit``, element by element; `FREE` for a magnitude of 0."""
     found = np.floor(np.log2(limit / np.where(magnitudes > 0, magnitudes, 1.0)))
-    return np.where(magnitudes > 0, found, FREE).astype(np.int64)
+    return np.where(magnitudes > 0, found, UNLIMITED_EXPONENT).astype(np.int64)
 
 
 def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> tuple[dict[str, Any], list[str]]:
@@ -192,7 +192,7 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
     """
     step_frac = -int(np.log2(n.graded_step)) if n.spike == "graded" else 0
     shift = int(s.frac_y.flat[0]) - step_frac if n.spike == "graded" else 0
-    if not 0 <= shift <= LARGEST_FRAC:
+    if not 0 <= shift <= FRAC_MAX:
         raise DoesNotFit(
             f"node {name!r}: a graded step of {n.graded_step:g} is {'finer' if shift < 0 else 'far coarser'} than y, "
             f"which has {int(s.frac_y.flat[0])} fraction bits: choose another graded_step"
@@ -208,7 +208,7 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
         "input_bias": codes(s.input_bias),
         "d": codes(s.d),
         "bias": codes(n.bias * unit_y),
-        "vth": codes(np.clip(n.v_threshold * unit_y, -NEVER, NEVER)),
+        "vth": codes(np.clip(n.v_threshold * unit_y, -UNREACHABLE_THRESHOLD, UNREACHABLE_THRESHOLD)),
         **{key: getattr(n, key) for key in ("soma", "rectify", "adaptation", "spike", "graded_bits", "seed")},
         "leak": codes(FACTOR * n.leak),
         "adaptation_leak": codes(FACTOR * n.adaptation_leak),
@@ -226,6 +226,6 @@ def mechanism_codes(name: str, n: Spiking, s: Plan, state_unit: FloatArray) -> t
         "soma_m": codes(FACTOR * n.soma_m),
         "modulo_exp": np.log2(n.v_threshold).astype(np.int64) + s.frac_y if n.reset_action == "modulo" else 0,
     }
-    silent = int((np.abs(fields["vth"]) == NEVER).sum())
+    silent = int((np.abs(fields["vth"]) == UNREACHABLE_THRESHOLD).sum())
     notes = [f"node {name!r}: the thresholds of {silent} neurons lie beyond all that y can reach"] if silent else []
     return fields, notes

@@ -103,8 +103,8 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     scale: FloatArray = 1.0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "windowed_state_space"
-    blocks: ClassVar[tuple[str, ...]] = ("re", "im")
-    registers: ClassVar[tuple[str, ...]] = ("y", "u", "decided", "latch")
+    state_registers: ClassVar[tuple[str, ...]] = ("re", "im")
+    neuron_registers: ClassVar[tuple[str, ...]] = ("y", "u", "decided", "latch")
     recorded: ClassVar[tuple[str, ...]] = ("re", "im", "y", "u")
     flags: ClassVar[tuple[str, ...]] = ("re_saturations", "im_saturations", "u_saturations")
     per_state: ClassVar[bool] = True
@@ -140,7 +140,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         return int(self.a_re.shape[0])
 
     @property
-    def states(self) -> int:
+    def states_per_neuron(self) -> int:
         return int(self.a_re.shape[1])
 
     @property
@@ -155,7 +155,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
 
     @property
     def real_states(self) -> int:
-        return 2 * self.states + 1
+        return 2 * self.states_per_neuron + 1
 
     @property
     def unstable(self) -> bool:
@@ -170,22 +170,22 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         return 1 if self.send_once else self.window
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
-        block, _ = self.dynamics.start(samples, dtype)
+        states, _ = self.dynamics.start(samples, dtype)
         zero, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
-        return block, (zero, zero, off, off)
+        return states, (zero, zero, off, off)
 
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
-        block, (y, u, decided, latch) = registers
+        states, (y, u, decided, latch) = registers
         runs, at = select(now.step < now.steps, True, False), now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
-        block, moved, flags = self.dynamics.update_dynamics(block, a[..., None], ~runs[..., None])
+        states, moved, flags = self.dynamics.update_dynamics(states, a[..., None], ~runs[..., None])
         y = select(runs, moved[..., 0], y)
         total, clipped = saturate(select(at == 0, 0, u) + rz(take(self.kernel, at) * y, self.frac_k), U_LIMIT)
         u = select(runs, total, u)
         decided = select(runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)
         latch = select(full, decided, latch)
         output = select(full, latch, False) if self.send_once else latch
-        return (block, (y, u, decided, latch)), output, [*flags, clipped & runs]
+        return (states, (y, u, decided, latch)), output, [*flags, clipped & runs]
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
         self.dynamics.check_overflow(name, a_max)
