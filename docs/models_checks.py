@@ -41,7 +41,7 @@ def check(row: str) -> dict[str, Any]:
     name, options = rows()[row]
     random = live(name, 3, channels=64, **options)
     trained = load(train(row)).double().eval()
-    digits = torch.from_numpy(FORMAT.dequantize(np.load(CACHE / f"{row}.npz")["inputs"][:SAMPLES]))
+    digits = torch.from_numpy(np.load(CACHE / f"{row}.npz")["inputs"][:SAMPLES].astype(np.float64))
     return {
         "parallel": neuron_model(name).parallel,
         "spikes": {

@@ -160,10 +160,10 @@ def write(module: SpikingNetwork, data: Split, out: Path) -> None:
     """Checkpoint, test data and calibration data, beside each other."""
     save(module, out, input_format=FORMAT, dt=0.001)
     some = slice(CALIBRATION_SAMPLES)
-    np.savez_compressed(out.with_name(f"{out.stem}.npz"), inputs=data.test_inputs, labels=data.test_labels)
-    np.savez_compressed(
-        out.with_name(f"{out.stem}_calibration.npz"), inputs=data.inputs[some], labels=data.labels[some]
-    )
+    calibration = values(data.inputs[some]).numpy()
+    np.savez_compressed(out.with_name(f"{out.stem}_calibration.npz"), inputs=calibration, labels=data.labels[some])
+    test = values(data.test_inputs).numpy()
+    np.savez_compressed(out.with_name(f"{out.stem}.npz"), inputs=test, labels=data.test_labels)
 
 
 def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:

@@ -269,8 +269,7 @@ def test_the_profile_schema_refuses_an_unknown_key_and_a_missing_source() -> Non
 def test_data(cli: Any, digits_model: Any, tmp_path: Path) -> None:
     with np.load(CALIBRATION) as arrays:
         inputs, labels = arrays["inputs"][:3], arrays["labels"][:3]
-    values = inputs / 16.0
-    np.savez(tmp_path / "values.npz", inputs=values, labels=labels, lengths=np.array([64, 32, 1]))
+    np.savez(tmp_path / "values.npz", inputs=inputs.astype(np.float64), labels=labels, lengths=np.array([64, 32, 1]))
     data = ("--data", tmp_path / "values.npz")
     assert cli("simulate", digits_model.path, *data, "-o", tmp_path / "r.h5").exit_code == 0
     with h5py.File(tmp_path / "r.h5") as file:

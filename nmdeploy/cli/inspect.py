@@ -146,7 +146,7 @@ def _cell(value: Any) -> str:
 def describe_data(path: Path) -> dict[str, Any]:
     """A description of samples; `BadFile` or `BadData` where there are none."""
     stored = open_stored(path)
-    arrays = {"inputs": _array(stored.shape, stored.dtype, _blocks(stored))}
+    arrays = {stored.name: _array(stored.shape, stored.dtype, _blocks(stored))}
     for name, held in stored.vectors.items():
         # Of what is no integer a sample only shape and type are known.
         known = held.shape == stored.shape[:1] and held.dtype.kind in "iu"

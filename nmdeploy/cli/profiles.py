@@ -12,7 +12,8 @@ def listing() -> Iterator[str]:
     """One line a profile: name, title, the neuron families that it runs."""
     for name in profile_names():
         profile = load_profile(name)
-        yield f"{name:<10} {profile.title}: runs {', '.join(profile.neurons)}; {profile.chip.cores.required_value} cores"
+        cores = profile.chip.cores.required_value
+        yield f"{name:<10} {profile.title}: runs {', '.join(profile.neurons)}; {cores} cores"
 
 
 def details(profile: HardwareProfile) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Samples in HDF5: datasets ``inputs``, ``labels`` and ``lengths`` at the top of the file."""
+"""Samples in HDF5: datasets ``inputs`` or ``codes``, ``labels`` and ``lengths`` at the top of the file."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadFile
-from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, describe_damage
+from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, describe_damage, name_of_samples
 
 KIND = ("HDF5", "h5py")
 CACHE_BYTES, MOST_CACHE_BYTES = 1 << 20, 1 << 26
 
 
 def open_hdf5(path: Path) -> Stored | tuple[str, ...]:
-    """The arrays of an HDF5 file; their names where none is ``inputs``.
+    """The arrays of an HDF5 file; their names where none holds samples.
 
     Texts are never read: libhdf5 does not return from a damaged heap of them.
     """
     import h5py
 
     with describe_damage(path, *KIND), h5py.File(path, "r") as file:
-        if "inputs" not in file:
+        name = name_of_samples(path, file)
+        if name is None:
             return _names(file)
-        inputs = _dataset(path, file, "inputs")
+        inputs = _dataset(path, file, name)
         shape, dtype = tuple(inputs.shape), inputs.dtype
-        vectors = {name: _vector(_dataset(path, file, name), shape[:1]) for name in VECTORS if name in file}
+        vectors = {each: _vector(_dataset(path, file, each), shape[:1]) for each in VECTORS if each in file}
         cache = _cache_bytes(inputs)
-        others = tuple(name for name in file if name not in ("inputs", *VECTORS))
-    return Stored(shape, dtype, vectors, lambda samples: _blocks(path, samples, cache), others=others)
+        others = tuple(other for other in file if other not in (name, *VECTORS))
+    return Stored(name, shape, dtype, vectors, lambda samples: _blocks(path, name, samples, cache), others=others)
 
 
 def _names(file: Any) -> tuple[str, ...]:
@@ -75,10 +76,10 @@ def _cache_bytes(inputs: Any) -> int:
     return int(min(max(CACHE_BYTES, inputs.chunks[0] * across * inputs.dtype.itemsize), MOST_CACHE_BYTES))
 
 
-def _blocks(path: Path, samples: int, cache: int) -> Iterator[Array]:
+def _blocks(path: Path, name: str, samples: int, cache: int) -> Iterator[Array]:
     import h5py
 
     with describe_damage(path, *KIND), h5py.File(path, "r", rdcc_nbytes=cache) as file:
-        inputs = _dataset(path, file, "inputs")
+        inputs = _dataset(path, file, name)
         for first in range(0, len(inputs), samples):
             yield np.asarray(inputs[first : first + samples])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadFile
-from nmdeploy.samples.stored import VECTORS, Array, ObjectArray, Stored, describe_damage
+from nmdeploy.samples.stored import INPUTS, VECTORS, Array, ObjectArray, Stored, describe_damage, name_of_samples
 
 DIRECTORY_ENTRY = b"PK\x01\x02"
 ZIP, NPY, PICKLE = b"PK", b"\x93NUMPY", b"\x80"
@@ -21,24 +22,26 @@ NPZ_KIND, NPY_KIND = (".npz", "numpy.savez"), (".npy", "numpy.save")
 
 
 def open_npz(path: Path) -> Stored | tuple[str, ...]:
-    """The arrays of an .npz; their names where none is ``inputs``.
+    """The arrays of an .npz; their names where none holds samples.
 
-    Every member's name, and every checksum but that of ``inputs``, is checked now; that one after the last block.
+    Every member's name, and every checksum except that of the samples, is checked now; that one after the last block.
     """
     with describe_damage(path, *NPZ_KIND), path.open("rb") as file:
         _require_zip(path, file)
         with zipfile.ZipFile(file) as archive:
-            member = _member(archive, "inputs")
+            found = name_of_samples(path, [name for name in INPUTS if _member(archive, name)])
+            member = None if found is None else _member(archive, found)
             _check_members(archive, but=member)
             names = tuple(held.removesuffix(".npy") for held in archive.namelist())
             vectors = {name: _whole(archive, held) for name in VECTORS if (held := _member(archive, name))}
-            if member is None:
+            if found is None or member is None:
                 return names
             with archive.open(member) as content:
-                shape, _, dtype = _header(content, "inputs")
+                shape, _, dtype = _header(content, found)
                 _require_size(shape, dtype, archive.getinfo(member).file_size - content.tell(), exactly=False)
-    others = tuple(name for name in names if name not in ("inputs", *VECTORS))
-    return Stored(shape, dtype, vectors, lambda samples: _npz_blocks(path, samples), sealed_at_end=True, others=others)
+    others = tuple(name for name in names if name not in (found, *VECTORS))
+    blocks = partial(_npz_blocks, path, found)
+    return Stored(found, shape, dtype, vectors, blocks, sealed_at_end=True, others=others)
 
 
 def open_npy(path: Path) -> Stored:
@@ -46,12 +49,12 @@ def open_npy(path: Path) -> Stored:
     with describe_damage(path, *NPY_KIND), path.open("rb") as file:
         shape, _, dtype = _header(file)
         _require_size(shape, dtype, path.stat().st_size - file.tell(), exactly=True)
-    return Stored(shape, dtype, {}, lambda samples: _npy_blocks(path, samples))
+    return Stored("inputs", shape, dtype, {}, partial(_npy_blocks, path))
 
 
-def _npz_blocks(path: Path, samples: int) -> Iterator[Array]:
+def _npz_blocks(path: Path, name: str, samples: int) -> Iterator[Array]:
     with describe_damage(path, *NPZ_KIND), zipfile.ZipFile(path) as archive:
-        member = _member(archive, "inputs")
+        member = _member(archive, name)
         if member is None:
             raise ValueError("it has changed")
         with archive.open(member) as file:

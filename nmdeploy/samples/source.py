@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadData, BadFile, BadOption
+from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Input
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.samples.hdf5 import open_hdf5
@@ -26,14 +27,23 @@ OPEN = {".npy": open_npy, ".h5": open_hdf5, ".hdf5": open_hdf5}  # everything el
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Input codes (samples, steps, channels), labels (samples,) or None, and valid steps (samples,).
+    """Samples in memory.
 
-    The codes are of any integer type, or bool.
+    Parameters
+    ----------
+    codes : (samples, steps, channels) integers of any type, or bool
+        Inputs as integers of the model's input format.
+    labels : (samples,) int or None
+    lengths : (samples,) int
+        Valid steps of each sample.
+    values : (samples, steps, channels) numbers, optional
+        Inputs as they were given, not rounded; None where codes were given.
     """
 
     codes: Codes
     labels: IntArray | None
     lengths: IntArray
+    values: npt.NDArray[Any] | None = None
 
     @property
     def samples(self) -> int:
@@ -55,14 +65,20 @@ class Data:
             yield self._part(slice(first, first + samples))
 
     def _part(self, part: slice) -> Data:
-        return Data(self.codes[part], None if self.labels is None else self.labels[part], self.lengths[part])
+        labels, values = (None if held is None else held[part] for held in (self.labels, self.values))
+        return Data(self.codes[part], labels, self.lengths[part], values)
+
+    def as_values(self, number: FixedPoint) -> npt.NDArray[Any]:
+        """Return the inputs as given; where codes were given, the values that they stand for in a format."""
+        return number.dequantize(self.codes) if self.values is None else self.values
 
 
 @dataclass(frozen=True, eq=False)
 class SampleFile:
-    """Samples in a file, read when they are asked for; what is held does not grow with their number.
+    """Samples in a file, read when they are asked for: codes, and values as given.
 
-    Shapes, types, labels and lengths are checked when it is opened, the inputs as they are read.
+    What is held in memory does not grow with the number of samples. Shapes, types, labels and lengths are checked when
+    it is opened, the inputs as they are read.
     """
 
     path: Path
@@ -89,17 +105,17 @@ class SampleFile:
         BadFile, BadData
             At the chunk that is damaged or holds what the model does not take; damage at the end at the latest.
         """
-        done, dtype = 0, _narrowest(self.stored.dtype, self.expected)
+        done, dtype = 0, _narrowest(self.stored, self.expected)
         for block in self.stored.blocks(samples):
             try:
-                codes = _codes(self.path, block, self.expected, dtype, done)
+                codes = _codes(self.path, self.stored.name, block, self.expected, dtype, done)
             except BadData:
                 for _ in self.stored.blocks(samples) if self.stored.sealed_at_end else ():
                     pass  # a bad value in a damaged file is no bad value
                 raise
             part = slice(done, done + len(codes))
             labels = None if self.labels is None else self.labels[part].astype(np.int64)
-            yield Data(codes, labels, self._lengths(part))
+            yield Data(codes, labels, self._lengths(part), self._values(block.reshape(codes.shape), codes))
             done += len(codes)
 
     def first(self, samples: int | None) -> Data:
@@ -107,13 +123,17 @@ class SampleFile:
         wanted = self.samples if samples is None else min(samples, self.samples)
         each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
         size = min(max(BLOCK_BYTES // each, 1), wanted)
-        codes = np.empty((wanted, self.steps, self.expected.size), _narrowest(self.stored.dtype, self.expected))
+        shape = wanted, self.steps, self.expected.size
+        codes = np.empty(shape, _narrowest(self.stored, self.expected))
+        values = self._values(codes if self._is_exact else np.empty(shape, self.stored.dtype), codes)
         chunks = self.chunks(size)
         for index, chunk in enumerate(chunks if samples is None else islice(chunks, -(-wanted // size))):
-            place = codes[index * size : (index + 1) * size]
-            place[:] = chunk.codes[: len(place)]
+            part = slice(index * size, min((index + 1) * size, wanted))
+            codes[part] = chunk.codes[: part.stop - part.start]
+            if values is not None and values is not codes:
+                values[part] = chunk.as_values(self.expected.format)[: part.stop - part.start]
         labels = None if self.labels is None else self.labels[:wanted].astype(np.int64)
-        return Data(codes, labels, self._lengths(slice(wanted)))
+        return Data(codes, labels, self._lengths(slice(wanted)), values)
 
     def limited(self, samples: int | None) -> SampleFile:
         """The first samples, or all, still in the file."""
@@ -125,6 +145,16 @@ class SampleFile:
         labels, lengths = (None if held is None else held[:samples] for held in (self.labels, self.lengths))
         return replace(self, stored=part, labels=labels, lengths=lengths)
 
+    @property
+    def _is_exact(self) -> bool:
+        """True where values are their own codes."""
+        return self.stored.dtype.kind in "biu" and self.expected.format.frac == 0
+
+    def _values(self, given: npt.NDArray[Any], codes: Codes) -> npt.NDArray[Any] | None:
+        if self.stored.name == "codes":
+            return None
+        return codes if self._is_exact else given
+
     def _lengths(self, part: slice) -> IntArray:
         if self.lengths is None:
             return np.full(len(range(self.samples)[part]), self.steps, np.int64)
@@ -132,7 +162,11 @@ class SampleFile:
 
 
 def open_data(path: str | Path, expected: Input, classes: int | None = None) -> SampleFile:
-    """Open a file of samples: .npz or HDF5 with ``inputs``, optionally ``labels`` and ``lengths``, or .npy of inputs.
+    """Open a file of samples.
+
+    An .npz or HDF5 file holds ``inputs``, optionally ``labels`` and ``lengths``; an .npy holds inputs. ``inputs`` are
+    values, whatever their type: the model's input format rounds them. An array ``codes`` in their place holds integers
+    of that format.
 
     Parameters
     ----------
@@ -168,7 +202,7 @@ def open_stored(path: Path, shape: str = "(samples, steps, channels)") -> Stored
     stored = OPEN.get(path.suffix, open_npz)(path)
     if isinstance(stored, tuple):
         held = f"only {join_names(stored)}" if stored else "nor any other"
-        raise BadData(f"{path}: holds no array 'inputs', {held}: save one of shape {shape} at its top")
+        raise BadData(f"{path}: holds no array 'inputs' or 'codes', {held}: save one of shape {shape} at its top")
     return stored
 
 
@@ -190,57 +224,64 @@ def _first_of(whole: Callable[[int], Iterator[Codes]], samples: int, sealed: boo
 
 
 def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:
-    shape, dtype = stored.shape, stored.dtype
-    if dtype.kind not in "biuf":
-        raise BadData(f"{path}: 'inputs' holds values of type {dtype}: give integers or floats")
+    name, shape, dtype = stored.name, stored.shape, stored.dtype
+    if dtype.kind not in ("biu" if name == "codes" else "biuf"):
+        wanted = "integers" if name == "codes" else "integers or floats"
+        raise BadData(f"{path}: {name!r} holds values of type {dtype}: give {wanted}")
     if len(shape) < 2 or shape[2:] not in (expected.shape, (expected.size,)):
         raise BadData(
-            f"{path}: 'inputs' has shape {shape}; the model takes (samples, steps, "
-            f"{', '.join(map(str, expected.shape))}): {_other_axes(shape, expected)}"
+            f"{path}: {name!r} has shape {shape}; the model takes (samples, steps, "
+            f"{', '.join(map(str, expected.shape))}): {_other_axes(name, shape, expected)}"
         )
     if shape[0] == 0 or shape[1] == 0:
-        raise BadData(f"{path}: 'inputs' has shape {shape}, no sample or no step: give at least one of each")
+        raise BadData(f"{path}: {name!r} has shape {shape}, no sample or no step: give at least one of each")
 
 
-def _other_axes(shape: tuple[int, ...], expected: Input) -> str:
-    """What to do about axes that are not the model's."""
+def _other_axes(name: str, shape: tuple[int, ...], expected: Input) -> str:
+    """Return the remedy for axes that are not the model's."""
     if shape[1:] in (expected.shape, (expected.size,)):
-        return "add an axis for samples (inputs[None])"
+        return f"add an axis for samples ({name}[None])"
     if len(shape) == 2 and expected.size == 1:
-        return "add an axis for channels (inputs[..., None])"
+        return f"add an axis for channels ({name}[..., None])"
     if len(shape) in (3, 2 + len(expected.shape)):
         return "check the number of channels"
     return f"check the number of axes, which is {len(shape)}"
 
 
-def _narrowest(dtype: np.dtype[Any], expected: Input) -> np.dtype[Any]:
-    """The type of the codes: that of the file, unless the input's format fits in a narrower one."""
+def _narrowest(stored: Stored, expected: Input) -> np.dtype[Any]:
+    """Return the type of the codes: that of the file's integers, unless the format fits in a narrower one."""
     low, high = expected.format.min, expected.format.max
     fits = next(t for t in ("u1", "u2", "u4", "i1", "i2", "i4") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    keep = dtype.kind in "biu" and dtype.itemsize <= np.dtype(fits).itemsize
-    return dtype.newbyteorder("=") if keep else np.dtype(fits)
+    exact = stored.name == "codes" or expected.format.frac == 0
+    keep = exact and stored.dtype.kind in "biu" and stored.dtype.itemsize <= np.dtype(fits).itemsize
+    return stored.dtype.newbyteorder("=") if keep else np.dtype(fits)
 
 
-def _codes(path: Path, inputs: Codes, expected: Input, dtype: np.dtype[Any], first: int) -> Codes:
-    """The codes of samples, of which the first is the file's sample of that number."""
-    flat = inputs.reshape(*inputs.shape[:2], expected.size)
+def _codes(path: Path, name: str, given: Codes, expected: Input, dtype: np.dtype[Any], first: int) -> Codes:
+    """Return the codes of samples; the first of them is sample number `first` of the file."""
+    flat = given.reshape(*given.shape[:2], expected.size)
     number = expected.format
-    if flat.dtype.kind == "f":
-        if not np.isfinite(flat).all():
-            place = _place(inputs, ~np.isfinite(flat), first)
-            raise BadData(f"{path}: 'inputs' holds {place}; NaN or infinite values have no code: replace them")
+    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        place = _place(given, ~np.isfinite(flat), first)
+        raise BadData(f"{path}: {name!r} holds {place}; NaN or infinite values have no code: replace them")
+    if name == "inputs" and (flat.dtype.kind == "f" or number.frac != 0):
         with np.errstate(over="ignore"):  # what is infinite now is refused below
             flat = np.rint(np.ldexp(flat.astype(np.float64), number.frac))
     if flat.min() < number.min or flat.max() > number.max:
-        place = _place(inputs, (flat < number.min) | (flat > number.max), first)
+        place = _place(given, (flat < number.min) | (flat > number.max), first)
         low, high, step = (f"{value * number.step:.15g}" for value in (number.min, number.max, 1))
-        takes = (
-            f"floats are values, from {low} to {high} in steps of {step}"
-            if inputs.dtype.kind == "f"
-            else f"integers are codes, from {number.min} to {number.max} (floats are values, from {low} to {high})"
-        )
-        raise BadData(f"{path}: 'inputs' holds {place}; {takes}: rescale the inputs")
+        takes = {
+            "inputs": f"values are {low} to {high} in steps of {step}: rescale the inputs",
+            "codes": f"codes are {number.min} to {number.max}: correct them, or save values as 'inputs'",
+        }
+        raise BadData(f"{path}: {name!r} holds {place}; the model's {takes[name]}{_hint(name, given, number)}")
     return np.asarray(flat, dtype)
+
+
+def _hint(name: str, given: Codes, number: FixedPoint) -> str:
+    """Return a further remedy for integers that may be codes."""
+    maybe = name == "inputs" and number.frac != 0 and given.dtype.kind in "iu" and number.contains(given)
+    return ", or save integers of the input format as 'codes'" if maybe else ""
 
 
 def _place(inputs: Codes, bad: npt.NDArray[np.bool_], first: int) -> str:
@@ -257,8 +298,8 @@ def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high:
     values = stored.vectors[name]
     if values.ndim == 1 and len(values) != samples and values.dtype.kind in "iu":
         raise BadData(
-            f"{path}: 'inputs' has {samples} samples, {name!r} {len(values)}: give one for each sample, "
-            "and inputs of shape (samples, steps, channels)"
+            f"{path}: {stored.name!r} has {samples} samples, {name!r} {len(values)}: give one for each sample, "
+            f"and {stored.name} of shape (samples, steps, channels)"
         )
     if values.shape != (samples,) or values.dtype.kind not in "iu":
         raise BadData(f"{path}: {name!r} has shape {values.shape} and type {values.dtype}: give ({samples},) integers")

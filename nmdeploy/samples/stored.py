@@ -7,7 +7,7 @@ import textwrap
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadFile
+from nmdeploy.errors import BadData, BadFile
 
 Array = npt.NDArray[Any]
+INPUTS = ("inputs", "codes")
 VECTORS = ("labels", "lengths")
 LONGEST_REASON, MOST_NAMES = 100, 8
 DAMAGED = (
@@ -45,11 +46,13 @@ class Stored:
 
     Parameters
     ----------
-    shape, dtype : of the inputs
+    name : {"inputs", "codes"}
+        Array that holds the samples: real values, or integers of the model's input format.
+    shape, dtype : of that array
     vectors : mapping of str to array
         ``labels`` and ``lengths``, where the file holds them.
     blocks : callable
-        ``blocks(samples)`` yields the inputs in order, that many samples at a time. What is damaged raises `BadFile`,
+        ``blocks(samples)`` yields that array in order, that many samples at a time. What is damaged raises `BadFile`,
         at the end at the latest.
     sealed_at_end : bool
         Whether damage of a block may be found after the last one only.
@@ -57,6 +60,7 @@ class Stored:
         Names of the arrays that are none of these.
     """
 
+    name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     vectors: Mapping[str, Array]
@@ -67,6 +71,20 @@ class Stored:
 
 class ObjectArray(ValueError):
     """Something holds a pickle."""
+
+
+def name_of_samples(path: Path, names: Collection[str]) -> str | None:
+    """Return the one of `INPUTS` that a file has; None without any.
+
+    Raises
+    ------
+    BadData
+        The file has both.
+    """
+    found = [name for name in INPUTS if name in names]
+    if len(found) > 1:
+        raise BadData(f"{path}: holds 'inputs' and 'codes': keep the values ('inputs') or the integers ('codes')")
+    return found[0] if found else None
 
 
 @contextmanager

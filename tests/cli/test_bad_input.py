@@ -206,7 +206,7 @@ def test_a_pickle_is_never_loaded(refused: Refused, digits_model: Model, tmp_pat
 
 GOOD = np.zeros((3, 5, 1), np.int64)
 BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "no inputs": ({"x": GOOD, "y": GOOD}, ("no array 'inputs', only 'x', 'y'", "(samples, steps, 1)")),
+    "no inputs": ({"x": GOOD, "y": GOOD}, ("no array 'inputs' or 'codes', only 'x', 'y'", "(samples, steps, 1)")),
     "channels": ({"inputs": np.zeros((3, 5, 2), int)}, ("(3, 5, 2)", "check the number of channels")),
     "flat": ({"inputs": np.zeros((3, 5), int)}, ("(3, 5)", "(samples, steps, 1)", "add an axis for channels")),
     "no axis of samples": ({"inputs": np.zeros((5, 1), int)}, ("(5, 1)", "add an axis for samples")),
@@ -215,11 +215,11 @@ BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "scalar": ({"inputs": np.int64(3)}, ("()",)),
     "NaN": ({"inputs": GOOD + np.nan}, ("holds nan in sample 0, step 0, channel 0", "replace")),
     "infinite": ({"inputs": GOOD - np.inf}, ("holds -inf in sample 0", "infinite")),
-    "negative": ({"inputs": GOOD - 1}, ("holds -1", "0 to 31", "rescale")),
-    "negative float": ({"inputs": GOOD - 0.5}, ("holds -0.5", "values, from 0 to 1.9375 in steps of 0.0625: rescale")),
-    "too large": ({"inputs": GOOD + 32}, ("holds 32", "0 to 31")),
+    "negative": ({"inputs": GOOD - 1}, ("holds -1 ", "values are 0 to 1.9375 in steps of 0.0625: rescale")),
+    "negative float": ({"inputs": GOOD - 0.5}, ("holds -0.5", "values are 0 to 1.9375 in steps of 0.0625: rescale")),
+    "too large": ({"inputs": GOOD + 32}, ("holds 32 ", "0 to 1.9375")),
     "too large float": ({"inputs": GOOD + 2.0}, ("holds 2.0", "0 to 1.9375")),
-    "huge": ({"inputs": GOOD.astype(np.uint64) + 2**63}, ("holds 9223372036854775808", "0 to 31")),
+    "huge": ({"inputs": GOOD.astype(np.uint64) + 2**63}, ("holds 9223372036854775808", "0 to 1.9375")),
     "huge float": ({"inputs": GOOD + 1e300}, ("1e+300",)),
     "one too large": ({"inputs": GOOD + np.eye(3, 5, -1)[..., None] * 37}, ("37.0 in sample 1, step 0, channel 0",)),
     "many digits": ({"inputs": GOOD + np.float32(1.97000002)}, ("holds 1.970000",)),
@@ -227,6 +227,10 @@ BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "text": ({"inputs": GOOD.astype("U3")}, ("<U3",)),
     "time": ({"inputs": GOOD.astype("M8[s]")}, ("datetime64",)),
     "record": ({"inputs": np.zeros((3, 5, 1), [("a", int)])}, ("integers or floats",)),
+    "a code too large": ({"codes": GOOD + 32}, ("'codes' holds 32", "codes are 0 to 31")),
+    "float codes": ({"codes": GOOD * 1.0}, ("'codes' holds values of type float64", "give integers")),
+    "integers that may be codes": ({"inputs": GOOD + 16}, ("holds 16 ", "0 to 1.9375", "as 'codes'")),
+    "both": ({"inputs": GOOD, "codes": GOOD}, ("holds 'inputs' and 'codes'", "keep")),
     "no samples": ({"inputs": GOOD[:0]}, ("(0, 5, 1)", "at least one")),
     "no steps": ({"inputs": GOOD[:, :0]}, ("(3, 0, 1)", "at least one")),
     "labels too long": (
@@ -249,7 +253,7 @@ BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("line", READS_DATA)
 def test_bad_data(line: str, name: str, refused: Refused, digits_model: Model, tmp_path: Path) -> None:
     arrays, words = BAD_DATA[name]
-    extra = {} if name == "no inputs" else {"inputs": GOOD}
+    extra = {} if name == "no inputs" or "codes" in arrays else {"inputs": GOOD}
     np.savez(tmp_path / "bad.npz", **extra | arrays)
     refused(*filled(line, digits_model, "bad.npz"), words=("bad.npz", *words))
 
@@ -267,7 +271,7 @@ def test_data_in_other_files(refused: Refused, digits_model: Model, tmp_path: Pa
     refused(*filled(READS_DATA[1], digits_model, digits_model.path), words=("'.nir'", "give an .npz, .npy or .h5 file"))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x/inputs"], file["x/y/z"], file["label"] = GOOD, GOOD, 3
-    words = ("no array 'inputs', only 'label', 'x/inputs', 'x/y/z'", "at its top")
+    words = ("no array 'inputs' or 'codes', only 'label', 'x/inputs', 'x/y/z'", "at its top")
     refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=words)
     refused("inspect", "a.h5", words=("a.h5", *words))
     (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:-9])

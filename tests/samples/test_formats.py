@@ -21,6 +21,7 @@ from nmdeploy.network.graph import Input
 from nmdeploy.recording.reader import read_recording
 from nmdeploy.samples.source import Data, load_data, open_data
 
+CODES = Input((2,), FixedPoint(bits=5, signed=False))
 GRADED = Input((2,), FixedPoint(bits=5, frac=4, signed=False))
 ARRAYS = {
     "inputs": np.random.default_rng(0).integers(0, 32, (23, 4, 2)),
@@ -46,14 +47,14 @@ def same(a: Data, b: Data) -> bool:
 @pytest.mark.parametrize("kind", SAVE)
 def test_chunks_are_the_whole(kind: str, size: int, order: Any, tmp_path: Path) -> None:
     path = saved(tmp_path, kind, **ARRAYS | {"inputs": np.asarray(ARRAYS["inputs"], order=order)})
-    source = open_data(path, GRADED, classes=9)
+    source = open_data(path, CODES, classes=9)
     assert (source.samples, source.steps) == (23, 4)
     for _ in range(2):
         parts = list(source.chunks(size))
         assert [part.samples for part in parts] == [size] * (23 // size) + [23 % size] * (23 % size > 0)
         assert np.array_equal(joined(parts).codes, ARRAYS["inputs"]) and joined(parts).codes.dtype == np.uint8
         assert all(part.codes.flags.c_contiguous for part in parts)
-    whole = load_data(path, GRADED, classes=9)
+    whole = load_data(path, CODES, classes=9)
     assert same(whole, joined(parts)) and same(whole.first(7), source.first(7)) and same(whole, source.first(None))
     assert same(whole, joined(list(whole.chunks(size))))
     assert (whole.labels is None) == (kind == "npy")
@@ -71,7 +72,7 @@ def test_every_type(kind: str, dtype: str, shape: tuple[int, ...], size: int, tm
     values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
     path = saved(tmp_path_factory.mktemp("x"), kind, inputs=values)
     codes = joined(list(open_data(path, GRADED).chunks(size))).codes
-    assert np.array_equal(codes, values * (16 if np.dtype(dtype).kind == "f" else 1))
+    assert np.array_equal(codes, values * np.ones((), np.uint8) * 16)
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -95,7 +96,7 @@ def test_refused(kind: str, name: str, tmp_path: Path) -> None:
         pytest.skip("cannot be said in this format")
     path = saved(tmp_path, kind, **ARRAYS | changed)
     with pytest.raises(BadData, match=message) as found:
-        list(open_data(path, GRADED, classes=9).chunks(5))
+        list(open_data(path, CODES, classes=9).chunks(5))
     assert str(path) in str(found.value) and "\n" not in str(found.value)
 
 
@@ -103,13 +104,13 @@ def test_refused(kind: str, name: str, tmp_path: Path) -> None:
 def test_flipped_bits_in_chunks(kind: str, tmp_path: Path) -> None:
     """What has checksums gives the samples that were saved, or an error; the rest gives samples or an error."""
     path = saved(tmp_path, kind, **ARRAYS)
-    content, good = path.read_bytes(), load_data(path, GRADED, classes=9)
+    content, good = path.read_bytes(), load_data(path, CODES, classes=9)
     for bit in np.random.default_rng(0).integers(0, 8 * len(content), 400):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << int(bit) % 8
         path.write_bytes(changed)
         try:
-            found = joined(list(open_data(path, GRADED, classes=9).chunks(4)))
+            found = joined(list(open_data(path, CODES, classes=9).chunks(4)))
             assert "npz" not in kind or same(found, good), f"bit {bit}"
         except (BadFile, BadData) as error:
             assert str(path) in str(error) and "\n" not in str(error)
@@ -122,7 +123,7 @@ def test_truncated(kind: str, tmp_path: Path) -> None:
     for length in range(0, len(content), len(content) // 40):
         path.write_bytes(content[:length])
         with pytest.raises(BadFile, match=r"damaged or no (\.npz|\.npy|HDF5) file|never loaded"):
-            list(open_data(path, GRADED, classes=9).chunks(4))
+            list(open_data(path, CODES, classes=9).chunks(4))
 
 
 def test_a_damaged_value_is_damage(tmp_path: Path) -> None:
@@ -132,41 +133,41 @@ def test_a_damaged_value_is_damage(tmp_path: Path) -> None:
     content[content.index(b"NUMPY") + 400] = 255
     path.write_bytes(content)
     with pytest.raises(BadFile, match="damaged"):
-        list(open_data(path, GRADED).chunks(4))
+        list(open_data(path, CODES).chunks(4))
 
 
 def test_more_than_its_header_says(tmp_path: Path) -> None:
     path = saved(tmp_path, "npy", **ARRAYS)
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(BadFile, match="promises 1472 bytes, 1473 are there"):
-        open_data(path, GRADED)
+        open_data(path, CODES)
     values = np.ones((3, 4, 2), bool)
     np.save(path, values)
     path.write_bytes(path.read_bytes()[:-1] + b"\2")
     with pytest.raises(BadFile, match="neither 0 nor 1"):
-        load_data(path, GRADED)
+        load_data(path, CODES)
 
 
 def test_names_and_kinds(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([None]), allow_pickle=True)
     with pytest.raises(BadFile, match="never loaded"):
-        open_data(tmp_path / "a.npy", GRADED)
+        open_data(tmp_path / "a.npy", CODES)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = 1
     with pytest.raises(BadData, match="no array 'inputs'"):
-        open_data(tmp_path / "a.h5", GRADED)
+        open_data(tmp_path / "a.h5", CODES)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_group("inputs")
     with pytest.raises(BadFile, match="'inputs' is a group, no array"):
-        open_data(tmp_path / "a.h5", GRADED)
+        open_data(tmp_path / "a.h5", CODES)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inputs"] = [["text", "of"], ["any", "length"]]
     with pytest.raises(BadData, match="object: give integers or floats"):
-        open_data(tmp_path / "a.h5", GRADED)
+        open_data(tmp_path / "a.h5", CODES)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("inputs.npy", b"\x93NUMPY\3\0" + bytes(99))
     with pytest.raises(BadFile, match=r"format 3\.0 is not for numbers"):
-        open_data(tmp_path / "a.npz", GRADED)
+        open_data(tmp_path / "a.npz", CODES)
 
 
 @pytest.mark.parametrize("kind", SAVE)

@@ -24,12 +24,49 @@ def saved(path: Path, **arrays: Any) -> Path:
     return path
 
 
-def test_integers_are_codes(tmp_path: Path) -> None:
-    for kind in (bool, np.uint8, np.int8, np.int32, np.uint64, ">i2"):
-        inputs = np.array([[[0, 1], [1, 1]]], kind)
-        codes = load_data(saved(tmp_path / "a.npz", inputs=inputs), SPIKES).codes
-        assert codes.dtype == (kind if np.dtype(kind).itemsize == 1 else np.uint8)
-        assert codes.tolist() == [[[0, 1], [1, 1]]]
+KINDS = (bool, np.uint8, np.int8, np.int32, np.uint64, ">i2", np.float16, np.float32, np.float64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("expected", "one"), [(SPIKES, 1), (GRADED, 16), (SIGNED, 4)])
+def test_inputs_are_values_whatever_their_type(tmp_path: Path, kind: Any, expected: Input, one: int) -> None:
+    """True, 1 and 1.0 are the same."""
+    data = load_data(saved(tmp_path / "a.npz", inputs=np.array([[[0, 1], [1, 1]]], kind)), expected)
+    assert data.codes.tolist() == [[[0, one], [one, one]]]
+    assert data.codes.dtype == (kind if one == 1 and np.dtype(kind).itemsize == 1 else f"{data.codes.dtype.kind}1")
+
+
+def test_codes_are_integers_of_the_input_format(tmp_path: Path) -> None:
+    for kind in (np.uint8, np.int8, np.int32, np.uint64, ">i2"):
+        codes = np.array([[[0, 31], [1, 16]]], kind)
+        data = load_data(saved(tmp_path / "a.npz", codes=codes), GRADED)
+        assert data.codes.tolist() == codes.tolist() and data.values is None
+        assert data.as_values(GRADED.format).tolist() == [[[0, 31 / 16], [1 / 16, 1]]]
+    with pytest.raises(BadData, match=r"'codes' holds values of type float64: give integers"):
+        load_data(saved(tmp_path / "a.npz", codes=np.zeros((1, 2, 2))), GRADED)
+    with pytest.raises(BadData, match=r"'codes' holds 32 .* codes are 0 to 31: correct them, or save values as"):
+        load_data(saved(tmp_path / "a.npz", codes=np.full((1, 2, 2), 32)), GRADED)
+    with pytest.raises(BadData, match=r"holds 'inputs' and 'codes': keep"):
+        load_data(saved(tmp_path / "a.npz", codes=np.ones((1, 2, 2), int), inputs=np.ones((1, 2, 2))), GRADED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("expected", [SPIKES, GRADED])
+def test_values_are_as_given(tmp_path: Path, kind: Any, expected: Input) -> None:
+    """Not rounded: float figures are those of the inputs that a user has."""
+    given = np.random.default_rng(0).random((40, 3, 2)).astype(kind)
+    source = open_data(saved(tmp_path / "a.npz", inputs=given), expected)
+    for data in (source.first(None), source.first(7), *source.chunks(9)):
+        assert data.values is not None and data.values.shape == data.codes.shape
+    held = source.first(None).values
+    assert held is not None and np.array_equal(held, given) and np.array_equal(source.first(7).values, given[:7])  # type: ignore[arg-type]
+    assert np.array_equal(np.concatenate([data.values for data in source.chunks(9)]), given)  # type: ignore[misc]
+    assert source.first(None).as_values(expected.format) is not None and source.first(9).first(4).values is not None
+
+
+def test_integers_that_may_be_codes(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"'inputs' holds 16 .* rescale the inputs, or save integers .* as 'codes'"):
+        load_data(saved(tmp_path / "a.npz", inputs=np.full((1, 2, 2), 16)), GRADED)
 
 
 @pytest.mark.parametrize(
