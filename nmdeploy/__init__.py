@@ -1,7 +1,7 @@
 """nmdeploy: from a trained spiking state-space network to verified low-bit integers, NIR and Lava.
 
-The verbs of the command line are functions here: `load`, `load_data`, `quantize`, `write`, `read`, `run`, `verify`,
-`report`. They are imported on first use, so that ``import nmdeploy`` costs nothing.
+The verbs of the command line are functions here: `check`, `export`, `simulate`, `verify`, `report`. So are their parts:
+`load`, `load_data`, `quantize`, `write`, `read`, `run`. They are imported on first use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 IMPORTED = time.time()
 """When; what runs may be older than a source file that was written later."""
 __version__ = "0.1.0"
-__all__ = ["load", "load_data", "quantize", "read", "report", "run", "verify", "write"]
+__all__ = [
+    *("check", "export", "load", "load_data", "quantize", "read", "report", "run", "simulate", "verify", "write"),
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,35 +1,42 @@
-"""The chain: load, quantize, write and read, run, verify, report. The command line calls these functions."""
+"""The chain: load, quantize, export, run, simulate, verify, report. The command line calls these functions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from nmdeploy.analysis.comparison import Agreement, Verification, agree, compare
+from nmdeploy._util.atomic_files import require_suffix, require_writable
+from nmdeploy._util.digests import content_sha256
+from nmdeploy.analysis.comparison import Agreement, Comparison, Verification, agree, compare
 from nmdeploy.analysis.metrics import overflows
 from nmdeploy.analysis.provenance import load_origin, require_origin
 from nmdeploy.analysis.report import Report, build_report
 from nmdeploy.backends import backend as find_backend
-from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable
+from nmdeploy.checking import check_file as check
+from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable, prefix_errors
 from nmdeploy.hardware.mapping import MappedNetwork, map_network
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.importers import load
+from nmdeploy.job import Job
 from nmdeploy.network.float_run import FloatRun, run_float
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.nir_io import model_sha256, read, write
 from nmdeploy.quantization.calibration_checks import difference, require_bounded
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
+from nmdeploy.recording.recorded import Recorded
 from nmdeploy.recording.types import Recording, Totals
+from nmdeploy.reports import emit, writer_for
 from nmdeploy.running import (
-    Progress,
-    float_accuracy,
-    offset_progress,
+    digest_of,
+    float_correct,
     require_channels,
+    require_threads,
     run_data,
     run_totals,
-    simulate,
+    simulate_into,
     totals_of,
 )
 from nmdeploy.samples.source import Data, SampleFile, check_samples, load_data, open_data
@@ -37,8 +44,11 @@ from nmdeploy.samples.source import Data, SampleFile, check_samples, load_data, 
 __all__ = [
     "Data",
     "FloatRun",
+    "Job",
     "Verification",
+    "check",
     "check_samples",
+    "export",
     "load",
     "load_data",
     "load_origin",
@@ -54,16 +64,41 @@ __all__ = [
     "write",
 ]
 
+Model = str | Path | QuantizedNetwork
+Floats = str | Path | Network
+Samples = str | Path | SampleFile | Data
+Progress = Callable[[int, int], object]
+"""Takes the samples that are done, and their number in all."""
+
 
 @dataclass(frozen=True)
 class FormatOverrides:
-    """What a user may override of a profile's formats; None leaves the profile's."""
+    """Overrides of a profile's number formats; None leaves the profile's."""
 
     weight_bits: int | None = None
     state_bits: int | None = None
     coefficient_bits: int | None = None
     coefficient_frac: int | None = None
     state_rounding: str | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` made: the integers, their place on the chip, notes for the user, and the job that it was."""
+
+    network: QuantizedNetwork
+    mapped: MappedNetwork
+    notes: tuple[str, ...]
+    job: Job
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A run that `simulate` recorded: the network, the sums of the run, and names of arrays that were not read."""
+
+    network: QuantizedNetwork
+    totals: Totals
+    others: tuple[str, ...]
 
 
 def quantize(
@@ -104,6 +139,63 @@ def quantize(
     return quantized if data is None else require_bounded(quantized, data)
 
 
+def export(
+    source: Floats,
+    output: str | Path,
+    profile: str | HardwareProfile = "loihi2",
+    data: str | Path | Data | None = None,
+    options: FormatOverrides = FormatOverrides(),
+    window_input: str = "exact",
+    dt: float | None = None,
+) -> Exported:
+    """Quantize a network for a target, check that it fits, and write the model file.
+
+    Parameters
+    ----------
+    source : path of a checkpoint or NIR graph, or a Network
+    output : path of the model file, which ends with ``.nir``
+    profile : name, path or HardwareProfile
+    data : path or Data, optional
+        Calibration samples; without them scales are static worst-case bounds.
+    options, window_input : as for `quantize`
+    dt : float, optional
+        Seconds per step, if the source holds none.
+
+    Raises
+    ------
+    DoesNotFit
+        The target does not run a neuron, or the network exceeds one of its limits.
+    BadFile, BadData, BadOption, UnsupportedParameter, OverflowPossible
+        One line that names the file, the object, the limit and the remedy. Nothing was written.
+    """
+    paths = [path for path in (source, data) if isinstance(path, (str, Path))]
+    require_writable(output, *paths)
+    require_suffix(output, ".nir")
+    target = load_profile(profile) if isinstance(profile, str) else profile
+    target.quantization_config(**vars(options))
+    network = source if isinstance(source, Network) else load(source, dt=dt)
+    calibration = _data(data, network).first(None) if data is not None else None
+    with prefix_errors(str(source) if isinstance(source, (str, Path)) else "the network"):
+        require_families(network, target)
+        quantized = quantize(network, target, calibration, options, window_input)
+        mapped = require_fit(quantized, target)
+    notes = (*quantized.notes, *write(quantized, output))
+    return Exported(quantized, mapped, notes, _export_job(network, target, calibration, options, window_input))
+
+
+def _export_job(
+    network: Network, profile: HardwareProfile, data: Data | None, options: FormatOverrides, window_input: str
+) -> Job:
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    given |= {} if window_input == "exact" else {"window_input": window_input}
+    return Job(
+        network=content_sha256(network),
+        profile=content_sha256(profile),
+        data="" if data is None else digest_of(network, data),
+        options=tuple(given.items()),
+    )
+
+
 def require_families(network: Network, profile: HardwareProfile) -> None:
     """`DoesNotFit` for the first population whose family the profile does not run."""
     for name, neuron in network.populations.items():
@@ -128,72 +220,265 @@ def run(
     data: Data,
     backend: str = "auto",
     trace: str = "none",
+    threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Recording:
-    """Run a quantized network on samples.
+    """Run a quantized network on samples that are in memory.
 
     Parameters
     ----------
     backend : name of a backend
     trace : {"none", "spikes", "states"}
+    threads : int, optional
+        Most threads that run samples; by default one per processor.
     on_progress : callable
-        Called with the number of samples done.
+        Called with the number of samples done, and that of all.
     """
-    recording = run_data(network, data, backend, trace, on_progress)
-    return replace(recording, model_sha256=model_sha256(network))
+    recording = run_data(network, data, backend, trace, threads, _counting(on_progress, data.samples))
+    return replace(recording, inputs_sha256=digest_of(network, data))
+
+
+def simulate(
+    model: Model,
+    data: Samples,
+    output: str | Path,
+    backend: str = "auto",
+    trace: str = "none",
+    samples: int | None = None,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> Simulated:
+    """Run a model on samples and write the recording as it is made, as a whole or not at all.
+
+    Neither the samples nor the recording have to fit in memory.
+
+    Parameters
+    ----------
+    model : path of a model file, or QuantizedNetwork
+    data : path, SampleFile or Data
+    output : path of the recording, which ends with ``.h5``
+    samples : int, optional
+        How many samples are run, from the first one on.
+    backend, trace, threads, on_progress : as for `run`
+    """
+    require_writable(output, *[path for path in (model, data) if isinstance(path, (str, Path))])
+    require_suffix(output, ".h5")
+    check_samples(samples)
+    find_backend(backend)
+    require_threads(backend, threads)
+    network = _model(model)
+    source = _data(data, network).limited(samples)
+    advance = _counting(on_progress, source.samples)
+    totals = simulate_into(output, network, source, backend, trace, threads, advance)
+    return Simulated(network, totals, source.others)
 
 
 def verify(
-    network: QuantizedNetwork,
-    data: Data | SampleFile,
+    model: Model,
+    data: Samples,
     against: str | Sequence[str] = ("lava",),
-    floats: Network | None = None,
+    floats: Floats | None = None,
     samples: int | None = None,
     require: bool = True,
-    recording: Recording | None = None,
+    recording: str | Path | Recording | None = None,
+    dt: float | None = None,
     on_progress: Progress | None = None,
 ) -> Verification:
     """Compare the reference with other backends, and the integer network with the float one.
 
+    No sample runs twice in one backend: those that are compared value by value count for the accuracies, too.
+
     Parameters
     ----------
-    data : Data or SampleFile
-        Of a SampleFile, what is not compared value by value is read chunk by chunk.
+    model : path of a model file, or QuantizedNetwork
+    data : path, SampleFile or Data
+        Of a file, what is not compared value by value is read chunk by chunk.
     against : names of backends, or one name
-    floats : Network, optional
+    floats : path or Network, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
     samples : int, optional
         How many samples are compared value by value; accuracies are over all.
     require : bool
         If Lava cannot run: raise `LavaUnavailable` (True), or say so in the result (False).
-    recording : Recording, optional
-        A run of the network on all of `data`, if there is one already.
+    recording : path or Recording, optional
+        A run of the model on the samples. It takes the place of a run for the accuracies and, if all states were
+        traced, of that in its backend.
+    dt : float, optional
+        Seconds per step of `floats`, if the file holds none.
     """
     check_samples(samples)
     against = [against] if isinstance(against, str) else list(dict.fromkeys(against))
     _refuse_itself(against)
-    if floats is not None:
-        require_origin(network, floats)
-    part = data.first(samples)
-    expected = run_data(network, part, "reference", "states", on_progress)
-    comparisons, missing, done = [], None, part.samples
+    network = _model(model)
+    source = _data(data, network)
+    origin = _floats(floats, model, network, dt)
+    recorded = None if recording is None else _recorded(recording, network, source, data)
+    source = source if recorded is None else source.limited(recorded.samples)
+    part = source.first(samples)
+    work = _Work(on_progress, _verify_work(source, part, against, recorded))
+    expected = _traced(network, part, "reference", recorded, work)
+    comparisons: list[Comparison] = []
+    missing = None
     for name in against:
         try:
-            candidate = run_data(network, part, name, "states", offset_progress(on_progress, done))
-            comparisons.append(compare(expected, candidate))
-            done += part.samples
+            comparisons.append(compare(expected, _traced(network, part, name, recorded, work)))
         except LavaUnavailable as error:
             if require:
                 raise
             missing = str(error)
-    whole = _totals(network, data, recording, offset_progress(on_progress, done))
+    if recorded is not None:
+        totals = recorded.totals(source.labels)
+    else:
+        totals = totals_of(network, part, expected)
+        if part.samples < source.samples:
+            totals += run_totals(network, source.after(part.samples), on_progress=work.next(source.samples))
     return Verification(
         comparisons=tuple(comparisons),
-        accuracy=_accuracies(data, whole, floats),
-        overflows=overflows(network, whole),
-        agreement=None if floats is None else _agreement(floats, part, network, expected),
+        accuracy=_accuracies(source, totals, origin),
+        overflows=overflows(network, totals),
+        agreement=None if origin is None else _agreement(origin, part, network, expected),
         not_verified=missing,
     )
+
+
+def report(
+    model: Model,
+    data: Samples,
+    profile: str | HardwareProfile | None = None,
+    floats: Floats | None = None,
+    verification: Verification | None = None,
+    recording: str | Path | Recording | Totals | None = None,
+    dt: float | None = None,
+    output: str | Path | None = None,
+    on_progress: Progress | None = None,
+) -> Report:
+    """Per-layer metrics, energy and utilization of a run on samples.
+
+    Parameters
+    ----------
+    model : path of a model file, or QuantizedNetwork
+    data : path, SampleFile or Data
+        A file is read and run chunk by chunk.
+    profile : name, path or HardwareProfile, optional
+        The target; the one that the model was quantized for if left out.
+    floats : path or Network, optional
+        The float network, for its accuracy.
+    verification : Verification, optional
+        A result to include; its accuracies are taken over.
+    recording : path, Recording or Totals, optional
+        A run of the model on the samples, in place of another one.
+    dt : float, optional
+        Seconds per step of `floats`, if the file holds none.
+    output : path, optional
+        Report file to write; its ending chooses the format.
+    """
+    if output is not None:
+        writer_for(output)
+        paths = [path for path in (model, data, floats, profile, recording) if isinstance(path, (str, Path))]
+        require_writable(output, *paths)
+    network = _model(model)
+    target = _target(network, profile)
+    source = _data(data, network)
+    origin = _floats(floats, model, network, dt)
+    totals = _report_totals(network, source, data, recording, _counting(on_progress, source.samples))
+    figures = verification.accuracy if verification else _accuracies(source, totals, origin)
+    job = Job(model_sha256(network), content_sha256(target), totals.inputs_sha256)
+    result = build_report(network, totals, target, map_network(network, target), figures, job, verification)
+    if output is not None:
+        emit(result, output)
+    return result
+
+
+def _report_totals(
+    network: QuantizedNetwork,
+    source: SampleFile | Data,
+    given: Samples,
+    recording: str | Path | Recording | Totals | None,
+    on_progress: Callable[[int], object] | None,
+) -> Totals:
+    if recording is None:
+        return run_totals(network, source, on_progress=on_progress)
+    if isinstance(recording, Totals):
+        return recording
+    recorded = _recorded(recording, network, source, given)
+    return recorded.totals(source.limited(recorded.samples).labels)
+
+
+def _model(model: Model) -> QuantizedNetwork:
+    return model if isinstance(model, QuantizedNetwork) else read(model)
+
+
+def _data(data: Samples, network: Network | QuantizedNetwork) -> SampleFile | Data:
+    if isinstance(data, (SampleFile, Data)):
+        return data
+    return open_data(data, network.input, classes=network.populations[network.output].output_size)
+
+
+def _floats(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: float | None) -> Network | None:
+    if floats is None:
+        if dt is not None:
+            raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
+        return None
+    if isinstance(floats, Network):
+        require_origin(network, floats)
+        return floats
+    return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)
+
+
+def _target(network: QuantizedNetwork, profile: str | HardwareProfile | None) -> HardwareProfile:
+    if profile is None and network.profile not in profile_names():
+        raise BadOption(
+            f"the model was quantized for profile {network.profile!r}, which is not installed: give --profile FILE"
+        )
+    chosen = network.profile if profile is None else profile
+    return load_profile(chosen) if isinstance(chosen, str) else chosen
+
+
+def _recorded(
+    recording: str | Path | Recording, network: QuantizedNetwork, source: SampleFile | Data, given: Samples
+) -> Recorded:
+    """Return a recording that may take the place of a run; refuse that of another model or of other samples."""
+    recorded = Recorded.of(recording)
+    name = str(given) if isinstance(given, (str, Path)) else "the data"
+    recorded.require(model_sha256(network), digest_of(network, source.limited(recorded.samples)), name)
+    return recorded
+
+
+class _Work:
+    """Progress of several runs, one after the other, as that of one."""
+
+    def __init__(self, on_progress: Progress | None, total: int) -> None:
+        self.on_progress, self.total, self.done = on_progress, total, 0
+        if on_progress is not None:
+            on_progress(0, total)
+
+    def next(self, samples: int) -> Callable[[int], object] | None:
+        """Return the progress of a run of that many samples, which follows those before it."""
+        before, self.done = self.done, self.done + samples
+        on_progress, total = self.on_progress, self.total
+        return None if on_progress is None else lambda done: on_progress(before + done, total)
+
+
+def _counting(on_progress: Progress | None, total: int) -> Callable[[int], object] | None:
+    return _Work(on_progress, total).next(total)
+
+
+def _verify_work(source: SampleFile | Data, part: Data, against: Sequence[str], recorded: Recorded | None) -> int:
+    """Return how many samples `verify` runs in all."""
+    backends = [name for name in ("reference", *against) if not _is_held(recorded, name)]
+    rest = source.samples - part.samples if recorded is None else 0
+    return part.samples * len(backends) + rest
+
+
+def _is_held(recorded: Recorded | None, backend: str) -> bool:
+    return recorded is not None and recorded.has_states and recorded.backend == backend
+
+
+def _traced(network: QuantizedNetwork, part: Data, backend: str, recorded: Recorded | None, work: _Work) -> Recording:
+    """Return the run of a backend with all states, from the recording if it is that run."""
+    if recorded is not None and _is_held(recorded, backend):
+        return recorded.first(part.samples)
+    return run_data(network, part, backend, "states", on_progress=work.next(part.samples))
 
 
 def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
@@ -204,64 +489,17 @@ def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording
     return agree(floats, run_float(floats, values, trace=True, lengths=data.lengths), network, recording)
 
 
-def verify_work(data: Data | SampleFile, against: Sequence[str], samples: int | None) -> int:
-    """Samples that `verify` runs in all, for a progress bar: compared ones in each backend, then all once more."""
-    compared = data.samples if samples is None else min(samples, data.samples)
-    return compared * (1 + len(against)) + data.samples
-
-
 def _refuse_itself(against: Sequence[str]) -> None:
     """Refuse a comparison of the reference with itself: it could not fail."""
-    for name in against:
-        if find_backend(name) in (find_backend("reference"), find_backend("auto")):
+    found = {name: find_backend(name) for name in against}
+    for name, module in found.items():
+        if module in (find_backend("reference"), find_backend("auto")):
             raise BadOption(
                 f"backend {name!r} is the reference itself, or may choose it: nothing would be verified: "
                 "give --against lava, or compiled"
             )
 
 
-def _totals(
-    network: QuantizedNetwork, data: Data | SampleFile, recording: Recording | None, on_progress: Progress | None
-) -> Totals:
-    if recording is None:
-        return run_totals(network, data, on_progress=on_progress)
-    return totals_of(network, data, recording)
-
-
-def _accuracies(data: Data | SampleFile, totals: Totals, floats: Network | None) -> dict[str, float | None]:
-    return {"float": None if floats is None else float_accuracy(floats, data), "quantized": totals.accuracy}
-
-
-def report(
-    network: QuantizedNetwork,
-    data: Data | SampleFile,
-    profile: str | HardwareProfile | None = None,
-    floats: Network | None = None,
-    verification: Verification | None = None,
-    recording: Recording | None = None,
-    on_progress: Progress | None = None,
-) -> Report:
-    """Per-layer metrics, energy and utilization of a run on samples.
-
-    Parameters
-    ----------
-    data : Data or SampleFile
-        A SampleFile is read and run chunk by chunk.
-    profile : name, path or HardwareProfile, optional
-        The target; the one that the model was quantized for if left out.
-    floats : Network, optional
-        The float network, for its accuracy.
-    verification : Verification, optional
-        A result to include; its accuracies are taken over.
-    recording : Recording, optional
-        A run of the network on `data`, if there is one already.
-    """
-    chosen = network.profile if profile is None else profile
-    if profile is None and chosen not in profile_names():
-        raise BadOption(f"the model was quantized for profile {chosen!r}, which is not installed: give --profile FILE")
-    if floats is not None:
-        require_origin(network, floats)
-    target = load_profile(chosen) if isinstance(chosen, str) else chosen
-    held = _totals(network, data, recording, on_progress)
-    figures = verification.accuracy if verification else _accuracies(data, held, floats)
-    return build_report(network, held, target, map_network(network, target), figures, verification)
+def _accuracies(source: Data | SampleFile, totals: Totals, floats: Network | None) -> dict[str, float | None]:
+    known = None if floats is None else float_correct(floats, source.limited(totals.samples))
+    return {"float": None if known is None else known / totals.samples, "quantized": totals.accuracy}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nmdeploy.analysis.comparison import correct, predictions
-from nmdeploy.backends import auto, takes_all_samples
+from nmdeploy.backends import auto, takes_all_samples, takes_threads
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -19,19 +19,26 @@ from nmdeploy.neurons.state_space.mechanisms import SIGNED
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording.types import TRACES, Recording, Totals, totals
 from nmdeploy.recording.writer import RecordingWriter
+from nmdeploy.samples.digest import InputDigest
 from nmdeploy.samples.source import Data, SampleFile
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
 OUTPUT_BYTES, CODE_BYTES = 2, 16  # a spike, or a code, as kernels write it and as a recording holds it
 
 
 def run_data(
-    network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None = None
+    network: QuantizedNetwork,
+    data: Data,
+    backend: str,
+    trace: str,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
 ) -> Recording:
     """Run samples that are in memory; parameters as for `nmdeploy.run`."""
     require_codes(network, data)
-    return _run(network, data, resolve_backend(network, data, backend, trace), trace, on_progress)
+    require_threads(backend, threads)
+    return _run(network, data, resolve_backend(network, data, backend, trace), trace, threads, on_progress)
 
 
 def resolve_backend(network: QuantizedNetwork, data: Data | SampleFile, backend: str, trace: str) -> str:
@@ -45,10 +52,23 @@ def resolve_backend(network: QuantizedNetwork, data: Data | SampleFile, backend:
     return str(module.NAMES[0])
 
 
-def _run(network: QuantizedNetwork, data: Data, backend: str, trace: str, on_progress: Progress | None) -> Recording:
+def _run(
+    network: QuantizedNetwork, data: Data, backend: str, trace: str, threads: int | None, on_progress: Progress | None
+) -> Recording:
     run = find_backend(backend).run
-    recording: Recording = run(network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress)
-    return with_predictions(network, replace(recording, backend=backend))
+    options = {} if threads is None or not takes_threads(backend) else {"threads": threads}
+    recording: Recording = run(
+        network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress, **options
+    )
+    return with_predictions(network, replace(recording, backend=backend, model_sha256=model_sha256(network)))
+
+
+def require_threads(backend: str, threads: int | None) -> None:
+    """`BadOption` for a number of threads below 1, or for one that the backend does not take."""
+    if threads is not None and threads < 1:
+        raise BadOption(f"--threads {threads}: give 1 or more")
+    if threads is not None and not takes_threads(backend):
+        raise BadOption(f"--threads {threads}: backend {backend!r} takes no number of threads: leave --threads out")
 
 
 def _require_trace(trace: str) -> None:
@@ -98,19 +118,17 @@ def run_parts(
     data: Data | SampleFile,
     backend: str = "auto",
     trace: str = "none",
+    threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[tuple[Data, Recording]]:
     """Run samples chunk by chunk; a backend that says ``WHOLE = True`` gets all in one call."""
     if isinstance(data, Data):
         require_codes(network, data)
-    sha256, done = model_sha256(network), 0
+    done = 0
     backend = resolve_backend(network, data, backend, trace)  # for all parts: the choice may change while they run
     whole = takes_all_samples(backend)
     for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
-        yield (
-            chunk,
-            replace(_run(network, chunk, backend, trace, offset_progress(on_progress, done)), model_sha256=sha256),
-        )
+        yield chunk, _run(network, chunk, backend, trace, threads, offset_progress(on_progress, done))
         done += chunk.samples
 
 
@@ -135,41 +153,54 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
     return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
 
 
-def simulate(
+def simulate_into(
+    path: str | Path,
     network: QuantizedNetwork,
     data: Data | SampleFile,
-    path: str | Path,
     backend: str = "auto",
     trace: str = "none",
+    threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Totals:
-    """Run samples and write the recording as it is made, as a whole or not at all.
+    """Run samples and write the recording to `path` as it is made, as a whole or not at all.
 
-    Parameters
-    ----------
-    data : Data, or SampleFile as `nmdeploy.samples.source.open_data` returns it
-        What is held in memory does not grow with the samples of a SampleFile.
-    path : path of the recording
-    backend : name of a backend
-    trace : {"none", "spikes", "states"}
-    on_progress : callable
-        Called with the number of samples done.
+    Parameters are those of `nmdeploy.run`; `on_progress` takes the number of samples done.
     """
+    digest = InputDigest(network.input.format)
     with RecordingWriter(path, data.samples) as writer:
 
         def written() -> Iterator[tuple[Data, Recording]]:
-            for chunk, part in run_parts(network, data, backend, trace, on_progress):
+            for chunk, part in run_parts(network, data, backend, trace, threads, on_progress):
                 writer.append(part)
+                digest.update(chunk.codes, chunk.lengths)
                 yield chunk, part
 
-        return _total(network, written())
+        found = _total(network, written())
+        writer.inputs_sha256 = digest.hexdigest()
+    return replace(found, inputs_sha256=writer.inputs_sha256)
 
 
 def run_totals(
     network: QuantizedNetwork, data: Data | SampleFile, backend: str = "auto", on_progress: Progress | None = None
 ) -> Totals:
     """Run samples and keep sums only."""
-    return _total(network, run_parts(network, data, backend, on_progress=on_progress))
+    digest = InputDigest(network.input.format)
+
+    def digested() -> Iterator[tuple[Data, Recording]]:
+        for chunk, part in run_parts(network, data, backend, on_progress=on_progress):
+            digest.update(chunk.codes, chunk.lengths)
+            yield chunk, part
+
+    found = _total(network, digested())
+    return replace(found, inputs_sha256=digest.hexdigest())
+
+
+def digest_of(network: Network | QuantizedNetwork, data: Data | SampleFile) -> str:
+    """Return the SHA-256 of samples: of their codes and lengths (`nmdeploy.samples.digest`)."""
+    digest = InputDigest(network.input.format)
+    for chunk in data.chunks(CHUNK_SAMPLES):
+        digest.update(chunk.codes, chunk.lengths)
+    return digest.hexdigest()
 
 
 def _total(network: QuantizedNetwork, parts: Iterator[tuple[Data, Recording]]) -> Totals:
@@ -188,8 +219,8 @@ def totals_of(network: QuantizedNetwork, data: Data | SampleFile, recording: Rec
     return totals(recording, None if data.labels is None else int(np.count_nonzero(classes == data.labels)))
 
 
-def float_accuracy(network: Network, data: Data | SampleFile) -> float | None:
-    """Accuracy of the float network; None without labels."""
+def float_correct(network: Network, data: Data | SampleFile) -> int | None:
+    """Run the float network; return how many classes are the labels, None without labels."""
     from nmdeploy.network.float_run import run_float
 
     if data.labels is None:
@@ -198,4 +229,4 @@ def float_accuracy(network: Network, data: Data | SampleFile) -> float | None:
     for chunk in data.chunks(CHUNK_SAMPLES):
         values = run_float(network, network.input.format.dequantize(chunk.codes), lengths=chunk.lengths).output
         found += correct(values, network.readout, chunk.lengths, chunk.labels) or 0
-    return found / data.samples
+    return found

@@ -15,7 +15,7 @@ import nmdeploy
 from nmdeploy import pipeline
 from nmdeploy.errors import BadOption
 
-VERBS = ("load", "load_data", "quantize", "write", "read", "run", "verify", "report")
+VERBS = ("check", "export", "load", "load_data", "quantize", "write", "read", "run", "simulate", "verify", "report")
 
 
 def test_all_is_what_a_user_sees() -> None:

@@ -239,7 +239,7 @@ def test_recording(cli: Any, digits_model: Any, tmp_path: Path, trace: str) -> N
     assert cli("simulate", digits_model.path, *arguments).exit_code == 0
     found: list[str] = []
     with h5py.File(path) as file:
-        assert set(file.attrs) == {"model_sha256", "backend", "version", "latency", "seed"}
+        assert set(file.attrs) == {"model_sha256", "backend", "version", "latency", "seed", "inputs_sha256"}
         file.visititems(lambda name, node: found.append(name) if isinstance(node, h5py.Dataset) else None)
         samples, steps, _ = file["output/readout"].shape
         counts = file["layers/block0/counts"]

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "nmdeploy"
 # From the bottom up: a module imports from its own line and from those before it. An entry stands for all that is below
 # it, except for what has an entry of its own.
 LAYERS = (
-    ("__init__", "errors", "fixedpoint", "_util"),
+    ("__init__", "errors", "fixedpoint", "job", "_util"),
     ("neurons", "synapses", "hardware.profile", "hardware.profile_toml", "examples"),
     ("network.families", "models.catalog"),
     ("network",),
@@ -20,7 +20,7 @@ LAYERS = (
     ("quantization", "nir_io", "importers", "models"),
     ("hardware", "checking", "analysis.provenance"),
     ("engine.trace",),
-    ("engine.bounds", "engine.lower.layout", "engine.lower.program", "engine.lower.slots", "engine.lower.order"),
+    ("engine.bounds",),
     ("engine.lower",),
     ("engine.llvm",),
     ("engine",),

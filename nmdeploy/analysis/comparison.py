@@ -46,6 +46,12 @@ class Comparison:
     mismatches: int
     first_divergence: Divergence | None
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Comparison:
+        """Return the comparison that a report's JSON describes."""
+        first = values["first_divergence"]
+        return cls(**{**values, "first_divergence": None if first is None else Divergence(**first)})
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -96,6 +102,20 @@ class Verification:
             "overflows": {name: dict(counts) for name, counts in self.overflows.items()},
             "agreement": None if self.agreement is None else {n: asdict(each) for n, each in self.agreement.items()},
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Verification:
+        """Return the verification that `to_json` described."""
+        agreement = values["agreement"]
+        return cls(
+            comparisons=tuple(map(Comparison.from_json, values["comparisons"])),
+            accuracy=values["accuracy"],
+            overflows=values["overflows"],
+            agreement=None if agreement is None else {name: Agreement(**each) for name, each in agreement.items()},
+            not_verified=values["status"].removeprefix(f"{NOT_VERIFIED}: ")
+            if values["status"].startswith(NOT_VERIFIED)
+            else None,
+        )
 
 
 def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:

@@ -59,6 +59,14 @@ class LayerMetrics:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values | {"energy_joules": None if self.energy_joules is None else self.energy_joules.to_json()}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LayerMetrics:
+        """Return the metrics that `to_json` described; entries that are not theirs are left out."""
+        given = {f.name: values[f.name] for f in fields(cls)}
+        energy = given["energy_joules"]
+        parts = None if energy is None else EnergyBreakdown(**{f.name: energy[f.name] for f in fields(EnergyBreakdown)})
+        return cls(**given | {"energy_joules": parts})
+
 
 def layer_metrics(
     network: QuantizedNetwork, recording: Counted, energies: Mapping[str, LayerEnergy] | None = None

@@ -11,10 +11,13 @@ from nmdeploy.neurons.base import Neuron, QuantizedNeuron
 from nmdeploy.nir_io.file import is_sealed, load_bytes
 
 
-def load_origin(path: str, model: str, network: QuantizedNetwork, dt: float | None = None) -> Network:
-    """The float network that a model file came from; `BadOption` names both files where it cannot be it."""
-    quantized = BadOption(f"{path}: is quantized: give the float network that {model} was exported from")
-    if Path(path).exists() and Path(path).samefile(model):
+def load_origin(
+    path: str | Path, model: str | Path | None, network: QuantizedNetwork, dt: float | None = None
+) -> Network:
+    """Read the float network that a model file came from; `BadOption` names both files where it cannot be it."""
+    named = "the model" if model is None else str(model)
+    quantized = BadOption(f"{path}: is quantized: give the float network that {named} was exported from")
+    if model is not None and Path(path).exists() and Path(path).samefile(model):
         raise quantized
     try:
         floats = load(path, dt=dt)
@@ -22,7 +25,7 @@ def load_origin(path: str, model: str, network: QuantizedNetwork, dt: float | No
         if is_sealed(load_bytes(path)):
             raise quantized from None
         raise
-    require_origin(network, floats, path, model)
+    require_origin(network, floats, str(path), named)
     return floats
 
 

@@ -2,7 +2,8 @@
 
 A backend module has ``NAMES``, the names under which the command line knows it, and
 ``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. The inputs are of any integer type, or bool. Many
-samples come in chunks, one call each, unless the module has ``WHOLE = True``: then all come in one call. A third party
+samples come in chunks, one call each, unless the module has ``WHOLE = True``: then all come in one call. With
+``THREADS = True`` it also takes ``threads``, the most threads that run samples (None: one per processor). A third party
 registers a module under the entry point group ``nmdeploy.backends``.
 """
 
@@ -33,6 +34,11 @@ def backend(name: str) -> ModuleType:
     if found is None:
         raise BadOption(f"backend {name!r} does not exist: choose one of {', '.join(sorted(backends()))}")
     return found
+
+
+def takes_threads(name: str) -> bool:
+    """Return whether a backend can be told how many threads to use."""
+    return bool(attribute(backend(name), "THREADS", False))
 
 
 def takes_all_samples(name: str) -> bool:

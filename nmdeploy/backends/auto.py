@@ -17,6 +17,7 @@ from nmdeploy.neurons.base import IntArray
 from nmdeploy.recording.types import Recording
 
 NAMES = ("auto",)
+THREADS = True
 # Seconds of the reference: for a population's step of a batch, and for a state's step. Seconds of the engine before its
 # first step: with a full cache, and for each population to compile. `python benchmarks/small.py` measures them.
 STEP_SECONDS, STATE_SECONDS = 1.2e-4, 2.5e-8
@@ -58,10 +59,17 @@ def run(
     *,
     lengths: IntArray | None = None,
     trace: str = "none",
-    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Recording:
-    """Run a quantized network on input codes; parameters as for the reference, any integer type."""
+    """Run a quantized network on input codes; parameters as for the reference, any integer type.
+
+    `threads` is the most threads that run samples, by default one per processor.
+    """
     samples, steps = inputs.shape[:2]
     chosen, _ = choose(network, samples, steps, trace)
-    recording: Recording = chosen.run(network, inputs, lengths=lengths, trace=trace, on_progress=on_progress)
+    options: dict[str, Any] = {"lengths": lengths, "trace": trace, "on_progress": on_progress}
+    if chosen is compiled:
+        options["threads"] = threads
+    recording: Recording = chosen.run(network, inputs, **options)
     return recording

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nmdeploy.engine.run.runner import Engine, Results
 
 NAMES = ("compiled",)
+THREADS = True
 ALIASES = ("embedded",)  # its name before
 
 
@@ -43,15 +44,19 @@ def run(
     *,
     lengths: IntArray | None = None,
     trace: str = "none",
-    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Recording:
-    """Run a quantized network on input codes; parameters as for the reference, any integer type."""
+    """Run a quantized network on input codes; parameters as for the reference, any integer type.
+
+    `threads` is the most threads that run samples, by default one per processor.
+    """
     samples, steps = inputs.shape[:2]
     lengths = np.full(samples, steps, np.int64) if lengths is None else np.asarray(lengths, np.int64)
     if lengths.shape != (samples,) or lengths.min(initial=0) < 0 or lengths.max(initial=0) > steps:
         raise ValueError(f"lengths {lengths}: one a sample, up to {steps}")  # code would leave its memory
     compiled = engine(network, trace)
-    results = compiled.run(inputs, lengths, on_progress)
+    results = compiled.run(inputs, lengths, threads, on_progress)
     made = compiled.program
     return Recording(
         output=_output(made, results, network.output),

@@ -8,17 +8,12 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nmdeploy import __version__
 from nmdeploy.cli.process import OneLineErrors
-from nmdeploy.errors import prefix_errors
-
-if TYPE_CHECKING:
-    from nmdeploy.network.network import Network, QuantizedNetwork
-    from nmdeploy.samples.source import Data, SampleFile
 
 
 class _File(click.Path):
@@ -82,23 +77,9 @@ checkpoint_option = click.option(
 )
 
 
-def _load_data(path: str, network: Network | QuantizedNetwork) -> Data:
-    return _open_data(path, network).first(None)
-
-
-def _open_data(path: str, network: Network | QuantizedNetwork) -> SampleFile:
-    from nmdeploy.samples.source import open_data
-
-    return open_data(path, network.input, classes=network.populations[network.output].output_size)
-
-
-def _load_floats(checkpoint: str | None, dt: float | None, model: str, network: QuantizedNetwork) -> Network | None:
-    from nmdeploy import pipeline
-    from nmdeploy.errors import BadOption
-
-    if checkpoint is None and dt is not None:
-        raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
-    return None if checkpoint is None else pipeline.load_origin(checkpoint, model, network, dt)
+recording_option = click.option(
+    "--recording", type=FILE, default=None, help="A recording of MODEL on the same --data, in place of another run."
+)
 
 
 @main.command()
@@ -151,23 +132,14 @@ def export(
     CHECKPOINT is a .safetensors or .pt file, or a NIR graph; the integers are those of the profile.
     """
     from nmdeploy import pipeline
-    from nmdeploy._util.atomic_files import require_suffix, require_writable
 
-    require_writable(output, checkpoint, data)
-    require_suffix(output, ".nir")
     formats["state_rounding"] = formats.pop("rounding")
-    target = pipeline.load_profile(profile)
     options = pipeline.FormatOverrides(**formats)
-    target.quantization_config(**vars(options))
-    network = pipeline.load(checkpoint, dt=dt)
-    calibration = None if data is None else _load_data(data, network)
-    with prefix_errors(checkpoint):
-        pipeline.require_families(network, target)
-        quantized = pipeline.quantize(network, target, calibration, options, window_input)
-        mapped = pipeline.require_fit(quantized, target)
-    for note in (*quantized.notes, *pipeline.write(quantized, output)):
+    made = pipeline.export(checkpoint, output, profile, data, options, window_input, dt)
+    for note in made.notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(f"{output}: {len(quantized.populations)} populations on {len(mapped.cores)} cores of {target.name}")
+    target = made.mapped.profile
+    click.echo(f"{output}: {len(made.network.populations)} populations on {len(made.mapped.cores)} cores of {target}")
 
 
 @main.command()
@@ -188,29 +160,22 @@ def export(
     help="What is recorded of every layer and step: none, its spikes, or spikes and states.",
 )
 @click.option("--samples", type=int, default=None, help="Run the first ones only, this many.  [default: all]")
+@click.option("--threads", type=int, default=None, help="Most threads that run samples.  [default: one per processor]")
 @click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
-def simulate(model: str, data: str, backend: str, trace: str, samples: int | None, output: str) -> None:
+def simulate(
+    model: str, data: str, backend: str, trace: str, samples: int | None, threads: int | None, output: str
+) -> None:
     """Run MODEL on samples, write a recording.
 
     It holds outputs, classes, event counts and, where asked, spikes and states. Samples are read, and the recording is
     written, as the run goes on: neither has to fit in memory.
     """
-    from nmdeploy._util.atomic_files import require_suffix, require_writable
-    from nmdeploy.backends import backend as find_backend
+    from nmdeploy import pipeline
     from nmdeploy.cli.progress import progress, recording_lines
-    from nmdeploy.nir_io import read
-    from nmdeploy.running import simulate as run
-    from nmdeploy.samples.source import check_samples
 
-    require_writable(output, model, data)
-    require_suffix(output, ".h5")
-    check_samples(samples)
-    find_backend(backend)
-    network = read(model)
-    source = _open_data(data, network).limited(samples)
-    with progress("simulate", source.samples) as advance:
-        totals = run(network, source, output, backend, trace, on_progress=advance)
-    for line in recording_lines(network, totals, source.stored.others):
+    with progress("simulate") as advance:
+        made = pipeline.simulate(model, data, output, backend, trace, samples, threads, advance)
+    for line in recording_lines(made.network, made.totals, made.others):
         click.echo(line)
     click.echo(f"recording: {output}")
 
@@ -237,28 +202,20 @@ def warmup(models: tuple[str, ...]) -> None:
 @checkpoint_option
 @dt_option
 @click.option("--samples", type=int, default=None, help="Compare this many samples value by value.  [default: all]")
+@recording_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(
-    model: str, data: str, against: str, checkpoint: str | None, dt: float | None, samples: int | None, as_json: bool
-) -> None:
+def verify(model: str, data: str, against: str, as_json: bool, checkpoint: str | None, **options: Any) -> None:
     """Compare MODEL bit for bit with Lava.
 
     Every spike and every state at every step, or against other executors; exit code 1 where one differs.
     """
     from nmdeploy import pipeline
-    from nmdeploy.backends import backend as find_backend
     from nmdeploy.cli.progress import progress
     from nmdeploy.reports.verification import verification_lines
 
-    pipeline.check_samples(samples)
     names = [name.strip() for name in against.split(",")]
-    for name in names:
-        find_backend(name)
-    network = pipeline.read(model)
-    source = _open_data(data, network)
-    floats = _load_floats(checkpoint, dt, model, network)
-    with progress("verify", pipeline.verify_work(source, names, samples)) as advance:
-        result = pipeline.verify(network, source, names, floats, samples, on_progress=advance)
+    with progress("verify") as advance:
+        result = pipeline.verify(model, data, names, checkpoint, on_progress=advance, **options)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
@@ -274,26 +231,19 @@ def verify(
 @checkpoint_option
 @dt_option
 @profile_option(default=None)
+@recording_option
 @click.option("-o", "--output", type=FILE, default=None, help="Report file: .json, .csv or .md.  [default: terminal]")
-def report(
-    model: str, data: str, checkpoint: str | None, dt: float | None, profile: str | None, output: str | None
-) -> None:
+def report(model: str, data: str, checkpoint: str | None, output: str | None, **options: Any) -> None:
     """Metrics, energy and utilization per layer."""
     from nmdeploy import pipeline
-    from nmdeploy._util.atomic_files import require_writable
     from nmdeploy.cli.progress import progress
-    from nmdeploy.reports import emit, writer_for
+    from nmdeploy.reports import emit
 
-    if output is not None:
-        writer_for(output)
-        require_writable(output, model, data, checkpoint, profile)
-    network = pipeline.read(model)
-    samples = _open_data(data, network)
-    floats = _load_floats(checkpoint, dt, model, network)
-    with progress("report", samples.samples) as advance:
-        result = pipeline.report(network, samples, profile, floats, on_progress=advance)
-    emit(result, output)
-    if output is not None:
+    with progress("report") as advance:
+        result = pipeline.report(model, data, floats=checkpoint, output=output, on_progress=advance, **options)
+    if output is None:
+        emit(result)
+    else:
         click.echo(f"report: {output}")
 
 

@@ -76,9 +76,7 @@ def _node(node: Any) -> str:
 def _recording(path: Path) -> dict[str, Any]:
     from nmdeploy.recording.reader import describe_recording
 
-    described = describe_recording(path)
-    names = ("samples", "steps", "layers", "backend", "version", "latency", "seed", "model_sha256")
-    return {"format": "recording"} | {name: described[name] for name in names}
+    return {"format": "recording", **describe_recording(path)}
 
 
 def _samples(path: Path) -> dict[str, Any]:

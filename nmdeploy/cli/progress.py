@@ -17,10 +17,10 @@ BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on stderr, if that is a terminal: samples done, samples a second, time gone and time left.
+def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on stderr, if that is a terminal: samples done, samples per second, time gone and time left.
 
-    Yields what to call with the number of samples done.
+    Yields what to call with the number of samples done, and that of all.
     """
     if not sys.stderr.isatty():
         yield None
@@ -46,12 +46,12 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None] | N
     what, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
     columns = (SpinnerColumn(), what, BarColumn(BAR_WIDTH), MofNCompleteColumn(), Speed(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def speed_text(speed: float | None) -> str:
-    """Samples a second, to three digits."""
+    """Samples per second, to three digits."""
     if speed is None:
         return "- samples/s"
     digits = max(0, 2 - math.floor(math.log10(speed))) if speed > 0 else 0

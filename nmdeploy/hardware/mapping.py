@@ -48,6 +48,12 @@ class Core:
             "usage": held,
         }
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Core:
+        """Return the core that `to_json` described."""
+        held = {resource: Usage(*pair) for resource, pair in values["usage"].items()}
+        return cls(**{**values, "tile": tuple(values["tile"]), "usage": held})
+
 
 @dataclass(frozen=True)
 class Delay:

@@ -126,8 +126,8 @@ def describe(path: Path) -> dict[str, Any]:
         "notes": list(q.notes),
         "bytes": len(content),
         "input": {name: node.to_json() for name, node in nodes.items() if isinstance(node, Input)},
-        "layers": {name: _layer(node) for name, node in nodes.items() if hasattr(node, "states")},
-        "synapses": {name: _synapse(node) for name, node in nodes.items() if hasattr(node, "apply")},
+        "layers": {name: _layer(node) for name, node in nodes.items() if node.role == "population"},
+        "synapses": {name: _synapse(node) for name, node in nodes.items() if node.role == "synapse"},
     }
 
 

@@ -33,20 +33,26 @@ def write_recording(recording: Recording, path: str | Path) -> None:
     """Write a recording as a whole or not at all."""
     with RecordingWriter(path, recording.samples) as writer:
         writer.append(recording)
+        writer.inputs_sha256 = recording.inputs_sha256
 
 
-def read_recording(path: str | Path) -> Recording:
-    """Read what `RecordingWriter` wrote; `BadFile` for anything else."""
-    with _opened(path) as file:
+def read_recording(path: str | Path, samples: int | None = None) -> Recording:
+    """Read what `RecordingWriter` wrote, all samples or the first ones; `BadFile` for anything else."""
+    part = slice(samples)
+    with open_recording(path) as file:
         kind = _kind(file)
-        output = file[f"output/{kind}"][()]
+        stored = file[f"output/{kind}"]
+        attributes = _attributes(file)
+        if samples is not None and samples < len(stored):
+            attributes["inputs_sha256"] = ""
+        output = stored[part]
         return Recording(
             output=_spikes(output) if kind == "spikes" else output,
             spiking=kind == "spikes",
-            layers={name: _layer(group) for name, group in file["layers"].items()},
-            lengths=file["lengths"][()],
-            predictions=file["predictions"][()] if "predictions" in file else None,
-            **_attributes(file),
+            layers={name: _layer(group, part) for name, group in file["layers"].items()},
+            lengths=file["lengths"][part],
+            predictions=file["predictions"][part] if "predictions" in file else None,
+            **attributes,
         )
 
 
@@ -63,9 +69,17 @@ def is_recording(path: str | Path) -> bool:
 
 def describe_recording(path: str | Path) -> dict[str, Any]:
     """Samples, steps, names of the layers and attributes of a recording, without its arrays."""
-    with _opened(path) as file:
+    with open_recording(path) as file:
         samples, steps, _ = file[f"output/{_kind(file)}"].shape
-        return {"samples": samples, "steps": steps, "layers": list(file["layers"]), **_attributes(file)}
+        layers = file["layers"]
+        traced = any(len(group.get("states", ())) for group in layers.values())
+        return {
+            "samples": samples,
+            "steps": steps,
+            "layers": list(layers),
+            "has_states": traced,
+            **_attributes(file),
+        }
 
 
 def _kind(file: Any) -> str:
@@ -73,11 +87,13 @@ def _kind(file: Any) -> str:
 
 
 def _attributes(file: Any) -> dict[str, Any]:
-    return {name: _plain(file.attrs[name]) for name in ATTRIBUTES}
+    known = {"inputs_sha256": ""} | dict(file.attrs)  # files of before have no digest of their inputs
+    return {name: _plain(known[name]) for name in ATTRIBUTES}
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def open_recording(path: str | Path) -> Iterator[Any]:
+    """Open a recording as an `h5py.File`; whatever is wrong with it becomes a `BadFile`."""
     import h5py
 
     if not Path(path).is_file():
@@ -96,11 +112,11 @@ def _check_heaps(path: str | Path) -> None:
             raise ValueError("its texts have no end")
 
 
-def _layer(group: Any) -> Layer:
+def _layer(group: Any, part: slice) -> Layer:
     return Layer(
-        spikes=_spikes(group["spikes"][()]) if "spikes" in group else None,
-        states={name: values[()] for name, values in group.get("states", {}).items()},
-        counts={name: values[()] for name, values in group.get("counts", {}).items()},
+        spikes=_spikes(group["spikes"][part]) if "spikes" in group else None,
+        states={name: values[part] for name, values in group.get("states", {}).items()},
+        counts={name: values[part] for name, values in group.get("counts", {}).items()},
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.frozen import Frozen
+from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import IntArray
 
 TRACES = ("none", "spikes", "states")
-ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed")
+ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed", "inputs_sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class Recording(Frozen):
         Of the random spikes of the first population that draws them; 0 where none does.
     predictions : (samples,) int or None
         The class of each sample by the model's readout; None as a backend returns it.
+    inputs_sha256 : str
+        Digest of the samples' codes and lengths; empty as a backend returns it.
     """
 
     output: npt.NDArray[Any]
@@ -68,11 +71,34 @@ class Recording(Frozen):
     model_sha256: str = ""
     seed: int = 0
     predictions: IntArray | None = None
+    inputs_sha256: str = ""
 
     @property
     def samples(self) -> int:
         """Number of samples."""
         return int(self.output.shape[0])
+
+    def first(self, samples: int) -> Recording:
+        """Return the recording of the first samples; of a part, the digest of the inputs is not known."""
+        if samples >= self.samples:
+            return self
+        part = slice(samples)
+        layers = {
+            name: Layer(
+                spikes=None if layer.spikes is None else layer.spikes[part],
+                states={key: values[part] for key, values in layer.states.items()},
+                counts={key: values[part] for key, values in layer.counts.items()},
+            )
+            for name, layer in self.layers.items()
+        }
+        return replace(
+            self,
+            output=self.output[part],
+            layers=layers,
+            lengths=self.lengths[part],
+            predictions=None if self.predictions is None else self.predictions[part],
+            inputs_sha256="",
+        )
 
     @property
     def steps(self) -> int:
@@ -130,7 +156,8 @@ class Totals:
     counts : mapping of population to metric to int
     correct : int or None
         Samples whose class is their label; None without labels.
-    latency, backend, model_sha256 : as in `Recording`
+    latency, backend, model_sha256, inputs_sha256 : as in `Recording`
+        The digest of the inputs is empty for sums of several runs.
     """
 
     samples: int
@@ -141,6 +168,7 @@ class Totals:
     latency: int
     backend: str
     model_sha256: str
+    inputs_sha256: str = ""
 
     @property
     def accuracy(self) -> float | None:
@@ -155,7 +183,19 @@ class Totals:
         """A count summed over the samples."""
         return self.counts[layer][metric]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Totals:
+        """Return the sums that `to_json` described."""
+        counts = {name: {metric: int(n) for metric, n in held.items()} for name, held in values["counts"].items()}
+        return cls(**{**values, "counts": counts})
+
     def __add__(self, other: Totals) -> Totals:
+        if self.model_sha256 != other.model_sha256:
+            raise BadOption("totals of two models cannot be added: add those of one model")
         counts = {
             name: {metric: number + other.counts[name][metric] for metric, number in held.items()}
             for name, held in self.counts.items()
@@ -167,6 +207,7 @@ class Totals:
             valid_steps=self.valid_steps + other.valid_steps,
             counts=counts,
             correct=None if self.correct is None or other.correct is None else self.correct + other.correct,
+            inputs_sha256="",
         )
 
 
@@ -181,6 +222,7 @@ def totals(recording: Recording, correct: int | None = None) -> Totals:
         latency=recording.latency,
         backend=recording.backend,
         model_sha256=recording.model_sha256,
+        inputs_sha256=recording.inputs_sha256,
     )
 
 

@@ -17,6 +17,7 @@ from nmdeploy.errors import BadData
 from nmdeploy.recording.types import ATTRIBUTES, Recording
 
 CHUNK_BYTES, CHUNK_SAMPLES = 1 << 20, 1024
+PART_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "inputs_sha256")  # equal in all parts
 Array = npt.NDArray[Any]
 
 
@@ -30,10 +31,16 @@ class RecordingWriter:
     path : path of the recording
     samples : int, optional
         How many there will be in all; knowing it makes a smaller file.
+
+    Attributes
+    ----------
+    inputs_sha256 : str
+        Digest of all samples; set it before the end of the block.
     """
 
     def __init__(self, path: str | Path, samples: int | None = None) -> None:
         self.path, self.samples = path, samples
+        self.inputs_sha256 = ""
         self.done = self._bytes = 0
         self._columns: dict[str, _Column] = {}
         self._layout: dict[str, Any] = {}
@@ -91,6 +98,7 @@ class RecordingWriter:
         with self._writing():
             for column in self._columns.values():
                 column.flush()
+            self._file.attrs["inputs_sha256"] = self.inputs_sha256
             self._close()
 
     def _close(self) -> None:
@@ -115,7 +123,7 @@ class RecordingWriter:
         import h5py
 
         self._file = h5py.File(self._disk, "w", rdcc_nbytes=0)
-        for name in ATTRIBUTES:
+        for name in PART_ATTRIBUTES:
             self._file.attrs[name] = getattr(part, name)
         layers = self._file.create_group("layers", track_order=True)
         for name in part.layers:
@@ -138,7 +146,7 @@ def _arrays(part: Recording) -> dict[str, Array]:
 
 def _layout(part: Recording, arrays: dict[str, Array]) -> dict[str, Any]:
     shapes = {name: (values.dtype, values.shape[1:], len(values) == part.samples) for name, values in arrays.items()}
-    return shapes | {name: getattr(part, name) for name in ATTRIBUTES}
+    return shapes | {name: getattr(part, name) for name in PART_ATTRIBUTES}
 
 
 class _Column:
@@ -194,6 +202,7 @@ def _dataset(file: Any, name: str, first: Array, samples: int | None) -> Any:
 
     shape = (samples or 0, *first.shape[1:])
     settings = h5p.create(h5p.DATASET_CREATE)
+    settings.set_obj_track_times(False)  # the same run makes the same file
     if 0 not in first.shape and (len(shape) > 1 or samples is None):
         settings.set_chunk(_chunk(first, samples))
         if first.dtype.kind in "iu":

@@ -59,10 +59,10 @@ def lines(report: Report) -> Iterator[str]:
     yield f"energy: {report.total.energy_source}"
     yield from (
         f"{row.resource}: {row.used}" + (" (limit not published)" if row.limit is None else f" of {row.limit}")
-        for row in report.mapped.utilization()
+        for row in report.utilization
     )
-    yield "fits: yes" if report.mapped.fits else "fits: NO"
-    yield from report.mapped.problems
+    yield "fits: yes" if report.fits else "fits: NO"
+    yield from report.problems
     if report.verification is not None:
         yield from (f"verification: {line}" for line in verification_lines(report.verification))
     else:

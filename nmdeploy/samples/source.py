@@ -55,9 +55,19 @@ class Data:
         """Steps of the longest sample."""
         return int(self.codes.shape[1])
 
+    others = ()
+
     def first(self, samples: int | None) -> Data:
         """The first samples, or all."""
         return self._part(slice(samples))
+
+    def limited(self, samples: int | None) -> Data:
+        """The first samples, or all."""
+        return self.first(samples)
+
+    def after(self, samples: int) -> Data:
+        """The samples after the first ones."""
+        return self._part(slice(samples, None))
 
     def chunks(self, samples: int) -> Iterator[Data]:
         """All of it in order, that many samples at a time."""
@@ -134,6 +144,19 @@ class SampleFile:
                 values[part] = chunk.as_values(self.expected.format)[: part.stop - part.start]
         labels = None if self.labels is None else self.labels[:wanted].astype(np.int64)
         return Data(codes, labels, self._lengths(slice(wanted)), values)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the arrays that are not read."""
+        return self.stored.others
+
+    def after(self, samples: int) -> SampleFile:
+        """The samples after the first ones, still in the file."""
+        stored = self.stored
+        blocks = partial(_after, stored.blocks, samples)
+        part = replace(stored, shape=(self.samples - samples, *stored.shape[1:]), blocks=blocks)
+        labels, lengths = (None if held is None else held[samples:] for held in (self.labels, self.lengths))
+        return replace(self, stored=part, labels=labels, lengths=lengths)
 
     def limited(self, samples: int | None) -> SampleFile:
         """The first samples, or all, still in the file."""
@@ -221,6 +244,15 @@ def _first_of(whole: Callable[[int], Iterator[Codes]], samples: int, sealed: boo
         yield block
     for _ in blocks if sealed else ():
         pass
+
+
+def _after(whole: Callable[[int], Iterator[Codes]], skipped: int, size: int) -> Iterator[Codes]:
+    """Blocks after a number of samples, which are read, but not kept."""
+    for block in whole(size):
+        rest = block[skipped:]
+        skipped -= min(skipped, len(block))
+        if len(rest):
+            yield rest
 
 
 def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:

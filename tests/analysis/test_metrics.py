@@ -155,7 +155,7 @@ def test_operations_of_graded_input_are_macs(edges: list[Edge], bits: int, kind:
 def test_a_recording_without_counts(case: tuple[QuantizedNetwork, Recording]) -> None:
     q, recording = case
     bare = {name: replace(layer, counts={}) for name, layer in recording.layers.items()}
-    with pytest.raises(BadData, match=r"no count '.*' of layer 'l': run with --backend compiled"):
+    with pytest.raises(BadData, match=r"no count '.*' of layer 'l': run with --backend auto"):
         layer_metrics(q, replace(recording, layers=bare, backend="lava"))
     assert overflows(q, replace(recording, layers=bare)) == {}
 

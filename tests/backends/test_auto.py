@@ -23,7 +23,7 @@ from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.recording.reader import read_recording
-from nmdeploy.running import simulate
+from nmdeploy.running import simulate_into
 from nmdeploy.samples.source import Data
 
 
@@ -66,7 +66,7 @@ def test_the_whole_job_counts_not_its_parts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(auto, "COMPILE_SECONDS", 0.0)
     assert auto.choose(network, 2, samples.steps, "none")[0] is reference
     monkeypatch.setattr(reference, "run", None)
-    totals = simulate(network, samples, tmp_path / "r.h5")
+    totals = simulate_into(tmp_path / "r.h5", network, samples)
     assert (totals.backend, totals.samples) == ("compiled", 400)
 
 
@@ -86,7 +86,7 @@ def test_who_runs_a_job_is_decided_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_recording_says_what_ran(tmp_path: Path) -> None:
     network, samples = lif_case(1).network, data(lif_case(1).inputs[:1, :10])
     assert pipeline.run(network, samples).backend == "reference"
-    assert simulate(network, samples, tmp_path / "r.h5").backend == "reference"
+    assert simulate_into(tmp_path / "r.h5", network, samples).backend == "reference"
     assert read_recording(tmp_path / "r.h5").backend == "reference"
     assert pipeline.run(network, samples, "reference").backend == "reference"
     compiled.engine(network, "none")

@@ -18,7 +18,7 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
-from nmdeploy.running import simulate
+from nmdeploy.running import simulate_into
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -93,7 +93,7 @@ def test_samples_in_memory_that_cannot_be_run(name: str, backend: str, tmp_path:
     with pytest.raises(BadOption, match=message):
         nmdeploy.run(network, data, backend)
     with pytest.raises(BadOption, match=message):
-        simulate(network, data, tmp_path / "r.h5", backend)
+        simulate_into(tmp_path / "r.h5", network, data, backend)
     assert not list(tmp_path.iterdir())
 
 

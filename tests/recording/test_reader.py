@@ -17,7 +17,7 @@ from nmdeploy.errors import BadFile
 from nmdeploy.network.network import readout_values
 from nmdeploy.recording.reader import read_recording, write_recording
 from nmdeploy.recording.types import TRACES, Recording
-from nmdeploy.running import told_by_model
+from nmdeploy.running import with_predictions
 from nmdeploy.samples.source import Data
 
 CASES = (lif_case(1), state_space_case(2))
@@ -56,6 +56,7 @@ def test_layout_for_other_programs(tmp_path: Path) -> None:
             "version": recording.version,
             "latency": recording.latency,
             "seed": 0,
+            "inputs_sha256": recording.inputs_sha256,
         }
 
 
@@ -73,7 +74,7 @@ def test_classes_and_seed(tmp_path: Path) -> None:
         name: replace(neuron, spike="stochastic", vth=np.abs(neuron.vth), seed=5 + index)
         for index, (name, neuron) in enumerate(neurons.items())
     }
-    found = told_by_model(replace(network, nodes={**network.nodes, **drawing}), reference.run(network, codes))
+    found = with_predictions(replace(network, nodes={**network.nodes, **drawing}), reference.run(network, codes))
     assert found.seed == 5
     values = readout_values(found.output, network.readout, found.lengths)
     assert found.predictions is not None and found.predictions.tolist() == values.argmax(1).tolist()

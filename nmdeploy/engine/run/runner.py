@@ -329,8 +329,15 @@ class Engine:
         self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
         self.spare = Spare()
 
-    def run(self, codes: Any, lengths: IntArray, on_progress: Callable[[int], None] | None = None) -> Results:
-        """Run samples (samples, steps, channels) of any integer type."""
+    def run(
+        self,
+        codes: Any,
+        lengths: IntArray,
+        threads: int | None = None,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> Results:
+        """Run samples (samples, steps, channels) of any integer type, on at most `threads` threads."""
+        threads = threads or self.threads
         codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
         codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
         samples, steps = codes.shape[:2]
@@ -350,9 +357,7 @@ class Engine:
             finally:
                 self.workers.setdefault(kind, []).append(worker)
 
-        run_tasks(
-            split_samples(samples, self._task_samples(steps, chosen), self.threads), task, self.threads, on_progress
-        )
+        run_tasks(split_samples(samples, self._task_samples(steps, chosen), threads), task, threads, on_progress)
         return made
 
     def _task_samples(self, steps: int, chosen: Mapping[str, str]) -> int:

@@ -24,7 +24,7 @@ def processors() -> int:
 def split_samples(samples: int, most: int, threads: int) -> list[slice]:
     """Samples of a task: many at first, few at the end, so that no thread waits long for the last one.
 
-    >>> [part.stop - part.start for part in parts(100, 32, 2)], [part.stop for part in parts(3, 32, 2)]
+    >>> [part.stop - part.start for part in split_samples(100, 32, 2)], [part.stop for part in split_samples(3, 32, 2)]
     ([25, 19, 14, 11, 8, 6, 5, 4, 4, 4], [1, 2, 3])
     """
     made: list[slice] = []
@@ -37,7 +37,10 @@ def split_samples(samples: int, most: int, threads: int) -> list[slice]:
 
 
 def run_tasks(
-    tasks: Iterable[slice], run: Callable[[slice], None], threads: int, on_progress: Callable[[int], None] | None = None
+    tasks: Iterable[slice],
+    run: Callable[[slice], None],
+    threads: int,
+    on_progress: Callable[[int], object] | None = None,
 ) -> None:
     """Run every task; `on_progress` is called by the caller's thread, with the samples that are done."""
     waiting, done, errors = deque(tasks), [0] * threads, list[BaseException]()
