@@ -18,7 +18,13 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, QuantizationConfig
 from nmdeploy.nir_io import read
 from nmdeploy.nir_io.file import is_sealed, load_bytes
-from nmdeploy.quantization.post_training import population_bounds, quantize_population, weight_error
+from nmdeploy.quantization.post_training import (
+    frac_of_ranges,
+    population_bounds,
+    population_scales,
+    round_population,
+    weight_error,
+)
 
 Bounds = dict[str, Mapping[str, FloatArray]]
 
@@ -127,7 +133,8 @@ def _check_population(
         ranges[name] = population_bounds(network, name, ranges)
     except BadOption:
         lost.append("its scales need calibration data (export --data)")
-    quantized, synapses, notes = quantize_population(network, name, config, ranges)
+    scales = population_scales(network, name, config, ranges)
+    quantized, synapses, notes = round_population(network, name, scales, frac_of_ranges(network, ranges), config)
     nodes |= synapses | {name: quantized}
     for source, synapse in synapses.items():
         error = weight_error(network.synapses[source], synapse, quantized.scale)

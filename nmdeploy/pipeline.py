@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from nmdeploy.importers import load
 from nmdeploy.job import Job
 from nmdeploy.network.float_run import FloatRun, run_float
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.neurons.scales import Scales
 from nmdeploy.nir_io import model_sha256, read, write
+from nmdeploy.quantization import post_training
 from nmdeploy.quantization.calibration_checks import difference, require_bounded
-from nmdeploy.quantization.post_training import calibrate, quantize_network
+from nmdeploy.quantization.post_training import Ranges, calibrate, quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.recording.recorded import Recorded
 from nmdeploy.recording.types import Recording, Totals
@@ -48,6 +50,7 @@ __all__ = [
     "Verification",
     "check",
     "check_samples",
+    "choose_scales",
     "export",
     "load",
     "load_data",
@@ -107,8 +110,9 @@ def quantize(
     data: Data | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
+    scales: Mapping[str, Scales] | None = None,
 ) -> QuantizedNetwork:
-    """Integers for a float network, in the profile's formats.
+    """Return the integers of a float network, in the profile's formats.
 
     Parameters
     ----------
@@ -120,23 +124,41 @@ def quantize(
         Overrides of the profile's formats.
     window_input : {"exact", "scaled"}
         How what receives a window's output keeps it: in a register, or approximately, by a scaled input.
+    scales : mapping of str to Scales, optional
+        Scales by population, as `choose_scales` returns them or training learned them; by default chosen from `data`.
     """
     if window_input not in FORMS:
         raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
     target = load_profile(profile) if isinstance(profile, str) else profile
     if window_input == "scaled":
         approximate, notes = send_once(network)
-        scaled = quantize(approximate, target, data, options)
+        scaled = quantize(approximate, target, data, options, scales=scales)
         if data is not None:
             notes += difference(quantize(network, target, data, options), scaled, data)
         return replace(scaled, notes=(*scaled.notes, *notes))
     config = target.quantization_config(**vars(options))
-    ranges = None
-    if data is not None:
-        require_channels(network, data)
-        ranges = calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
-    quantized = quantize_network(network, config, ranges=ranges, profile=target.name)
+    ranges = _ranges(network, data) if scales is None else None
+    quantized = quantize_network(network, config, ranges=ranges, scales=scales, profile=target.name)
     return quantized if data is None else require_bounded(quantized, data)
+
+
+def choose_scales(
+    network: Network,
+    profile: str | HardwareProfile = "loihi2",
+    data: Data | None = None,
+    options: FormatOverrides = FormatOverrides(),
+) -> dict[str, Scales]:
+    """Return the scales of every population, by name, and round nothing; parameters as for `quantize`."""
+    target = load_profile(profile) if isinstance(profile, str) else profile
+    config = target.quantization_config(**vars(options))
+    return post_training.choose_scales(network, config, _ranges(network, data))
+
+
+def _ranges(network: Network, data: Data | None) -> Ranges | None:
+    if data is None:
+        return None
+    require_channels(network, data)
+    return calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
 
 
 def export(
@@ -147,6 +169,7 @@ def export(
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
     dt: float | None = None,
+    scales: Mapping[str, Scales] | None = None,
 ) -> Exported:
     """Quantize a network for a target, check that it fits, and write the model file.
 
@@ -157,7 +180,7 @@ def export(
     profile : name, path or HardwareProfile
     data : path or Data, optional
         Calibration samples; without them scales are static worst-case bounds.
-    options, window_input : as for `quantize`
+    options, window_input, scales : as for `quantize`
     dt : float, optional
         Seconds per step, if the source holds none.
 
@@ -177,23 +200,38 @@ def export(
     calibration = _data(data, network).first(None) if data is not None else None
     with prefix_errors(str(source) if isinstance(source, (str, Path)) else "the network"):
         require_families(network, target)
-        quantized = quantize(network, target, calibration, options, window_input)
+        quantized = quantize(network, target, calibration, options, window_input, scales)
         mapped = require_fit(quantized, target)
     notes = (*quantized.notes, *write(quantized, output))
-    return Exported(quantized, mapped, notes, _export_job(network, target, calibration, options, window_input))
+    return Exported(quantized, mapped, notes, _export_job(network, target, calibration, options, window_input, scales))
 
 
 def _export_job(
-    network: Network, profile: HardwareProfile, data: Data | None, options: FormatOverrides, window_input: str
+    network: Network,
+    profile: HardwareProfile,
+    data: Data | None,
+    options: FormatOverrides,
+    window_input: str,
+    scales: Mapping[str, Scales] | None,
 ) -> Job:
     given = {name: value for name, value in vars(options).items() if value is not None}
     given |= {} if window_input == "exact" else {"window_input": window_input}
+    given |= (
+        {}
+        if scales is None
+        else {"scales": content_sha256({name: (s.scale, dict(s.fracs)) for name, s in scales.items()})}
+    )
     return Job(
         network=content_sha256(network),
-        profile=content_sha256(profile),
+        profile=_profile_sha256(profile),
         data="" if data is None else digest_of(network, data),
         options=tuple(given.items()),
     )
+
+
+def _profile_sha256(profile: HardwareProfile) -> str:
+    """The digest of a profile's content: a copy of its file is the same profile."""
+    return content_sha256(replace(profile, path=""))
 
 
 def require_families(network: Network, profile: HardwareProfile) -> None:
@@ -382,7 +420,7 @@ def report(
     origin = _floats(floats, model, network, dt)
     totals = _report_totals(network, source, data, recording, _counting(on_progress, source.samples))
     figures = verification.accuracy if verification else _accuracies(source, totals, origin)
-    job = Job(model_sha256(network), content_sha256(target), totals.inputs_sha256)
+    job = Job(model_sha256(network), _profile_sha256(target), totals.inputs_sha256)
     result = build_report(network, totals, target, map_network(network, target), figures, job, verification)
     if output is not None:
         emit(result, output)

@@ -185,6 +185,16 @@ def test_a_job_names_what_a_result_was_made_from(tmp_path: Path) -> None:
         Job.from_json({**made[0].to_json(), "network": "other"})
 
 
+def test_a_job_does_not_depend_on_where_the_profile_lies(tmp_path: Path) -> None:
+    floats, copy = pipeline.load(CHECKPOINT), tmp_path / "loihi2.toml"
+    copy.write_text(Path(pipeline.load_profile("loihi2").path).read_text("utf-8"), "utf-8")
+    calibration = pipeline.load_data(CALIBRATION, floats.input).first(9)
+    first, second = (
+        pipeline.export(floats, tmp_path / "a.nir", name, calibration).job for name in ("loihi2", str(copy))
+    )
+    assert first == second
+
+
 def test_reports_and_totals_are_read_back_and_added(digits_model: Model, tmp_path: Path) -> None:
     network = pipeline.read(digits_model.path)
     data = pipeline.load_data(digits_model.data, network.input)

@@ -1,8 +1,8 @@
 """What every neuron family provides: a float population, and the integer population that a chip would hold.
 
-A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, `quantize`)
-and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three functions: `integrate`, `fire`,
-`reset`). `nmdeploy.network.families` finds it; the tests run over whatever is found.
+A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, the choice of
+scales and the rounding) and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three
+functions: `integrate`, `fire`, `reset`). `nmdeploy.network.families` finds it; the tests run over all that are found.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.frozen import Frozen
+from nmdeploy.neurons.scales import Scales
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -128,6 +129,12 @@ class QuantizedNeuron(Frozen, ABC):
     def output_frac(self) -> int:
         """Fraction bits of an output code."""
         return 0 if self.spiking else self.frac_in
+
+    @property
+    def scales(self) -> Scales:
+        """The scales of its integers: the fields whose names begin with ``frac_``, and the factor on its inputs."""
+        fracs = {f.name: getattr(self, f.name) for f in fields(self) if f.name.startswith("frac_")}  # type: ignore[arg-type]
+        return Scales(self.scale, fracs)
 
     @property
     def output_latency(self) -> int:
@@ -300,10 +307,18 @@ class Neuron(Frozen, ABC):
         """(samples, H) what the recorded integer state `membrane_name` stands for."""
 
     @abstractmethod
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
+        """Return the scales of the integer population, and refuse what no scale makes deployable."""
+
+    @abstractmethod
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        """Return the integer population at `scales`, and a line for everything that had to be changed on the way."""
+
     def quantize(
         self, name: str, context: QuantizationContext, config: QuantizationConfig
     ) -> tuple[QuantizedNeuron, Sequence[str]]:
-        """The integer population, and a line for everything that had to be changed on the way."""
+        """Return the integer population at the scales that `choose_scales` finds, and the lines of `round`."""
+        return self.round(name, self.choose_scales(name, context, config), config)
 
 
 def power_below(limit: float, magnitude: float, default: int = 0) -> int:

@@ -31,6 +31,7 @@ from nmdeploy.neurons.base import (
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, shift, take
+from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 TABLE_FRAC = 15
 GATE_FRAC = 12
@@ -206,27 +207,34 @@ class GatedLinearUnit(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["g"])
 
-    def quantize(
-        self, name: str, context: QuantizationContext, config: QuantizationConfig
-    ) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         if config.sigmoid not in SIGMOIDS:
             raise BadOption(f"node {name!r}: sigmoid {config.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
         _, frac_out = self.output_range(context.ranges)
+        needed = frac_out - TABLE_FRAC
         room = power_below((1 << 31) - 1, float(context.a_max.max(initial=0.0)), default=context.frac)
-        frac_in = min(max(context.frac, frac_out - TABLE_FRAC), context.frac_max, room)
-        if frac_in + TABLE_FRAC < frac_out:
+        limits = (
+            Limit("weights and output", max(context.frac, needed), "more than weights offer and the output needs"),
+            Limit("weight exponent", context.frac_max, f"an exponent is at most {config.weight_exp_max}"),
+            Limit("synaptic sum", room, "a sum has 32 bits"),
+        )
+        scales = Scales(context.scale, {"frac_in": tightest(limits), "frac_out": frac_out}, {"frac_in": limits})
+        if scales.frac_in < needed:
             raise DoesNotFit(
-                f"node {name!r}: its sums have {frac_in} fraction bits, its output needs {frac_out - TABLE_FRAC}: "
-                "the gate's values are too small beside its weights, rescale them"
+                f"node {name!r}: its sums have {scales.frac_in} fraction bits ({scales.reason('frac_in')}), its output "
+                f"needs {needed}: the gate's values are too small beside its weights, rescale them"
             )
+        return scales
+
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         quantized = QuantizedGatedLinearUnit(
             neurons=self.neurons,
             table=SIGMOIDS[config.sigmoid],
-            gate_shift=frac_in + TABLE_FRAC - frac_out,
+            gate_shift=scales.frac_in + TABLE_FRAC - scales.frac_out,
             output_bits=OUTPUT_BITS,
-            frac_in=frac_in,
-            frac_out=frac_out,
-            scale=context.scale,
+            frac_in=scales.frac_in,
+            frac_out=scales.frac_out,
+            scale=scales.scale,
             send_once=self.send_once,
             window=self.window,
         )

@@ -26,6 +26,7 @@ from nmdeploy.neurons.base import (
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate
+from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 
 class StateParams(NamedTuple):
@@ -155,28 +156,30 @@ class Integrator(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(
-        self, name: str, context: QuantizationContext, config: QuantizationConfig
-    ) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         if (self.beta < 0).any() or (self.beta > 1).any():
             raise UnsupportedParameter(f"node {name!r}: beta = {float(self.beta.min()):g}: an integrator takes 0 to 1")
-        peak = max(float(np.max(context.ranges["v"] * context.scale)), float(np.abs(self.bias * context.scale).max()))
-        frac_in = min(
-            context.frac,
-            power_below((1 << (config.state_bits - 2)) - 1, peak, default=context.frac),
-            power_below((1 << 31) - 1, float(context.a_max.max(initial=0)), default=context.frac),
-            context.frac_max,
+        bits, scale = config.state_bits, context.scale
+        peak = max(float(np.max(context.ranges["v"] * scale)), float(np.abs(self.bias * scale).max()))
+        a_max = float(context.a_max.max(initial=0))
+        membrane = power_below((1 << (bits - 2)) - 1, peak, default=context.frac)
+        limits = (
+            Limit("weights", context.frac, f"weights of {config.weight_bits} bits offer no more"),
+            Limit("membrane", membrane, f"v has {bits} bits, one of them headroom"),
+            Limit("synaptic sum", power_below((1 << 31) - 1, a_max, default=context.frac), "a sum has 32 bits"),
+            Limit("weight exponent", context.frac_max, f"an exponent is at most {config.weight_exp_max}"),
         )
-        return (
-            QuantizedIntegrator(
-                dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
-                bias=np.rint(np.ldexp(self.bias * context.scale, frac_in)).astype(np.int64),
-                state_bits=config.state_bits,
-                frac_in=frac_in,
-                scale=context.scale,
-            ),
-            [],
+        return Scales(scale, {"frac_in": tightest(limits)}, {"frac_in": limits})
+
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        quantized = QuantizedIntegrator(
+            dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
+            bias=np.rint(np.ldexp(self.bias * scales.scale, scales.frac_in)).astype(np.int64),
+            state_bits=config.state_bits,
+            frac_in=scales.frac_in,
+            scale=scales.scale,
         )
+        return quantized, []
 
 
 def examples(size: int) -> list[Neuron]:

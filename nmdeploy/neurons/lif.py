@@ -35,6 +35,7 @@ from nmdeploy.neurons.base import (
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, wrap24
+from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 V_LIMIT = (1 << 23) - 1
 VTH_MAX = (1 << 17) - 1
@@ -243,38 +244,40 @@ class LIF(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
 
-    def quantize(
-        self, name: str, context: QuantizationContext, config: QuantizationConfig
-    ) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         self._require_deployable(name, config)
-        peak = max(
-            float(np.max(m * context.scale)) for m in (context.ranges["u"], context.ranges["y"], self.v_threshold)
-        )
-        bias = self.bias * context.scale
-        frac_v = min(
-            power_below(1 << 22, peak),
-            power_below(64 * VTH_MAX, float(np.max(self.v_threshold * context.scale))),
-            power_below(BIAS_MANT_MAX << 7, float(np.abs(bias).max()), default=30),
-            power_below(1 << 24, float(context.a_max.max(initial=0)), default=30),
-            context.frac_max + 6,
-        )
-        frac_in = frac_v - 6
-        mant, exp = _mantissas(np.ldexp(bias, frac_in + 6))
-        notes: list[str] = []
-        vth = np.rint(np.ldexp(self.v_threshold * context.scale, frac_in)).astype(np.int64)
-        return (
-            QuantizedLIF(
-                du=np.clip(np.rint(4096 * (1 - self.alpha)) - 1, 0, 4095).astype(np.int64),
-                dv=_decay(name, self.beta, notes),
-                vth=vth,
-                bias_mant=mant,
-                bias_exp=exp,
-                refractory_steps=self.refractory_steps,
-                frac_in=frac_in,
-                scale=context.scale,
+        scale = context.scale
+        peak = max(float(np.max(m * scale)) for m in (context.ranges["u"], context.ranges["y"], self.v_threshold))
+        threshold, bias = float(np.max(self.v_threshold * scale)), float(np.abs(self.bias * scale).max())
+        a_max = float(context.a_max.max(initial=0))
+        # The membrane has six fraction bits more than the synaptic sum.
+        limits = (
+            Limit("membrane", power_below(1 << 22, peak) - 6, "u and v have 24 bits, one of them headroom"),
+            Limit("threshold", power_below(64 * VTH_MAX, threshold) - 6, "the threshold has 17 bits"),
+            Limit(
+                "bias", power_below(BIAS_MANT_MAX << 7, bias, default=30) - 6, "the bias has 12 bits, exponent up to 7"
             ),
-            notes,
+            Limit("proof", power_below(1 << 24, a_max, default=30) - 6, "abs(a << 6) stays within 2**24"),
+            Limit("weight exponent", context.frac_max, f"an exponent is at most {config.weight_exp_max}"),
         )
+        return Scales(scale, {"frac_in": tightest(limits)}, {"frac_in": limits})
+
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        self._require_deployable(name, config)
+        scale, frac_in = scales.scale, scales.frac_in
+        notes: list[str] = []
+        mant, exp = _mantissas(np.ldexp(self.bias * scale, frac_in + 6))
+        quantized = QuantizedLIF(
+            du=np.clip(np.rint(4096 * (1 - self.alpha)) - 1, 0, 4095).astype(np.int64),
+            dv=_decay(name, self.beta, notes),
+            vth=np.rint(np.ldexp(self.v_threshold * scale, frac_in)).astype(np.int64),
+            bias_mant=mant,
+            bias_exp=exp,
+            refractory_steps=self.refractory_steps,
+            frac_in=frac_in,
+            scale=scale,
+        )
+        return quantized, notes
 
     def _require_deployable(self, name: str, config: QuantizationConfig) -> None:
         if config.state_bits != 24:

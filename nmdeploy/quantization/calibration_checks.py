@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nmdeploy.analysis.comparison import accuracy, changed_spikes
 from nmdeploy.analysis.metrics import saturated_share
-from nmdeploy.backends.reference import run
+from nmdeploy.backends.auto import run
 from nmdeploy.errors import DoesNotFit
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.samples.source import Data

@@ -1,12 +1,13 @@
-"""Post-training quantization: scales from calibration data, integers from scales.
+"""Post-training quantization: scales from calibration data, then integers from scales.
 
-Each population gets a scale (a factor on its incoming weights and, inversely, on what reads the state; the network's
-function does not change), then the fraction bits of its synaptic sum, and from these the exponents of its synapses.
+Each population gets a scale, a factor on its incoming weights and, inversely, on what reads its state. The network's
+function does not change. The population then chooses the fraction bits of its synaptic sum from its table of limits.
+The exponents of its synapses follow from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,19 @@ from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
+from nmdeploy.neurons.scales import Scales
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
+FracOf = Callable[[str], int]
 LARGE_WEIGHT_ERROR = 0.25  # relative weight error from which an export says so
 
 
 def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Ranges:
     """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values.
 
-    `lengths` (samples,) are the valid steps; padding behind them counts nothing.
+    `lengths` (samples,) are the valid steps; padding after them counts nothing.
     """
     for name in network.populations:
         _require_range(network, name)
@@ -48,10 +51,24 @@ def population_bounds(network: Network, name: str, ranges: Ranges) -> Mapping[st
     return network.populations[name].bounds(name, _a_max(network, name, ranges))
 
 
+def choose_scales(network: Network, config: QuantizationConfig, ranges: Ranges | None = None) -> dict[str, Scales]:
+    """Return the scales of every population, by name; nothing is rounded.
+
+    `ranges` are those of `calibrate`. Without them static bounds are used, which cost resolution.
+    """
+    found = static_ranges(network) if ranges is None else ranges
+    return {name: population_scales(network, name, config, found) for name in network.populations}
+
+
 def quantize_network(
-    network: Network, config: QuantizationConfig, *, ranges: Ranges | None = None, profile: str = "loihi2"
+    network: Network,
+    config: QuantizationConfig,
+    *,
+    ranges: Ranges | None = None,
+    scales: Mapping[str, Scales] | None = None,
+    profile: str = "loihi2",
 ) -> QuantizedNetwork:
-    """Integers for every node.
+    """Return the integers of every node.
 
     Parameters
     ----------
@@ -60,16 +77,21 @@ def quantize_network(
         Widths and rounding rules, from the profile and the user.
     ranges : as `calibrate` returns them, optional
         Without them static bounds are used, which cost resolution.
+    scales : mapping of str to Scales, optional
+        As `choose_scales` returns them, or as training learned them; by default chosen from `ranges`.
     profile : str
         Name of the hardware profile, stored with the network.
     """
     notes: list[str] = []
-    if ranges is None:
-        ranges = static_ranges(network)
-        notes.append("no calibration data: scales are static worst-case bounds")
+    if scales is None:
+        scales = choose_scales(network, config, ranges)
+        notes += [] if ranges else ["no calibration data: scales are static worst-case bounds"]
+    _require_scales(network, scales)
     nodes: dict[str, Any] = {network.input_name: network.input}
     for name in network.populations:
-        quantized, synapses, said = quantize_population(network, name, config, ranges)
+        quantized, synapses, said = round_population(
+            network, name, scales[name], frac_of_scales(network, scales), config
+        )
         nodes |= synapses | {name: quantized}
         notes += said
     ordered = {name: nodes[name] for name in network.nodes}
@@ -78,17 +100,16 @@ def quantize_network(
     )
 
 
-def quantize_population(
-    network: Network, name: str, config: QuantizationConfig, ranges: Ranges
-) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
-    """Integers for one population and its incoming synapses, and a line for what had to be changed.
+def population_scales(network: Network, name: str, config: QuantizationConfig, ranges: Ranges) -> Scales:
+    """Return the scales of one population.
 
     `ranges` are those of the population itself and of the ones that send graded values to it.
     """
     _require_range(network, name)
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.incoming[name]}
-    fracs = {s: _source_frac(network, s, ranges) for s in incoming}
+    frac_of = frac_of_ranges(network, ranges)
+    fracs = {s: _source_frac(network, s, frac_of) for s in incoming}
     scale = _weight_scale(neuron, list(incoming.values()), config)
     offered = {s: synapse.frac(scale, config) + fracs[s] for s, synapse in incoming.items()}
     most = [synapse.frac_max(scale, fracs[s], config) for s, synapse in incoming.items()]
@@ -99,17 +120,51 @@ def quantize_population(
         ranges=ranges[name],
         frac_max=min(most, default=0),
     )
-    quantized, notes = neuron.quantize(name, context, config)
-    synapses = {s: incoming[s].quantize(scale, quantized.frac_in, fracs[s], config) for s in incoming}
-    for source, synapse in synapses.items():
-        _check_exponents(source, synapse, config, alone=len(synapses) == 1)
-        error = weight_error(incoming[source], synapse, scale)
+    return neuron.choose_scales(name, context, config)
+
+
+def round_population(
+    network: Network, name: str, scales: Scales, frac_of: FracOf, config: QuantizationConfig
+) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
+    """Return the integers of one population and its incoming synapses, and a line for what had to be changed.
+
+    `frac_of` gives the fraction bits of the code that a population or the input sends, by its name.
+    """
+    quantized, said = network.populations[name].round(name, scales, config)
+    synapses, notes = {}, list(said)
+    for source in (edge.source for edge in network.incoming[name]):
+        synapse = network.synapses[source]
+        frac = _source_frac(network, source, frac_of)
+        synapses[source] = synapse.quantize(scales.scale, scales.frac_in, frac, config)
+        _check_exponents(source, synapses[source], config, scales, alone=len(network.incoming[name]) == 1)
+        error = weight_error(synapse, synapses[source], scales.scale)
         if error > LARGE_WEIGHT_ERROR:
-            notes = [
-                *notes,
-                f"synapse {source!r}: {config.weight_bits}-bit weights are off by {error:.0%} (relative norm)",
-            ]
-    return quantized, synapses, list(notes)
+            notes.append(f"synapse {source!r}: {config.weight_bits}-bit weights are off by {error:.0%} (relative norm)")
+    return quantized, synapses, notes
+
+
+def frac_of_ranges(network: Network, ranges: Ranges) -> FracOf:
+    """Return the fraction bits of the code that a node sends, from the ranges of the populations."""
+    return lambda source: _sent(network, source, ranges)[1]
+
+
+def frac_of_scales(network: Network, scales: Mapping[str, Scales]) -> FracOf:
+    """Return the fraction bits of the code that a node sends, from the scales of the populations."""
+    return lambda source: network.input.format.frac if source == network.input_name else scales[source].frac_out
+
+
+def _require_scales(network: Network, scales: Mapping[str, Scales]) -> None:
+    for name, neuron in network.populations.items():
+        if name not in scales:
+            raise BadOption(f"node {name!r}: no scales are given for it: choose them for every population")
+        if scales[name].scale.size != neuron.input_size:
+            raise BadOption(
+                f"node {name!r}: scales for {scales[name].scale.size} inputs, it has {neuron.input_size}: choose them "
+                "for this network"
+            )
+    for name in scales:
+        if name not in network.populations:
+            raise BadOption(f"node {name!r}: scales are given for it, the network has no such population")
 
 
 def _require_range(network: Network, name: str) -> None:
@@ -162,8 +217,8 @@ def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
     return source.output_range(ranges.get(name, {}))
 
 
-def _source_frac(network: Network, synapse: str, ranges: Ranges) -> int:
-    """Fraction bits of what arrives at a synapse: an input's or graded format, or 0 for spikes."""
+def _source_frac(network: Network, synapse: str, frac_of: FracOf) -> int:
+    """Fraction bits of the codes that arrive at a synapse: an input's or graded format, or 0 for spikes."""
     for edge in network.incoming[synapse]:
         source = network.nodes[edge.source]
         if isinstance(source, Neuron) and not source.feeds_synapses:
@@ -171,7 +226,7 @@ def _source_frac(network: Network, synapse: str, ranges: Ranges) -> int:
                 f"synapse {synapse!r}: its source {edge.source!r} sends values, not spikes; only spikes and the input "
                 "can feed a synapse: make it a spiking population"
             )
-    fracs = {_sent(network, e.source, ranges)[1] for e in network.incoming[synapse]}
+    fracs = {frac_of(edge.source) for edge in network.incoming[synapse]}
     if len(fracs) > 1:
         raise BadOption(
             f"synapse {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own"
@@ -188,20 +243,20 @@ def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
 
 
 def weight_error(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> float:
-    """``norm(W_q / scale - W) / norm(W)``: what rounding changed, relative."""
-    unit = np.eye(synapse.shape[1])
-    exact = synapse.apply(unit)
-    rounded = quantized.dequantize(unit) / scale
-    norm = float(np.linalg.norm(exact))
-    return float(np.linalg.norm(rounded - exact)) / norm if norm else 0.0
+    """``norm(W_q / scale - W) / norm(W)``, bias included: what rounding changed, relative."""
+    norm = float(np.linalg.norm(synapse.row_norms()))
+    return float(np.linalg.norm(synapse.row_errors(quantized, scale))) / norm if norm else 0.0
 
 
-def _check_exponents(name: str, synapse: QuantizedSynapse, config: QuantizationConfig, alone: bool) -> None:
+def _check_exponents(
+    name: str, synapse: QuantizedSynapse, config: QuantizationConfig, scales: Scales, alone: bool
+) -> None:
     low, high = config.weight_exp_min, config.weight_exp_max
     for exponent in synapse.chip_exponents:
         if not low <= exponent <= high:
+            bound = f" by {scales.reason('frac_in')}" if scales.limits else ""
             cause = (
-                "its weights do not fit the threshold, bias or state width of its target: rescale them, check --dt, or "
+                f"the sum of its target has {scales.frac_in} fraction bits{bound}: rescale the weights, check --dt, or "
                 "give more --state-bits"
                 if alone
                 else "its weights are too far from those of the other synapses of its target: rescale them"

@@ -117,6 +117,17 @@ class Synapse(Frozen, ABC):
         """(outputs,) the largest weight magnitude of each row, 0 for an empty one."""
 
     @abstractmethod
+    def row_norms(self) -> FloatArray:
+        """(outputs,) the Euclidean norm of each row, its bias included."""
+
+    @abstractmethod
+    def row_errors(self, quantized: Any, scale: FloatArray) -> FloatArray:
+        """(outputs,) the Euclidean norm of ``W_q / scale - W`` of each row, its bias included.
+
+        `quantized` are integer synapses of the same family, `scale` (outputs,) the factor on the weights of each row.
+        """
+
+    @abstractmethod
     def frac(self, scale: FloatArray, config: QuantizationConfig) -> int:
         """Fraction bits at which the weights times `scale` fill their width."""
 

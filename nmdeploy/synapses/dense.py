@@ -166,6 +166,16 @@ class Dense(Synapse):
     def row_magnitudes(self) -> FloatArray:
         return np.asarray(np.abs(self.weight).max(1, initial=0.0))
 
+    def row_norms(self) -> FloatArray:
+        return np.asarray(np.hypot(np.linalg.norm(self.weight, axis=1), 0.0 if self.bias is None else self.bias))
+
+    def row_errors(self, quantized: QuantizedDense, scale: FloatArray) -> FloatArray:
+        weight = np.ldexp(quantized.weight.astype(np.float64), -quantized.frac) / scale[:, None] - self.weight
+        bias = 0.0 if quantized.bias is None else np.ldexp(quantized.bias.astype(np.float64), -quantized.bias_frac)
+        return np.asarray(
+            np.hypot(np.linalg.norm(weight, axis=1), bias / scale - (self.bias if self.bias is not None else 0.0))
+        )
+
     def sign_mode(self, config: QuantizationConfig) -> str:
         """Loihi's sign mode: one sign only gains a bit, where the profile has it."""
         if self.weight.any() and (self.weight >= 0).all() and "excitatory" in config.sign_modes:

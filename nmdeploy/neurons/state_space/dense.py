@@ -20,6 +20,7 @@ import numpy as np
 
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
+from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.diagonal import add_trailing_axis, quantize_poles, require_format
 from nmdeploy.neurons.state_space.float import Array, Spiking
 from nmdeploy.neurons.state_space.integer import (
@@ -31,7 +32,7 @@ from nmdeploy.neurons.state_space.integer import (
     sum_last_axis,
 )
 from nmdeploy.neurons.state_space.rules import reset_hard, scale_state, update_register
-from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, plan
+from nmdeploy.neurons.state_space.scales import FACTOR, choose, codes, coefficient_limit, coefficients, mechanism_codes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,23 +190,27 @@ class DenseStateSpace(Spiking):
         most = np.linalg.solve(np.eye(n) - size, (arriving + floor)[..., None])[..., 0]
         return {"x": most / self.unit()}
 
-    def quantize(
-        self, name: str, context: QuantizationContext, config: QuantizationConfig
-    ) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def _reset_amounts(self) -> Array:
+        """(H, N, p) what a reset sets or subtracts; 0 for a reset that does not read it."""
+        return self.r * (self.reset_action != "none" and not self.soma)
+
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         unit = self.unit()
-        # What no reset reads may have any size.
-        r = self.r * (self.reset_action != "none" and not self.soma)
-        reset = np.abs(r).max(-1) / unit
-        s = plan(self, context, config, self.b / unit[..., None], self.c * unit[..., None], reset, shared=True)
-        a_codes, notes = quantize_matrix(name, self.a, s.frac_a, s.limit)
-        state_unit = np.ldexp(1.0, s.frac_x) * s.scale / unit
-        common, said = mechanism_codes(name, self, s, state_unit)
+        reset = np.abs(self._reset_amounts()).max(-1) / unit
+        return choose(self, context, config, self.b / unit[..., None], self.c * unit[..., None], reset, shared=True)
+
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        unit = self.unit()
+        scaled = coefficients(self, scales, self.b / unit[..., None], self.c * unit[..., None])
+        a_codes, notes = quantize_matrix(name, self.a, int(scales.fracs["frac_a"]), coefficient_limit(config))
+        state_unit = np.ldexp(1.0, scales.fracs["frac_x"]) * scaled.scale / unit
+        common, said = mechanism_codes(name, self, scales, scaled, state_unit, config)
         quantized = QuantizedDenseStateSpace(
             **common,
             a=codes(a_codes),
-            b=codes(s.b),
-            c=codes(s.c),
-            r=codes(r * state_unit[..., None]),
+            b=codes(scaled.b),
+            c=codes(scaled.c),
+            r=codes(self._reset_amounts() * state_unit[..., None]),
             m=codes(FACTOR * self.m),
         )
         return quantized, [*notes, *said]

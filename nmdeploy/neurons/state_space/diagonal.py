@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
+from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.float import Array, Spiking
 from nmdeploy.neurons.state_space.integer import (
     Lanes,
@@ -33,7 +34,7 @@ from nmdeploy.neurons.state_space.integer import (
 )
 from nmdeploy.neurons.state_space.mechanisms import REFRACTORY_MODES as MODES
 from nmdeploy.neurons.state_space.rules import Fractions, Rounding, reset_hard, scale_state, update_register
-from nmdeploy.neurons.state_space.scales import FACTOR, codes, mechanism_codes, plan
+from nmdeploy.neurons.state_space.scales import FACTOR, choose, codes, coefficient_limit, coefficients, mechanism_codes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -222,26 +223,29 @@ class StateSpace(Spiking):
         arriving = (np.abs(self.b) * most).sum(-1) / unit
         return {"x": np.maximum(arriving / (1 - np.abs(self.a)), floor)}
 
-    def quantize(
-        self, name: str, context: QuantizationContext, config: QuantizationConfig
-    ) -> tuple[QuantizedNeuron, Sequence[str]]:
+    def _reset_amounts(self) -> Array:
+        """(H, N, p) what a reset sets or subtracts, in units of the states; 0 for a reset that does not read it."""
+        return self.r / self.unit()[..., None] * (self.reset_action != "none" and not self.soma)
+
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
+        unit, reset = self.unit(), np.abs(self._reset_amounts()).max(-1)
+        return choose(self, context, config, self.b / unit[..., None], self.c * unit[:, None], reset, shared=False)
+
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         unit = self.unit()
-        # What no reset reads may have any size.
-        r = self.r / unit[..., None] * (self.reset_action != "none" and not self.soma)
-        enters = self.b / unit[..., None]
-        s = plan(self, context, config, enters, self.c * unit[:, None], np.abs(r).max(-1), shared=False)
-        a_codes, notes = quantize_poles(name, self.a, s.frac_a, s.limit)
-        state_unit = np.ldexp(1.0, s.frac_x) * s.scale
-        r = r * state_unit[..., None]
-        common, said = mechanism_codes(name, self, s, state_unit / np.abs(unit))
+        scaled = coefficients(self, scales, self.b / unit[..., None], self.c * unit[:, None])
+        a_codes, notes = quantize_poles(name, self.a, int(scales.fracs["frac_a"]), coefficient_limit(config))
+        state_unit = np.ldexp(1.0, scales.fracs["frac_x"]) * scaled.scale
+        r = self._reset_amounts() * state_unit[..., None]
+        common, said = mechanism_codes(name, self, scales, scaled, state_unit / np.abs(unit), config)
         quantized = QuantizedStateSpace(
             **common,
             a_re=codes(a_codes.real),
             a_im=codes(a_codes.imag),
-            b_re=codes(s.b.real),
-            b_im=codes(s.b.imag),
-            c_re=codes(s.c.real),
-            c_im=codes(s.c.imag),
+            b_re=codes(scaled.b.real),
+            b_im=codes(scaled.b.imag),
+            c_re=codes(scaled.c.real),
+            c_im=codes(scaled.c.imag),
             r_re=codes(r.real),
             r_im=codes(r.imag),
             m_re=codes(FACTOR * self.m.real),

@@ -16,7 +16,7 @@ s is 0 in all steps of a window but the first: an approximation, for which the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -36,8 +36,9 @@ from nmdeploy.neurons.base import (
     StepTime,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, take
+from nmdeploy.neurons.scales import Limit, Scales, tightest
 from nmdeploy.neurons.state_space.diagonal import ComplexArray, QuantizedStateSpace, StateSpace
-from nmdeploy.neurons.state_space.scales import codes, exponents
+from nmdeploy.neurons.state_space.scales import codes, coefficient_limit, exponents
 
 U_CALIBRATED = 1 << 30  # what u may reach on the calibration data: one bit of headroom
 DYNAMICS = (
@@ -298,16 +299,29 @@ class WindowedStateSpace(Neuron):
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["u"])
 
-    def quantize(
-        self, name: str, context: QuantizationContext, config: QuantizationConfig
-    ) -> tuple[QuantizedNeuron, Sequence[str]]:
-        dynamics, notes = self.dynamics.quantize(name, context, config)
-        frac_y = dynamics.frac_y[:, 0]  # type: ignore[attr-defined]
-        frac_k = min(config.coefficient_bits - 1, 31)
+    def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
+        chosen = self.dynamics.choose_scales(name, context, config)
+        frac_y = np.asarray(chosen.fracs["frac_y"])[:, 0]
+        bits = config.coefficient_bits
+        frac_k = min(bits - 1, 31)
         # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
-        fills = exponents((1 << (config.coefficient_bits - 1)) - 1, np.abs(self.kernel).max(1)) - frac_k
-        frac_u = np.minimum(frac_y + fills, exponents(U_CALIBRATED, context.ranges["u"]))
-        frac_u = np.where(self.kernel.any(1), frac_u, frac_y)
+        fills = exponents(coefficient_limit(config), np.abs(self.kernel).max(1)) - frac_k
+        limits = (
+            Limit("kernel", frac_y + fills, f"a code of the kernel has {bits} bits"),
+            Limit("window sum", exponents(U_CALIBRATED, context.ranges["u"]), f"u has {U_BITS} bits, one headroom"),
+        )
+        frac_u = np.where(self.kernel.any(1), tightest(limits), frac_y)
+        return replace(
+            chosen,
+            fracs={**chosen.fracs, "frac_k": frac_k, "frac_u": frac_u},
+            limits={**chosen.limits, "frac_u": limits},
+        )
+
+    def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
+        own = {key: scales.fracs[key] for key in ("frac_k", "frac_u")}
+        inner = replace(scales, fracs={key: value for key, value in scales.fracs.items() if key not in own})
+        dynamics, notes = self.dynamics.round(name, inner, config)
+        frac_y, frac_k, frac_u = np.asarray(scales.fracs["frac_y"])[:, 0], int(own["frac_k"]), own["frac_u"]
         vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))
         quantized = QuantizedWindowedStateSpace(
             **{field: getattr(dynamics, field) for field in DYNAMICS},
@@ -316,7 +330,7 @@ class WindowedStateSpace(Neuron):
             frac_k=frac_k,
             vth=vth,
             send_once=self.send_once,
-            frac_u=frac_u,
+            frac_u=frac_u,  # type: ignore[arg-type]
         )
         silent = int((np.abs(vth) == U_LIMIT).sum())
         said = [f"node {name!r}: the thresholds of {silent} neurons lie beyond all that u can reach"] if silent else []
