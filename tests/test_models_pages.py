@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from windows import windowed_of
 
 from nmdeploy.models.catalog import neuron_models
 from nmdeploy.network.graph import Edge, Input
@@ -164,7 +165,7 @@ def test_a_block_of_windows_is_as_late_as_its_page_says() -> None:
 
 def windows() -> WindowedStateSpace:
     one = np.ones((2, 1))
-    return WindowedStateSpace(a=0.5 * one, b=one, c=one, d=np.zeros(2), kernel=np.ones((2, 5)), v_threshold=np.zeros(2))
+    return windowed_of(a=0.5 * one, b=one, c=one, d=np.zeros(2), kernel=np.ones((2, 5)), v_threshold=np.zeros(2))
 
 
 def state_space(**changes: Any) -> QuantizedStateSpace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -21,15 +21,25 @@ class BadField(ValueError):
 
 
 def split(node: Any) -> tuple[dict[str, Any], Arrays]:
-    """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out."""
-    values = {f.name: getattr(node, f.name) for f in fields(node)}
-    arrays = {name: narrowest(value) for name, value in values.items() if isinstance(value, np.ndarray)}
-    plain = {name: value for name, value in values.items() if value is not None and name not in arrays}
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in plain.items()}, arrays
+    """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out.
+
+    A field that is a dataclass is split as well: its plain values are a mapping, its arrays are named "field.array".
+    """
+    plain: dict[str, Any] = {}
+    arrays: Arrays = {}
+    for name, value in ((f.name, getattr(node, f.name)) for f in fields(node)):
+        if isinstance(value, np.ndarray):
+            arrays[name] = narrowest(value)
+        elif is_dataclass(value):
+            plain[name], inner = split(value)
+            arrays |= {f"{name}.{key}": array for key, array in inner.items()}
+        elif value is not None:
+            plain[name] = value.item() if isinstance(value, np.generic) else value
+    return plain, arrays
 
 
 def build(kind: type, values: Mapping[str, Any]) -> Any:
-    """Build a dataclass from its fields, given by name.
+    """Build a dataclass from its fields, given by name, as `split` names them.
 
     Raises
     ------
@@ -37,13 +47,28 @@ def build(kind: type, values: Mapping[str, Any]) -> Any:
         A field is unknown, has no default and is missing, or is not of its type.
     """
     hints, known = _hints(kind), {f.name: f for f in fields(kind)}
-    for name in values:
+    given = _nested(hints, values)
+    for name in given:
         if name not in known:
             raise BadField(f"field {name!r} is unknown here: update nmdeploy")
     for name, f in known.items():
-        if name not in values and f.default is MISSING and f.default_factory is MISSING:
+        if name not in given and f.default is MISSING and f.default_factory is MISSING:
             raise BadField(f"field {name!r} is missing: export it again")
-    return kind(**{name: _checked(name, value, hints[name]) for name, value in values.items()})
+    return kind(**{name: _checked(name, value, hints[name]) for name, value in given.items()})
+
+
+def _nested(hints: Mapping[str, tuple[Any, ...]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, those of fields that are dataclasses built."""
+    inner = {name: hint[0] for name, hint in hints.items() if isinstance(hint[0], type) and is_dataclass(hint[0])}
+    found = {name: value for name, value in values.items() if name.partition(".")[0] not in inner}
+    for name, kind in inner.items():
+        arrays = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")}
+        plain = values.get(name, {})
+        if not isinstance(plain, Mapping):
+            raise BadField(f"field {name!r} = {_shown(plain)}: is not an object of fields: export it again")
+        if plain or arrays:
+            found[name] = build(kind, {**plain, **arrays})
+    return found
 
 
 def narrowest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -79,10 +104,13 @@ def _checked(name: str, value: Any, hint: tuple[Any, ...]) -> Any:
     """The value, if it is of one of the types; what is neither plain nor an array is for its class to check."""
     wanted = [text for each in hint if (text := _wanted(each)) is not None]
     if wanted and not any(_is(value, each) for each in hint):
-        shown = repr(value)
-        shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
-        raise BadField(f"field {name!r} = {shown}: is not {' or '.join(wanted)}: export it again")
+        raise BadField(f"field {name!r} = {_shown(value)}: is not {' or '.join(wanted)}: export it again")
     return value
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 
 def _wanted(hint: Any) -> str | None:

@@ -11,6 +11,7 @@ VERSIONS = (2, 3)
 # Names of version 2 that are others in version 3.
 KINDS_OF_2 = {"coupled_state_space": "dense_state_space", "gate": "gated_linear_unit"}
 FIELDS_OF_2: dict[str, str] = {"gain": "scale"}
+WINDOW_OF_2 = ("kind", "window", "kernel", "frac_k", "vth", "send_once", "frac_u")  # the others are its dynamics' now
 
 
 def read_model(path: str | Path) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def read_model(path: str | Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path}: the model has no {missing[0]!r}")
     for name, fields in arrays.items():
-        model["nodes"][name].update(fields)
+        for key, array in fields.items():
+            _place(model["nodes"][name], key.split("."), array)
     return _upgraded(model) if model["version"] == 2 else model
 
 
@@ -71,6 +73,13 @@ def _read(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
         raise ValueError(f"{path}: holds no JSON at {PLACE}: {error}") from error
 
 
+def _place(node: dict[str, Any], keys: list[str], array: Any) -> None:
+    """Store an array in a node: under its name, or, if that is "part.name", in the part."""
+    for key in keys[:-1]:
+        node = node.setdefault(key, {})
+    node[keys[-1]] = array
+
+
 def _digest(text: str, arrays: dict[str, dict[str, Any]]) -> str:
     """SHA-256 of the text and of the arrays: name, type, shape and bytes of each, nodes and fields sorted."""
     sha = hashlib.sha256(text.encode())
@@ -88,5 +97,9 @@ def _upgraded(model: dict[str, Any]) -> dict[str, Any]:
     nodes = {}
     for name, node in model["nodes"].items():
         fields = {FIELDS_OF_2.get(key, key): value for key, value in node.items()}
-        nodes[name] = {**fields, "kind": KINDS_OF_2.get(node.get("kind"), node.get("kind"))}
+        fields["kind"] = KINDS_OF_2.get(node.get("kind"), node.get("kind"))
+        if fields["kind"] == "windowed_state_space":
+            dynamics = {key: fields.pop(key) for key in list(fields) if key not in WINDOW_OF_2}
+            fields["dynamics"] = dynamics
+        nodes[name] = fields
     return {**model, "nodes": nodes}

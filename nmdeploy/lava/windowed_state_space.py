@@ -164,7 +164,7 @@ class PyWindowedStateSpaceModel(PyLoihiProcessModel):
 
 def describe(node: dict[str, Any]) -> Population:
     """The population of a node of this kind."""
-    dynamics = from_node(DiagonalDynamics, node, without=("r_re", "r_im", "m_re", "m_im", "input_bias"))
+    dynamics = from_node(DiagonalDynamics, node["dynamics"], without=("r_re", "r_im", "m_re", "m_im", "input_bias"))
     kernel, window = np.array(node["kernel"], np.int64), int(node["window"])
     if kernel.ndim != 2 or kernel.shape[1] != window:
         raise ValueError(f"kernel has shape {list(kernel.shape)}; its window has {window} steps")

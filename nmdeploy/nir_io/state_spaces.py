@@ -68,12 +68,11 @@ def _blocks(values: FloatArray, size: int, inputs: int) -> FloatArray:
     return matrix
 
 
-def _ends(graph: Primitives, name: str, n: Any) -> _Builder:
+def _ends(graph: Primitives, name: str, n: Any, decides: bool) -> _Builder:
     """The threshold, the soma before it, and the feedthrough; what the states lead to is the builder's target."""
     graph.enters[name], graph.leaves[name] = [], name
-    soma = getattr(n, "soma", False)
-    # a window's threshold is in units of its own sum: the linear part before it stands alone
-    codes = np.zeros_like(n.bias) if hasattr(n, "window") else n.vth
+    soma = n.soma
+    codes = n.vth if decides else np.zeros_like(n.bias)
     bias, vth = (np.ldexp(values.astype(np.float64), -n.frac_y).ravel() for values in (n.bias, codes))
     graph.add(name, "Threshold", threshold=exact(vth if soma else vth - bias))
     builder = _Builder(graph, name, n, f"{name}.v" if soma else name)
@@ -95,9 +94,14 @@ def _add_soma(graph: Primitives, name: str, n: Any, bias: FloatArray) -> None:
     graph.connect(f"{name}.v", name)
 
 
-def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+def _add_windowed(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+    """The linear part alone: a window's threshold is in units of its own sum."""
+    return _add_diagonal(graph, name, n.dynamics, into_synapse, decides=False)
+
+
+def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool, decides: bool = True) -> FloatArray | None:
     """N pairs of integrators, or N where all is real."""
-    builder = _ends(graph, name, n)
+    builder = _ends(graph, name, n, decides)
     for state in range(n.states_per_neuron):
         _add_complex(builder, state)
     return _input_bias(name, n, into_synapse)
@@ -105,7 +109,7 @@ def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> F
 
 def _input_bias(name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """The bias that the synapse is to carry."""
-    bias = getattr(n, "input_bias", np.zeros(1))
+    bias = n.input_bias
     if not bias.any():
         return None
     if not into_synapse:
@@ -143,7 +147,7 @@ def _add_ways(builder: _Builder, states: Any, needed: bool) -> None:
 
 def _add_dense(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """N integrators that meet each other."""
-    builder = _ends(graph, name, n)
+    builder = _ends(graph, name, n, decides=True)
     a = np.ldexp(n.a.astype(np.float64), -n.frac_a)
     for state in range(n.states_per_neuron):
         builder.state(f"x{state}", a[:, state, state])
@@ -176,6 +180,6 @@ AddStateSpace = Callable[[Primitives, str, Any, bool], "FloatArray | None"]
 STATE_SPACES: dict[str, AddStateSpace] = {
     "state_space": _add_diagonal,
     "dense_state_space": _add_dense,
-    "windowed_state_space": _add_diagonal,
+    "windowed_state_space": _add_windowed,
     "gated_linear_unit": _add_gate,
 }

@@ -18,6 +18,14 @@ KINDS: Mapping[str, str] = {"coupled_state_space": "dense_state_space", "gate": 
 FIELDS: Mapping[str, str] = {"gain": "scale"}
 """Fields of nodes that have another name today."""
 
+WINDOWED = "windowed_state_space"
+DYNAMICS = (
+    *("rounding", "state_bits", "coefficient_bits", "frac_a", "frac_b", "frac_c", "frac_d", "a_re", "a_im"),
+    *("b_re", "b_im", "c_re", "c_im", "d", "bias", "frac_in", "frac_x", "frac_y", "scale"),
+)
+"""Fields of windowed neurons that are those of their dynamics today."""
+THRESHOLD_OF_DYNAMICS = (1 << 31) - 1  # it decides nothing: the window does
+
 
 def parse(text: str) -> tuple[dict[str, Any] | None, bool]:
     """Return the content of the text, or None for other texts, and whether it matches its digest."""
@@ -38,12 +46,21 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
 def _upgraded(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
-    kind = KINDS.get(str(node.get("kind")), node.get("kind"))
+    kind = str(KINDS.get(str(node.get("kind")), node.get("kind")))
     renamed = {FIELDS.get(field, field): value for field, value in node.items() if value is not None}
-    family = families.quantized_neurons().get(str(kind)) or families.quantized_synapses().get(str(kind))
+    if kind == WINDOWED:
+        inner = {field: renamed.pop(field) for field in DYNAMICS if field in renamed}
+        inner |= {"vth": np.full(np.shape(inner.get("a_re", ()))[:1], THRESHOLD_OF_DYNAMICS)}
+        renamed["dynamics"] = _with_arrays("state_space", inner)
+    return {**_with_arrays(kind, renamed), "kind": kind}
+
+
+def _with_arrays(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a node, lists of numbers as arrays."""
+    family = families.quantized_neurons().get(kind) or families.quantized_synapses().get(kind)
     names = {f.name for f in fields(family)} if family is not None else set()  # type: ignore[arg-type]
-    arrays = {field: _array(value) for field, value in renamed.items() if field in names and isinstance(value, list)}
-    return {**renamed, **arrays, "kind": kind}
+    arrays = {field: _array(value) for field, value in values.items() if field in names and isinstance(value, list)}
+    return {**values, **arrays}
 
 
 def _array(values: Any) -> Any:

@@ -113,7 +113,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
             f"population {name!r} ({neuron.kind}): --window-input scaled takes diagonal dynamics without reset or hold "
             "and readouts: choose exact"
         )
-    if np.any(getattr(neuron, "input_bias", 0.0)):
+    if isinstance(neuron, StateSpace) and neuron.input_bias.any():
         raise UnsupportedParameter(
             f"population {name!r}: its input bias arrives in every step, --window-input scaled would scale it: move it "
             "into the bias of the neuron's y, or choose exact"
@@ -124,8 +124,11 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
                 f"synapse {edge.source!r}: its bias arrives in every step, --window-input scaled would scale it: "
                 "move it into the bias of the neuron's y, or choose exact"
             )
-    factors = _finite(name, window_factors(neuron.a, steps))
-    return float(np.abs(factors).max()), {name: replace(neuron, b=neuron.b * factors[..., None])}
+    dynamics = neuron.dynamics if isinstance(neuron, WindowedStateSpace) else neuron
+    factors = _finite(name, window_factors(dynamics.a, steps))
+    scaled = replace(dynamics, b=dynamics.b * factors[..., None])
+    node = replace(neuron, dynamics=scaled) if isinstance(neuron, WindowedStateSpace) else scaled
+    return float(np.abs(factors).max()), {name: node}
 
 
 def _linear(neuron: StateSpace | WindowedStateSpace) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from equal_runs import both, differences, random_codes
 from networks_wired import chain
+from windows import quantized_windowed
 
 import nmdeploy
 from nmdeploy.backends import compiled, reference
@@ -17,7 +18,6 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
-from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
 from nmdeploy.running import simulate_into
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import QuantizedDense
@@ -32,7 +32,7 @@ def windowed(channels: int, window: int) -> QuantizedNetwork:
     ab = {"a_re": one * 4000, "a_im": one * 0, "b_re": block, "b_im": block * 0}
     cd = {"c_re": block, "c_im": block * 0, "d": block * 0, "bias": one * 0}
     kernel: Any = {"window": window, "kernel": np.full((size, window), 256), "vth": np.full(size, 100)}
-    neuron = QuantizedWindowedStateSpace(**widths, **points, **ab, **cd, **kernel)  # type: ignore[arg-type]
+    neuron = quantized_windowed(**widths, **points, **ab, **cd, **kernel)  # type: ignore[arg-type]
     weight = np.random.default_rng(0).integers(-9, 10, (size, channels))
     nodes = {"input": Input((channels,)), "s": QuantizedDense(weight), "n": neuron}
     return QuantizedNetwork(nodes, (Edge("input", "s"), Edge("s", "n")), 1e-3, "n")

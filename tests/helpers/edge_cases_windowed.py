@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from edge_cases_base import PATTERN, around, driven
 from networks_build import Case
+from windows import quantized_windowed
 
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.gated_linear_unit import QuantizedGatedLinearUnit
-from nmdeploy.neurons.state_space.windowed import U_LIMIT, QuantizedWindowedStateSpace
+from nmdeploy.neurons.state_space.windowed import U_LIMIT
 from nmdeploy.synapses.dense import QuantizedDense
 
 
@@ -21,7 +22,7 @@ def wide_sums() -> list[Case]:
     """u one below, at and beyond its 32 bits, both ways; thresholds at the last code and one below."""
     bias = np.array([(1 << 30) - 1, 1 << 30, (1 << 30) - 1, -(1 << 30), 1 - (1 << 30), 1 << 29, 1 << 30, 5])
     zero = np.zeros((len(bias), 1), int)
-    neuron = QuantizedWindowedStateSpace(
+    neuron = quantized_windowed(
         rounding="per-product",
         state_bits=16,
         coefficient_bits=16,
@@ -46,7 +47,7 @@ def small_windows(seed: int) -> Case:
     dynamics = {name: draw(-5, 5, (h, n)) for name in ("a_re", "a_im")}
     dynamics |= {name: draw(-5, 5, (h, n, 1)) for name in ("b_re", "b_im")}
     dynamics |= {name: draw(-5, 5, (h, 1, n)) for name in ("c_re", "c_im")}
-    neuron = QuantizedWindowedStateSpace(
+    neuron = quantized_windowed(
         **dynamics,
         rounding=("per-product", "per-sum")[seed // 2 % 2],
         state_bits=6,

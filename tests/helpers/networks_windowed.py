@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from networks_build import Builder, Case, Draft, Family, Rng, largest, random_dense, random_inputs
 from networks_neurons import STATE_SPACE, codes, diagonal_dynamics, formats
+from windows import quantized_windowed
 
 from nmdeploy.network.graph import Edge
 from nmdeploy.neurons.gated_linear_unit import QuantizedGatedLinearUnit
-from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace
 from nmdeploy.synapses.dense import QuantizedDense
 
 TABLE = np.rint(2**15 / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(int)
@@ -23,7 +23,7 @@ def windowed(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draf
     shape, shared = (size, int(rng.integers(1, 7)), 1, 1), formats(rng)
     dynamics = diagonal_dynamics(rng, shape)
     del dynamics["input_bias"]  # windows have none
-    neuron = QuantizedWindowedStateSpace(
+    neuron = quantized_windowed(
         **shared | dynamics,
         window=window,
         kernel=codes(rng, 2**12, (size, window)),

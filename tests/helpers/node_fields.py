@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -13,4 +13,10 @@ def node_fields(node: Any) -> dict[str, Any]:
     if hasattr(node, "to_json"):
         return dict(node.to_json())
     values = {f.name: getattr(node, f.name) for f in fields(node)}
-    return {"kind": node.kind} | {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    return {"kind": node.kind} | {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return node_fields(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from requires_lava import require_lava
+from windows import quantized_windowed, windowed_of
 
 from nmdeploy import pipeline
 from nmdeploy.analysis.comparison import compare
@@ -39,8 +40,8 @@ def direct(kernel: list[int], vth: int, **fields: Any) -> QuantizedWindowedState
     coefficients = {key: [[0]] for key in ("a_re", "a_im", "b_im", "c_im")} | {"b_re": [[1]], "c_re": [[1]], "d": [0]}
     widths = {"rounding": "per-product", "state_bits": 24, "coefficient_bits": 16, "frac_a": 12}
     fractions = dict.fromkeys(("frac_b", "frac_c", "frac_d", "frac_k"), 0)
-    return QuantizedWindowedStateSpace(
-        **widths, **(fractions | fields), **coefficients, window=len(kernel), kernel=[kernel], vth=vth
+    return quantized_windowed(
+        **widths, **(coefficients | fractions | fields), window=len(kernel), kernel=[kernel], vth=vth
     )
 
 
@@ -67,7 +68,7 @@ def test_the_product_rounds_towards_zero_before_it_is_added() -> None:
 
 
 def test_u_saturates_and_is_counted() -> None:
-    neuron = replace(direct([32767] * 5, 0, frac_c=8), c_re=[[32767]])
+    neuron = direct([32767] * 5, 0, frac_c=8, c_re=[[32767]])
     layer = run(alone(neuron), np.full((1, 6, 1), 127), trace="states").layers["n"]
     y = (127 * 32767) >> 8
     assert layer.states["u"][0, :, 0].tolist() == [*(k * 32767 * y for k in (1, 2, 3, 4)), (1 << 31) - 1, 32767 * y]
@@ -92,7 +93,7 @@ def chain(r: int, **fields: Any) -> Network:
     """Input, windows, mixer, gate, identity, windows, readout."""
     rng = np.random.default_rng(3)
     windows = [
-        WindowedStateSpace(**dynamics(rng), kernel=rng.normal(0.5, 0.5, (H, r)), v_threshold=np.full(H, 0.3), **fields)
+        windowed_of(**dynamics(rng), kernel=rng.normal(0.5, 0.5, (H, r)), v_threshold=np.full(H, 0.3), **fields)
         for _ in range(2)
     ]
     nodes: dict[str, Any] = {
@@ -128,17 +129,17 @@ def rz(x: Any, k: int) -> Any:
 
 def windowed_layer(n: Any, a: Any) -> tuple[Any, Any]:
     """The spikes and y of all steps, written from docs/arithmetic.md."""
-    samples, steps, _ = a.shape
+    x, (samples, steps, _) = n.dynamics, a.shape
     re, im = np.zeros((2, samples, n.size, n.states_per_neuron), np.int64)
     y = np.zeros((samples, steps, n.size), np.int64)
     top = 2 ** (n.state_bits - 1) - 1
     for t in range(steps):
         old_re, old_im, into = re, im, a[:, t, :, None]
-        re = rz(n.a_re * old_re, n.frac_a) - rz(n.a_im * old_im, n.frac_a) + rz(n.b_re[..., 0] * into, n.frac_b)
-        im = rz(n.a_im * old_re, n.frac_a) + rz(n.a_re * old_im, n.frac_a) + rz(n.b_im[..., 0] * into, n.frac_b)
+        re = rz(x.a_re * old_re, x.frac_a) - rz(x.a_im * old_im, x.frac_a) + rz(x.b_re[..., 0] * into, x.frac_b)
+        im = rz(x.a_im * old_re, x.frac_a) + rz(x.a_re * old_im, x.frac_a) + rz(x.b_im[..., 0] * into, x.frac_b)
         re, im = np.clip(re, -top, top), np.clip(im, -top, top)
-        states = rz(n.c_re[:, 0] * re, n.frac_c) - rz(n.c_im[:, 0] * im, n.frac_c)
-        y[:, t] = states.sum(-1) + rz(n.d[:, 0, 0] * a[:, t], n.frac_d) + n.bias[:, 0]
+        states = rz(x.c_re[:, 0] * re, x.frac_c) - rz(x.c_im[:, 0] * im, x.frac_c)
+        y[:, t] = states.sum(-1) + rz(x.d[:, 0, 0] * a[:, t], x.frac_d) + x.bias[:, 0]
     r = n.window
     padded = np.concatenate([y, np.zeros((samples, -steps % r, n.size), np.int64)], 1).reshape(samples, -1, r, n.size)
     u = rz(n.kernel.T * padded, n.frac_k).sum(2)
@@ -184,10 +185,10 @@ def test_the_float_chain_equals_a_computation_layer_by_layer(r: int, steps: int)
     network, inputs = chain(r), samples(steps).astype(float)
 
     def windowed(n: WindowedStateSpace, a: Any) -> Any:
-        x, y = np.zeros((len(a), *n.a.shape), complex), []
+        x, y = np.zeros((len(a), *n.dynamics.a.shape), complex), []
         for t in range(steps):
-            x = n.a * x + n.b[..., 0] * a[:, t, :, None]
-            y.append((n.c[:, 0] * x).real.sum(-1) + n.d[:, 0, 0] * a[:, t] + n.bias[:, 0])
+            x = n.dynamics.a * x + n.dynamics.b[..., 0] * a[:, t, :, None]
+            y.append((n.dynamics.c[:, 0] * x).real.sum(-1) + n.dynamics.d[:, 0, 0] * a[:, t] + n.dynamics.bias[:, 0])
         padded = np.concatenate([np.stack(y, 1), np.zeros((len(a), -steps % r, H))], 1).reshape(len(a), -1, r, H)
         return np.repeat((n.kernel.T * padded).sum(2) > n.v_threshold, r, 1)[:, :steps].astype(float)
 
@@ -355,17 +356,21 @@ def test_feedback_into_windows_needs_a_delay_of_a_whole_window() -> None:
         ({"frac_k": 32}, "frac_k = 32"),
         ({"kernel": [[1 << 15] * 2]}, "kernel = 32768 exceeds"),
         ({"vth": [1 << 31]}, "vth = 2147483648 exceeds"),
-        ({"b_re": np.ones((1, 1, 2))}, "2 inputs"),
+        ({"dynamics": {"b_re": np.ones((1, 1, 2)), "b_im": np.zeros((1, 1, 2))}}, "2 inputs"),
+        ({"dynamics": {"input_bias": [[1]]}}, "windows have no input bias"),
     ],
 )
 def test_refusals(fields: dict[str, Any], message: str) -> None:
+    neuron = direct([1, 1], 0)
+    if "dynamics" in fields:
+        fields = {"dynamics": replace(neuron.dynamics, **fields["dynamics"])}
     with pytest.raises(BadOption, match=message):
-        replace(direct([1, 1], 0), **fields)
+        replace(neuron, **fields)
 
 
 def test_a_float_kernel_needs_two_dimensions() -> None:
     with pytest.raises(BadOption, match="kernel of shape"):
-        WindowedStateSpace(**dynamics(np.random.default_rng(0)), kernel=np.ones(H), v_threshold=np.ones(H))
+        windowed_of(**dynamics(np.random.default_rng(0)), kernel=np.ones(H), v_threshold=np.ones(H))
 
 
 def test_a_kernel_of_any_size_decides_alike() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from shared import CHECKPOINT
+from windows import windowed_of
 
 from nmdeploy import pipeline
 from nmdeploy.errors import BadOption, UnsupportedParameter
@@ -41,7 +42,7 @@ def network(*receivers: tuple[str, Any], bias: bool = False) -> Network:
     nodes: dict[str, Any] = {
         "i": Input((CHANNELS,)),
         "w.s": Dense(rng.normal(size=(H, CHANNELS))),
-        "w": WindowedStateSpace(**memory(rng), kernel=kernel, v_threshold=np.full(H, 0.3)),
+        "w": windowed_of(**memory(rng), kernel=kernel, v_threshold=np.full(H, 0.3)),
         "g.s": Dense(rng.normal(size=(2 * H, H)), rng.normal(size=2 * H)),
         "g": GatedLinearUnit(H),
     }
@@ -87,7 +88,7 @@ def test_senders_send_once() -> None:
 
 def _windowed(r: int = R) -> WindowedStateSpace:
     rng = np.random.default_rng(6)
-    return WindowedStateSpace(**memory(rng), kernel=rng.normal(0.5, 0.5, (H, r)), v_threshold=np.full(H, 0.3))
+    return windowed_of(**memory(rng), kernel=rng.normal(0.5, 0.5, (H, r)), v_threshold=np.full(H, 0.3))
 
 
 def test_the_export_says_what_the_approximation_changes() -> None:

@@ -9,12 +9,13 @@ from nmdeploy.neurons.base import Neuron
 
 def population(trained: Trained) -> Neuron:
     """The normalization acts on the window's sum u, so that it folds into the kernel and the threshold."""
+    from nmdeploy.neurons.state_space.diagonal import StateSpace
     from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 
     ones, zeros = 0 * trained.scale + 1, 0 * trained.shift
-    dynamics = s4d(Trained(trained.tensors, ones, zeros, trained.options))
+    dynamics = StateSpace(**s4d(Trained(trained.tensors, ones, zeros, trained.options)), v_threshold=zeros)
     kernel = trained.scale[:, None] * plain(trained, "kernel_taps")
-    return WindowedStateSpace(**dynamics, kernel=kernel, v_threshold=-trained.shift)
+    return WindowedStateSpace(dynamics=dynamics, kernel=kernel, v_threshold=-trained.shift)
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,14 +36,10 @@ from nmdeploy.neurons.base import (
 )
 from nmdeploy.neurons.ops import rz, saturate, select, take
 from nmdeploy.neurons.scales import Limit, Scales, tightest
-from nmdeploy.neurons.state_space.diagonal import ComplexArray, QuantizedStateSpace, StateSpace
+from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
 from nmdeploy.neurons.state_space.scales import codes, coefficient_limit, exponents
 
 U_CALIBRATED = 1 << 30  # what u may reach on the calibration data: one bit of headroom
-DYNAMICS = (
-    *("rounding", "state_bits", "coefficient_bits", "frac_a", "frac_b", "frac_c", "frac_d", "a_re", "a_im"),
-    *("b_re", "b_im", "c_re", "c_im", "d", "bias", "frac_in", "frac_x", "frac_y", "scale"),
-)
 U_BITS = 32
 U_LIMIT = (1 << (U_BITS - 1)) - 1
 
@@ -55,53 +50,29 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
 
     Parameters
     ----------
-    rounding : {"per-product", "per-sum"}
-    state_bits, coefficient_bits : int
-        Widths of the states and of the coefficients, kernel included.
-    frac_a, frac_b, frac_c, frac_d, frac_k : int
-        Fraction bits of the coefficients and of the kernel.
-    a_re, a_im : (H, N) int;  b_re, b_im : (H, N, 1) int;  c_re, c_im : (H, 1, N) int;  d : (H, 1, 1) int
-    bias : (H, 1) int
-        In units of y.
+    dynamics : QuantizedStateSpace
+        The dynamics by itself, one input and one output per neuron. Its spikes and resets are unused.
     window : int
         Steps r of a window.
     kernel : (H, r) int
         Weight of each step's y in the window's sum u.
+    frac_k : int
+        Fraction bits of the kernel, which has the width of the dynamics' coefficients.
     vth : (H,) int
         Threshold of u, which is in units of ``2**-frac_u``.
     send_once : bool
-        Whether the output is 0 in all steps of a window but the first: the approximate form.
-    frac_in : int;  frac_x : (H, N) int;  frac_y : (H, 1) int;  frac_u : (H,) int
-        Fraction bits of synaptic sum, states, y and u: what one code is worth.
-    scale : (H,) float
-        Units of the exported synaptic sum in one unit of the float network's.
+        True if the output is 0 in all steps of a window except the first: the approximate form.
+    frac_u : (H,) int
+        Fraction bits of u.
     """
 
-    rounding: str
-    state_bits: int
-    coefficient_bits: int
-    frac_a: int
-    frac_b: int
-    frac_c: int
-    frac_d: int
-    a_re: IntArray
-    a_im: IntArray
-    b_re: IntArray
-    b_im: IntArray
-    c_re: IntArray
-    c_im: IntArray
-    d: IntArray
+    dynamics: QuantizedStateSpace
     window: int
     kernel: IntArray
     frac_k: int
     vth: IntArray
-    bias: IntArray = 0  # type: ignore[assignment]
     send_once: bool = False
-    frac_in: int = 0
-    frac_x: IntArray = 0  # type: ignore[assignment]
-    frac_y: IntArray = 0  # type: ignore[assignment]
     frac_u: IntArray = 0  # type: ignore[assignment]
-    scale: FloatArray = 1.0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "windowed_state_space"
     state_registers: ClassVar[tuple[str, ...]] = ("re", "im")
@@ -111,38 +82,48 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     per_state: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        dynamics = self.dynamics
-        for name in DYNAMICS:
-            object.__setattr__(self, name, getattr(dynamics, name))
         if not 1 <= self.window <= 1 << 16:
             raise BadOption(f"{self.kind}: window = {self.window}: choose 1 to {1 << 16} steps")
-        if dynamics.inputs != 1 or dynamics.outputs != 1:
-            raise BadOption(
-                f"{self.kind}: {dynamics.inputs} inputs and {dynamics.outputs} outputs a neuron: give one of each"
-            )
-        self._freeze("kernel", self.kernel, np.int64, (dynamics.size, self.window))
-        self._freeze("vth", self.vth, np.int64, (dynamics.size,))
-        self._freeze("frac_u", self.frac_u, np.int64, (dynamics.size,))
+        _require_single(self.kind, self.dynamics)
+        size = self.dynamics.size
+        self._freeze("kernel", self.kernel, np.int64, (size, self.window))
+        self._freeze("vth", self.vth, np.int64, (size,))
+        self._freeze("frac_u", self.frac_u, np.int64, (size,))
         if not 0 <= self.frac_k <= 31:
             raise BadOption(f"{self.kind}: frac_k = {self.frac_k} lies outside of 0 to 31: rescale the kernel")
-        most = (1 << (self.coefficient_bits - 1)) - 1
+        most = (1 << (self.dynamics.coefficient_bits - 1)) - 1
         for name, limit in (("kernel", most), ("vth", U_LIMIT)):
             worst = int(np.abs(getattr(self, name)).max(initial=0))
             if worst > limit:
                 raise BadOption(f"{self.kind}: {name} = {worst} exceeds its limit {limit}: lower the scale of u")
 
-    @cached_property
-    def dynamics(self) -> QuantizedStateSpace:
-        """The population's dynamics by itself, without spikes."""
-        return QuantizedStateSpace(vth=np.array(U_LIMIT), **{name: getattr(self, name) for name in DYNAMICS})
+    @property
+    def state_bits(self) -> int:  # type: ignore[override]
+        """Width of the states."""
+        return self.dynamics.state_bits
+
+    @property
+    def frac_in(self) -> int:  # type: ignore[override]
+        """Fraction bits of the synaptic sum."""
+        return self.dynamics.frac_in
+
+    @property
+    def scale(self) -> FloatArray:  # type: ignore[override]
+        """(H,) units of the exported synaptic sum in one unit of the float network's."""
+        return self.dynamics.scale
+
+    @property
+    def scales(self) -> Scales:
+        inner = self.dynamics.scales
+        return replace(inner, fracs={**inner.fracs, "frac_k": self.frac_k, "frac_u": self.frac_u})
 
     @property
     def size(self) -> int:
-        return int(self.a_re.shape[0])
+        return self.dynamics.size
 
     @property
     def states_per_neuron(self) -> int:
-        return int(self.a_re.shape[1])
+        return self.dynamics.states_per_neuron
 
     @property
     def inputs(self) -> int:
@@ -203,10 +184,17 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     @property
     def footprint_bits(self) -> int:
         # Beside u, the decision of the running window and the one that is sent.
-        return self.dynamics.footprint_bits + self.size * (self.window * self.coefficient_bits + U_BITS + 2)
+        return self.dynamics.footprint_bits + self.size * (self.window * self.dynamics.coefficient_bits + U_BITS + 2)
 
 
 Array = npt.NDArray[Any]
+
+
+def _require_single(kind: str, dynamics: QuantizedStateSpace | StateSpace) -> None:
+    if dynamics.inputs != 1 or dynamics.outputs != 1:
+        raise BadOption(f"{kind}: {dynamics.inputs} inputs and {dynamics.outputs} outputs per neuron: give one of each")
+    if np.any(dynamics.input_bias):
+        raise BadOption(f"{kind}: windows have no input bias: move it into the bias of y")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -215,21 +203,17 @@ class WindowedStateSpace(Neuron):
 
     Parameters
     ----------
-    a : (H, N) complex;  b : (H, N, 1) complex;  c : (H, 1, N) complex;  d : (H, 1, 1);  bias : (H, 1)
-        The dynamics, as `StateSpace` takes it; short shapes too.
+    dynamics : StateSpace
+        The dynamics by itself, one input and one output per neuron. Its spikes and resets are unused.
     kernel : (H, r)
         Weight of each step of a window.
     v_threshold : (H,)
     send_once : bool
     """
 
-    a: ComplexArray
-    b: ComplexArray
-    c: ComplexArray
-    d: FloatArray
+    dynamics: StateSpace
     kernel: FloatArray
     v_threshold: FloatArray
-    bias: FloatArray = 0.0  # type: ignore[assignment]
     send_once: bool = False
 
     kind: ClassVar[str] = "windowed_state_space"
@@ -237,26 +221,15 @@ class WindowedStateSpace(Neuron):
     per_channel: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        dynamics = self.dynamics
-        if dynamics.inputs != 1 or dynamics.outputs != 1:
-            raise BadOption(
-                f"{self.kind}: {dynamics.inputs} inputs and {dynamics.outputs} outputs a neuron: give one of each"
-            )
-        for name in ("a", "b", "c", "d", "bias"):
-            object.__setattr__(self, name, getattr(dynamics, name))
+        _require_single(self.kind, self.dynamics)
         if np.ndim(self.kernel) != 2 or np.shape(self.kernel)[1] < 1:
             raise BadOption(f"{self.kind}: kernel of shape {np.shape(self.kernel)}: give (neurons, steps of a window)")
-        self._freeze("kernel", self.kernel, np.float64, (dynamics.size, np.shape(self.kernel)[1]))
-        self._freeze("v_threshold", np.ravel(self.v_threshold), np.float64, (dynamics.size,))
-
-    @cached_property
-    def dynamics(self) -> StateSpace:
-        """The population's dynamics by itself."""
-        return StateSpace(a=self.a, b=self.b, c=self.c, d=self.d, bias=self.bias, v_threshold=np.zeros(()))
+        self._freeze("kernel", self.kernel, np.float64, (self.dynamics.size, np.shape(self.kernel)[1]))
+        self._freeze("v_threshold", np.ravel(self.v_threshold), np.float64, (self.dynamics.size,))
 
     @property
     def size(self) -> int:
-        return int(self.a.shape[0])
+        return self.dynamics.size
 
     @property
     def window(self) -> int:
@@ -292,8 +265,9 @@ class WindowedStateSpace(Neuron):
 
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
         found = self.dynamics.bounds(name, a_max)
-        states = (np.abs(self.c[:, 0] * self.dynamics.unit()) * found["x"]).sum(1)
-        y = states + np.abs(self.d[:, 0, 0]) * a_max + np.abs(self.bias[:, 0])
+        c, d, bias = self.dynamics.c[:, 0], self.dynamics.d[:, 0, 0], self.dynamics.bias[:, 0]
+        states = (np.abs(c * self.dynamics.unit()) * found["x"]).sum(1)
+        y = states + np.abs(d) * a_max + np.abs(bias)
         return {**found, "u": np.abs(self.kernel).sum(1) * y}
 
     def membrane(self, state: FloatState) -> FloatArray:
@@ -324,7 +298,7 @@ class WindowedStateSpace(Neuron):
         frac_y, frac_k, frac_u = np.asarray(scales.fracs["frac_y"])[:, 0], int(own["frac_k"]), own["frac_u"]
         vth = codes(np.clip(np.ldexp(self.v_threshold, frac_u), -U_LIMIT, U_LIMIT))
         quantized = QuantizedWindowedStateSpace(
-            **{field: getattr(dynamics, field) for field in DYNAMICS},
+            dynamics=dynamics,  # type: ignore[arg-type]
             window=self.window,
             kernel=codes(np.ldexp(self.kernel, (frac_k + frac_u - frac_y)[:, None])),
             frac_k=frac_k,
@@ -342,9 +316,9 @@ def examples(size: int) -> list[Neuron]:
     rng = np.random.default_rng(0)
     c = rng.normal(size=(size, 3)) + 1j * rng.normal(size=(size, 3))
     a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((size, 1))
-    dynamics: dict[str, Any] = {"a": a, "b": 0.1, "c": c, "d": rng.normal(size=size), "bias": 0.1}
+    dynamics = StateSpace(a=a, b=0.1, c=c, d=rng.normal(size=size), bias=0.1, v_threshold=np.zeros(()))  # type: ignore[arg-type]
     found: list[Neuron] = []
     for r, once in ((1, False), (3, False), (5, False), (7, False), (5, True)):
         kernel, threshold = rng.normal(0.5, 0.5, (size, r)), np.full(size, 0.2 * r)
-        found.append(WindowedStateSpace(**dynamics, kernel=kernel, v_threshold=threshold, send_once=once))
+        found.append(WindowedStateSpace(dynamics=dynamics, kernel=kernel, v_threshold=threshold, send_once=once))
     return found
