@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "nmdeploy"
 # it, except for what has an entry of its own.
 LAYERS = (
     ("__init__", "errors", "fixedpoint", "job", "_util"),
-    ("neurons", "synapses", "hardware.profile", "hardware.profile_toml", "examples"),
+    ("neurons", "synapses", "examples"),
+    ("hardware.profile", "hardware.events", "hardware.interconnects", "hardware.profile_toml"),
     ("network.families", "models.catalog"),
     ("network",),
     ("network.step_loop", "network.float_run", "recording", "samples"),

@@ -1,15 +1,17 @@
 """Energy of each layer and sample, from event counts, the mapping and the profile's figures: docs/metrics.md.
 
-A figure that nobody has published is None ("not available"), and so is every part that needs it; it is never 0.
+A figure that nobody has published is None ("not available"), and so is every part that needs it; it is never 0. An
+event that the profile does not name is reported as not counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from nmdeploy.errors import BadData
+from nmdeploy.hardware.events import EVENTS, LayerRun, part_of
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Counted
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 HYPOTHETICAL = "hypothetical: one update per real state"
 DYNAMIC = ("synapse", "neuron", "spike")
-COMPUTED = ("synaptic_operations_computed", "bias_operations")
 
 
 @dataclass(frozen=True)
@@ -52,39 +53,25 @@ class LayerEnergy:
     citation: str
 
 
-@dataclass(frozen=True)
-class Events:
-    """Means a sample of one layer: operations computed (biases included), updates, messages and hops of its events."""
-
-    synaptic_operations: float
-    updates_active: float
-    updates_inactive: float
-    messages: float
-    hops_east_west: float
-    hops_north_south: float
-    core_seconds: float
-
-
 def network_energy(
     network: QuantizedNetwork, recording: Counted, mapped: MappedNetwork, profile: HardwareProfile
 ) -> dict[str, LayerEnergy]:
     """Energy of each layer (a population with its incoming synapses), in joules a sample.
 
-    ``synapse = operations * E_op``; ``neuron = active * E_active + inactive * E_inactive``;
-    ``spike = messages * E_tile + hops_ew * E_ew + hops_ns * E_ns``; ``static = P_core * cores * steps * dt``.
+    Each part is the sum over its events of their count times their figure (`nmdeploy.hardware.events`).
 
     Raises
     ------
     BadData
         The recording holds no event counts.
     """
-    return {
-        name: LayerEnergy(
-            layer_energy(layer_events(network, name, recording, mapped), profile.energy),
-            _citation(network.populations[name].real_states, name in mapped.hypothetical, profile.energy),
-        )
-        for name in network.populations
-    }
+    energies = {}
+    for name, neuron in network.populations.items():
+        counts = layer_events(network, name, recording, mapped)
+        label = _label(neuron.real_states, name in mapped.hypothetical, profile.energy)
+        joules = layer_energy(counts, profile.energy.events)
+        energies[name] = LayerEnergy(joules, "; ".join([*label, *_sources(tuple(counts), profile.energy.events)]))
+    return energies
 
 
 def count(recording: Counted, layer: str, metric: str) -> float:
@@ -97,47 +84,31 @@ def count(recording: Counted, layer: str, metric: str) -> float:
     return recording.total(layer, metric) / recording.samples if recording.samples else 0.0
 
 
-def layer_events(network: QuantizedNetwork, name: str, recording: Counted, mapped: MappedNetwork) -> Events:
-    """What costs energy in one layer.
+def layer_events(network: QuantizedNetwork, name: str, recording: Counted, mapped: MappedNetwork) -> dict[str, float]:
+    """Count what costs energy in one layer: the mean number of each event per sample.
 
-    Where the target does not run the family, an update counts once for each real state. What is constant over a window
+    If the target does not run the family, an update counts once for each real state. What is constant over a window
     is computed and sent once. A readout sends the value of each neuron at each step. Cores run between samples too.
     """
-    neuron, way = network.populations[name], mapped.traffic[name]
-    each = max(neuron.real_states, 1) if name in mapped.hypothetical else 1
-    updates, active = (count(recording, name, metric) for metric in ("neuron_updates", "neuron_updates_active"))
+    steps = recording.valid_steps / recording.samples + network.timing.drain_steps if recording.samples else 0.0
+    run = LayerRun(
+        mean=lambda metric: count(recording, name, metric),
+        updates=max(network.populations[name].real_states, 1) if name in mapped.hypothetical else 1,
+        core_seconds=len(mapped.cores_of(name)) * (steps * network.dt),
+    )
     sent = count(recording, name, "events_sent")
-    seconds = (
-        (recording.valid_steps / recording.samples + network.timing.drain_steps) * network.dt
-        if recording.samples
-        else 0.0
-    )
-    return Events(
-        synaptic_operations=sum(count(recording, name, metric) for metric in COMPUTED),
-        updates_active=active * each,
-        updates_inactive=(updates - active) * each,
-        messages=sent * way.messages,
-        hops_east_west=sent * way.east_west,
-        hops_north_south=sent * way.north_south,
-        core_seconds=len(mapped.cores_of(name)) * seconds,
-    )
+    messages = {event: sent * mean for event, mean in mapped.traffic[name].items()}
+    return {event: each.count(run) for event, each in EVENTS.items()} | messages
 
 
-def layer_energy(events: Events, figures: Energy) -> EnergyBreakdown:
-    """Events times their figures."""
-    return EnergyBreakdown(
-        synapse=_cost((events.synaptic_operations, figures.synaptic_operation)),
-        neuron=_cost(
-            (events.updates_active, figures.neuron_update_active),
-            (events.updates_inactive, figures.neuron_update_inactive),
-        ),
-        spike=_cost(
-            (events.messages, figures.spike_within_tile),
-            (events.hops_east_west, figures.hop_east_west),
-            (events.hops_north_south, figures.hop_north_south),
-        ),
-        static=_cost((events.core_seconds, figures.static_power_per_core)),
-    )
+def layer_energy(counts: Mapping[str, float], figures: Mapping[str, Figure[float]]) -> EnergyBreakdown:
+    """Multiply events by their figures; a part is None if a figure of it is unpublished, or none of it is given."""
+    costs: dict[str, list[float | None]] = {part: [] for part in (*DYNAMIC, "static")}
+    for event, number in counts.items():
+        if event in figures:
+            value = figures[event].value
+            costs[part_of(event)].append(None if value is None else number * value)
+    return EnergyBreakdown(**{part: _sum(held) if held else None for part, held in costs.items()})
 
 
 def total_energy(layers: Mapping[str, LayerEnergy]) -> LayerEnergy:
@@ -147,28 +118,31 @@ def total_energy(layers: Mapping[str, LayerEnergy]) -> LayerEnergy:
     return LayerEnergy(EnergyBreakdown(**parts), "; ".join(dict.fromkeys(phrases)))
 
 
-def _cost(*terms: tuple[float, Figure[float]]) -> float | None:
-    return _sum(None if figure.value is None else number * figure.value for number, figure in terms)
-
-
 def _sum(values: Iterable[float | None]) -> float | None:
     found = list(values)
     known = [value for value in found if value is not None]
     return float(sum(known)) if len(known) == len(found) else None
 
 
-def _citation(real_states: int, hypothetical: bool, figures: Energy) -> str:
-    held = {f.name: getattr(figures, f.name) for f in fields(figures)}
-    dynamic = {name: figure for name, figure in held.items() if figure.unit == "J"}
-    missing = [name for name, figure in dynamic.items() if figure.value is None]
-    advanced = figures.states_per_update.required_value
-    said = [HYPOTHETICAL] if hypothetical else []
-    if not hypothetical and real_states > advanced:
-        said.append(f"lower bound: one update a neuron of {real_states} real states, the figure is for {advanced}")
-    said += dict.fromkeys(_provenance(figure) for figure in dynamic.values() if figure.value is not None)
+def _label(real_states: int, hypothetical: bool, energy: Energy) -> list[str]:
+    advanced = energy.states_per_update.required_value
+    if hypothetical:
+        return [HYPOTHETICAL]
+    bounded = f"lower bound: one update a neuron of {real_states} real states, the figure is for {advanced}"
+    return [bounded] if real_states > advanced else []
+
+
+def _sources(counted: Sequence[str], figures: Mapping[str, Figure[float]]) -> list[str]:
+    """Sources of the dynamic figures; which events have no figure, because nobody published it or none is given."""
+    given = {event: figures[event] for event in counted if event in figures}
+    dynamic = {event: figure for event, figure in given.items() if part_of(event) in DYNAMIC}
+    said = list(dict.fromkeys(_provenance(figure) for figure in dynamic.values() if figure.value is not None))
+    missing = [event for event, figure in dynamic.items() if figure.value is None]
+    absent = [event for event in counted if event not in figures]
+    static = [figure.value for event, figure in given.items() if event not in dynamic]
     said += [f"not available: {', '.join(missing)}"] if missing else []
-    said += ["static not available: total is dynamic"] if figures.static_power_per_core.value is None else []
-    return "; ".join(said)
+    said += [f"not counted: {', '.join(absent)}"] if absent else []
+    return said + (["static not available: total is dynamic"] if None in static or not static else [])
 
 
 def _provenance(figure: Figure[float]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nmdeploy.hardware.interconnects import Place
 from nmdeploy.hardware.limits import (
     REMEDIES,
     UNITS,
@@ -18,7 +19,7 @@ from nmdeploy.hardware.limits import (
     usage,
 )
 from nmdeploy.hardware.partition import Cuts, exceeded, met, outgoing_edges, partition
-from nmdeploy.hardware.placement import Tile, Traffic, place, traffic
+from nmdeploy.hardware.placement import Traffic, place, traffic
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.network.network import QuantizedNetwork
 
@@ -27,13 +28,13 @@ __all__ = ["Core", "Delay", "MappedNetwork", "Row", "Traffic", "Usage", "map_net
 
 @dataclass(frozen=True)
 class Core:
-    """One core: neurons `first` to `last` (exclusive) of a population, on a tile (column, row)."""
+    """One core: neurons `first` to `last` (exclusive) of a population, on a tile: its place on the interconnect."""
 
     id: int
     population: str
     first: int
     last: int
-    tile: Tile
+    tile: Place
     usage: Mapping[str, Usage]
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class MappedNetwork:
     cores : tuple of Core
         Every neuron is on exactly one of them.
     traffic : mapping of str to Traffic
-        How far a spike of each population travels.
+        Events of the interconnect for a spike of each population.
     delays : tuple of Delay
         The delays that alignment inserts.
     core_limit : int
@@ -144,7 +145,7 @@ class MappedNetwork:
 
 
 def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
-    """Cut populations and their incoming synapses into cores and place them on the mesh.
+    """Cut populations and their incoming synapses into cores and place them on the interconnect.
 
     A core holds neurons of one population and all synapses into them. Every limit of the profile that is published
     holds for every core, unless `problems` says otherwise; a limit that is not published is not checked. The input is
@@ -162,8 +163,8 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
     """
     limits, offered = core_limits(profile), profile.chip.usable_cores.required_value
     cuts, outgoing = partition(network, limits, offered)
-    tiles = place(cuts, profile.chip)
-    cores = tuple(_cores(network, cuts, tiles, outgoing, limits))
+    places = place(cuts, profile.interconnect)
+    cores = tuple(_cores(network, cuts, places, outgoing, limits))
     problems = [*network_problems(network, profile), *_core_problems(cores, profile)]
     if len(cores) > offered:
         problems.append(
@@ -174,7 +175,7 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
     return MappedNetwork(
         profile=profile.name,
         cores=cores,
-        traffic={name: traffic(network, name, cuts, tiles) for name in network.populations},
+        traffic={name: traffic(network, name, cuts, places, profile.interconnect) for name in network.populations},
         delays=tuple(_delays(network, cuts)),
         core_limit=offered,
         hypothetical=frozenset(name for name, kind in kinds.items() if kind not in profile.neurons),
@@ -186,14 +187,14 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
 def _cores(
     network: QuantizedNetwork,
     cuts: Cuts,
-    tiles: Mapping[str, list[Tile]],
+    places: Mapping[str, list[Place]],
     outgoing: Mapping[str, Outgoing],
     limits: Mapping[str, int | None],
 ) -> Iterator[Core]:
     identity = 0
     for name, ranges in cuts.items():
         demand = Demand(network, name, outgoing[name])
-        for (first, last), tile in zip(ranges, tiles[name], strict=True):
+        for (first, last), tile in zip(ranges, places[name], strict=True):
             yield Core(identity, name, first, last, tile, usage(demand.between(first, last), limits))
             identity += 1
 

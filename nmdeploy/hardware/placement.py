@@ -1,59 +1,47 @@
-"""Places cores on the mesh of tiles, and counts how far spikes travel."""
+"""Places of cores on the interconnect, and the events that their messages cause."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from itertools import groupby
 
 import numpy as np
 
+from nmdeploy.hardware.interconnects import Interconnect, Place
 from nmdeploy.hardware.partition import Cuts, met, outgoing_edges
-from nmdeploy.hardware.profile import Chip
 from nmdeploy.network.network import QuantizedNetwork
 
-Tile = tuple[int, int]
+Traffic = Mapping[str, float]
+"""Events of the interconnect, means for one spike of a population."""
 
 
-class Traffic(NamedTuple):
-    """Means for one spike of a population: messages (target cores), hops east or west, hops north or south."""
-
-    messages: float
-    east_west: float
-    north_south: float
+def place(cuts: Cuts, interconnect: Interconnect) -> dict[str, list[Place]]:
+    """Return the place of each range of each population, in the order of the populations: sources first."""
+    places = iter(interconnect.place(sum(map(len, cuts.values()))))
+    return {name: [next(places) for _ in ranges] for name, ranges in cuts.items()}
 
 
-def tile_of(core: int, chip: Chip) -> Tile:
-    """Tile (column, row) of a core: rows are filled as a snake, so that consecutive cores are neighbours.
-
-    Cores beyond the mesh continue in further rows.
-    """
-    row, column = divmod(core // chip.cores_per_tile.required_value, chip.mesh_columns.required_value)
-    return (column if row % 2 == 0 else chip.mesh_columns.required_value - 1 - column), row
-
-
-def place(cuts: Cuts, chip: Chip) -> dict[str, list[Tile]]:
-    """The tile of each range of each population, in the order of the populations: sources first."""
-    placed: dict[str, list[Tile]] = {}
-    core = 0
-    for name, ranges in cuts.items():
-        placed[name] = [tile_of(core + i, chip) for i in range(len(ranges))]
-        core += len(ranges)
-    return placed
-
-
-def traffic(network: QuantizedNetwork, population: str, cuts: Cuts, tiles: Mapping[str, list[Tile]]) -> Traffic:
-    """How far a spike of a population travels: it goes to each core that holds one of its synapses, x first, then y.
+def traffic(
+    network: QuantizedNetwork,
+    population: str,
+    cuts: Cuts,
+    places: Mapping[str, list[Place]],
+    interconnect: Interconnect,
+) -> Traffic:
+    """Count the events of the interconnect for a spike of a population: one message to each core with its synapses.
 
     Every output of the population counts the same.
     """
     neuron = network.populations[population]
     outputs = neuron.output_size // max(neuron.size, 1)
-    total = np.zeros(3)
+    total = np.zeros(len(interconnect.events))
     for edge in outgoing_edges(network, population):
         reached = met(network, edge, cuts)
-        targets = np.array(tiles[network.target[edge.target]])
-        for (first, last), tile in zip(cuts[population], tiles[population], strict=True):
-            spikes = reached[:, first * outputs : last * outputs].sum(1)
-            hops = np.abs(targets - np.array(tile))
-            total += [spikes.sum(), spikes @ hops[:, 0], spikes @ hops[:, 1]]
-    return Traffic(*(total / max(neuron.output_size, 1)).tolist())
+        targets = places[network.target[edge.target]]
+        ranges = zip(cuts[population], places[population], strict=True)
+        for source, group in groupby(ranges, key=lambda pair: pair[1]):
+            hops = np.array([interconnect.hops(source, target) for target in targets])
+            for (first, last), _ in group:
+                total += reached[:, first * outputs : last * outputs].sum(1) @ hops
+    means = (total / max(neuron.output_size, 1)).tolist()
+    return dict(zip(interconnect.events, means, strict=True))

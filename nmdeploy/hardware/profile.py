@@ -5,12 +5,14 @@ No numpy is imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nmdeploy.errors import BadOption
 
 if TYPE_CHECKING:
+    from nmdeploy.hardware.interconnects import Interconnect
     from nmdeploy.neurons.base import QuantizationConfig
 
 T = TypeVar("T")
@@ -67,12 +69,9 @@ class Arithmetic:
     weight_exp_max: Figure[int]
     state_bits: Figure[int]
     state_rounding: Figure[str]
-    state_overflow: Figure[str]
     coefficient_bits: Figure[int]
     coefficient_frac: Figure[int]
-    lif_rule: Figure[str]
     graded_payload_bits: Figure[int]
-    sigmoid: Figure[str]
 
 
 @dataclass(frozen=True)
@@ -89,56 +88,46 @@ class CoreLimits:
 
 @dataclass(frozen=True)
 class Chip:
-    """Cores and their mesh of tiles."""
+    """Number of cores."""
 
     cores: Figure[int]
     usable_cores: Figure[int]
-    cores_per_tile: Figure[int]
-    mesh_columns: Figure[int]
-    mesh_rows: Figure[int]
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of each event in joules, static power of a used core in watts."""
+    """Energy of each event in joules, static power of a used core in watts.
 
-    synaptic_operation: Figure[float]
-    neuron_update_active: Figure[float]
-    neuron_update_inactive: Figure[float]
-    spike_within_tile: Figure[float]
-    hop_east_west: Figure[float]
-    hop_north_south: Figure[float]
-    static_power_per_core: Figure[float]
+    Parameters
+    ----------
+    events : mapping of an event's name to its figure
+        The names are those of `nmdeploy.hardware.events`, and those of the interconnect. An event without a figure is
+        not counted.
+    states_per_update : Figure
+        Real states that the neuron update of the figures advances.
+    """
+
+    events: Mapping[str, Figure[float]]
     states_per_update: Figure[int]
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Duration of each event in seconds."""
-
-    synaptic_operation: Figure[float]
-    neuron_update_active: Figure[float]
-    neuron_update_inactive: Figure[float]
-    spike_within_tile: Figure[float]
-    hop_east_west: Figure[float]
-    hop_north_south: Figure[float]
-    barrier_one_tile: Figure[float]
-    barrier_all_tiles: Figure[float]
-
-
-@dataclass(frozen=True)
 class HardwareProfile:
-    """One target: `neurons` maps each family that it runs to how it runs it."""
+    """One target: `neurons` maps each family that it runs to how it runs it, `timing` each event to its duration.
+
+    Two profiles with the same content in different places are equal: `path` is not compared.
+    """
 
     name: str
     title: str
-    path: str
+    path: str = field(compare=False)
     arithmetic: Arithmetic
-    neurons: dict[str, Figure[str]]
+    neurons: Mapping[str, Figure[str]]
     core: CoreLimits
     chip: Chip
+    interconnect: Interconnect
     energy: Energy
-    timing: Timing
+    timing: Mapping[str, Figure[float]]
 
     def quantization_config(
         self,
@@ -178,7 +167,6 @@ class HardwareProfile:
             sign_modes=rules.sign_modes.required_value,
             weight_exp_min=rules.weight_exp_min.required_value,
             weight_exp_max=rules.weight_exp_max.required_value,
-            sigmoid=rules.sigmoid.required_value,
         )
 
     def _chosen(self, name: str, value: int | None) -> int:
@@ -204,9 +192,13 @@ class HardwareProfile:
 
     def figures(self) -> list[tuple[str, str, Figure[Any]]]:
         """Every figure as (table, key, figure), in the order of the file."""
-        found: list[tuple[str, str, Figure[Any]]] = []
-        for table in fields(self)[3:]:
-            held = getattr(self, table.name)
-            pairs = held.items() if isinstance(held, dict) else ((f.name, getattr(held, f.name)) for f in fields(held))
-            found += [(table.name, key, figure) for key, figure in pairs]
-        return found
+        return [(table.name, *pair) for table in fields(self)[3:] for pair in _figures(getattr(self, table.name))]
+
+
+def _figures(table: Any) -> Iterator[tuple[str, Figure[Any]]]:
+    held = table if isinstance(table, Mapping) else {f.name: getattr(table, f.name) for f in fields(table)}
+    for key, value in held.items():
+        if isinstance(value, Figure):
+            yield key, value
+        else:
+            yield from _figures(value)

@@ -16,21 +16,26 @@ from typing import Any
 
 from nmdeploy._util.plugins import registered
 from nmdeploy.errors import BadFile, BadOption
-from nmdeploy.hardware.profile import Arithmetic, Chip, CoreLimits, Energy, Figure, HardwareProfile, Timing
+from nmdeploy.hardware import events
+from nmdeploy.hardware.interconnects import Interconnect, interconnects
+from nmdeploy.hardware.profile import Arithmetic, Chip, CoreLimits, Energy, Figure, HardwareProfile
 
 GROUP = "nmdeploy.profiles"
 UNPUBLISHED = "unpublished"
 KINDS = ("published", "chosen", "simulated", "measured", "derived")
 ELECTRICAL_KINDS = ("simulated", "measured", "derived")
 BOUNDS = {"low": "min", "high": "max"}
+ROUNDINGS = ("per-product", "per-sum")
+SIGN_MODES = ("mixed", "excitatory", "inhibitory")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What the file must say about one figure.
+    """Requirements for one figure of a file.
 
     ``optional`` figures may be unpublished, ``ranged`` ones have min and max, ``listed`` ones choices, ``electrical``
-    ones a kind and perhaps a voltage; only ``signed`` ones may be negative.
+    ones a kind and perhaps a voltage; only ``signed`` ones may be negative. ``legal`` lists all texts that have a
+    meaning.
     """
 
     type: type
@@ -40,27 +45,15 @@ class Rule:
     listed: bool = False
     electrical: bool = False
     signed: bool = False
+    legal: tuple[str, ...] = ()
 
 
 COUNT = Rule(int)
 LIMIT = Rule(int, optional=True)
 BITS = Rule(int, unit="bit", optional=True)
 WIDTH = Rule(int, ranged=True)
-NAME = Rule(str, listed=True)
 SIGNED = Rule(int, signed=True)
 FAMILY = Rule(str)
-EVENTS = (
-    "synaptic_operation",
-    "neuron_update_active",
-    "neuron_update_inactive",
-    "spike_within_tile",
-    "hop_east_west",
-    "hop_north_south",
-)
-
-
-def _electrical(unit: str, *names: str) -> dict[str, Rule]:
-    return dict.fromkeys(names, Rule(float, unit=unit, optional=True, electrical=True))
 
 
 TABLES: dict[str, tuple[type, dict[str, Rule]]] = {
@@ -68,17 +61,14 @@ TABLES: dict[str, tuple[type, dict[str, Rule]]] = {
         Arithmetic,
         {
             "weight_bits": WIDTH,
-            "sign_modes": Rule(tuple),
+            "sign_modes": Rule(tuple, legal=SIGN_MODES),
             "weight_exp_min": SIGNED,
             "weight_exp_max": SIGNED,
             "state_bits": WIDTH,
-            "state_rounding": NAME,
-            "state_overflow": NAME,
+            "state_rounding": Rule(str, listed=True, legal=ROUNDINGS),
             "coefficient_bits": WIDTH,
             "coefficient_frac": WIDTH,
-            "lif_rule": NAME,
             "graded_payload_bits": COUNT,
-            "sigmoid": NAME,
         },
     ),
     "core": (
@@ -86,13 +76,9 @@ TABLES: dict[str, tuple[type, dict[str, Rule]]] = {
         {"neurons": COUNT, "input_axons": LIMIT, "output_axons": LIMIT}
         | {"synapse_bits": BITS, "neuron_bits": BITS, "memory_bits": BITS},
     ),
-    "chip": (Chip, dict.fromkeys(("cores", "usable_cores", "cores_per_tile", "mesh_columns", "mesh_rows"), COUNT)),
-    "energy": (
-        Energy,
-        _electrical("J", *EVENTS) | _electrical("W", "static_power_per_core") | {"states_per_update": COUNT},
-    ),
-    "timing": (Timing, _electrical("s", *EVENTS, "barrier_one_tile", "barrier_all_tiles")),
+    "chip": (Chip, {"cores": COUNT, "usable_cores": COUNT}),
 }
+NAMES = ("neurons", *TABLES, "interconnect", "energy", "timing")
 
 
 def profile_names() -> list[str]:
@@ -132,18 +118,61 @@ def read_profile(path: Path) -> HardwareProfile:
     """The profile in a file; `BadFile` if it cannot be read, `BadOption` for what it says wrongly."""
     held = _parse(path)
     where = f"profile {path}"
-    _known(where, held, ("title", "neurons", *TABLES))
-    _complete(where, held, ("title", "neurons", *TABLES))
+    _known(where, held, ("title", *NAMES))
+    _complete(where, held, ("title",))
     if not isinstance(held["title"], str):
         raise BadOption(f"{where}: title is no text: quote it")
-    for name in ("neurons", *TABLES):
-        if not isinstance(held[name], Mapping):
-            raise BadOption(f"{where}: {name} is no table: write [{name}]")
-    tables = {name: _table(f"{where}: [{name}]", held[name], *rules) for name, rules in TABLES.items()}
-    families = {kind: _entry(f"{where}: [neurons] {kind}", entry, FAMILY) for kind, entry in held["neurons"].items()}
-    profile = HardwareProfile(path.stem, held["title"], str(path), neurons=families, **tables)
+    for name in NAMES:
+        if not isinstance(held.get(name), Mapping):
+            raise BadOption(f"{where}: has no table {name}: write [{name}]")
+    tables = {name: table(**_table(f"{where}: [{name}]", held[name], rules)) for name, (table, rules) in TABLES.items()}
+    interconnect = _interconnect(f"{where}: [interconnect]", held["interconnect"])
+    profile = HardwareProfile(
+        path.stem,
+        held["title"],
+        str(path),
+        neurons={kind: _entry(f"{where}: [neurons] {kind}", entry, FAMILY) for kind, entry in held["neurons"].items()},
+        interconnect=interconnect,
+        energy=_energy(f"{where}: [energy]", held["energy"], interconnect.events),
+        timing=_events(f"{where}: [timing]", held["timing"], _times(interconnect.events)),
+        **tables,
+    )
     _check_together(where, profile)
     return profile
+
+
+def _interconnect(where: str, held: Mapping[str, Any]) -> Interconnect:
+    _complete(where, held, ("topology",))
+    topology = _entry(f"{where} topology", held["topology"], Rule(str, legal=tuple(sorted(interconnects()))))
+    kind = interconnects()[topology.required_value]
+    return kind(**_table(where, held, {f.name: COUNT for f in fields(kind)} | {"topology": Rule(str)}))
+
+
+def _energy(where: str, held: Mapping[str, Any], messages: tuple[str, ...]) -> Energy:
+    rules = {name: _electrical(unit) for name, unit in events.units(messages).items()}
+    others = {key: entry for key, entry in held.items() if key != "states_per_update"}
+    _complete(where, held, ("states_per_update",))
+    return Energy(
+        events=_events(where, others, rules),
+        states_per_update=_entry(f"{where} states_per_update", held["states_per_update"], COUNT),
+    )
+
+
+def _times(messages: tuple[str, ...]) -> dict[str, Rule]:
+    joules = [name for name, unit in events.units(messages).items() if unit == "J"]
+    return dict.fromkeys((*joules, *events.BARRIERS), _electrical("s"))
+
+
+def _electrical(unit: str) -> Rule:
+    return Rule(float, unit=unit, optional=True, electrical=True)
+
+
+def _events(where: str, held: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Figure[float]]:
+    """The figures of the events that a table names, in its order."""
+    for name in held:
+        if name not in rules:
+            raise BadOption(f"{where}: event {name!r} is unknown: remove it, or use one of {', '.join(rules)}")
+    return {name: _entry(f"{where} {name}", entry, rules[name]) for name, entry in held.items()}
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -157,13 +186,13 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadFile(f"profile {path}: cannot be read ({error.strerror or error}): check the path") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadFile(f"profile {path}: is no TOML ({error}): mend the file") from error
+        raise BadFile(f"profile {path}: is no TOML ({error}): fix the file") from error
 
 
-def _table(where: str, held: Mapping[str, Any], table: type, rules: Mapping[str, Rule]) -> Any:
+def _table(where: str, held: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Figure[Any]]:
     _known(where, held, tuple(rules))
     _complete(where, held, tuple(rules))
-    return table(**{key: _entry(f"{where} {key}", held[key], rule) for key, rule in rules.items()})
+    return {key: _entry(f"{where} {key}", held[key], rule) for key, rule in rules.items()}
 
 
 def _known(where: str, held: Mapping[str, Any], keys: tuple[str, ...]) -> None:
@@ -211,13 +240,22 @@ def _value(where: str, value: Any, rule: Rule) -> Any:
     if value == UNPUBLISHED:
         raise BadOption(f"{where}: cannot be {UNPUBLISHED}: nothing can be computed without it; give a value")
     if rule.type is tuple:
-        return _texts(where, value)
+        return _legal(where, _texts(where, value), rule)
     number = rule.type is float and isinstance(value, int)
     if isinstance(value, bool) or not (number or isinstance(value, rule.type)):
         raise BadOption(f"{where}: value = {value!r} is of the wrong type: give {rule.type.__name__}")
     if isinstance(value, (int, float)) and not rule.signed and not 0 <= value < float("inf"):
         raise BadOption(f"{where}: value = {value!r} is out of range: give 0 or more")
+    if isinstance(value, str):
+        _legal(where, (value,), rule)
     return float(value) if rule.type is float else value
+
+
+def _legal(where: str, values: tuple[str, ...], rule: Rule) -> tuple[str, ...]:
+    for value in values:
+        if rule.legal and value not in rule.legal:
+            raise BadOption(f"{where}: {value!r} is unknown: give one of {', '.join(rule.legal)}")
+    return values
 
 
 def _texts(where: str, value: Any) -> tuple[str, ...]:
@@ -257,30 +295,25 @@ def _range(where: str, entry: Mapping[str, Any], rule: Rule, value: Any) -> dict
         if not found["low"] <= value <= found["high"]:
             raise BadOption(f"{where}: value = {value} is outside of its min {found['low']} and max {found['high']}")
     if rule.listed:
-        found["choices"] = _texts(f"{where} choices", entry["choices"])
+        found["choices"] = _legal(f"{where} choices", _texts(f"{where} choices", entry["choices"]), rule)
         if value not in found["choices"]:
             raise BadOption(f"{where}: value = {value!r} is not among its choices {found['choices']}")
     return found
 
 
 def _check_together(where: str, profile: HardwareProfile) -> None:
-    chip, rules = profile.chip, profile.arithmetic
-    for table, held in (("core", profile.core), ("chip", chip)):
-        for f in fields(held):
-            if getattr(held, f.name).value == 0:
-                raise BadOption(f"{where}: [{table}] {f.name} = 0 holds nothing: give 1 or more")
-    tiles = chip.mesh_columns.required_value * chip.mesh_rows.required_value
-    if (
-        chip.usable_cores.required_value > chip.cores.required_value
-        or chip.cores.required_value > tiles * chip.cores_per_tile.required_value
-    ):
+    chip, rules, interconnect = profile.chip, profile.arithmetic, profile.interconnect
+    for name, key, figure in profile.figures():
+        if name in ("core", "chip", "interconnect") and figure.value == 0:
+            raise BadOption(f"{where}: [{name}] {key} = 0 holds nothing: give 1 or more")
+    if chip.usable_cores.required_value > chip.cores.required_value:
         raise BadOption(
-            f"{where}: [chip] {chip.usable_cores.value} usable of {chip.cores.value} cores do not fit {tiles} tiles of "
-            f"{chip.cores_per_tile.value}: correct the mesh"
+            f"{where}: [chip] usable_cores = {chip.usable_cores.value} exceeds cores = {chip.cores.value}: lower it"
         )
-    for name, built in (("state_overflow", "saturate"), ("lif_rule", "loihi"), ("sigmoid", "piecewise-linear-64")):
-        if getattr(rules, name).value != built:
-            found = getattr(rules, name).value
-            raise BadOption(f"{where}: [arithmetic] {name} = {found!r} is not built: give {built!r}")
+    if chip.cores.required_value > interconnect.capacity:
+        raise BadOption(
+            f"{where}: [chip] cores = {chip.cores.value} exceeds the {interconnect.capacity} places of the "
+            f"{interconnect.kind} of [interconnect]: correct one of them"
+        )
     if rules.weight_exp_min.required_value > rules.weight_exp_max.required_value:
         raise BadOption(f"{where}: [arithmetic] weight_exp_min exceeds weight_exp_max: swap them")

@@ -39,8 +39,7 @@ class StepTime(NamedTuple):
 class QuantizationConfig:
     """The number config that a quantization asks for; defaults come from the hardware profile.
 
-    ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits);
-    ``sigmoid`` names how gates compute theirs.
+    ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits).
     """
 
     weight_bits: int = 8
@@ -51,7 +50,6 @@ class QuantizationConfig:
     sign_modes: tuple[str, ...] = ("mixed",)
     weight_exp_min: int = -8
     weight_exp_max: int = 7
-    sigmoid: str = "piecewise-linear-64"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ TABLE_FRAC = 15
 GATE_FRAC = 12
 GATE_LIMIT = 1 << 15
 STEP_BITS = 10
-SIGMOIDS = {"piecewise-linear-64": np.rint(2**TABLE_FRAC / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(np.int64)}
+SIGMOID = np.rint(2**TABLE_FRAC / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(np.int64)
 # The sigmoid is good for 10 bits and the weights behind it have 8: 12 bits at the calibrated magnitude, one of headroom
 # and the sign lose nothing, and the sums of 64 inputs with 8-bit weights stay within 6 + 8 + 14 = 28 bits of 32.
 OUTPUT_BITS = 14
@@ -208,8 +208,6 @@ class GatedLinearUnit(Neuron):
         return np.asarray(state["g"])
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
-        if config.sigmoid not in SIGMOIDS:
-            raise BadOption(f"node {name!r}: sigmoid {config.sigmoid!r} is unknown: choose one of {tuple(SIGMOIDS)}")
         _, frac_out = self.output_range(context.ranges)
         needed = frac_out - TABLE_FRAC
         room = power_below((1 << 31) - 1, float(context.a_max.max(initial=0.0)), default=context.frac)
@@ -229,7 +227,7 @@ class GatedLinearUnit(Neuron):
     def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         quantized = QuantizedGatedLinearUnit(
             neurons=self.neurons,
-            table=SIGMOIDS[config.sigmoid],
+            table=SIGMOID,
             gate_shift=scales.frac_in + TABLE_FRAC - scales.frac_out,
             output_bits=OUTPUT_BITS,
             frac_in=scales.frac_in,

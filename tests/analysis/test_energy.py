@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from nmdeploy.analysis.energy import (
     HYPOTHETICAL,
     EnergyBreakdown,
-    Events,
     layer_energy,
     layer_events,
     network_energy,
@@ -20,6 +20,8 @@ from nmdeploy.analysis.energy import (
 from nmdeploy.analysis.metrics import layer_metrics, total_metrics
 from nmdeploy.backends.reference import run
 from nmdeploy.errors import BadData
+from nmdeploy.hardware.events import EVENTS, Event, units
+from nmdeploy.hardware.interconnects.mesh import Mesh
 from nmdeploy.hardware.mapping import map_network
 from nmdeploy.hardware.profile import Figure, HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile, profile_names
@@ -33,7 +35,6 @@ from nmdeploy.synapses.dense import QuantizedDense
 PJ = 1e-12
 INPUTS = np.array([[[1, 0], [1, 1], [1, 1]], [[0, 0], [0, 1], [0, 0]]])
 LENGTHS = np.array([2, 3])
-ONE_OF_EACH = Events(1, 1, 1, 1, 1, 1, 1)
 
 
 def tiny() -> QuantizedNetwork:
@@ -52,15 +53,20 @@ def tiny() -> QuantizedNetwork:
 def spread(name: str = "loihi1") -> HardwareProfile:
     """One neuron a core, one core a tile, two columns: l on (0, 0), (1, 0); out on (1, 1), (0, 1), (0, 2)."""
     profile = load_profile(name)
-    chip = {"cores_per_tile": 1, "mesh_columns": 2, "mesh_rows": 4, "cores": 8, "usable_cores": 8}
-    figures = {key: replace(getattr(profile.chip, key), value=value) for key, value in chip.items()}
+    mesh = Mesh(Figure("mesh", "a test"), *(Figure(value, "a test") for value in (2, 4, 1)))
     core = replace(profile.core, neurons=replace(profile.core.neurons, value=1))
-    return replace(profile, core=core, chip=replace(profile.chip, **figures))
+    return replace(profile, core=core, interconnect=mesh)
 
 
 def with_energy(profile: HardwareProfile, **figures: float | None) -> HardwareProfile:
-    held = {key: replace(getattr(profile.energy, key), value=value) for key, value in figures.items()}
-    return replace(profile, energy=replace(profile.energy, **held))
+    events = profile.energy.events
+    held = {key: replace(events[key], value=value) for key, value in figures.items()}
+    return replace(profile, energy=replace(profile.energy, events={**events, **held}))
+
+
+def without(profile: HardwareProfile, *names: str) -> HardwareProfile:
+    held = {key: figure for key, figure in profile.energy.events.items() if key not in names}
+    return replace(profile, energy=replace(profile.energy, events=held))
 
 
 def test_parts_by_hand() -> None:
@@ -84,25 +90,83 @@ def test_hops_by_hand() -> None:
     q, profile = tiny(), spread()
     mapped = map_network(q, profile)
     assert [core.tile for core in mapped.cores] == [(0, 0), (1, 0), (1, 1), (0, 1), (0, 2)]
-    assert mapped.traffic["l"] == ((2 + 1) / 2, (1 + 0 + 1) / 2, (1 + 2 + 2) / 2)
+    assert list(mapped.traffic["l"].values()) == [(2 + 1) / 2, (1 + 0 + 1) / 2, (1 + 2 + 2) / 2]
     energies = network_energy(q, run(q, INPUTS, lengths=LENGTHS), mapped, profile)
     assert energies["l"].joules.spike == pytest.approx(7 / 2 * (1.5 * 1.7 + 1.0 * 3.0 + 2.5 * 4.0) * PJ)
 
 
 @pytest.mark.parametrize("name", profile_names())
 def test_one_of_each_event(name: str) -> None:
-    figures = load_profile(name).energy
-    found = layer_energy(ONE_OF_EACH, figures)
+    profile = load_profile(name)
+    figures = profile.energy.events
+    found = layer_energy(dict.fromkeys(units(profile.interconnect.events), 1.0), figures)
     parts = {
-        "synapse": (figures.synaptic_operation,),
-        "neuron": (figures.neuron_update_active, figures.neuron_update_inactive),
-        "spike": (figures.spike_within_tile, figures.hop_east_west, figures.hop_north_south),
-        "static": (figures.static_power_per_core,),
+        "synapse": ["synaptic_operation"],
+        "neuron": ["neuron_update_active", "neuron_update_inactive"],
+        "spike": ["spike_within_tile", "hop_east_west", "hop_north_south"],
+        "static": ["static_power_per_core"],
     }
     for part, needed in parts.items():
-        values = [figure.value for figure in needed]
+        values = [figures[event].value for event in needed]
         expected = None if None in values else pytest.approx(sum(value for value in values if value is not None))
         assert getattr(found, part) == expected
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_event_is_counted_and_their_costs_are_the_report(name: str) -> None:
+    """Every event that a profile can name has a count, and counts times figures are the total that is reported."""
+    q, profile = tiny(), with_energy(load_profile(name), static_power_per_core=2e-6)
+    recording = run(q, INPUTS, lengths=LENGTHS)
+    mapped = map_network(q, profile)
+    counts = {layer: layer_events(q, layer, recording, mapped) for layer in q.populations}
+    assert all(list(events) == list(units(profile.interconnect.events)) for events in counts.values())
+    assert set(profile.energy.events) <= set(units(profile.interconnect.events))
+    figures = {event: figure.value or 0.0 for event, figure in profile.energy.events.items()}
+    by_hand = sum(number * figures[event] for events in counts.values() for event, number in events.items())
+    energies = network_energy(q, recording, mapped, profile)
+    assert total_energy(energies).joules.total == pytest.approx(by_hand)
+    layers = layer_metrics(q, recording, energies)
+    assert total_metrics(q, recording, layers, energies).to_json()["energy_joules"]["total"] == pytest.approx(by_hand)
+
+
+def test_an_event_is_one_line_of_the_table_and_one_of_the_profile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A count that is new costs nothing until a profile names its figure, and the report says so."""
+    monkeypatch.setitem(EVENTS, "input_event", Event("synapse", lambda run: run.mean("input_events")))
+    q, profile = tiny(), load_profile("loihi1")
+    recording = run(q, INPUTS, lengths=LENGTHS)
+    before = network_energy(q, recording, map_network(q, profile), profile)["l"]
+    assert before.citation.endswith("not counted: input_event; static not available: total is dynamic")
+    text = Path(profile.path).read_text("utf-8")
+    line = 'input_event = { value = 1e-9, unit = "J", kind = "measured", source = "a test of ours" }'
+    (tmp_path / "mine.toml").write_text(text.replace("[energy]\n", f"[energy]\n{line}\n"), "utf-8")
+    mine = load_profile(tmp_path / "mine.toml")
+    after = network_energy(q, recording, map_network(q, mine), mine)["l"]
+    assert "measured: a test of ours" in after.citation and "not counted" not in after.citation
+    arrived = recording.total("l", "input_events") / 2
+    assert arrived > 0
+    assert (after.joules.synapse or 0) - (before.joules.synapse or 0) == pytest.approx(arrived * 1e-9)
+
+
+def test_an_event_without_a_figure_is_said_to_be_not_counted() -> None:
+    q, whole = tiny(), spread()
+    recording = run(q, INPUTS, lengths=LENGTHS)
+    profile = without(whole, "hop_north_south", "neuron_update_inactive")
+    energy = network_energy(q, recording, map_network(q, profile), profile)["l"]
+    assert "; not counted: neuron_update_inactive, hop_north_south; static not available" in energy.citation
+    assert energy.joules.spike == pytest.approx(7 / 2 * (1.5 * 1.7 + 1.0 * 3.0) * PJ)
+    assert energy.joules.neuron == pytest.approx(8 * 81 / 2 * PJ)
+
+
+def test_a_part_without_any_figure_is_not_zero() -> None:
+    q, profile = tiny(), without(load_profile("loihi1"), "neuron_update_active", "neuron_update_inactive")
+    energies = network_energy(q, run(q, INPUTS, lengths=LENGTHS), map_network(q, profile), profile)
+    assert energies["l"].joules.neuron is None and energies["l"].joules.total is None
+    assert "not counted: neuron_update_active, neuron_update_inactive" in energies["l"].citation
+    bare = without(load_profile("loihi1"), "static_power_per_core")
+    source = network_energy(q, run(q, INPUTS), map_network(q, bare), bare)["l"].citation
+    assert source.endswith("; not counted: static_power_per_core; static not available: total is dynamic")
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -110,7 +174,7 @@ def test_every_profile_says_where_its_energy_comes_from(name: str) -> None:
     q, profile = tiny(), load_profile(name)
     energies = network_energy(q, run(q, INPUTS), map_network(q, profile), profile)
     for f in ("synaptic_operation", "neuron_update_active"):
-        figure = getattr(profile.energy, f)
+        figure = profile.energy.events[f]
         said = figure.citation if figure.value is not None else f
         assert all(said in energy.citation for energy in energies.values())
 
@@ -193,7 +257,7 @@ def test_hypothetical_counts_one_update_per_real_state() -> None:
     assert mapped.hypothetical == {"x"} and not mapped.fits
     recording = run(q, INPUTS, lengths=LENGTHS)
     events = layer_events(q, "x", recording, mapped)
-    assert (events.updates_active, events.updates_inactive) == (8 * 2 / 2, 8 * 8 / 2)
+    assert (events["neuron_update_active"], events["neuron_update_inactive"]) == (8 * 2 / 2, 8 * 8 / 2)
     energy = network_energy(q, recording, mapped, profile)["x"]
     assert energy.joules.neuron == pytest.approx(8 * (2 * 81 + 8 * 52) / 2 * PJ)
     assert energy.citation.startswith(HYPOTHETICAL + "; simulated at 0.75 V: Davies")
@@ -232,7 +296,8 @@ def test_a_recording_without_counts() -> None:
 
 def test_voltage_is_named_where_known() -> None:
     profile = load_profile("loihi1")
-    energy = replace(profile.energy, synaptic_operation=Figure(1e-12, "a board of ours", "measured", "J"))
+    events = {**profile.energy.events, "synaptic_operation": Figure(1e-12, "a board of ours", "measured", "J")}
+    energy = replace(profile.energy, events=events)
     q, mine = tiny(), replace(profile, energy=energy)
     source = network_energy(q, run(q, INPUTS), map_network(q, mine), mine)["l"].citation
     assert source.startswith("measured: a board of ours; simulated at 0.75 V: Davies")

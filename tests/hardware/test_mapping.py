@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.hardware.interconnects.mesh import Mesh
 from nmdeploy.hardware.limits import UNITS
 from nmdeploy.hardware.mapping import MappedNetwork, map_network
-from nmdeploy.hardware.placement import tile_of
 from nmdeploy.hardware.profile import Figure, HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.network.graph import Edge, Input
@@ -49,12 +48,11 @@ def chain(*sizes: int, **options: Any) -> QuantizedNetwork:
     return network(nodes, edges, f"l{len(sizes) - 1}")
 
 
-def limited(name: str = "loihi1", chip: dict[str, int] | None = None, **core: int | None) -> HardwareProfile:
-    """A profile with other limits."""
+def limited(name: str = "loihi1", **core: int | None) -> HardwareProfile:
+    """A profile with other limits of a core."""
     profile = load_profile(name)
     figures = {key: replace(getattr(profile.core, key), value=value) for key, value in core.items()}
-    others = {key: replace(getattr(profile.chip, key), value=value) for key, value in (chip or {}).items()}
-    return replace(profile, core=replace(profile.core, **figures), chip=replace(profile.chip, **others))
+    return replace(profile, core=replace(profile.core, **figures))
 
 
 def ranges(mapped: MappedNetwork, population: str) -> list[tuple[int, int]]:
@@ -231,31 +229,21 @@ def check_traffic(q: QuantizedNetwork, mapped: MappedNetwork) -> None:
                     for c in reached:
                         total += [1, abs(c.tile[0] - core.tile[0]), abs(c.tile[1] - core.tile[1])]
             assert core.usage["output_axons"].used == axons
-        assert np.allclose(mapped.traffic[name], total / neuron.size)
+        assert list(mapped.traffic[name]) == ["spike_within_tile", "hop_east_west", "hop_north_south"]
+        assert np.allclose(list(mapped.traffic[name].values()), total / neuron.size)
     assert sum(delay.buffers for delay in mapped.delays if delay.on_chip) == buffers
 
 
 # Places.
 
 
-def test_snake() -> None:
-    chip = load_profile("loihi1").chip
-    tiles = [tile_of(core, chip) for core in range(128)]
-    assert tiles[:5] == [(0, 0)] * 4 + [(1, 0)]
-    assert tiles[28:36] == [(7, 0)] * 4 + [(7, 1)] * 4
-    assert tiles[-1] == (0, 3)
-    steps = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in pairwise(tiles)]
-    assert max(steps) == 1
-    assert tile_of(128, chip) == (0, 4)
-
-
 def test_hops_by_hand() -> None:
     """Two columns of one core a tile: l1 on (0, 0), l2 on (1, 0), (1, 1) and (0, 1)."""
-    chip = {"cores_per_tile": 1, "mesh_columns": 2, "mesh_rows": 2, "cores": 4, "usable_cores": 4}
-    mapped = map_network(chain(1, 2, 6), limited(chip=chip, neurons=2))
+    mesh = Mesh(Figure("mesh", "a test"), *(Figure(value, "a test") for value in (2, 2, 1)))
+    mapped = map_network(chain(1, 2, 6), replace(limited(neurons=2), interconnect=mesh))
     assert [core.tile for core in mapped.cores] == [(0, 0), (1, 0), (1, 1), (0, 1)]
-    assert mapped.traffic["l1"] == (3.0, 2.0, 2.0)
-    assert mapped.traffic["l2"] == (0.0, 0.0, 0.0)
+    assert mapped.traffic["l1"] == {"spike_within_tile": 3.0, "hop_east_west": 2.0, "hop_north_south": 2.0}
+    assert mapped.traffic["l2"] == {"spike_within_tile": 0.0, "hop_east_west": 0.0, "hop_north_south": 0.0}
     assert mapped.fits
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nmdeploy._util.digests import content_sha256
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.hardware import profile_toml as profiles
 from nmdeploy.hardware.profile import HardwareProfile
@@ -45,10 +46,9 @@ def test_figures_list_every_table(profile: HardwareProfile) -> None:
 
 
 def test_energies_say_how_they_came_about(profile: HardwareProfile) -> None:
-    for f in fields(profile.energy):
-        figure = getattr(profile.energy, f.name)
-        if figure.unit and figure.value is not None:
-            assert figure.value > 0, f"{f.name}: an unpublished energy is not 0"
+    for name, figure in profile.energy.events.items():
+        if figure.value is not None:
+            assert figure.value > 0, f"{name}: an unpublished energy is not 0"
             assert figure.kind in ("simulated", "measured", "derived")
 
 
@@ -57,12 +57,9 @@ def test_name_is_the_file(profile: HardwareProfile) -> None:
     assert load_profile(profile.path) == profile
 
 
-def test_cores_fit_the_mesh(profile: HardwareProfile) -> None:
+def test_cores_fit_the_interconnect(profile: HardwareProfile) -> None:
     chip = profile.chip
-    tiles = chip.mesh_columns.required_value * chip.mesh_rows.required_value
-    assert (
-        1 <= chip.usable_cores.required_value <= chip.cores.required_value <= tiles * chip.cores_per_tile.required_value
-    )
+    assert 1 <= chip.usable_cores.required_value <= chip.cores.required_value <= profile.interconnect.capacity
 
 
 def test_default_formats(profile: HardwareProfile) -> None:
@@ -102,7 +99,6 @@ def test_rounding_rules(profile: HardwareProfile) -> None:
 
 def test_runs_lif(profile: HardwareProfile) -> None:
     assert "lif" in profile.neurons
-    assert profile.arithmetic.lif_rule.value == "loihi"
 
 
 # What Intel published.
@@ -113,24 +109,24 @@ def test_shipped_profiles() -> None:
 
 
 def test_loihi1_energies() -> None:
-    energy = load_profile("loihi1").energy
+    energy = load_profile("loihi1").energy.events
     for name, value in EVENTS.items():
-        figure = getattr(energy, name)
+        figure = energy[name]
         assert (figure.value, figure.kind, figure.voltage, figure.unit) == (value, "simulated", 0.75, "J")
         assert "Davies et al., IEEE Micro 38(1), 2018, table 2" in figure.citation
 
 
 def test_loihi2_energies_are_derived() -> None:
-    energy = load_profile("loihi2").energy
+    energy = load_profile("loihi2").energy.events
     for name, value in EVENTS.items():
-        figure = getattr(energy, name)
+        figure = energy[name]
         assert (figure.value, figure.kind) == (value, "derived")
         assert "Intel has published no energy per operation for Loihi 2" in figure.citation
 
 
 @pytest.mark.parametrize("name", ["loihi1", "loihi2"])
 def test_static_power_is_not_available(name: str) -> None:
-    assert load_profile(name).energy.static_power_per_core.value is None
+    assert load_profile(name).energy.events["static_power_per_core"].value is None
 
 
 def test_loihi1_limits() -> None:
@@ -177,8 +173,12 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("input_axons = { value = 4096, source", "# ", r"\[core\]: lacks 'input_axons': add it"),
         ("[timing]", "[time]", "key 'time' is unknown"),
         ("cores = { value = 128, source", "cores = 128 # ", r"\[chip\] cores: is 128 without a source"),
-        ("cores = { value = 128, source", "cores = { value = 500, source", r"500 cores do not fit 32 tiles"),
-        ("usable_cores = { value = 128,", "usable_cores = { value = 129,", "129 usable of 128 cores"),
+        (
+            "cores = { value = 128, source",
+            "cores = { value = 500, source",
+            "cores = 500 exceeds the 128 places of the mesh",
+        ),
+        ("usable_cores = { value = 128,", "usable_cores = { value = 129,", "usable_cores = 129 exceeds cores = 128"),
         ('kind = "simulated"', 'kind = "guessed"', r"\[energy\] synaptic_operation: kind = 'guessed' is unknown"),
         ('voltage = 0.75, kind = "simulated"', "voltage = 0.75", r"synaptic_operation: kind = '' is unknown"),
         ('unit = "J"', 'unit = "pJ"', r"synaptic_operation: unit = 'pJ': give 'J'"),
@@ -189,17 +189,31 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("weight_bits = { value = 8,", "weight_bits = { value = 9,", r"value = 9 is outside of its min 1 and max 8"),
         ("weight_exp_min = { value = -8", "weight_exp_min = { value = 8", "weight_exp_min exceeds weight_exp_max"),
         ('sign_modes = { value = ["mixed", ', "sign_modes = { value = [1, ", r"sign_modes: .*list of texts"),
-        ('value = "per-product"', 'value = "nearest"', r"'nearest' is not among its choices"),
+        ('value = "per-product"', 'value = "nearest"', r"'nearest' is unknown: give one of per-product, per-sum"),
+        ('value = "per-product"', 'value = "per-sum"', r"'per-sum' is not among its choices"),
         (
-            'sigmoid = { value = "piecewise-linear-64", choices = ["piecewise-linear-64"]',
-            'sigmoid = { value = "exact", choices = ["exact"]',
-            "sigmoid = 'exact' is not built: give 'piecewise-linear-64'",
+            'choices = ["per-product"]',
+            'choices = ["per-product", "exact"]',
+            r"choices: 'exact' is unknown: give one of",
+        ),
+        ('["mixed", "excitatory"', '["mixed", "positive"', r"sign_modes: 'positive' is unknown: .*mixed, excitatory"),
+        ('topology = { value = "mesh"', 'topology = { value = "star"', r"topology: 'star' is unknown: .*mesh, ring"),
+        ('topology = { value = "mesh"', 'topology = { value = "ring"', r"\[interconnect\]: key 'columns' is unknown"),
+        ("columns = { value = 8,", "columns = { value = 0,", r"\[interconnect\] columns = 0 holds nothing"),
+        ("\nrows = { value = 4,", "\n# ", r"\[interconnect\]: lacks 'rows': add it"),
+        (
+            "\nhop_east_west = { value = 3.0e-12",
+            "\nhop_up = { value = 3.0e-12",
+            r"\[energy\]: event 'hop_up' is unknown: .*one of synaptic_operation, .*hop_east_west",
         ),
         (
-            'lif_rule = { value = "loihi", choices = ["loihi"]',
-            'lif_rule = { value = "euler", choices = ["euler"]',
-            "not built",
+            "\nhop_east_west = { value = 4.1e-9",
+            "\nhop_up = { value = 4.1e-9",
+            r"\[timing\]: event 'hop_up' is unknown: .*hop_east_west, .*barrier_all_tiles",
         ),
+        ("\nstates_per_update = ", "\n# ", r"\[energy\]: lacks 'states_per_update'"),
+        ("[interconnect]", "[network]", "key 'network' is unknown"),
+        ("[energy]\n", "[arithmetics]\n", "key 'arithmetics' is unknown"),
         ('title = "Intel Loihi"', "title = 1", "title is no text"),
         ('title = "Intel Loihi"', "", "lacks 'title'"),
     ],
@@ -212,6 +226,35 @@ def test_strict(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["state_overflow", "lif_rule", "sigmoid"])
+def test_switches_that_had_one_value_are_refused_by_name(tmp_path: Path, key: str) -> None:
+    line = f'[arithmetic]\n{key} = {{ value = "x", choices = ["x"], source = "an older profile" }}\n'
+    with pytest.raises(BadOption, match=rf"mine\.toml: \[arithmetic\]: key '{key}' is unknown: remove it"):
+        load_profile(changed(tmp_path, "[arithmetic]\n", line))
+
+
+def test_keys_of_the_mesh_in_the_chip_are_refused_by_name(tmp_path: Path) -> None:
+    line = '[chip]\nmesh_rows = { value = 4, source = "an older profile" }\n'
+    with pytest.raises(BadOption, match=r"\[chip\]: key 'mesh_rows' is unknown: remove it, or use one of cores"):
+        load_profile(changed(tmp_path, "[chip]\n", line))
+
+
+def test_a_profile_without_an_interconnect(tmp_path: Path) -> None:
+    text = Path(load_profile("loihi1").path).read_text("utf-8")
+    start, end = text.index("[interconnect]"), text.index("# Table 2")
+    (tmp_path / "mine.toml").write_text(text[:start] + text[end:], "utf-8")
+    with pytest.raises(BadOption, match=r"has no table interconnect: write \[interconnect\]"):
+        load_profile(tmp_path / "mine.toml")
+
+
+def test_the_place_of_the_file_is_no_part_of_its_content(tmp_path: Path) -> None:
+    """The digest of a job is the same in every checkout."""
+    mine = tmp_path / "loihi1.toml"
+    mine.write_text(Path(load_profile("loihi1").path).read_text("utf-8"), "utf-8")
+    assert load_profile(mine) == load_profile("loihi1")
+    assert content_sha256(load_profile(mine)) == content_sha256(load_profile("loihi1"))
+
+
 def test_empty_source(tmp_path: Path) -> None:
     path = changed(tmp_path, 'source = "Davies et al., IEEE Micro 38(1), 2018, p. 89, constraint 1"', 'source = " "')
     with pytest.raises(BadOption, match=r"\[core\] neurons: source is empty"):
@@ -221,7 +264,7 @@ def test_empty_source(tmp_path: Path) -> None:
 def test_unpublished_is_none(tmp_path: Path) -> None:
     path = changed(tmp_path, 'synaptic_operation = { value = 23.6e-12, unit = "J", voltage = 0.75, kind = "simulated",',
                    'synaptic_operation = { value = "unpublished",')  # fmt: skip
-    assert load_profile(path).energy.synaptic_operation.value is None
+    assert load_profile(path).energy.events["synaptic_operation"].value is None
 
 
 def test_no_such_profile() -> None:

@@ -68,7 +68,7 @@ OUTSIDE = {
 # Modules of the quantizer, which those of the families import too.
 QUANTIZER = ("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales")
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
-NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
+NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOID", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
 
 
 @dataclass(frozen=True)

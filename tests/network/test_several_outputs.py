@@ -165,7 +165,7 @@ def test_a_neuron_stays_whole_on_its_core() -> None:
     assert [(core.first, core.last) for core in (first, second)] == [(0, 2), (2, 4)]
     # Three outputs of neuron 0 and one of neuron 1 reach the one core of "o"; none of neurons 2 and 3.
     assert (first.usage["output_axons"].used, second.usage["output_axons"].used) == (4, 0)
-    assert mapped.traffic["n"].messages == 4 / (H * P)
+    assert mapped.traffic["n"]["spike_within_tile"] == 4 / (H * P)
     given = q.synapses["s"].weight  # type: ignore[attr-defined]
     assert first.usage["input_axons"].used == given[: 2 * Q].any(0).sum()
     assert first.usage["synapse_bits"].used == 2 * Q * 3 * 8

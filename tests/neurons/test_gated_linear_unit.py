@@ -17,11 +17,11 @@ from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizationConfig, StepTime
-from nmdeploy.neurons.gated_linear_unit import OUTPUT_BITS, SIGMOIDS, GatedLinearUnit, QuantizedGatedLinearUnit
+from nmdeploy.neurons.gated_linear_unit import OUTPUT_BITS, SIGMOID, GatedLinearUnit, QuantizedGatedLinearUnit
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
-TABLE = SIGMOIDS["piecewise-linear-64"]
+TABLE = SIGMOID
 
 
 def gate(**fields: Any) -> QuantizedGatedLinearUnit:
@@ -157,8 +157,3 @@ def test_values_too_small_for_their_weights_are_refused() -> None:
 def test_refusals(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(BadOption, match=message):
         replace(gate(), **fields)
-
-
-def test_an_unknown_sigmoid_is_refused() -> None:
-    with pytest.raises(BadOption, match="sigmoid 'exact' is unknown"):
-        quantize_network(network(), QuantizationConfig(sigmoid="exact"))

@@ -239,7 +239,7 @@ def test_what_is_constant_over_a_window_is_computed_and_sent_once(r: int) -> Non
     mapped = map_network(q, load_profile("loihi2"))
     events = layer_events(q, "gate", recording, mapped)
     computed = recording.total("gate", "synaptic_operations_computed") / 8
-    assert events.synaptic_operations == pytest.approx(computed + 2 * H * steps / r)
+    assert events["synaptic_operation"] == pytest.approx(computed + 2 * H * steps / r)
     # Each kept sum is a register of 32 bits: the gate has two inputs.
     gate = next(core for core in mapped.cores if core.population == "gate")
     assert gate.usage["neuron_bits"].used == -(-q.populations["gate"].footprint_bits // H) + 2 * 32
@@ -322,7 +322,7 @@ def exact_integrator() -> Any:
 def test_cores_are_busy_while_the_last_outputs_leave() -> None:
     q = exact(chain(5), samples(20))
     events = layer_events(q, "out", run(q, samples(20)), map_network(q, load_profile("loihi2")))
-    assert events.core_seconds == pytest.approx((20 + 8) * 1e-3)
+    assert events["static_power_per_core"] == pytest.approx((20 + 8) * 1e-3)
 
 
 def test_agreement_is_that_of_the_same_form() -> None:
