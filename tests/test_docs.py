@@ -89,12 +89,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_modules_that_are_named_exist(page: Path) -> None:
-    from nmdeploy.hardware.profile_toml import GROUP
+    from nmdeploy.hardware import interconnects, profile_toml
 
+    groups = (interconnects.GROUP, profile_toml.GROUP)
     prose = FENCED.sub("", page.read_text("utf-8"))
     for code in CODE.findall(prose):
         match = re.match(r"nmdeploy(?:\.\w+)+", code)
-        if match is None or match[0] == GROUP or match[0].startswith(("nmdeploy.lava", "nmdeploy.models")):
+        if match is None or match[0] in groups or match[0].startswith(("nmdeploy.lava", "nmdeploy.models")):
             continue
         name, _, attribute = match[0].rpartition(".")
         if importlib.util.find_spec(match[0]) is None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nmdeploy import pipeline
 from nmdeploy.errors import BadOption
 from nmdeploy.hardware.events import EVENTS, units
-from nmdeploy.hardware.interconnects import Interconnect, interconnects
+from nmdeploy.hardware.interconnects import GROUP, Interconnect, interconnects
 from nmdeploy.hardware.interconnects.mesh import Mesh
 from nmdeploy.hardware.interconnects.ring import Ring
 from nmdeploy.hardware.mapping import map_network
@@ -167,6 +167,46 @@ def test_a_ring_knows_no_events_of_the_mesh(ring_chip: str, tmp_path: Path) -> N
         load_profile(tmp_path / "mixed.toml")
 
 
-def test_a_network_that_exceeds_the_ring_is_placed_all_the_same(ring_chip: str) -> None:
-    profile = load_profile(ring_chip)
-    assert profile.interconnect.place(7)[5:] == [(0,), (1,)]
+def test_what_exceeds_the_ring_goes_round_again(ring_chip: str) -> None:
+    assert load_profile(ring_chip).interconnect.place(7)[5:] == [(0,), (1,)]
+
+
+STAR = """
+from dataclasses import dataclass
+from typing import ClassVar
+from nmdeploy.hardware.interconnects import Interconnect
+from nmdeploy.hardware.profile import Figure
+
+@dataclass(frozen=True)
+class Star(Interconnect):
+    leaves: Figure[int]
+    kind: ClassVar[str] = "star"
+    events: ClassVar[tuple[str, ...]] = ("switching",)
+
+    @property
+    def capacity(self):
+        return self.leaves.required_value
+
+    def place(self, cores):
+        return [(core,) for core in range(cores)]
+
+    def hops(self, source, target):
+        return (int(source != target),)
+"""
+
+
+def test_a_kind_of_another_package(tmp_path: Path, ring_chip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "star-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: star\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nstar = star_interconnect\n")
+    (tmp_path / "star_interconnect.py").write_text(STAR)
+    text = Path(ring_chip).read_text("utf-8").replace('value = "ring"', 'value = "star"').replace("nodes =", "leaves =")
+    (tmp_path / "star_chip.toml").write_text(text.replace("message =", "switching =").replace("hop =", "# "), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    interconnects.cache_clear()
+    try:
+        mapped = map_network(network(), load_profile(tmp_path / "star_chip.toml"))
+        assert mapped.traffic["a"] == {"switching": 3.0} and [core.tile for core in mapped.cores][-1] == (4,)
+    finally:
+        interconnects.cache_clear()
