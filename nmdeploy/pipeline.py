@@ -223,15 +223,10 @@ def _export_job(
     )
     return Job(
         network=content_sha256(network),
-        profile=_profile_sha256(profile),
+        profile=content_sha256(profile),
         data="" if data is None else digest_of(network, data),
         options=tuple(given.items()),
     )
-
-
-def _profile_sha256(profile: HardwareProfile) -> str:
-    """The digest of a profile's content: a copy of its file is the same profile."""
-    return content_sha256(replace(profile, path=""))
 
 
 def require_families(network: Network, profile: HardwareProfile) -> None:
@@ -420,7 +415,7 @@ def report(
     origin = _floats(floats, model, network, dt)
     totals = _report_totals(network, source, data, recording, _counting(on_progress, source.samples))
     figures = verification.accuracy if verification else _accuracies(source, totals, origin)
-    job = Job(model_sha256(network), _profile_sha256(target), totals.inputs_sha256)
+    job = Job(model_sha256(network), content_sha256(target), totals.inputs_sha256)
     result = build_report(network, totals, target, map_network(network, target), figures, job, verification)
     if output is not None:
         emit(result, output)
