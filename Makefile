@@ -1,21 +1,25 @@
 # make demo    the main job on real data, from nothing
 # make test    the tests
+# make test-slow, make test-long   the tests that take minutes, and those that take hours
 # make check   lint, types, direction of imports
 # make bench   speed: against Lava, float libraries and the machine; BENCH="--quick --only LIF" passes options
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEV = .venv-dev/bin/
 
-.PHONY: demo test test-slow check docs bench clean
+.PHONY: demo test test-slow test-long check docs bench clean
 
 demo: .venv/ready
 	.venv/bin/nmdeploy demo -o build/demo
 
 test: .venv-dev/ready
-	$(DEV)python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(DEV)python -m pytest -n 2 --dist loadfile -m "not slow and not long"
 
 test-slow: .venv-dev/ready
 	$(DEV)python -m pytest -n 2 --dist loadfile -m slow
+
+test-long: .venv-dev/ready
+	$(DEV)python -m pytest -n 2 --dist loadscope -m long
 
 check: .venv-dev/ready
 	$(DEV)ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from compiled_volume import GENERAL, KINDS, NAMED, NETWORKS, SAME, TOTAL, compare_many, share
+from compiled_volume import GENERAL, KINDS, LONG, NAMED, NETWORKS, SAME, TOTAL, compare_many, share
 from equal_runs import agree
 from figures import Figures
 from mechanisms import ACTIONS, CONDITIONS, MODES, SPIKES, Mechanisms, legal
@@ -43,10 +43,10 @@ def test_every_family_and_every_model_there_is_takes_part() -> None:
     assert set(KINDS) == set(GENERAL) and set(SAME.values()) <= set(NAMED)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), pytest.param(LONG, marks=pytest.mark.long)])
 @pytest.mark.parametrize("family", GENERAL)
-def test_many_values_of_a_family(family: str, figures: Figures) -> None:
-    seen = compare_many(family, GENERAL[family], "families", figures)
+def test_many_values_of_a_family(family: str, times: int, figures: Figures) -> None:
+    seen = compare_many(family, GENERAL[family], "families", figures, times)
     assert not [what for what in (*COVERS[family], *(f"kind {kind}" for kind in KINDS[family])) if not seen[what]]
 
 

@@ -22,6 +22,8 @@ from nmdeploy.recording.types import Recording
 
 Maker = Callable[[int], Case]
 TOTAL = 10**9
+"""Values that the slow tests compare in all; the long ones compare `LONG` times as many."""
+LONG = 10
 NETWORKS = {"families": 12, "models": 4}
 LESS = ("none", "spikes", None)
 """What every third network's last run is repeated with: the kernels that record less are other kernels."""
@@ -60,24 +62,24 @@ SAME = {"cuba-lif": "lif", "lif-hard": "lif"}
 """Models with the populations of another name; `lif-hard` with another V_reset than 0 is a `DENSE_STATES` one."""
 
 
-def share(part: str) -> int:
-    """Values of a network of a part: both parts compare half of the total."""
+def share(part: str, times: int = 1) -> int:
+    """Values of a network of a part: both parts compare half of the total, `times` as often."""
     makers = {"families": GENERAL, "models": NAMED}[part]
-    return math.ceil(TOTAL / 2 / len(makers) / NETWORKS[part])
+    return math.ceil(TOTAL * times / 2 / len(makers) / NETWORKS[part])
 
 
-def compare_many(name: str, make: Maker, part: str, figures: Figures) -> Counter[str]:
+def compare_many(name: str, make: Maker, part: str, figures: Figures, times: int = 1) -> Counter[str]:
     """Networks of a maker, each until its share of values was compared; prints and returns what they covered."""
     seen: Counter[str] = Counter()
     happened: Counter[str] = Counter()
     compared, cases = 0, list(compilable(make, NETWORKS[part]))
     for seed, case in cases:
-        compared += _compared(case, seed, share(part), seen, happened)
+        compared += _compared(case, seed, share(part, times), seen, happened)
         seen.update({f"kind {neuron.kind}" for neuron in case.network.populations.values()})
     figures(f"{name}: {len(cases)} networks, {compared} values equal the reference's")
     figures(f"  in {name}: " + ", ".join(f"{number} {what}" for what, number in sorted(happened.items())))
     figures(f"  networks of {name}: " + ", ".join(f"{what}: {number}" for what, number in sorted(seen.items())))
-    assert compared >= share(part) * len(cases) and len(cases) == NETWORKS[part]
+    assert compared >= share(part, times) * len(cases) and len(cases) == NETWORKS[part]
     assert seen["alive"] >= math.ceil(0.9 * len(cases))
     return seen
 
