@@ -20,7 +20,8 @@ class DiagonalDynamics:
     b_re, b_im : array of int, shape (neurons, states, inputs)
         Codes of B with `frac_b` fraction bits.
     c_re, c_im : array of int, shape (neurons, outputs, states)
-        Codes of C with `frac_c` fraction bits. `c_im` enters with a minus sign; the codes contain the factor 2 of pairs.
+        Codes of C with `frac_c` fraction bits. `c_im` enters with a minus sign. The codes contain a factor 2
+        of pairs.
     d : array of int, shape (neurons, outputs, inputs)
         Feedthrough with `frac_d` fraction bits.
     bias : array of int, shape (neurons, outputs)

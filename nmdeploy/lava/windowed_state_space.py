@@ -93,7 +93,9 @@ class WindowedStateSpace(AbstractProcess):
                 f"{dynamics.inputs} inputs, {dynamics.outputs} outputs per neuron; with windows it has one each"
             )
         if not 1 <= steps <= reset_interval - (window - 1):
-            raise ValueError(f"{steps} steps and an output latency of {window - 1}; the interval holds {reset_interval}")
+            raise ValueError(
+                f"{steps} steps and an output latency of {window - 1}; the interval holds {reset_interval}"
+            )
         super().__init__(
             dynamics=dynamics,
             kernel=integers("kernel", kernel, (size, window)),
