@@ -397,7 +397,7 @@ def test_what_is_no_quantized_model(refused: Refused, digits_model: Model, tmp_p
     nodes = {"input": nir.Input(np.array([2])), "output": nir.Output(np.array([2]))}
     nir.write(tmp_path / "float.nir", nir.NIRGraph(nodes, [("input", "output")]))
     refused("simulate", "float.nir", *arguments, words=("float.nir", "nmdeploy export float.nir", "--dt SECONDS"))
-    words = (f"is a checkpoint, no model: quantize it: nmdeploy export {CHECKPOINT} --profile",)
+    words = (f"is a checkpoint, not a model: quantize it: nmdeploy export {CHECKPOINT} --profile",)
     refused("simulate", CHECKPOINT, *arguments, words=words)
     refused("simulate", CALIBRATION, *arguments, words=("holds samples: give it to --data",))
 
