@@ -219,7 +219,7 @@ def _follow(types: Mapping[str, str], onward: Mapping[str, list[str]], wire: Wir
         yield wire
     elif wire.target in wire.via or len(wire.via) >= LONGEST:
         raise UnsupportedParameter(
-            f"node {wire.target!r}: in a loop, or behind {LONGEST} others, without a neuron: remove it"
+            f"node {wire.target!r}: in a loop, or after {LONGEST} others, without a neuron: remove it"
         )
     else:
         for target in onward[wire.target]:
