@@ -487,7 +487,7 @@ def test_unwritable_output(line: tuple[object, ...], refused: Refused, digits_mo
     refused(*writing(line, digits_model, "x" * 300), words=("File name too long",))
     refused(*writing(line, digits_model, "/proc/x"), words=(f"/proc/x{suffix}",))
     os.mkfifo(tmp_path / f"pipe{suffix}")
-    refused(*writing(line, digits_model, "pipe"), words=(f"pipe{suffix}", "no regular file"))
+    refused(*writing(line, digits_model, "pipe"), words=(f"pipe{suffix}", "not a regular file"))
     assert stat.S_ISFIFO((tmp_path / f"pipe{suffix}").stat().st_mode)
 
 
