@@ -1,1 +1,1 @@
-"""Measurements of speed: `make bench` runs all of them (docs/benchmarks.md)."""
+"""Measurements of speed, all run by `make bench` (docs/benchmarks.md)."""

@@ -1,10 +1,10 @@
 """The bound of a network's time on this machine, from counts of work and measured rates.
 
-It is the largest of three times for a sample: rows added / row additions a second, state operations /
-multiply-adds a second, bytes in and out / bytes copied a second.
+It is the largest of three times for a sample: rows added / row additions per second, state operations / multiply-adds
+per second, bytes in and out / bytes copied per second.
 
-States of 24 bits are multiply-added as float32, twice as many a second as doubles, but where a neuron sums products
-before it rounds them (per-sum rounding): these need doubles.
+States of 24 bits are multiply-added as float32, twice as many per second as doubles. Neurons that sum products before
+they round them (per-sum rounding) need doubles.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ EVENTS, ROUNDS, COPIED, TRIES = 1 << 16, 50_000, 1 << 26, 4
 PAIRED = 64  # columns that one multiply-add of bytes adds
 
 Measure = Callable[[], float]
-"""Measures a rate once."""
+"""A function that measures a rate once."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine does in a second: row additions by width, multiply-adds by the bits of a float, bytes copied.
+    """Work that the machine does per second: row additions by width, multiply-adds by float bits, bytes copied.
 
-    `rows_in_pairs` are row additions too, but two rows of bytes by one multiply-add; empty where the processor cannot.
+    `rows_in_pairs` are also row additions, with two rows of bytes added by one multiply-add. It is empty if the
+    processor lacks the instruction.
     """
 
     rows: Mapping[int, float]
@@ -44,21 +45,21 @@ class Rates:
     rows_in_pairs: Mapping[int, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the rates as plain values."""
         named = {key: _named(values) for key, values in vars(self).items() if key != "bytes_copied"}
         return {**asdict(self), **named}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one sample needs: rows of a width to add, multiply-adds by the bits of a float, bytes in and out."""
+    """Work of one sample: rows of a width to add, multiply-adds by the bits of a float, bytes in and out."""
 
     rows: Mapping[int, float]
     state_operations: Mapping[int, float]
     bytes_moved: float
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the work as plain values."""
         return {**asdict(self), "rows": _named(self.rows), "state_operations": _named(self.state_operations)}
 
 
@@ -76,17 +77,17 @@ class Bound:
 
     @property
     def seconds(self) -> float:
-        """The resource that is used longest."""
+        """Seconds of the resource that takes longest."""
         return max(self.rows, self.states, self.bytes)
 
     @property
     def limited_by(self) -> str:
-        """Its name."""
+        """Name of the resource that takes longest."""
         return max(asdict(self), key=lambda name: float(getattr(self, name)))
 
 
 def bound(work: Work, rates: Rates) -> Bound:
-    """The formula of this module.
+    """Return the bound: per resource, work divided by its rate.
 
     >>> rates = Rates({128: 1e9}, {32: 1e11, 64: 5e10}, 1e10)
     >>> bound(Work({128: 4e4}, {64: 8e5}, 2e5), rates)
@@ -100,7 +101,7 @@ def bound(work: Work, rates: Rates) -> Bound:
 
 
 def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
-    """Mean a sample, from the events that a recording counted."""
+    """Return the mean work per sample, from the events that a recording counted."""
     rows: dict[int, float] = {}
     operations: dict[int, float] = {}
     for name, neuron in network.populations.items():
@@ -113,20 +114,20 @@ def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
 
 
 def operations_of(neuron: Any) -> int:
-    """Multiply-adds of a neuron's step: decays of u and v; of a complex state A 4, B 2, C 2."""
+    """Return the multiply-adds of a neuron's step: decays of u and v, or 8 per complex state (A 4, B 2, C 2)."""
     return LIF_OPERATIONS if neuron.kind == "lif" else COMPLEX_STATE_OPERATIONS * neuron.states_per_neuron
 
 
 def float_bits(neuron: Any) -> int:
-    """Of the floats that a neuron's states can be computed in."""
+    """Return the bits of the floats in which a neuron's states can be computed."""
     return 64 if getattr(neuron, "rounding", "") == "per-sum" else 32
 
 
 def row_loops(width: int) -> list[Measure]:
-    """Row additions a second on all cores: rows of 8-bit weights to 16-bit sums.
+    """Return loops that measure row additions per second on all cores: rows of 8-bit weights to 16-bit sums.
 
     The rows are drawn from a square table, which is as large as a layer's weights. Variants: vectors of 256 and 512
-    bits, rows of 8 bits and widened to 16 beforehand, whole rows and rows in blocks.
+    bits, rows of 8 bits and rows widened to 16 before, whole rows and rows in blocks.
     """
     from benchmarks.loops import aligned, compiled, rows
 
@@ -142,9 +143,9 @@ def row_loops(width: int) -> list[Measure]:
 
 
 def pair_loops(width: int) -> list[Measure]:
-    """As `row_loops`, but rows of bytes are added two at a time: the processor needs AVX-512 BW.
+    """Return loops as `row_loops` does, with rows of bytes added two at a time. The processor needs AVX-512 BW.
 
-    Variants: two, four and eight rows an iteration, whole rows and rows in blocks.
+    Variants: two, four and eight rows per iteration, whole rows and rows in blocks.
     """
     from benchmarks.loops import aligned, compiled, row_pairs
 
@@ -159,7 +160,7 @@ def pair_loops(width: int) -> list[Measure]:
 
 
 def multiply_add_loops(bits: int) -> list[Measure]:
-    """Fused multiply-adds a second of floats of so many bits, on all cores, on registers."""
+    """Return loops that measure fused multiply-adds per second, on registers of all cores, of floats of `bits` bits."""
     from benchmarks.loops import aligned, compiled, fma
 
     made = []
@@ -172,14 +173,14 @@ def multiply_add_loops(bits: int) -> list[Measure]:
 
 
 def _measure(loop: Any, count: int, kept: list[tuple[Any, ...]], work: float) -> Measure:
-    """Runs a loop on each thread's arrays, which live as long as the measure."""
+    """Return a measure that runs a loop on each thread's arrays and keeps the arrays alive."""
     from benchmarks.loops import rate
 
     return lambda: rate(loop.call, [(count, *[array.ctypes.data for array in arrays]) for arrays in kept], work)
 
 
 def copies() -> Measure:
-    """Bytes read and written a second when all cores copy arrays that are larger than the caches."""
+    """Measure bytes read and written per second while all cores copy arrays that are larger than the caches."""
     pairs = [(np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)) for _ in range(processors())]
 
     def measure() -> float:
@@ -194,7 +195,7 @@ def copies() -> Measure:
 
 @dataclass(frozen=True)
 class Machine:
-    """The fastest loop of each kind. Each look at `rates` measures anew, for the machine's speed changes."""
+    """The fastest loop of each kind. Each call of `rates` measures again, because the machine's speed changes."""
 
     rows: Mapping[int, Measure]
     multiply_adds: Mapping[int, Measure]
@@ -202,12 +203,12 @@ class Machine:
     rows_in_pairs: Mapping[int, Measure] = field(default_factory=dict)
 
     def rates(self) -> Rates:
-        """What it does at this moment."""
+        """Measure the rates of this moment."""
         rows, pairs = _measured(self.rows), _measured(self.rows_in_pairs)
         return Rates(rows, _measured(self.multiply_adds), self.bytes_copied(), pairs)
 
     def only(self, work: Work) -> Machine:
-        """The loops that matter to some work."""
+        """Return the loops that matter to some work."""
         return Machine(
             _only(self.rows, work.rows),
             _only(self.multiply_adds, work.state_operations),
@@ -217,7 +218,7 @@ class Machine:
 
 
 def machine(widths: set[int]) -> Machine:
-    """This machine; the fastest variant of each loop is found now."""
+    """Find the fastest variant of each loop on this machine."""
     rows = {width: fastest(row_loops(width)) for width in sorted(widths)}
     paired = sorted(width for width in widths if has("avx512bw") and not width % PAIRED)
     return Machine(
@@ -237,13 +238,13 @@ def _only(loops: Mapping[int, Measure], needed: Iterable[int]) -> dict[int, Meas
 
 
 def fastest(variants: list[Measure]) -> Measure:
-    """The one with the best of several tries."""
+    """Return the variant with the best of several tries."""
     best = [max(measure() for _ in range(TRIES)) for measure in variants]
     return variants[int(np.argmax(best))]
 
 
 def faster(one: Rates, other: Rates) -> Rates:
-    """The better of two measurements, rate by rate, of what both measured: a disturbance can only slow a loop."""
+    """Return the better of two measurements, rate by rate, of the rates in both: a disturbance can only slow a loop."""
     return Rates(
         rows=_most(one.rows, other.rows),
         multiply_adds=_most(one.multiply_adds, other.multiply_adds),

@@ -1,4 +1,4 @@
-"""What is required, and the networks it is required of. A new case is one line of `CASES`."""
+"""Requirements, and the networks that they apply to; a new case is one line of `CASES`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ TITLES = {
     "ss-128x16": "state-space, 128 channels, 16 states, per-product",
     "ss-128x16-sum": "state-space, 128 channels, 16 states, per-sum",
     "ss-128x64": "state-space, 128 channels, 64 states, per-product",
-    "lif-128-mixed": "LIF, 128 channels, parameters of each neuron's own",
+    "lif-128-mixed": "LIF, 128 channels, parameters per neuron",
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """A ratio that is required: at least `required`, or within `tolerance` of it.
+    """A required ratio: at least `required`, or within `tolerance` of it.
 
-    `measure` names what it is computed from (`RATIO`); `of` the workload, sweep, kind of neuron or limit.
+    `measure` names the measurement that it is computed from (`RATIO`); `of` the workload, sweep, kind of neuron or
+    limit.
     """
 
     name: str
@@ -50,11 +51,11 @@ class Case:
 
     @property
     def title(self) -> str:
-        """Name and opponent; unique."""
+        """Name and opponent, which are unique."""
         return f"{self.name} against {self.against}"
 
     def chosen(self, part: str) -> bool:
-        """Whether the title contains the text."""
+        """Return True if the title contains the text."""
         return part.lower() in self.title.lower()
 
 
@@ -103,46 +104,46 @@ CASES = (
 
 
 def fastest_peer(peers: Mapping[str, Any]) -> str | None:
-    """The library with the least seconds a sample."""
+    """Return the library with the fewest seconds per sample."""
     valid = {name: result["seconds"] for name, result in peers.items() if "seconds" in result}
     return min(valid, key=lambda name: float(valid[name])) if valid else None
 
 
 def against_lava(measured: Mapping[str, Any], of: str) -> float:
-    """Lava's seconds a sample over those of `compiled`."""
+    """Return Lava's seconds per sample over those of `compiled`."""
     return float(measured["lava"][of]["seconds"] / measured["compiled"][of]["seconds"])
 
 
 def against_peers(measured: Mapping[str, Any], of: str) -> float:
-    """Seconds a sample of the fastest library over those of `compiled`."""
+    """Return the seconds per sample of the fastest library over those of `compiled`."""
     peers = measured["peers"][of]
     if UNFINISHED in peers.values():
-        raise KeyError("a library that did not come to an end may be the fastest")
+        raise KeyError("a library that did not finish may be the fastest")
     return float(peers[fastest_peer(peers)]["seconds"] / measured["compiled"][of]["seconds"])
 
 
 def share_of_bound(measured: Mapping[str, Any], of: str) -> float:
-    """The bound's seconds over those of `compiled`, both of the turn that decides: 1 is the most there can be."""
+    """Return the bound's seconds over those of `compiled`, both of the deciding turn; 1 is the maximum."""
     return float(measured["bound"][of]["share"])
 
 
 def growth(measured: Mapping[str, Any], of: str) -> float:
-    """The fitted exponent."""
+    """Return the fitted exponent."""
     return float(measured["exponent"][of]["exponent"])
 
 
 def over_scalar(measured: Mapping[str, Any], of: str) -> float:
-    """Updates a second of `compiled` over those of the scalar loop, both of the turn that decides."""
+    """Return the updates per second of `compiled` over those of the scalar loop, both of the deciding turn."""
     return float(measured["updates"][of]["ratio"])
 
 
 def missed_by(measured: Mapping[str, Any], of: str) -> float:
-    """How many times as fast kernels of half the vectors' width would have to be to pass: above 1, they do not."""
+    """Return how many times as fast kernels of half the vectors' width must become to pass; above 1, they fail."""
     return updates.required(of) / float(measured["narrow"][of]["ratio"])
 
 
 def within_limit(measured: Mapping[str, Any], of: str) -> float:
-    """A limit over what was measured; of memory with samples the last over the first."""
+    """Return a limit over the measured value; for memory by samples, the last value over the first."""
     found = measured["startup"][of]
     if of == "with_samples":
         first, *_, last = found.values()
@@ -162,15 +163,15 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
 
 
 def holds(case: Case, ratio: float) -> bool:
-    """Whether the requirement is met."""
+    """Return True if the requirement is met."""
     return ratio >= case.required if case.tolerance is None else abs(ratio - case.required) <= case.tolerance
 
 
 def judge(case: Case, measured: Mapping[str, Any], missing: Mapping[str, str]) -> dict[str, Any]:
-    """The case's line of results.json.
+    """Return the case's line of results.json.
 
-    `ok` is None where the user left the measurement out (`missing` says why, by measure or by title), and False where
-    it failed or where the spikes that were computed differ from the reference's or Lava's.
+    `ok` is None if the user left the measurement out; `missing` holds the reason, by measure or by title. It is False
+    if the measurement failed, or if the computed spikes differ from the reference's or Lava's.
     """
     ratio, ok = None, None
     if case.measure not in missing and case.title not in missing:

@@ -1,7 +1,7 @@
 """LLVM through llvmlite, as the engine uses it, against Numba: ``python benchmarks/compilers.py [--docs]``.
 
-The table is that of docs/adr/0006. Every import and every compilation is measured in processes of their own; the
-kernels' speed in one process, on the same sums. Exit code 1 if the kernels' spikes differ.
+The table is that of docs/adr/0006. Every import and every compilation is measured in a process of its own. The kernels'
+speed is measured in one process, on the same sums. Exit code 1 if the kernels' spikes differ.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ print({{"seconds": time.perf_counter() - start, "MiB": peak() - before}}.__repr_
 """
 
 
-# -- the kernels, by hand. The fastest of what was tried: loops over the neurons of a block and over a neuron's states,
-# blocks whose steps run together, parameters in one array or in many. Multiplications by a condition became vectors
-# where a choice did not.
+# -- the kernels, by hand. They are the fastest of several variants: loops over the neurons of a block and over a
+# neuron's states, blocks whose steps run together, parameters in one array or in many. Multiplications by a condition
+# became vectors in cases in which a choice did not.
 
 
 def lif(sums: Any, gain: float, codes: Any, state: Any, out: Any) -> None:
-    """All steps of a LIF population without refractory period, as docs/arithmetic.md has it, on float64 lanes."""
+    """Run all steps of a LIF population without refractory period (docs/arithmetic.md), on float64 lanes."""
     for t in range(sums.shape[0]):
         row, sent = sums[t], out[t]
         keep_u, keep_v, bias, vth = codes[0], codes[1], codes[2], codes[3]
@@ -73,7 +73,7 @@ def state_space(
     sums: Any, a_re: Any, a_im: Any, b_re: Any, b_im: Any, c_re: Any, c_im: Any, d: Any, bias: Any, vth: Any,
     re: Any, im: Any, y: Any, out: Any,
 ) -> None:  # fmt: skip
-    """All steps of a state-space population, rounding per product, no reset; coefficients (states, neurons)."""
+    """Run all steps of a state-space population, rounding per product, no reset; coefficients (states, neurons)."""
     for t in range(sums.shape[0]):
         row, sent = sums[t], out[t]
         for h in range(y.shape[0]):
@@ -93,7 +93,7 @@ def state_space(
 
 
 def lif_arguments(network: Any) -> list[Any]:
-    """What `lif` takes between sums and outputs."""
+    """Return the arguments of `lif` between sums and outputs."""
     neuron, exponent = network.populations[NAME], network.synapses[f"{NAME}.synapse"].weight_exp
     bias = neuron.bias_mant << neuron.bias_exp
     codes = np.stack([(4095 - neuron.du) / 4096, (4096 - neuron.dv) / 4096, bias, neuron.vth << 6])
@@ -101,7 +101,7 @@ def lif_arguments(network: Any) -> list[Any]:
 
 
 def state_space_arguments(network: Any) -> list[Any]:
-    """What `state_space` takes between sums and outputs."""
+    """Return the arguments of `state_space` between sums and outputs."""
     neuron, exponent = network.populations[NAME], network.synapses[f"{NAME}.synapse"].weight_exp
 
     def values(name: str) -> Any:
@@ -121,7 +121,10 @@ BY_HAND: dict[str, tuple[Callable[..., None], Callable[[Any], list[Any]]]] = {
 
 
 def jitted(kind: str) -> Any:
-    """The kernel by Numba. Without checks of what cannot happen; no flag that lets values change (all are integers)."""
+    """Return the kernel compiled by Numba.
+
+    It checks nothing that cannot happen, and no flag lets values change (all are integers).
+    """
     import numba
 
     flags = {"nnan", "ninf", "nsz", "contract"}
@@ -132,7 +135,7 @@ def jitted(kind: str) -> Any:
 
 
 def numba_ready(kinds: Sequence[str]) -> dict[str, Any]:
-    """Seconds until each kernel has run for the first time, in this order."""
+    """Return the seconds until each kernel has run for the first time, in this order."""
     import numba  # noqa: F401
 
     found = {}
@@ -151,7 +154,10 @@ def _sum_bytes(network: Any) -> int:
 
 
 def engine_ready(kinds: Sequence[str]) -> dict[str, Any]:
-    """Seconds until the code of each kernel can be called; of these, of the layer's texts (synapse and neurons)."""
+    """Return the seconds until the code of each kernel can be called, and the part of the layer's texts.
+
+    The texts are those of synapse and neurons.
+    """
     from nmdeploy.engine.llvm import machine
     from nmdeploy.engine.llvm.compilation import compile_network
     from nmdeploy.engine.lower.program import KERNEL
@@ -187,7 +193,7 @@ def speed(kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
-    """The sums of a sample, what the engine sends, its kernel on them and nothing else, and what must be kept alive."""
+    """Return a sample's sums, the engine's spikes, a call of its kernel on these sums, and objects to keep alive."""
     from nmdeploy.engine.llvm import machine
     from nmdeploy.engine.llvm.compilation import compile_network
     from nmdeploy.engine.run.runner import Spare, Worker, allocate_results
@@ -213,7 +219,7 @@ CHILDREN: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
 
 
 def child(arguments: Sequence[str], cache: str) -> Any:
-    """What a process prints, whose compilers keep their code in a folder."""
+    """Run a process whose compilers keep their code in the folder `cache`, and return what it prints."""
     environment = {**os.environ, "NMDEPLOY_CACHE": cache, "NUMBA_CACHE_DIR": cache}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
@@ -225,7 +231,7 @@ def child(arguments: Sequence[str], cache: str) -> Any:
 
 
 def imports() -> dict[str, dict[str, float]]:
-    """Seconds and MiB beyond NumPy's."""
+    """Return seconds and MiB beyond NumPy's."""
     with tempfile.TemporaryDirectory() as cache:
         runs = {
             name: [child(["-c", IMPORT.format(line)], cache) for _ in range(RUNS + 1)][1:]
@@ -235,7 +241,7 @@ def imports() -> dict[str, dict[str, float]]:
 
 
 def ready(name: str) -> dict[tuple[str, str], dict[str, float]]:
-    """Medians by kind and by what was at hand: nothing, the compiler (a kernel before this one), or the code."""
+    """Return medians by kind and by what was ready: nothing, the compiler (after another kernel), or the code."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for _ in range(RUNS):
         for kinds in ([*SHAPES], [*SHAPES][::-1]):
@@ -248,7 +254,7 @@ def ready(name: str) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def comparison() -> tuple[Table, bool]:
-    """The table, and whether both send the same."""
+    """Return the table, and whether both send the same spikes."""
     loaded, numba, engine = imports(), ready("numba"), ready("engine")
     with tempfile.TemporaryDirectory() as cache:
         ran = child(["-m", "benchmarks.compilers", "--child", "speed", *SHAPES], cache)
@@ -269,13 +275,13 @@ def comparison() -> tuple[Table, bool]:
             rows.append((f"{kind}: {title}", f"{numba[kind, key]['seconds']:.3f}", cell))
         unit = "state" if SHAPES[kind].states else "neuron"
         times = [f"{ran[kind][name]:.3f}" for name in ("numba", "engine")]
-        rows.append((f"{kind}: run, ns a {unit} and step", *times))
+        rows.append((f"{kind}: run, ns per {unit} and step", *times))
     equal = all(each["equal"] and each["spikes"] for each in ran.values())
     return Table("", COLUMNS, rows), equal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python benchmarks/compilers.py", description=__doc__)
     parser.add_argument("--docs", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)} too")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)

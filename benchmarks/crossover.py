@@ -1,7 +1,7 @@
-"""From which density on a library's product beats adding events: ``python benchmarks/crossover.py [--docs]``.
+"""Density above which a library's product is faster than adding events: ``python benchmarks/crossover.py [--docs]``.
 
-Exit code 1 if a product was faster below `nmdeploy.engine.run.dense_input.DENSE_SHARE`, where the engine never tries
-it, or if onnxruntime takes more than `PART` of `TRIAL_AFTER_SECONDS` there to begin.
+The engine never tries a product below `nmdeploy.engine.run.dense_input.DENSE_SHARE`. Exit code 1 if a product was
+faster there, or if onnxruntime takes more than `PART` of `TRIAL_AFTER_SECONDS` to start.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SYNAPSE, POPULATION = "synapse", "population"
 
 @dataclass(frozen=True)
 class Curve:
-    """Seconds by density: of the events, and of each library's product."""
+    """Seconds by density, of the events and of each library's product."""
 
     shape: tuple[int, int]
     kind: str
@@ -68,10 +68,10 @@ class Curve:
 
 
 def crossover(densities: Sequence[float], events: Sequence[float], product: Sequence[float]) -> float | None:
-    """The least density from which on the product was always faster; between two measured ones by interpolation.
+    """Return the least density from which on the product was always faster, interpolated between two measured ones.
 
-    Lines through the logarithms, because times grow as powers. None where the last product is slower; the first
-    density where all are faster.
+    The lines run through the logarithms, because times grow as powers. None if the last product is slower; the first
+    density if all are faster.
 
     >>> crossover([0.1, 0.4], [1.0, 4.0], [2.0, 2.0])
     0.2
@@ -91,13 +91,13 @@ def crossover(densities: Sequence[float], events: Sequence[float], product: Sequ
 
 
 def least(curves: Sequence[Curve]) -> float | None:
-    """The lowest density at which a product was faster."""
+    """Return the lowest density at which a product was faster."""
     found = [crossover(DENSITIES, c.events, times) for c in curves for times in c.products.values()]
     return min((each for each in found if each is not None), default=None)
 
 
 def layer(inputs: int, outputs: int, kind: FixedPoint, rng: Rng) -> QuantizedNetwork:
-    """One dense synapse of 8-bit weights into LIF neurons."""
+    """Return one dense synapse of 8-bit weights into LIF neurons."""
     weight = np.clip(np.rint(rng.normal(0, WEIGHT_SPREAD, (outputs, inputs))), -127, 127).astype(np.int64)
     zeros = np.zeros(outputs, np.int64)
     nodes: dict[str, Any] = {
@@ -109,7 +109,7 @@ def layer(inputs: int, outputs: int, kind: FixedPoint, rng: Rng) -> QuantizedNet
 
 
 def codes_of(kind: FixedPoint, samples: int, inputs: int, density: float, rng: Rng) -> npt.NDArray[Any]:
-    """(samples, STEPS, inputs) codes, a share of `density` of them not zero."""
+    """Return (samples, STEPS, inputs) codes, of which a share of `density` is not zero."""
     dtype = np.int8 if kind.min < 0 else np.uint8
     shape = (samples, STEPS, inputs)
     codes = rng.integers(1, kind.max, shape, dtype, endpoint=True)
@@ -119,7 +119,7 @@ def codes_of(kind: FixedPoint, samples: int, inputs: int, density: float, rng: R
 
 
 def measured(shape: tuple[int, int], kind: str, libraries: Sequence[str]) -> Curve:
-    """The times of a shape and a kind of input, one thread each."""
+    """Measure the times of a shape and a kind of input, one thread each."""
     rng = np.random.default_rng(SEED)
     made = compile_network(layer(*shape, KINDS[kind], rng))
     times: dict[str, list[float]] = {name: [] for name in ("events", *libraries)}
@@ -131,7 +131,7 @@ def measured(shape: tuple[int, int], kind: str, libraries: Sequence[str]) -> Cur
 
 
 def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -> dict[str, float]:
-    """Least seconds of each way; they take turns, so that a disturbance meets all."""
+    """Return the least seconds of each way; the ways take turns, so that a disturbance affects all."""
     rows: Rows = made.synapses[SYNAPSE]
     calls: dict[str, Callable[[], object]] = {"events": single_synapse_run(made, SYNAPSE, codes)}
     calls |= {name: partial(dense_input.product, codes, rows, name) for name in libraries}
@@ -143,7 +143,10 @@ def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -
 
 
 def installed() -> list[str]:
-    """Libraries that can multiply here; torch is held to one thread, as the engine's own session of onnxruntime is."""
+    """Return the libraries that can multiply here.
+
+    torch is limited to one thread, as is the engine's own session of onnxruntime.
+    """
     found = [name for name in products.PRODUCTS if importlib.util.find_spec(name)]
     if "torch" in found:
         import torch
@@ -153,7 +156,7 @@ def installed() -> list[str]:
 
 
 def tables(curves: Sequence[Curve]) -> list[Table]:
-    """Crossovers, and the times that they follow from."""
+    """Return the crossovers, and the times that they follow from."""
     first, second = [], []
     for curve in curves:
         head = (f"{curve.shape[0]} x {curve.shape[1]}", curve.kind)
@@ -169,21 +172,24 @@ def tables(curves: Sequence[Curve]) -> list[Table]:
 
 
 def words(found: float | None) -> str:
-    """Of a crossover."""
+    """Return a crossover in words."""
     if found is None:
         return "never"
     return f"below {found:g}" if found <= DENSITIES[0] else f"{found:.2f}"
 
 
 def start_seconds() -> float | None:
-    """Until onnxruntime's first product, in a new process; None without it. torch is taken if it is there already."""
+    """Measure the seconds until onnxruntime's first product in a new process; return None without onnxruntime.
+
+    torch is used only if it is imported already.
+    """
     if not importlib.util.find_spec("onnxruntime"):
         return None
     return statistics.median(float(child(["-c", START], "")) for _ in range(STARTS))
 
 
 def verdict(lowest: float | None, start: float | None) -> str:
-    """The last line."""
+    """Return the last line."""
     found = "never" if lowest is None else f"{lowest:.3g}"
     place = "below every crossover" if holds(lowest) else "NOT below every crossover"
     dense = f"`DENSE_SHARE` {dense_input.DENSE_SHARE} lies {place} (lowest: {found})."
@@ -192,17 +198,17 @@ def verdict(lowest: float | None, start: float | None) -> str:
 
 
 def holds(lowest: float | None) -> bool:
-    """Whether events were faster wherever the engine takes them without a measurement."""
+    """Return True if events were faster at all densities for which the engine chooses them without a measurement."""
     return lowest is None or lowest >= dense_input.DENSE_SHARE
 
 
 def part(start: float) -> float:
-    """What a library takes to begin, of what events have taken when it is tried."""
+    """Return a library's start-up time as a share of the time that events have taken before the library is tried."""
     return start / dense_input.TRIAL_AFTER_SECONDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python benchmarks/crossover.py", description=__doc__)
     parser.add_argument("--docs", action="store_true", help="write the table into docs/benchmarks.md too")
     chosen = parser.parse_args(arguments)

@@ -1,9 +1,9 @@
-"""Times models in Lava: ``python lava_job.py JOBFILE``, on the Python that has lava-nc.
+"""Timing of models in Lava: ``python lava_job.py JOBFILE``, on the Python that has lava-nc.
 
 JOBFILE is JSON: ``{"jobs": [{"model": path, "inputs": path.npy, "repeats": n, "output": path.npy}]}``. Standard output
-carries one JSON object a line: ``{"ready": true}``, then ``{"job": i, "seconds": [...]}``, the seconds of each run over
-one sample, the first of which warms up. The .npy holds the output
-layer's spikes (samples, steps, channels) of all runs.
+carries one JSON object per line. The first is ``{"ready": true}``. The others are ``{"job": i, "seconds": [...]}``,
+with the seconds of each run over one sample; the first run warms up. The .npy holds the output layer's spikes (samples,
+steps, channels) of all runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nmdeploy.lava.worker import abandon, follow_parent, insert_gaps, remember_m
 
 
 def run_job(job: dict[str, Any]) -> list[float]:
-    """Seconds of each run; writes the spikes of the output layer."""
+    """Return the seconds of each run, and write the spikes of the output layer."""
     codes = np.load(job["inputs"])
     steps, runs = codes.shape[1], job["repeats"] + 1
     codes = codes[np.arange(runs) % len(codes)]
@@ -42,7 +42,7 @@ def run_job(job: dict[str, Any]) -> list[float]:
 
 
 def timed(network: LavaNetwork, steps: int, runs: int) -> list[float]:
-    """Run after run in one runtime, so that compilation and start-up stay out of all of them."""
+    """Run after run in one runtime, so that no time includes compilation or start-up."""
     process, seconds = network.processes[network.output], []
     process.create_runtime(run_cfg=network.run_config())
     try:
@@ -57,7 +57,7 @@ def timed(network: LavaNetwork, steps: int, runs: int) -> list[float]:
 
 
 def main(job_file: Path) -> None:
-    """Run the jobs of the file; end when standard input does."""
+    """Run the jobs of the file; end when standard input closes."""
     reports = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     follow_parent(job_file.parent)

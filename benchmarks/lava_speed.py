@@ -1,8 +1,8 @@
-"""Lava's CPU simulator: seconds a sample in the steady state, and what it computed.
+"""Seconds per sample of Lava's CPU simulator in the steady state, and its spikes.
 
-One runtime runs sample after sample; compilation, start-up and the first sample are left out. Nothing is recorded but
-the output layer's spikes, by its own ProcessModel into a mapped file, which costs a thousandth of a step; a Monitor
-would cost more than the step.
+One runtime runs sample after sample. Compilation, start-up and the first sample are left out. Only the output layer's
+spikes are recorded, by its own ProcessModel into a mapped file, which costs a thousandth of a step. A Monitor would
+cost more than the step.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ START_SECONDS, SAMPLE_SECONDS = 120.0, 30.0
 
 @dataclass(frozen=True)
 class LavaRun:
-    """Seconds of each run over one sample, warmed up, and the spikes of all runs, warm-up included."""
+    """Seconds of each run over one sample, after the warm-up, and the spikes of all runs, warm-up included."""
 
     seconds: list[float]
     spikes: npt.NDArray[np.uint8]
 
     @property
     def seconds_per_sample(self) -> float:
-        """Median."""
+        """Median seconds per sample."""
         return statistics.median(self.seconds)
 
 
@@ -48,7 +48,10 @@ def measure(
 
     Raises
     ------
-    LavaUnavailable, LavaFailed
+    LavaUnavailable
+        Lava cannot be started.
+    LavaFailed
+        Lava failed, or took longer than the limit.
     """
     from nmdeploy.nir_io import write
 

@@ -1,6 +1,6 @@
-"""Calibration loops in LLVM's own language, so that what is measured is what is written: no compiler may slow them.
+"""Calibration loops in LLVM's own language, so that no compiler can slow them.
 
-Each loop is made in several variants (width of the vectors, number of accumulators); the fastest one counts.
+Each loop is made in several variants (width of the vectors, number of accumulators). The fastest one counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAIR_SUMS = "llvm.x86.avx512.pmaddubs.w.512"
 
 @dataclass(frozen=True)
 class Loop:
-    """A compiled function, and its assembly."""
+    """Compiled function with its assembly."""
 
     call: Callable[..., None]
     assembly: str
@@ -32,7 +32,7 @@ class Loop:
 
     @property
     def registers(self) -> str:
-        """Widest registers that the loop uses."""
+        """Name of the widest registers that the loop uses."""
         found = [name for name in ("zmm", "ymm", "xmm") if re.search(rf"%?{name}\d", self.assembly)]
         return found[0] if found else "scalar"
 
@@ -48,7 +48,7 @@ def _target() -> Any:
 
 @cache
 def compiled(text: str, arguments: int) -> Loop:
-    """The function ``f`` of LLVM source, taking that many pointers or 64-bit integers."""
+    """Compile the function ``f`` of LLVM source, which takes `arguments` pointers or 64-bit integers."""
     module = llvm.parse_assembly(text)
     module.verify()
     assembly = _target().emit_assembly(module)
@@ -59,7 +59,7 @@ def compiled(text: str, arguments: int) -> Loop:
 
 
 def rate(call: Callable[..., None], each: Sequence[tuple[Any, ...]], work: float) -> float:
-    """Work a second over all threads; thread i calls with the arguments ``each[i]``."""
+    """Return the work per second over all threads; thread i calls with the arguments ``each[i]``."""
     done, start = [0.0] * len(each), threading.Barrier(len(each))
 
     def run(index: int) -> None:
@@ -80,12 +80,12 @@ def rate(call: Callable[..., None], each: Sequence[tuple[Any, ...]], work: float
 
 
 def lines(template: str, count: int) -> str:
-    """The template for k = 0 to count - 1, one line each."""
+    """Fill the template for k = 0 to count - 1, one line each."""
     return "\n".join(template.replace("{k}", str(k)) for k in range(count))
 
 
 def fma(lanes: int, accumulators: int, bits: int = 64) -> str:
-    """f(n, out): n rounds of one multiply-add of floats of 32 or 64 bits on each accumulator."""
+    """Write f(n, out): n rounds of one multiply-add of floats of 32 or 64 bits on each accumulator."""
     vector, name = f"<{lanes} x {'double' if bits == 64 else 'float'}>", f"llvm.fma.v{lanes}f{bits}"
     return f"""
 declare {vector} @{name}({vector}, {vector}, {vector})
@@ -107,7 +107,10 @@ done:
 
 
 def rows(width: int, lanes: int, bits: int) -> str:
-    """f(events, index, table, out): add the rows of `width` integers of `bits` that index names to 16-bit sums."""
+    """Write f(events, index, table, out), which adds rows of `width` integers of `bits` to 16-bit sums.
+
+    The array index names the rows.
+    """
     vector, parts = f"<{lanes} x i16>", width // lanes
     held = f"<{lanes} x i{bits}>"
     load = f"  %p{{k}} = getelementptr {held}, ptr %row, i64 {{k}}\n  %w{{k}} = load {held}, ptr %p{{k}}, align 16\n"
@@ -136,9 +139,10 @@ done:
 
 
 def row_pairs(width: int, together: int) -> str:
-    """f(events, index, table, out): as `rows`, of bytes, `together` rows an iteration, two by one multiply-add.
+    """Write f(events, index, table, out) as `rows` does, for bytes, `together` rows per iteration.
 
-    Interleaved bytes of two rows are multiplied by 1 and added by neighbours, which 16 bits hold; needs AVX-512 BW.
+    One multiply-add adds two rows. It multiplies their interleaved bytes by 1 and adds neighbours, which 16 bits hold.
+    It needs AVX-512 BW.
     """
     groups, half, kind, sums = range(width // 64), range(2), "<64 x i8>", "<32 x i16>"
     body, totals = [], {(g, h): f"%a{g}_{h}" for g in groups for h in half}
@@ -182,7 +186,7 @@ done:
 
 
 def _between(half: int) -> str:
-    """Half of the bytes of two rows, interleaved in each 128 bits by themselves: one instruction."""
+    """Return half of the bytes of two rows, interleaved within each 128 bits: one instruction."""
     order = [16 * lane + 8 * half + i + 64 * row for lane in range(4) for i in range(8) for row in (0, 1)]
     return f"<{', '.join(f'i32 {each}' for each in order)}>"
 
@@ -194,7 +198,7 @@ def _stored(vector: str, size: int, count: int, name: str, label: str) -> str:
 
 
 def aligned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy that starts at a cache line, as whole vectors demand."""
+    """Return a copy that starts at a cache line, as whole vectors require."""
     room = np.empty(values.nbytes + LINE, np.uint8)
     start = -room.ctypes.data % LINE
     copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)

@@ -23,7 +23,7 @@ SWEEPS = ("samples", "steps", "layers", "small batches", "channels", "density", 
 
 
 class Suite:
-    """Networks, their inputs, and what has been measured of them."""
+    """Networks, their inputs, and their measurements."""
 
     def __init__(self, effort: Effort, progress: Progress) -> None:
         self.effort, self.progress = effort, progress
@@ -34,7 +34,7 @@ class Suite:
         self.rates: bounds.Rates | None = None
 
     def prepare(self, workloads: Iterable[str]) -> None:
-        """Make networks and inputs; the batch holds as many samples as fit into the time and the memory."""
+        """Make networks and inputs; the batch holds as many samples as time and memory allow."""
         for name in workloads:
             self.progress(f"{name}: tuning the network")
             network = WORKLOADS[name]()
@@ -60,7 +60,7 @@ class Suite:
             self.measured["compiled"][name] = timing.to_json()
             self.measured["bound"][name] = {"work": bounds.work_of(network, expected)}
             self.progress(
-                f"{name}: compiled {1e3 * timing.seconds:.4g} ms a sample (batch {timing.batch}), reference "
+                f"{name}: compiled {1e3 * timing.seconds:.4g} ms per sample (batch {timing.batch}), reference "
                 f"{1e3 * seconds:.4g} ms, spikes {'equal' if same else 'DIFFER'}"
             )
 
@@ -72,40 +72,43 @@ class Suite:
         return repeated(lambda: call(batch), batch, self.effort.repeats, self.effort.seconds)
 
     def rate_machine(self) -> None:
-        """Find the machine's fastest loops, and what they do in a second."""
+        """Find the machine's fastest loops and their rates."""
         widths = {neuron.input_size for network, _ in self.jobs.values() for neuron in network.populations.values()}
         self.progress("the machine's fastest loops: rows, multiply-adds, copies")
         self.machine = bounds.machine(widths or {networks.CHANNELS})
         self.rates = self.machine.rates()
 
     def find_bounds(self) -> None:
-        """What follows from the machine's rates for every network, both measured in turns: its speed changes."""
+        """Compute each network's bound from the machine's rates.
+
+        The rates and `compiled` are measured in turns, because the machine's speed changes.
+        """
         for name, entry in self.measured["bound"].items():
             self.progress(f"{name}: the machine's rates and compiled, {self.effort.turns} turns")
             found = summary([self._turn(name, entry["work"]) for _ in range(self.effort.turns)])
             self.measured["bound"][name] = found
             self.progress(
-                f"{name}: bound {1e6 * found['seconds']:.4g} us a sample ({found['limited_by']}), compiled "
+                f"{name}: bound {1e6 * found['seconds']:.4g} us per sample ({found['limited_by']}), compiled "
                 f"{1e6 * found['compiled']:.4g} us: share {found['share']:.3f}"
             )
 
     def _turn(self, name: str, work: bounds.Work) -> Turn:
-        """The better of the rates before and after, and the better of two times of `compiled` in between.
+        """Return the better of the rates before and after, and the better of two times of `compiled` in between.
 
-        A disturbance slows either: both are looked at as often.
+        A disturbance slows either, so both are measured equally often.
         """
         assert self.machine is not None and self.rates is not None
         network, codes = self.jobs[name]
         batch, machine = self.measured["compiled"][name]["batch"], self.machine.only(work)
         before = machine.rates()
         _, *times = (seconds_of(lambda: run("compiled", network, codes[:batch])) / batch for _ in range(1 + TURN_CALLS))
-        seconds = min(times)  # without the first one, which finds its memory out of the caches
+        seconds = min(times)  # without the first one, which does not find its memory in the caches
         rates = bounds.faster(before, machine.rates())
         self.rates = bounds.faster(self.rates, rates)
         return Turn(work, rates, seconds)
 
     def time_updates(self, kinds: Iterable[str]) -> None:
-        """Neuron or state updates a second of `compiled`, and of the calibration loops."""
+        """Measure neuron or state updates per second, of `compiled` and of the calibration loops."""
         from benchmarks.update_loops import LANES, update_loop
 
         self.measured["updates"] = {}
@@ -116,12 +119,12 @@ class Suite:
             found["vectors"] = max(vectors() for _ in range(bounds.TRIES))
             self.measured["updates"][kind] = found
             self.progress(
-                f"{kind} updates, 1e9 a second: compiled {found['compiled'] / 1e9:.3g}, "
+                f"{kind} updates, 1e9 per second: compiled {found['compiled'] / 1e9:.3g}, "
                 f"scalar loop {found['scalar'] / 1e9:.3g}: ratio {found['ratio']:.3g}"
             )
 
     def time_narrow(self, kinds: Sequence[str]) -> str | None:
-        """Updates of kernels for vectors of half the width; returns why it failed, if it did."""
+        """Measure the updates of kernels for vectors of half the width; return the reason if it failed."""
         self.progress("updates, compiled for vectors of half the width")
         self.measured["narrow"] = {}
         try:
@@ -133,7 +136,7 @@ class Suite:
         return None
 
     def time_startup(self, limits: Sequence[str]) -> str | None:
-        """A whole process on the demo's model: its time, and its memory; returns why it failed, if it did."""
+        """Measure time and memory of a whole process on the demo's model; return the reason if it failed."""
         self.progress(f"simulate on the demo's model: {self.effort.starts} runs, then {startup.SAMPLES[-1]:,} samples")
         try:
             self.measured["startup"] = startup.measure(self.effort.starts)
@@ -143,17 +146,19 @@ class Suite:
         return None
 
     def time_scaling(self, names: Iterable[str]) -> None:
-        """Sweeps."""
+        """Measure the sweeps."""
         self.measured["exponent"] = scaling.run_all(self.effort, list(names), self.progress)
 
     def time_lava(self, workloads: Iterable[str]) -> str | None:
-        """Time and compare; returns why it failed, if it did."""
+        """Time Lava and compare its spikes; return the reason if it failed."""
         jobs = {name: (self.jobs[name][0], self.jobs[name][1][:CHECKED_IN_LAVA]) for name in workloads}
         self.measured["lava"] = {}
         self.progress(f"Lava: {', '.join(jobs)}, {1 + self.effort.lava_repeats} samples each")
         try:
             found = lava_speed.measure(
-                jobs, self.effort.lava_repeats, lambda name, s: self.progress(f"{name}: Lava {1e3 * s:.4g} ms a sample")
+                jobs,
+                self.effort.lava_repeats,
+                lambda name, s: self.progress(f"{name}: Lava {1e3 * s:.4g} ms per sample"),
             )
         except (LavaUnavailable, LavaFailed) as error:
             return str(error)
@@ -165,7 +170,7 @@ class Suite:
         return None
 
     def time_peers(self, workloads: Iterable[str]) -> str | None:
-        """Float libraries; returns why none could be measured, if so."""
+        """Time the float libraries; return the reason if none could be measured."""
         self.measured["peers"] = {}
         for name in workloads:
             network, codes = self.jobs[name]
@@ -187,11 +192,11 @@ class Suite:
             self.progress(f"{name}: {result['error']}")
             return
         self.progress(
-            f"{name}: {1e3 * result['seconds']:.4g} ms a sample (batch {result['batch']}), "
+            f"{name}: {1e3 * result['seconds']:.4g} ms per sample (batch {result['batch']}), "
             f"{100 * result['agreement']:.1f} % of the output equal"
         )
 
 
 def of(cases: Iterable[Case], measure: str) -> list[str]:
-    """What the cases of a measure are about."""
+    """Return the subjects of the cases of a measure."""
     return list(dict.fromkeys(case.of for case in cases if case.measure == measure))

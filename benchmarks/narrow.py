@@ -1,7 +1,7 @@
-"""What the check of vectors must not let pass: kernels of half the processor's width.
+"""Kernels of half the processor's vector width, which the check of vectors must reject.
 
-``python -m benchmarks.narrow TURNS KIND...`` hides the wider vectors from LLVM, and so from the engine, and prints what
-`benchmarks/updates.py` measures then, as JSON.
+``python -m benchmarks.narrow TURNS KIND...`` hides the wider vectors from LLVM, and so from the engine. It prints as
+JSON what `benchmarks/updates.py` then measures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NEEDS = {512: ("avx512", "avx10", "evex512"), 256: ("avx", "fma", "f16c", "xop",
 
 
 def hide(bits: int) -> None:
-    """Let LLVM's list of this processor's features end below vectors of so many bits; before anything is compiled."""
+    """Hide the features of vectors of `bits` bits and more from LLVM; call it before anything is compiled."""
     whole = llvm.get_host_cpu_features
     names = tuple(name for width, names in NEEDS.items() if width >= bits for name in names)
 
@@ -34,7 +34,7 @@ def hide(bits: int) -> None:
 
 
 def measured(kinds: Sequence[str], turns: int) -> dict[str, Any]:
-    """Of each kind, in a process of its own."""
+    """Measure each kind, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.narrow", str(turns), *kinds]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,7 @@
-"""Networks and inputs that are measured: layers of random weights, each tuned to spike like a trained one.
+"""Networks and inputs of the measurements: layers of random weights, each tuned to spike like a trained one.
 
-Everything follows from a seed. Weights are bell-shaped, as those of a trained layer after quantization; thresholds are
-set from a short run of the layers before, so that every layer sends spikes in about a tenth of its steps.
+Everything follows from a seed. Weights are bell-shaped, as in a trained layer after quantization. Thresholds are set
+from a short run of the layers before, so that every layer sends spikes in about a tenth of its steps.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FIRST_VTH, HALVINGS = 512.0, 9
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network is made from.
+    """Shape of a network.
 
-    `states` is 0 for LIF; `uniform` LIF populations have one du, dv and vth each, as Intel's LIF in Lava demands.
+    `states` is 0 for LIF. `uniform` LIF populations have one du, dv and vth each, as Intel's LIF in Lava requires.
     """
 
     family: str
@@ -49,17 +49,17 @@ class Shape:
 
 
 def lif(channels: int, layers: int = LAYERS, uniform: bool = True) -> QuantizedNetwork:
-    """LIF layers of `channels` neurons, as many input channels."""
+    """Return LIF layers of `channels` neurons, with as many input channels."""
     return network(Shape("lif", channels, layers=layers, uniform=uniform))
 
 
 def state_space(channels: int, states: int, rounding: str, layers: int = LAYERS) -> QuantizedNetwork:
-    """Layers of state-space neurons with `states` complex states each, no reset, binary spikes."""
+    """Return layers of state-space neurons with `states` complex states each, no reset, binary spikes."""
     return network(Shape("state_space", channels, states, rounding, layers))
 
 
 def inputs(samples: int, channels: int, steps: int = STEPS, density: float = DENSITY, seed: int = SEED) -> Codes:
-    """(samples, steps, channels) events, 0 or 1; the first samples do not depend on how many follow."""
+    """Return (samples, steps, channels) events, 0 or 1; the first samples do not depend on how many follow."""
     rng, codes = np.random.default_rng(seed), np.empty((samples, steps, channels), np.uint8)
     for sample in codes:
         sample[:] = rng.random((steps, channels), np.float32) < density
@@ -67,7 +67,7 @@ def inputs(samples: int, channels: int, steps: int = STEPS, density: float = DEN
 
 
 def first_layers(whole: QuantizedNetwork, layers: int) -> QuantizedNetwork:
-    """The network cut off behind that many layers."""
+    """Return the network cut off after `layers` layers."""
     kept = {"input", *(f"layer{i}{part}" for i in range(layers) for part in ("", ".synapse"))}
     edges = tuple(edge for edge in whole.edges if {edge.source, edge.target} <= kept)
     nodes = {name: node for name, node in whole.nodes.items() if name in kept}
@@ -76,7 +76,7 @@ def first_layers(whole: QuantizedNetwork, layers: int) -> QuantizedNetwork:
 
 @cache
 def network(shape: Shape) -> QuantizedNetwork:
-    """The network of a shape; its thresholds are tuned layer by layer."""
+    """Return the network of a shape, with thresholds tuned layer by layer."""
     rng = np.random.default_rng([SEED, shape.channels, shape.states])
     sent: npt.NDArray[Any] = inputs(TUNING_SAMPLES, shape.channels, seed=SEED + 1)
     nodes: dict[str, Any] = {"input": Input((shape.channels,), FixedPoint(1, 0, signed=False))}
@@ -93,13 +93,13 @@ def network(shape: Shape) -> QuantizedNetwork:
 
 
 def dense(rng: Rng, channels: int, exponent: int) -> QuantizedDense:
-    """8-bit weights of a bell-shaped distribution that fills their range."""
+    """Return 8-bit weights of a bell-shaped distribution that fills their range."""
     weight = np.clip(np.rint(rng.normal(0, WEIGHT_SPREAD, (channels, channels))), -127, 127).astype(np.int64)
     return QuantizedDense(weight, 8, 0, "mixed", exponent)
 
 
 def lif_layer(rng: Rng, shape: Shape, sums: npt.NDArray[Any]) -> tuple[QuantizedLIF, npt.NDArray[Any]]:
-    """Population whose threshold is found by bisection, and what it sends."""
+    """Return a population whose threshold is found by bisection, and its spikes."""
     size = shape.channels
     spread = np.ones(size) if shape.uniform else rng.uniform(0.7, 1.3, size)
     du, dv = np.full(size, DU), np.full(size, DV)
@@ -124,7 +124,7 @@ def lif_layer(rng: Rng, shape: Shape, sums: npt.NDArray[Any]) -> tuple[Quantized
 
 
 def state_space_layer(rng: Rng, shape: Shape, sums: npt.NDArray[Any]) -> tuple[QuantizedStateSpace, npt.NDArray[Any]]:
-    """Population with S4D poles; each neuron's threshold is the quantile of its output, and what it sends."""
+    """Return a population with S4D poles, and its spikes; each neuron's threshold is a quantile of its output."""
     h, n = shape.channels, shape.states
     scale = {name: 1 << FRACTIONS[f"frac_{name}"] for name in "abcd"}
     dt = np.exp(rng.uniform(np.log(4e-3), np.log(1e-1), (h, 1)))
@@ -156,7 +156,7 @@ def _outputs(neuron: QuantizedStateSpace, sums: npt.NDArray[Any]) -> npt.NDArray
 
 
 def _run(neuron: QuantizedNeuron, sums: npt.NDArray[Any], kept: Callable[[Any, Any], Any]) -> npt.NDArray[Any]:
-    """What is `kept` of a population's registers and spikes, (samples, steps, H), where `sums` arrive."""
+    """Return what `kept` takes of a population's registers and spikes, (samples, steps, H), for the given `sums`."""
     registers, rows = neuron.start(len(sums)), []
     for step in range(sums.shape[1]):
         registers, spikes, _ = neuron.advance(registers, sums[:, step], StepTime(step, sums.shape[1]))

@@ -1,4 +1,4 @@
-"""Tables: in the terminal, and as Markdown between the markers of a page."""
+"""Tables in the terminal, and as Markdown between the markers of a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH = 132
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of the columns, rows of text, and what must be said beside them."""
+    """Title, names of the columns, rows of text, and a note."""
 
     title: str
     columns: tuple[str, ...]
@@ -41,7 +41,7 @@ def draw(tables: Sequence[Table]) -> None:
 
 
 def markdown(table: Table) -> str:
-    """A table for a page, below its title, above its note."""
+    """Return a table for a page, with its title above and its note below."""
     lines = (table.columns, ("---",) * len(table.columns), *table.rows)
     body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     title = f"{table.title[:1].upper()}{table.title[1:]}:" if table.title else ""
@@ -49,12 +49,12 @@ def markdown(table: Table) -> str:
 
 
 def load_words(load: float | None) -> str:
-    """What is said of other programs."""
+    """Return the load of other programs in words."""
     return "load unknown" if load is None else f"load {load:.1f} at the start"
 
 
 def printed_by(command: str, packages: Sequence[str], load: float | None) -> str:
-    """The line above a table: what measured it, when and on what; the load that other programs caused at the start."""
+    """Return the line above a table: command, date, machine, and the load of other programs at the start."""
     found = machine(load)
     named = ", ".join(f"{name} {version(name)}" for name in packages)
     where = f"{found['cpu']}, {found['cores']} cores, {load_words(load)}"
@@ -62,7 +62,7 @@ def printed_by(command: str, packages: Sequence[str], load: float | None) -> str
 
 
 def fill(page: Path, marker: str, text: str) -> None:
-    """Replace what stands between ``<!-- marker -->`` and ``<!-- /marker -->``."""
+    """Replace the text between ``<!-- marker -->`` and ``<!-- /marker -->``."""
     start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     before, _, rest = page.read_text("utf-8").partition(start)
     _, found, after = rest.partition(end)

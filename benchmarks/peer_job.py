@@ -1,7 +1,8 @@
-"""Times float libraries on a LIF network: ``python -m benchmarks.peer_job JOB.npz``, a JSON line for each.
+"""Timing of float libraries on a LIF network: ``python -m benchmarks.peer_job JOB.npz``, one JSON line per library.
 
-All run in float32, layer by layer over whole sequences (steps, batch, channels): one matrix product for all steps, then
-the library's own neuron over the steps, which is each library's fastest standard form for a feed-forward network.
+All run in float32, layer by layer over whole sequences (steps, batch, channels). One matrix product serves all steps,
+then the library's own neuron runs over the steps. This is each library's fastest standard form of a feed-forward
+network.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ Neuron = Callable[[torch.Tensor], torch.Tensor]
 
 
 def snntorch_synaptic(alpha: float, beta: float, threshold: float) -> Neuron:
-    """snnTorch's neuron with synaptic current, in its default form: a spike subtracts the threshold a step later."""
+    """Return snnTorch's neuron with synaptic current, in its default form.
+
+    A spike subtracts the threshold a step later.
+    """
     import snntorch
 
     neuron = snntorch.Synaptic(alpha=alpha, beta=beta, threshold=threshold)
@@ -42,7 +46,7 @@ def snntorch_synaptic(alpha: float, beta: float, threshold: float) -> Neuron:
 
 
 def snntorch_leaky(alpha: float, beta: float, threshold: float) -> Neuron:
-    """snnTorch's neuron without synaptic current: one state instead of two, in favour of the library."""
+    """Return snnTorch's neuron without synaptic current: one state, not two, in favour of the library."""
     import snntorch
 
     neuron = snntorch.Leaky(beta=beta, threshold=threshold * (1 - alpha))
@@ -59,7 +63,7 @@ def snntorch_leaky(alpha: float, beta: float, threshold: float) -> Neuron:
 
 
 def norse_lif(alpha: float, beta: float, threshold: float) -> Neuron:
-    """Norse's LIF: the same recurrence, its membrane scaled by 1 - beta."""
+    """Return Norse's LIF: the same recurrence, with its membrane scaled by 1 - beta."""
     import norse.torch as norse
 
     p = norse.LIFParameters(
@@ -72,7 +76,7 @@ def norse_lif(alpha: float, beta: float, threshold: float) -> Neuron:
 
 
 def spikingjelly_cuba(alpha: float, beta: float, threshold: float) -> Neuron:
-    """spikingjelly's current-based LIF, multi-step."""
+    """Return spikingjelly's current-based LIF, multi-step."""
     from spikingjelly.activation_based import functional, neuron
 
     node = neuron.CUBALIFNode(c_decay=alpha, v_decay=beta, v_threshold=threshold)
@@ -81,7 +85,7 @@ def spikingjelly_cuba(alpha: float, beta: float, threshold: float) -> Neuron:
 
 
 def spikingjelly_lif(alpha: float, beta: float, threshold: float) -> Neuron:
-    """spikingjelly's LIF without synaptic current, multi-step: one state instead of two, in favour of the library."""
+    """Return spikingjelly's LIF without synaptic current, multi-step: one state, not two, in favour of the library."""
     from spikingjelly.activation_based import functional, neuron
 
     node = neuron.LIFNode(tau=1 / (1 - beta), decay_input=False, v_threshold=threshold * (1 - alpha), step_mode="m")
@@ -109,7 +113,7 @@ PEERS = {
 
 
 def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str, Any]:
-    """Median seconds a sample at the best batch size, and the share of output values equal to the integers'."""
+    """Measure the median seconds per sample at the best batch size, and the share of outputs equal to the integers'."""
     weights = [torch.from_numpy(weight) for weight in job["weights"].astype(np.float32)]
     neurons = [make(*values) for values in zip(*(job[k].tolist() for k in ("alpha", "beta", "threshold")), strict=True)]
 
@@ -135,7 +139,7 @@ def measure(make: Callable[[float, float, float], Neuron], job: Any) -> dict[str
 
 
 def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int, most: float = math.inf) -> float:
-    """Median of some runs on a batch, of fewer if they take longer than `most` seconds together."""
+    """Return the median of some runs on a batch, of fewer if they take longer than `most` seconds together."""
     x = codes.repeat(1, -(-batch // codes.shape[1]), 1)[:, :batch].contiguous()
     times: list[float] = []
     while len(times) < repeats and sum(times) < most:
@@ -146,7 +150,7 @@ def _seconds(forward: Neuron, codes: torch.Tensor, batch: int, repeats: int, mos
 
 
 def main(path: str) -> None:
-    """Measure all libraries that can be imported; one that fails is reported with its error."""
+    """Measure all libraries that can be imported; a library that fails is reported with its error."""
     torch.set_num_threads(processors())
     with np.load(path) as arrays:
         job = dict(arrays)

@@ -21,12 +21,15 @@ from nmdeploy.network.network import QuantizedNetwork
 ROOT = Path(__file__).parent.parent
 BATCHES = (1, 4, 16, 32, 64, 128, 256, 512, 1024)
 WORSE, FAR_WORSE, COPIES = 2, 2.0, 8
-UNFINISHED = {"error": "did not come to an end"}
+UNFINISHED = {"error": "did not finish"}
 LIMIT_SECONDS, SWEEP_SECONDS = 300.0, 30.0
 
 
 def swept(seconds: Callable[[int], float], batches: Sequence[int]) -> dict[int, float]:
-    """Seconds a sample by batch size, until two in a row are slower than the best, one by far, or time is up.
+    """Return seconds per sample by batch size.
+
+    The search stops after two sizes in a row that are slower than the best, after one that is far slower, or when time
+    is up.
 
     >>> swept({1: 9.0, 4: 3.0, 16: 4.0, 32: 2.0, 64: 2.1, 128: 2.2, 256: 1.0}.__getitem__, BATCHES)
     {1: 9.0, 4: 3.0, 16: 4.0, 32: 2.0, 64: 2.1, 128: 2.2}
@@ -43,7 +46,7 @@ def swept(seconds: Callable[[int], float], batches: Sequence[int]) -> dict[int, 
 
 
 def fitting(steps: int, channels: int) -> list[int]:
-    """Batch sizes whose sequences of float32, some of them at once, fit into half of the memory that is free."""
+    """Return the batch sizes whose sequences of float32, several of them at once, fit into half of the free memory."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError):
@@ -58,12 +61,12 @@ def measure(
     repeats: int,
     on_result: Callable[[str, dict[str, Any]], None],
 ) -> dict[str, dict[str, Any]]:
-    """Seconds a sample of every library at the batch size that suits it best; `output` is what `codes` give.
+    """Return the seconds per sample of every library at its best batch size; `output` holds the spikes of `codes`.
 
     Raises
     ------
     RuntimeError
-        None could be measured; the message is what the process wrote last.
+        No library could be measured; the message is the last line that the process wrote.
     """
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "errors").open("w+") as errors:
         job = Path(folder) / "job.npz"
@@ -96,7 +99,10 @@ def _results(
 
 
 def parameters(network: QuantizedNetwork) -> dict[str, Any]:
-    """Weights (layers, outputs, inputs), factors alpha, beta and threshold (layers,) in units of the synaptic sum."""
+    """Return weights (layers, outputs, inputs) and factors alpha, beta, threshold (layers,).
+
+    The threshold is in units of the synaptic sum.
+    """
     neurons: list[Any] = list(network.populations.values())
     synapses: list[Any] = list(network.synapses.values())
     return {

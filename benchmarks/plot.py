@@ -1,4 +1,4 @@
-"""The results as a picture."""
+"""Plots of the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACKENDS = ("bound", "compiled", "reference", "lava")
 
 
 def draw(content: Mapping[str, Any], folder: Path) -> None:
-    """Write results.png and results.svg: milliseconds a sample, and growth."""
+    """Write results.png and results.svg: milliseconds per sample, and growth."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -28,7 +28,7 @@ def draw(content: Mapping[str, Any], folder: Path) -> None:
 
 
 def bars(axes: Any, measured: Mapping[str, Any]) -> None:
-    """Seconds a sample of every backend on every network."""
+    """Draw the seconds per sample of every backend on every network."""
     workloads = list(measured.get("compiled", {}))
     series = {name: {key: value.get("seconds") for key, value in measured.get(name, {}).items()} for name in BACKENDS}
     peers = measured.get("peers", {})
@@ -40,13 +40,13 @@ def bars(axes: Any, measured: Mapping[str, Any]) -> None:
         known = [(place, values[key]) for place, key in enumerate(workloads) if values.get(key)]
         axes.bar([place + index * width for place, _ in known], [1e3 * s for _, s in known], width, label=name)
     axes.set_xticks([place + 0.32 for place in range(len(workloads))], workloads, rotation=15)
-    axes.set(yscale="log", ylabel="ms a sample", title="784 steps, 4 layers")
+    axes.set(yscale="log", ylabel="ms per sample", title="784 steps, 4 layers")
     axes.set_ylim(top=axes.get_ylim()[1] * LEGEND_ROOM)
     axes.legend(loc="upper center", ncols=3, fontsize="small")
 
 
 def curves(axes: Any, sweeps: Mapping[str, Any]) -> None:
-    """Seconds over what grows, both relative to the first point."""
+    """Draw seconds against size, both relative to the first point."""
     for name, found in sweeps.items():
         x, seconds = found["x"], found["seconds"]
         label = f"{name}: exponent {found['exponent']:.2f}"

@@ -1,4 +1,4 @@
-"""`results.json`: the verdicts, and all that they were computed from."""
+"""The file `results.json`: the verdicts, and all that they were computed from."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def results(
     failed: Mapping[str, str],
     load: float | None,
 ) -> dict[str, Any]:
-    """The content of the file.
+    """Return the content of the file.
 
-    `missing` says why the user left a measurement out, by measure or by a case's title; `failed` why one did not work.
+    `missing` holds the reasons why the user left measurements out, by measure or by a case's title. `failed` holds the
+    reasons why others failed.
     """
     judged = [judge(case, measured, missing) for case in cases]
     reasons = {**failed, **missing}
@@ -50,12 +51,12 @@ def results(
 
 
 def passed(content: Mapping[str, Any]) -> bool:
-    """Whether no case failed; one that the user left out did not."""
+    """Return True if no case failed; a case that the user left out did not fail."""
     return all(line["ok"] is not False for line in content["cases"])
 
 
 def machine(load: float | None) -> dict[str, Any]:
-    """What it ran on, and the load that other programs caused when it began, if known."""
+    """Return the machine's description, with the load of other programs at the start, if known."""
     return {
         "cpu": _cpu(),
         "cores": processors(),
@@ -68,7 +69,7 @@ def machine(load: float | None) -> dict[str, Any]:
 
 
 def load_now() -> float | None:
-    """Programs that run, as a mean of the last minute; None where the system does not say."""
+    """Return the number of running programs as a mean of the last minute, or None if the system does not report it."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):

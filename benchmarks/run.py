@@ -1,6 +1,6 @@
-"""All measurements in one run: ``python -m benchmarks.run``; docs/benchmarks.md says what they mean.
+"""All measurements in one run: ``python -m benchmarks.run``, explained in docs/benchmarks.md.
 
-Exit code 1 if a case does not reach what is required of it.
+Exit code 1 if a case misses its requirement.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name or opponent contains it")
@@ -34,7 +34,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def left_out(chosen: argparse.Namespace) -> dict[str, str]:
-    """Why the user left something out, by measure or by the title of a case."""
+    """Return why the user left something out, by measure or by the title of a case."""
     missing = {case.title: f"not in --only {chosen.only}" for case in CASES if not case.chosen(chosen.only)}
     if not startup.STATUS.exists():
         missing |= {case.title: "needs Linux's /proc" for case in CASES if case.of in ("megabytes", "with_samples")}
@@ -44,19 +44,19 @@ def left_out(chosen: argparse.Namespace) -> dict[str, str]:
 
 
 def needed(chosen: argparse.Namespace) -> list[Case]:
-    """Cases that are to be measured."""
+    """Return the cases to be measured."""
     missing = left_out(chosen)
     return [case for case in CASES if case.chosen(chosen.only) and case.measure not in missing]
 
 
 def progress() -> Callable[[str], None]:
-    """Prints lines with the seconds since the start."""
+    """Return a function that prints lines with the seconds since the start."""
     start = time.perf_counter()
     return lambda text: print(f"[{time.perf_counter() - start:6.1f} s] {text}", flush=True)
 
 
 def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str, str]:
-    """Measure what the cases need, and what has no requirement too if `everything`; returns what failed, and why."""
+    """Measure the needs of the cases, and with `everything` also the rest; return failures with reasons."""
     wanted = {case.of for case in cases if case.of in WORKLOADS}
     suite.prepare([name for name in WORKLOADS if everything or name in wanted])
     suite.rate_machine()
@@ -84,7 +84,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write; returns the exit code."""
+    """Measure, print and write; return the exit code."""
     chosen = options(arguments)
     cases = needed(chosen)
     if not cases:

@@ -1,4 +1,4 @@
-"""How the time of `compiled` grows with the size of the task, and the exponents of that growth."""
+"""Growth of the time of `compiled` with the size of the task, and its exponents."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchmarks.timing import Effort, run, seconds_of
 from nmdeploy.network.network import QuantizedNetwork
 
 FITTED = ("samples", "steps", "layers")
-BATCH = 256  # what every call costs does not count then
+BATCH = 256  # at this size the fixed cost per call does not count
 TIMES, DEPTHS = (1, 2, 3, 4, 6, 8), (4, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement of a sweep: `x` is what grows."""
+    """One measurement of a sweep; `x` is the size that grows."""
 
     x: float
     network: QuantizedNetwork
@@ -30,13 +30,13 @@ class Point:
     density: float = networks.DENSITY
 
     def call(self) -> Callable[[], Any]:
-        """What is timed."""
+        """Return the call that is timed."""
         codes = networks.inputs(self.samples, self.network.nodes["input"].size, self.steps, self.density)  # type: ignore[union-attr]
         return lambda: run("compiled", self.network, codes)
 
 
 def exponent(x: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
-    """Slope of the line of least squares through log(seconds) over log(x).
+    """Return the slope of the least-squares line through log(seconds) over log(x).
 
     >>> round(exponent([1, 2, 4], [3, 12, 48]), 6)
     2.0
@@ -45,10 +45,10 @@ def exponent(x: npt.ArrayLike, seconds: npt.ArrayLike) -> float:
 
 
 def measure(points: Sequence[Point], repeats: int) -> dict[str, Any]:
-    """The least seconds of each point in several rounds, and the exponents of every round.
+    """Return the least seconds of each point in several rounds, and the exponents of every round.
 
-    A round goes through all points and back again, so that a machine that becomes faster or slower meets all of them;
-    what disturbs a call only makes it longer.
+    A round goes through all points and back again, so that a change of the machine's speed affects all of them. A
+    disturbance only makes a call longer.
     """
     calls = [point.call() for point in points]
     for call in calls:
@@ -69,7 +69,10 @@ def _round(calls: Sequence[Callable[[], Any]], times: Sequence[int]) -> list[flo
 
 
 def sweeps() -> dict[str, list[Point]]:
-    """Points of each sweep, around LIF with 4 layers of 128 channels; the states' around a smaller network."""
+    """Return the points of each sweep.
+
+    They lie around LIF with 4 layers of 128 channels; the points of the states lie around a smaller network.
+    """
     lif, batch, few = networks.lif(networks.CHANNELS), BATCH, BATCH // 4
     steps, deep = networks.STEPS, networks.lif(networks.CHANNELS, DEPTHS[-1])
     return {

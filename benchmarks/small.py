@@ -1,6 +1,6 @@
-"""What the choice between the backends for small jobs rests on: ``python benchmarks/small.py [--docs]``.
+"""Measurements for the choice between the backends for small jobs: ``python benchmarks/small.py [--docs]``.
 
-The constants of `nmdeploy.backends.auto` as this machine has them, and which backend `auto` picks for some tiny
+It measures the constants of `nmdeploy.backends.auto` on this machine, and the backend that `auto` picks for some tiny
 jobs. Exit code 1 if a constant is off by more than a factor of `FACTOR`.
 """
 
@@ -53,14 +53,14 @@ JOBS = (
 
 @dataclass(frozen=True)
 class Constants:
-    """Those of `compiled`."""
+    """Constants of `compiled`."""
 
     step: float
     state: float
     compile: float
 
     def off(self, other: Constants) -> float:
-        """The largest factor between two of them."""
+        """Return the largest factor between two constants."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return max(max(a / b, b / a) if min(a, b) > 0 else float("inf") for a, b in pairs)
 
@@ -69,14 +69,14 @@ IN_THE_CODE = Constants(auto.STEP_SECONDS, auto.STATE_SECONDS, auto.COMPILE_SECO
 
 
 def amounts(network: QuantizedNetwork, samples: int, steps: int) -> tuple[float, float]:
-    """What `compiled` multiplies with STEP_SECONDS and with STATE_SECONDS."""
+    """Return the amounts that `compiled` multiplies by STEP_SECONDS and by STATE_SECONDS."""
     states = sum(neuron.size * max(neuron.real_states, 1) for neuron in network.populations.values())
     batches = -(-samples // reference.BATCH)
     return float(steps * batches * len(network.populations)), float(steps * samples * states)
 
 
 def fitted(work: Sequence[tuple[float, float]], seconds: Sequence[float]) -> tuple[float, float]:
-    """Seconds of each amount: least squares of the logarithms, by Gauss and Newton.
+    """Return the seconds of each amount by least squares of the logarithms (Gauss-Newton).
 
     A short job counts as much as a long one, and half as long as much as twice as long.
     """
@@ -91,24 +91,24 @@ def fitted(work: Sequence[tuple[float, float]], seconds: Sequence[float]) -> tup
 
 
 def network_of(name: str) -> QuantizedNetwork:
-    """The demo's model, or one of `SHAPES`."""
+    """Return the demo's model, or one of `SHAPES`."""
     return demo_model() if name == "demo" else networks.network(SHAPES[name])
 
 
 def codes_of(network: QuantizedNetwork, samples: int, steps: int) -> npt.NDArray[Any]:
-    """Random codes that the input takes, a tenth of them not zero."""
+    """Return random codes that the input takes, a tenth of them not zero."""
     rng, size, kind = np.random.default_rng(networks.SEED), network.input.size, network.input.format
     codes = rng.integers(kind.min, kind.max, (samples, steps, size), endpoint=True)
     return codes if (kind.min, kind.max) != (0, 1) else (rng.random(codes.shape) < networks.RATE).astype(np.int64)
 
 
 def least_seconds(call: Callable[[], Any]) -> float:
-    """Of some calls."""
+    """Return the least seconds of some calls."""
     return min(seconds_of(call) for _ in range(REPEATS))
 
 
 def reference_seconds() -> tuple[float, float]:
-    """A population's step of a batch, and a state's step, of the reference."""
+    """Return the reference's seconds for a population's step of a batch, and for a state's step."""
     work, seconds = [], []
     for name in (*SHAPES, "demo"):
         network = network_of(name)
@@ -120,7 +120,7 @@ def reference_seconds() -> tuple[float, float]:
 
 
 def compile_seconds(network: QuantizedNetwork) -> tuple[float, float]:
-    """Nothing at hand: to plan and compile a population; and all that a network needs besides its populations."""
+    """Measure, with an empty cache, the seconds to plan and compile a population, and all else that a network needs."""
     from nmdeploy.engine.llvm import machine
     from nmdeploy.engine.llvm.compilation import compile_network, driver_text, input_text
 
@@ -149,7 +149,7 @@ def compile_all(texts: Sequence[str]) -> None:
 
 
 def measured() -> tuple[Constants, float]:
-    """The constants of this machine; seconds to compile what a network needs besides its populations."""
+    """Return this machine's constants, and the seconds to compile what a network needs besides its populations."""
     runs = [[compile_seconds(network_of(name)) for _ in range(REPEATS)] for name in (*SHAPES, "demo")]
     population, besides = (statistics.median(min(each) for each in part) for part in _parts(runs))
     return Constants(*reference_seconds(), population), besides
@@ -160,9 +160,12 @@ def _parts(runs: Sequence[Sequence[tuple[float, float]]]) -> list[list[list[floa
 
 
 def first_run(name: str, samples: int, steps: int) -> dict[str, Any]:
-    """What `auto` picks in a new process, and the seconds of both backends' first run; `compiled` compiles."""
+    """Return the backend that `auto` picks in a new process, and the seconds of both backends' first run.
+
+    `compiled` compiles.
+    """
     network = network_of(name)
-    model_sha256(network)  # known, as that of a model that is read from a file: its plans are kept
+    model_sha256(network)  # known, as for a model that is read from a file: its plans are kept
     codes = codes_of(network, samples, steps)
     picked, _ = auto.choose(network, samples, steps, "none")
     vars(network).pop("_engines", None)
@@ -176,12 +179,12 @@ def first_run(name: str, samples: int, steps: int) -> dict[str, Any]:
 
 
 def constants_table(found: Constants, besides: float, start: Start) -> Table:
-    """The constants beside those in the code; what is compiled besides is in none of them."""
+    """Return the measured constants beside those in the code, and the compilation that no constant includes."""
     names = ("STEP_SECONDS", "STATE_SECONDS", "COMPILE_SECONDS")
     values = zip(names, vars(IN_THE_CODE).values(), vars(found).values(), strict=True)
     rows = [(name, f"{code:.2g}", f"{here:.2g}") for name, code, here in values]
     rows.append(("START_SECONDS", f"{auto.START_SECONDS:.2g}", f"{start.warm:.2g} to {start.cold:.2g}"))
-    rows.append(("synapses, input and driver of a network, compiled when no network was before", "-", f"{besides:.2g}"))
+    rows.append(("synapses, input and driver of a network, compiled for the first time", "-", f"{besides:.2g}"))
     return Table("Constants of nmdeploy/backends/auto.py, seconds", ("seconds", "in the code", "measured"), rows)
 
 
@@ -197,12 +200,12 @@ class Run:
 
     @property
     def reference(self) -> float:
-        """Seconds."""
+        """Seconds of the reference."""
         return float(min(self.cold["reference"], self.warm["reference"]))
 
     @property
     def lost(self) -> str:
-        """What is to be said if the other backend would have been faster, with nothing compiled or with all."""
+        """Note for a job whose other backend would have been faster, with nothing compiled or with all."""
         title, found = f"{self.name}, {self.samples} samples of {self.steps} steps", []
         for run, when in ((self.cold, "nothing"), (self.warm, "all")):
             faster = "reference" if self.reference <= run["compiled"] else "compiled"
@@ -211,7 +214,7 @@ class Run:
         return "; ".join(found)
 
     def row(self) -> tuple[str, ...]:
-        """Of the table."""
+        """Row of the table."""
         times = (self.cold["estimate"], self.reference, self.cold["compiled"], self.warm["compiled"])
         picked = self.cold["picked"], self.warm["picked"]
         return self.name, str(self.samples), str(self.steps), *(f"{1e3 * t:.3g}" for t in times), *picked
@@ -219,18 +222,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds before the first step, from a cache that holds all, and from one that holds nothing but populations."""
+    """Seconds before the first step, from a cache that holds all, and from one that holds only populations."""
 
     warm: float
     cold: float
 
     def off(self, constant: float) -> float:
-        """By which factor a constant lies outside of these two; 1 if it does not."""
+        """Return the factor by which a constant lies outside of these two; 1 if it lies between."""
         return max(1.0, constant / self.cold, self.warm / constant)
 
 
 def run_jobs() -> list[Run]:
-    """Every job."""
+    """Run every job."""
     found = []
     for job in JOBS:
         with tempfile.TemporaryDirectory() as cache:
@@ -240,14 +243,20 @@ def run_jobs() -> list[Run]:
 
 
 def start_of(runs: Sequence[Run], compiling: float) -> Start:
-    """From the job whose steps take the least; it has one population, whose compilation is a constant of its own."""
+    """Return the start-up time of the job whose steps take the least.
+
+    It has one population, whose compilation has a constant of its own.
+    """
     least = min(runs, key=lambda run: float(run.cold["estimate"]))
     warm = float(least.warm["compiled"])
     return Start(warm, max(warm, float(least.cold["compiled"]) - compiling))
 
 
 def jobs_table(runs: Sequence[Run]) -> Table:
-    """What is picked, and both times, each in a process of its own; `compiled` with nothing compiled, then with all."""
+    """Return the picks and both times, each in a process of its own.
+
+    `compiled` runs with nothing compiled, then with all.
+    """
     columns = (
         "network",
         "samples",
@@ -260,12 +269,12 @@ def jobs_table(runs: Sequence[Run]) -> Table:
         "picked then",
     )
     lost = "; ".join(run.lost for run in runs if run.lost)
-    note = f"Not the faster one was picked for: {lost}." if lost else "The faster one was picked each time."
+    note = f"The slower one was picked for: {lost}." if lost else "The faster one was picked each time."
     return Table("Small jobs, milliseconds of the first run of a process", columns, [run.row() for run in runs], note)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog="python benchmarks/small.py", description=__doc__)
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/benchmarks.md too")
     parser.add_argument("--child", help=argparse.SUPPRESS)

@@ -1,8 +1,8 @@
-"""How long the quick commands take to answer, and what they hold in memory: ``python benchmarks/startup.py [RUNS]``.
+"""Time and memory that the quick commands take to answer: ``python benchmarks/startup.py [RUNS]``.
 
-Prints the median of wall-clock seconds and of CPU seconds (user and system) over the runs, for Python alone as well;
-and of simulate on the demo's model the most memory, for the demo's samples, for 1,000 and for 100,000. Exit code 1 if
-a limit is missed: 0.15 s for --help and profiles, 0.3 s for inspect, and what `make bench` requires of simulate.
+It prints the median of wall-clock seconds and of CPU seconds (user and system) over the runs, also for Python alone.
+For simulate on the demo's model it prints the most memory, for the demo's samples, for 1,000 and for 100,000. Exit code
+1 if a limit is missed: 0.15 s for --help and profiles, 0.3 s for inspect, and for simulate the limits of `make bench`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ finally:
 
 
 def timed(arguments: list[str], runs: int) -> tuple[float, float]:
-    """Median wall-clock and CPU seconds of a command, after a run that warms the caches."""
+    """Return the median wall-clock and CPU seconds of a command, after a run that warms the caches."""
     walls, cpus = [], []
     for _ in range(1 + runs):
         before, start = _cpu(), time.perf_counter()
@@ -56,7 +56,7 @@ def _cpu() -> float:
 
 
 def peak_megabytes(arguments: list[str]) -> float:
-    """The most memory that a command of nmdeploy held."""
+    """Return the most memory that a command of nmdeploy held."""
     command = [sys.executable, "-c", PEAK, *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     return int(done.stderr.splitlines()[-1]) * 1024 / 1e6
@@ -70,7 +70,7 @@ def demo_model(folder: Path) -> str:
 
 
 def demo_inputs(folder: Path, samples: int) -> str:
-    """Write so many samples, the demo's again and again."""
+    """Write `samples` samples, repeating the demo's."""
     path = folder / f"{samples}.npy"
     with np.load(digits().test) as arrays:
         np.save(path, np.resize(arrays["inputs"], (samples, *arrays["inputs"].shape[1:])))
@@ -78,14 +78,14 @@ def demo_inputs(folder: Path, samples: int) -> str:
 
 
 def simulate(model: str, data: str, folder: Path) -> list[str]:
-    """The command's arguments."""
+    """Return the command's arguments."""
     return ["simulate", model, "--data", data, "-o", str(folder / "recording.h5")]
 
 
 def measure(runs: int) -> dict[str, Any]:
-    """What is required of simulate: seconds of the whole process, and the most memory, in megabytes (10^6 bytes).
+    """Measure the whole process of simulate: seconds, and the most memory in megabytes (10^6 bytes).
 
-    Memory is read from Linux's /proc; elsewhere it is left out.
+    Memory is read from Linux's /proc. On other systems it is left out.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,7 +100,7 @@ def measure(runs: int) -> dict[str, Any]:
 
 
 def show_commands(runs: int, show: Callable[[str], None]) -> bool:
-    """Print the times of commands that only answer; returns whether they keep their limits."""
+    """Print the times of commands that only answer; return whether they keep their limits."""
     kept = True
     with tempfile.TemporaryDirectory() as name:
         model = demo_model(Path(name))
@@ -120,7 +120,7 @@ def show_commands(runs: int, show: Callable[[str], None]) -> bool:
 
 
 def main(runs: int) -> int:
-    """Measure and print; returns the exit code."""
+    """Measure and print; return the exit code."""
     kept = show_commands(runs, print)
     found = measure(runs)
     print(f"\nnmdeploy simulate on the demo's model: {told(found)}")
@@ -131,7 +131,7 @@ def main(runs: int) -> int:
 
 
 def told(found: dict[str, Any]) -> str:
-    """What was measured, in words."""
+    """Return the measurements in words."""
     parts = [f"{found['seconds']:.3f} s"]
     if "megabytes" in found:
         more = (f"{value:.1f} MB for {samples} samples" for samples, value in found["with_samples"].items())

@@ -1,4 +1,4 @@
-"""The results as tables: in the terminal, and as Markdown for the documentation."""
+"""The results as tables, in the terminal and as Markdown for the documentation."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from benchmarks.pages import Table, draw, load_words, markdown
 MARKER = "results"
 MISSING, BUSY = "-", 0.5
 UNIFORM = (
-    "The share of the bound that is required of LIF is that of populations with uniform parameters. Where each neuron "
-    "has its own (lif-128-mixed, below), nothing is required."
+    "The required share of the bound for LIF applies to populations with uniform parameters. With parameters per "
+    "neuron (lif-128-mixed, below), nothing is required."
 )
 FLOATS = (
-    "Multiply-adds count as those of float32, of which the machine does twice as many: they hold states of 24 bits. "
-    "Where a neuron sums products before it rounds them (per-sum), the sums need float64, and its rate counts."
+    "Multiply-adds count as those of float32, which hold states of 24 bits and of which the machine does twice as "
+    "many. If a neuron sums products before it rounds them (per-sum), the sums need float64, and its rate counts."
 )
 
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
-    """All tables that have a row."""
+    """Return all tables that have a row."""
     kinds = (required, times, shares, work, libraries, growth, updates, process)
     return [table for table in (make(content) for make in kinds) if table.rows]
 
 
 def required(content: Mapping[str, Any]) -> Table:
-    """The verdicts."""
+    """Return the verdicts."""
     words = {True: "yes", False: "NO", None: "left out"}
     rows = [
         (line["name"], line["against"], number(line["ratio"]), number(line["required"]), words[line["ok"]])
@@ -38,14 +38,14 @@ def required(content: Mapping[str, Any]) -> Table:
 
 
 def busy(load: float | None) -> str:
-    """A warning, if other programs ran."""
+    """Return a warning if other programs ran."""
     if load is None or load <= BUSY:
         return ""
     return f"WARNING: the load was {load:.2f} at the start: other programs slowed what was measured."
 
 
 def times(content: Mapping[str, Any]) -> Table:
-    """Milliseconds a sample of each backend."""
+    """Return the milliseconds per sample of each backend."""
     measured = content["measured"]
     rows = []
     for name, own in measured.get("compiled", {}).items():
@@ -54,24 +54,24 @@ def times(content: Mapping[str, Any]) -> Table:
         same = ", ".join(f"{backend} {'equal' if is_same else 'DIFFERS'}" for backend, is_same in equal.items())
         spread = f"{1e3 * own['fastest']:.4g} - {1e3 * own['slowest']:.4g}"
         rows.append((name, milliseconds(own), spread, str(own["batch"]), *others, same))
-    columns = ("ms a sample", "compiled", "fastest - slowest", "batch", "reference", "Lava", "spikes")
+    columns = ("ms per sample", "compiled", "fastest - slowest", "batch", "reference", "Lava", "spikes")
     return Table("medians", columns, rows)
 
 
 def work(content: Mapping[str, Any]) -> Table:
-    """Amounts of work, and the rates of the turn that decides: what the bounds follow from."""
+    """Return the amounts of work, and the rates of the deciding turn, from which the bounds follow."""
     rows = [
         (name, kind, f"{amount:.4g}", f"{rate / 1e9:.4g}", f"{1e6 * amount / rate:.4g}")
         for name, found in content["measured"].get("bound", {}).items()
         if "rates" in found
         for kind, amount, rate in _resources(found["work"], found["rates"])
     ]
-    columns = ("a sample", "resource", "amount", "1e9 a second", "us")
+    columns = ("per sample", "resource", "amount", "1e9 per second", "us")
     return Table("the bound's times = amounts / rates, in the turn that decides", columns, rows, FLOATS)
 
 
 def _resources(work: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
-    """Name, amount and rate of all that a network needs."""
+    """Yield name, amount and rate of all that a network needs."""
     kinds = {
         "rows of {}": ("rows", "rows"),
         "rows of {} in pairs": ("rows", "rows_in_pairs"),
@@ -85,7 +85,7 @@ def _resources(work: Mapping[str, Any], rates: Mapping[str, Any]) -> Iterator[tu
 
 
 def shares(content: Mapping[str, Any]) -> Table:
-    """The bound over `compiled`, in the turn that decides."""
+    """Return the bound over `compiled`, in the deciding turn."""
     rows = []
     for name, found in content["measured"].get("bound", {}).items():
         if "share" not in found:
@@ -96,7 +96,7 @@ def shares(content: Mapping[str, Any]) -> Table:
         paired = (f"{1e6 * pairs['seconds']:.4g}", f"{pairs['share']:.3f}") if pairs else (MISSING, MISSING)
         rows.append((name, found["limited_by"], *times, f"{found['share']:.3f}", spread, *paired))
     columns = (
-        "us a sample",
+        "us per sample",
         "longest",
         "bound",
         "compiled",
@@ -109,7 +109,7 @@ def shares(content: Mapping[str, Any]) -> Table:
 
 
 def libraries(content: Mapping[str, Any]) -> Table:
-    """Float libraries."""
+    """Return the float libraries."""
     rows = []
     for workload, found in content["measured"].get("peers", {}).items():
         for name, result in found.items():
@@ -119,13 +119,13 @@ def libraries(content: Mapping[str, Any]) -> Table:
             rate, same = f"{result['spike_rate']:.3f}", f"{100 * result['agreement']:.1f} %"
             tried = ", ".join(f"{batch}: {1e3 * seconds:.3g}" for batch, seconds in result["tried"].items())
             rows.append((workload, name, milliseconds(result), str(result["batch"]), tried, rate, same))
-    batches = "ms a sample by batch, in the search"
-    columns = ("network", "library", "ms a sample", "batch", batches, "spike rate", "output equal to the integers'")
+    batches = "ms per sample by batch, in the search"
+    columns = ("network", "library", "ms per sample", "batch", batches, "spike rate", "output equal to the integers'")
     return Table("float libraries", columns, rows)
 
 
 def growth(content: Mapping[str, Any]) -> Table:
-    """Sweeps."""
+    """Return the sweeps."""
     rows = [
         (
             name,
@@ -140,7 +140,7 @@ def growth(content: Mapping[str, Any]) -> Table:
 
 
 def updates(content: Mapping[str, Any]) -> Table:
-    """Updates of neurons and states, in the turn that decides."""
+    """Return the updates of neurons and states, in the deciding turn."""
     measured = content["measured"]
     rows = [
         (
@@ -153,12 +153,12 @@ def updates(content: Mapping[str, Any]) -> Table:
         for part in ("updates", "narrow")
         for kind, found in measured.get(part, {}).items()
     ]
-    columns = ("1e9 updates a second", "compiled", "scalar loop", "ratio", "all turns", "loop of vectors")
+    columns = ("1e9 updates per second", "compiled", "scalar loop", "ratio", "all turns", "loop of vectors")
     return Table("updates of LIF neurons, of complex states, in the turn that decides", columns, rows)
 
 
 def process(content: Mapping[str, Any]) -> Table:
-    """Time and memory of a whole process."""
+    """Return time and memory of a whole process."""
     found = content["measured"].get("startup", {})
     rows = [("seconds, warm cache", f"{found['seconds']:.3f}")] if found else []
     if "megabytes" in found:
@@ -168,24 +168,24 @@ def process(content: Mapping[str, Any]) -> Table:
 
 
 def number(value: float | None) -> str:
-    """Four digits, or a dash."""
+    """Return four digits, or a dash."""
     return MISSING if value is None else f"{value:.4g}"
 
 
 def milliseconds(found: Mapping[str, Any] | None) -> str:
-    """Of an entry with seconds."""
+    """Return the milliseconds of an entry with seconds, or a dash."""
     return MISSING if not found or "seconds" not in found else f"{1e3 * found['seconds']:.4g}"
 
 
 def rates(found: Mapping[str, Any]) -> str:
-    """The most that the machine did in a second, in the whole run."""
+    """Return the highest rates of the machine in the whole run, in words."""
     rows = ", ".join(f"{rate / 1e9:.4g}e9 rows of {width} added" for width, rate in found["rows"].items())
     kinds = ", ".join(f"{rate / 1e9:.4g}e9 of float{bits}" for bits, rate in found["multiply_adds"].items())
     copied = found["bytes_copied"] / 1e9
     pairs = ", ".join(f"{rate / 1e9:.4g}e9 of {width} in pairs" for width, rate in found["rows_in_pairs"].items())
     added = "; ".join(each for each in (rows, pairs) if each)
     return (
-        f"The machine's most in a second, in the whole run: {added}; multiply-adds: {kinds}; {copied:.4g}e9 bytes "
+        f"The machine's most per second, in the whole run: {added}; multiply-adds: {kinds}; {copied:.4g}e9 bytes "
         "copied. In the turns that decide it may have been slower, as shown there."
     )
 
@@ -200,7 +200,7 @@ def show(content: Mapping[str, Any]) -> None:
 
 
 def report(content: Mapping[str, Any]) -> str:
-    """All tables as Markdown, below a line that names the machine."""
+    """Return all tables as Markdown, below a line that names the machine."""
     found = content["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
     where = f"{found['cpu']}, {found['cores']} cores, {load_words(found['load'])}, {packages}"

@@ -1,4 +1,4 @@
-"""Seconds a sample of a backend: medians over repeats, after a run that compiles and warms up."""
+"""Seconds per sample of a backend, as medians over repeats, after a run that compiles and warms up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_SECONDS, LEAST_BATCH, BATCH_ROUNDS = 12.0, 32, 5
 
 @dataclass(frozen=True)
 class Effort:
-    """How long is measured: repeats, and the seconds that they take together at least."""
+    """Length of a measurement: repeats, and the seconds that they take together at least."""
 
     repeats: int = 7
     seconds: float = 1.0
@@ -39,7 +39,7 @@ QUICK = Effort(
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds a sample, the spread of the repeats, and the batch."""
+    """Median seconds per sample, the spread of the repeats, and the batch."""
 
     seconds: float
     fastest: float
@@ -48,19 +48,19 @@ class Timing:
     repeats: int
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the timing as plain values."""
         return asdict(self)
 
 
 def run(name: str, network: QuantizedNetwork, codes: npt.NDArray[Any]) -> Recording:
-    """The recording of a backend, of the output alone."""
+    """Return the recording of a backend, of the output alone."""
     recording = backend(name).run(network, codes, lengths=None, trace="none")
     assert isinstance(recording, Recording)
     return recording
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """Wall-clock seconds of one call."""
+    """Return the wall-clock seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -79,7 +79,7 @@ def repeated(call: Callable[[], Any], batch: int, repeats: int, seconds: float) 
 
 
 def fitting_batch(call: Callable[[int], Any], most: int, target: float) -> int:
-    """The power of two at which `call` takes about `target` seconds, from `LEAST_BATCH` to `most`."""
+    """Return the power of two, from `LEAST_BATCH` to `most`, at which `call` takes about `target` seconds."""
     batch = min(LEAST_BATCH, most)
     call(batch)
     while batch < most and seconds_of(partial(call, batch)) * 2 <= target:
@@ -88,7 +88,7 @@ def fitting_batch(call: Callable[[int], Any], most: int, target: float) -> int:
 
 
 def best_batch(call: Callable[[int], Any], most: int, target: float) -> int:
-    """The fastest of the powers of two up to that one, by the median of some rounds over all."""
+    """Return the fastest power of two up to the largest one that fits, by the median of some rounds over all."""
     largest = fitting_batch(call, most, target)
     batches = [batch for batch in (largest >> k for k in range(4)) if batch >= min(LEAST_BATCH, most)]
     for batch in batches:

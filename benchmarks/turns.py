@@ -1,7 +1,7 @@
-"""Shares of the bound, from turns: in each, the machine's rates are measured before and after `compiled`.
+"""Shares of the bound, from turns that measure the machine's rates before and after `compiled`.
 
-One turn decides: the one with the middle share. Its own rates and its own time are shown, so that they multiply out to
-the share; the shares of the other turns say how far the measurement spreads.
+The turn with the middle share decides. Its own rates and its own time are shown, so that they multiply out to the
+share. The shares of the other turns show the spread of the measurement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.bounds import Bound, Rates, Work, bound
 
 @dataclass(frozen=True)
 class Turn:
-    """The rates of one turn, and the seconds a sample that `compiled` took in it."""
+    """The rates of one turn, and the seconds per sample that `compiled` took in it."""
 
     work: Work
     rates: Rates
@@ -24,22 +24,22 @@ class Turn:
 
     @property
     def bound(self) -> Bound:
-        """What the rates allow."""
+        """Bound that the rates allow."""
         return bound(self.work, self.rates)
 
     @property
     def in_pairs(self) -> Bound | None:
-        """What they allow if rows are added in pairs, where the processor can."""
+        """Bound with rows added in pairs, or None if the processor cannot."""
         rates = self.rates
         return bound(self.work, replace(rates, rows=rates.rows_in_pairs)) if rates.rows_in_pairs else None
 
     @property
     def share(self) -> float:
-        """Of the bound."""
+        """Share of the bound."""
         return self.bound.seconds / self.compiled
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the turn as plain values."""
         found, pairs = self.bound, self.in_pairs
         return {
             "seconds": found.seconds,
@@ -54,11 +54,11 @@ class Turn:
 
 
 def deciding(turns: Sequence[Turn]) -> Turn:
-    """The turn with the middle share; of an even number, the lower one of the two."""
+    """Return the turn with the middle share; of an even number, the lower one of the two."""
     return sorted(turns, key=operator.attrgetter("share"))[(len(turns) - 1) // 2]
 
 
 def summary(turns: Sequence[Turn]) -> dict[str, Any]:
-    """The deciding turn, the shares of all, and the work."""
+    """Return the deciding turn, the shares of all, and the work."""
     shares = [turn.share for turn in turns]
     return {**deciding(turns).to_json(), "shares": shares, "work": turns[0].work.to_json()}

@@ -1,7 +1,7 @@
-"""The neuron updates of docs/arithmetic.md as calibration loops: lane by lane, and as vectors.
+"""The neuron updates of docs/arithmetic.md as calibration loops, lane by lane and as vectors.
 
 A compiled engine whose loop was not vectorized cannot be faster than the first. Both work on 32-bit registers in the
-first-level cache and compute in 64 bits; ``f(n, u, v, a, p0, p1, p2, s)`` makes one step of n lanes.
+first-level cache and compute in 64 bits. ``f(n, u, v, a, p0, p1, p2, s)`` makes one step of n lanes.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class _Body:
         return f"%t{self.count}"
 
     def constant(self, value: int) -> str:
-        """The number in each lane."""
+        """Return the number in each lane."""
         return str(value) if self.lanes == 1 else f"splat (i64 {value})"
 
     def load(self, array: str) -> str:
-        """Lanes i of an array, in 64 bits."""
+        """Load lanes i of an array, in 64 bits."""
         place = self.name(f"getelementptr i32, ptr %{array}, i64 %at")
         return self.name(f"sext {self.narrow} {self.name(f'load {self.narrow}, ptr {place}')} to {self.wide}")
 
@@ -49,16 +49,16 @@ class _Body:
         self.lines.append(f"  store {self.narrow} {cut}, ptr {place}")
 
     def op(self, name: str, left: str, right: str | int) -> str:
-        """A binary operation."""
+        """Write a binary operation."""
         right = self.constant(right) if isinstance(right, int) else right
         return self.name(f"{name} {self.wide} {left}, {right}")
 
     def rz(self, left: str, right: str, bits: int) -> str:
-        """Product of two, divided by a power of two towards zero."""
+        """Write a product of two, divided by a power of two towards zero."""
         return self.op("sdiv", self.op("mul", left, right), 1 << bits)
 
     def choose(self, predicate: str, left: str, right: str | int, yes: str, no: str) -> str:
-        """`yes` where left compares with right, else `no`."""
+        """Write `yes` where left compares with right, else `no`."""
         right = self.constant(right) if isinstance(right, int) else right
         found = self.name(f"icmp {predicate} {self.wide} {left}, {right}")
         return self.name(f"select {self.flag} {found}, {self.wide} {yes}, {self.wide} {no}")
@@ -70,7 +70,7 @@ class _Body:
         return self.choose("sgt", low, most, self.constant(most), low)
 
     def function(self, arrays: tuple[str, ...]) -> str:
-        """The loop around the body."""
+        """Return the loop around the body."""
         pointers = ", ".join(f"ptr %{name}" for name in arrays)
         return f"""
 define void @f(i64 %n, {pointers}) {{
@@ -92,7 +92,7 @@ STATE_ARRAYS = ("re", "im", "a", *STATE_CODES, "y")
 
 
 def lif(lanes: int) -> str:
-    """`lif`: du and dv hold the factors 4095 - du and 4096 - dv, vth the threshold times 64."""
+    """Write `lif`: du and dv hold the factors 4095 - du and 4096 - dv, vth the threshold times 64."""
     b = _Body(lanes)
     u = b.op("add", b.rz(b.load("u"), b.load("du"), 12), b.op("shl", b.load("a"), 6))
     down, up = b.op("sub", u, 1 << 24), b.op("add", u, 1 << 24)
@@ -106,7 +106,7 @@ def lif(lanes: int) -> str:
 
 
 def state_space(lanes: int) -> str:
-    """`state_space`, per-product: the update of one state a lane, and its part of y."""
+    """Write `state_space`, per-product: the update of one state per lane, and its part of y."""
     b = _Body(lanes)
     re, im, a, a_re, a_im = (b.load(name) for name in ("re", "im", "a", "a_re", "a_im"))
     new_re = b.op("sub", b.rz(a_re, re, 15), b.rz(a_im, im, 15))
@@ -124,7 +124,7 @@ KINDS = {"lif": (lif, LIF_ARRAYS, (12, 12, 30)), "state_space": (state_space, ST
 
 
 def update_loop(kind: str, lanes: int) -> Measure:
-    """Measures updates a second of all cores: of neurons, or of complex states."""
+    """Return a measure of the updates per second of all cores: of neurons, or of complex states."""
     make, arrays, bits = KINDS[kind]
     loop = compiled(make(lanes), 1 + len(arrays))
     rng = np.random.default_rng(0)

@@ -1,7 +1,7 @@
-"""Updates of neurons and states a second: of `compiled`, and of the calibration loops in the same process.
+"""Updates of neurons and states per second, of `compiled` and of the calibration loops in the same process.
 
-`compiled` must be faster than the scalar loop by a share of the lanes of the processor's vectors, so that a kernel of
-half their width misses it. Whether it does is measured too: see `benchmarks/narrow.py`.
+`compiled` must be faster than the scalar loop by a share of the lanes of the processor's vectors. A kernel of half
+their width then misses the requirement; `benchmarks/narrow.py` measures that it does.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from nmdeploy.network.network import QuantizedNetwork
 
 LANE_BITS, LEAST_BITS, CALLS = 32, 128, 3
 WIDTHS = {"avx512f": 512, "avx2": 256}
-# How much faster than the scalar loop for each lane: a kernel of whole vectors reaches 0.9 for LIF and 1.3 for
-# state-space with 512 bits, of half of them 0.35 and 0.6. Its arithmetic is not that of the loop.
+# Required speed-up over the scalar loop per lane. With 512 bits, a kernel of whole vectors reaches 0.9 for LIF and 1.3
+# for state-space, a kernel of half the width 0.35 and 0.6. Its arithmetic is not that of the loop.
 EACH_LANE = {"lif": 0.45, "state_space": 0.8}
 BATCHES = {"lif": 256, "state_space": 32}
 
 
 def native_bits() -> int:
-    """Width of the processor's vectors."""
+    """Return the width of the processor's vectors."""
     return next((bits for feature, bits in WIDTHS.items() if has(feature)), LEAST_BITS)
 
 
 def required(kind: str) -> float:
-    """How many times as many updates as the scalar loop are required."""
+    """Return the required ratio of updates to those of the scalar loop."""
     return EACH_LANE[kind] * native_bits() / LANE_BITS
 
 
 def job(kind: str) -> tuple[QuantizedNetwork, networks.Codes]:
-    """A network and inputs whose time is that of updates: for LIF silence, for states the ordinary inputs."""
+    """Return a network and inputs whose time is that of updates: silence for LIF, ordinary inputs for states."""
     network = networks.lif(128) if kind == "lif" else networks.state_space(128, 16, "per-product")
     codes = networks.inputs(BATCHES[kind], 128)
     return network, np.zeros_like(codes) if kind == "lif" else codes
@@ -46,19 +46,19 @@ def job(kind: str) -> tuple[QuantizedNetwork, networks.Codes]:
 
 @dataclass(frozen=True)
 class Turn:
-    """Updates a second of `compiled` and of the scalar loop, measured together."""
+    """Updates per second of `compiled` and of the scalar loop, measured together."""
 
     compiled: float
     scalar: float
 
     @property
     def ratio(self) -> float:
-        """How many times as many `compiled` makes."""
+        """Ratio of `compiled` to the scalar loop."""
         return self.compiled / self.scalar
 
 
 def measure(kind: str, turns: int) -> dict[str, Any]:
-    """The turn with the middle ratio, and the ratios of all."""
+    """Return the turn with the middle ratio, and the ratios of all."""
     from benchmarks.update_loops import update_loop
 
     network, codes = job(kind)

@@ -1,11 +1,11 @@
-"""Trains a network of any of the models on scikit-learn's digits, a few minutes on two cores.
+"""Training of a network of any of the models on scikit-learn's digits, a few minutes on two cores.
 
     python examples/train_digits.py --out digits.safetensors
     python examples/train_digits.py --model rf --option KEY=VALUE --out rf.safetensors --curve rf.json
 
-Each 8 x 8 image is a sequence of 64 steps with one channel, pixel after pixel: codes 0 to 16, values code / 16. The
-checkpoint, its test data (``digits.npz``, 450 samples that training never saw) and calibration data
-(``digits_calibration.npz``, 128 training samples) are what `nmdeploy demo` deploys.
+Each 8 x 8 image is a sequence of 64 steps with one channel, pixel after pixel: codes 0 to 16, values code / 16. It
+writes the checkpoint, its test data (``digits.npz``, 450 samples that training never used) and calibration data
+(``digits_calibration.npz``, 128 training samples). `nmdeploy demo` deploys such files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from nmdeploy.models.modules.spiking_network import SpikingNetwork
 FORMAT = FixedPoint(bits=5, frac=4, signed=False)
 TEST_SAMPLES = 450
 CALIBRATION_SAMPLES = 128
-FITTED_SAMPLES = 128  # that approximation "predicted" is fitted to, before each epoch
+FITTED_SAMPLES = 128  # for the fit of approximation "predicted" before each epoch
 SPLIT_SEED = 0
 SHARPNESS = 4.0
 DYNAMICS = ("log_a_real", "a_imag", "log_dt", "_logit", "_raw")
@@ -45,9 +45,9 @@ EVERY = 5  # epochs between points of the learning curve
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: learning rate, spikes a neuron and step that cost nothing, largest norm of the gradient.
+    """Settings of training: learning rate, free spikes per neuron and step, largest norm of the gradient.
 
-    `compiled` compiles the scan over the steps, of models that have no parallel form, where there is a C++ compiler.
+    `compiled` compiles the scan over the steps, for models without a parallel form, if there is a C++ compiler.
     """
 
     epochs: int = 25
@@ -83,7 +83,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the learning curve, after an epoch: its mean loss, and accuracies."""
+    """A point of the learning curve after an epoch: its mean loss, and accuracies."""
 
     epoch: int
     loss: float
@@ -92,7 +92,7 @@ class Point:
 
 
 def split() -> Split:
-    """A fixed, stratified quarter of the digits for testing."""
+    """Return the digits with a fixed, stratified quarter for testing."""
     digits = load_digits()
     codes = digits.images.reshape(-1, 64, 1).astype(np.uint8)
     inputs, test_inputs, labels, test_labels = train_test_split(
@@ -102,19 +102,22 @@ def split() -> Split:
 
 
 def values(codes: npt.NDArray[np.uint8]) -> Tensor:
-    """What the network sees of the codes."""
+    """Return the network's input values for the codes."""
     return torch.from_numpy(FORMAT.dequantize(codes)).float()
 
 
 def objective(module: SpikingNetwork, x: Tensor, labels: Tensor, free_spikes: float) -> Tensor:
-    """Cross-entropy of the sharpened logits, plus what each block's spike rate exceeds the free one by."""
+    """Return the cross-entropy of the sharpened logits, plus each block's spike rate above the free one."""
     logits, spikes = module(x)
     excess = torch.stack([torch.relu(s.mean() - free_spikes) for s in spikes]).sum()
     return torch.nn.functional.cross_entropy(SHARPNESS * logits, labels) + excess
 
 
 def train(module: SpikingNetwork, data: Split, recipe: Recipe, batch: int = 64) -> list[Point]:
-    """AdamW under a one-cycle schedule; the dynamics learn slower and without decay. Returns the learning curve."""
+    """Train with AdamW under a one-cycle schedule and return the learning curve.
+
+    The dynamics learn slower and without weight decay.
+    """
     dynamics = [p for name, p in module.named_parameters() if name.endswith(DYNAMICS)]
     weights = [p for name, p in module.named_parameters() if not name.endswith(DYNAMICS)]
     epochs, rate = recipe.epochs, recipe.rate
@@ -150,14 +153,14 @@ def train(module: SpikingNetwork, data: Split, recipe: Recipe, batch: int = 64) 
 
 @torch.no_grad()
 def evaluate(module: SpikingNetwork, x: Tensor, labels: Tensor) -> tuple[float, list[float]]:
-    """Accuracy, and each block's spikes a neuron and step."""
+    """Return the accuracy, and each block's spikes per neuron and step."""
     module.eval()
     logits, spikes = module(x)
     return float((logits.argmax(1) == labels).float().mean()), [float(s.mean()) for s in spikes]
 
 
 def write(module: SpikingNetwork, data: Split, out: Path) -> None:
-    """Checkpoint, test data and calibration data, beside each other."""
+    """Write checkpoint, test data and calibration data beside each other."""
     save(module, out, input_format=FORMAT, dt=0.001)
     some = slice(CALIBRATION_SAMPLES)
     calibration = values(data.inputs[some]).numpy()
@@ -167,7 +170,7 @@ def write(module: SpikingNetwork, data: Split, out: Path) -> None:
 
 
 def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:
-    """What KEY=VALUE pairs mean for a model; a value has the type of the option's default."""
+    """Convert KEY=VALUE pairs into a model's options; a value has the type of the option's default."""
     defaults = {option.name: option.default for option in neuron_model(model).options}
     found: dict[str, Any] = {}
     for pair in given:
@@ -182,11 +185,11 @@ def options(model: str, given: tuple[str, ...]) -> dict[str, Any]:
 
 @click.command()
 @click.option("--model", default="binary-s4d", show_default=True, type=click.Choice(list(neuron_models())))
-@click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="Of the model, see `nmdeploy models NAME`.")
-@click.option("--epochs", default=None, type=int, help="[default: what the model needs]")
-@click.option("--rate", default=None, type=float, help="Learning rate.  [default: what the model needs]")
-@click.option("--channels", default=64, show_default=True, help="Neurons a layer.")
-@click.option("--states", default=None, type=int, help="States a neuron.  [default: what the model needs]")
+@click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="Model option, see `nmdeploy models NAME`.")
+@click.option("--epochs", default=None, type=int, help="Epochs.  [default: depends on the model]")
+@click.option("--rate", default=None, type=float, help="Learning rate.  [default: depends on the model]")
+@click.option("--channels", default=64, show_default=True, help="Neurons per layer.")
+@click.option("--states", default=None, type=int, help="States per neuron.  [default: depends on the model]")
 @click.option("--layers", default=3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
@@ -231,7 +234,7 @@ def main(
         held["curve"] = [asdict(point) for point in points]
         curve.write_text(json.dumps(held, indent=1) + "\n")
     click.echo(f"trained in {seconds:.0f} s; test accuracy {accuracy:.4f} ({len(data.test_labels)} samples)")
-    click.echo("spike rate a layer: " + ", ".join(f"{rate:.3f}" for rate in rates))
+    click.echo("spike rate per layer: " + ", ".join(f"{rate:.3f}" for rate in rates))
     click.echo(f"wrote {out} ({out.stat().st_size} bytes) and its data beside it")
 
 

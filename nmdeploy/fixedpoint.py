@@ -1,4 +1,4 @@
-"""One number format: how a real value becomes an integer code, and back."""
+"""Number format that maps real values to integer codes and back."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ class FixedPoint:
     bits : int
         Width of the code, sign included, 1 to 32.
     frac : int
-        Fraction bits; may be negative (codes are multiples of a power of two) or exceed `bits`.
+        Fraction bits. They may be negative (codes are multiples of a power of two) or exceed `bits`.
     signed : bool
         Two's complement if true.
     rounding : {"nearest", "zero", "floor"}
-        How `quantize` rounds; ``nearest`` breaks ties to even.
+        Rounding of `quantize`; ``nearest`` breaks ties to even.
     overflow : {"saturate", "wrap"}
-        What `quantize` does with values out of range.
+        Treatment of values out of range by `quantize`.
+
+    Raises
+    ------
+    BadOption
+        `bits` is not 1 to 32, or `rounding` or `overflow` is unknown.
 
     Examples
     --------
@@ -72,7 +77,7 @@ class FixedPoint:
         return 2.0**-self.frac
 
     def quantize(self, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Codes (int64) of real values, rounded and limited as the format says."""
+        """Return the codes (int64) of real values: ``values * 2**frac``, rounded, then saturated or wrapped."""
         scaled = np.ldexp(np.asarray(values, np.float64), self.frac)
         rounded = {"nearest": np.rint, "zero": np.trunc, "floor": np.floor}[self.rounding](scaled)
         if self.overflow == "saturate":
@@ -81,14 +86,14 @@ class FixedPoint:
         return np.asarray(np.mod(rounded - self.min, span) + self.min).astype(np.int64)
 
     def dequantize(self, codes: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Real values of integer codes: exact."""
+        """Return the real values ``codes * 2**-frac``, which are exact."""
         return np.ldexp(np.asarray(codes, np.float64), -self.frac)
 
     def contains(self, codes: npt.ArrayLike) -> bool:
-        """Whether every code is in range."""
+        """Return True if every code is in range."""
         codes = np.asarray(codes)
         return codes.size == 0 or (int(codes.min()) >= self.min and int(codes.max()) <= self.max)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Atomic writing of files: a reader never sees part of one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
     Raises
     ------
     BadFile
-        The folder is missing or not writable, the disk is full, ...; nothing is left behind.
+        The file cannot be written: the folder is missing or not writable, the disk is full, ... Nothing is left there.
     """
     try:
         with atomic_write(path) as file:
@@ -32,19 +32,19 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[FileIO]:
-    """An empty file beside `path` that takes its place when the block ends well, and is gone when it does not.
+    """Yield an empty file beside `path`, which replaces it if the block ends well and is deleted otherwise.
 
     Raises
     ------
     BadFile
-        It cannot be made, or cannot take its place. What the block raises is passed on.
+        The file cannot be made, or cannot replace the other. An exception of the block is passed on.
     """
     target = _target(path)
     name = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
         with _explain_write_errors(path):
             file = FileIO(name, "x+")
-        # A signal between two bytecodes of a `with` statement can keep its end from being run.
+        # A signal between two bytecodes of a `with` statement can prevent its end from running.
         weakref.finalize(file, _remove, name)
         with file:
             yield file
@@ -76,15 +76,15 @@ def _write_all(file: FileIO, content: bytes | memoryview) -> None:
 
 
 class Unfailing(RawIOBase):
-    """A file for a library that does not recover from a write that fails: it never sees one.
+    """File for a library that does not recover from a failed write: the library never sees the failure.
 
-    The first failure is kept in `error`, and nothing is written from then on. Whoever uses the library looks at `error`
-    after each call, and gives up: HDF5 may hang or crash at the end where it could not write.
+    `error` keeps the first failure, and nothing is written after it. The caller of the library checks `error` after
+    each call and stops. HDF5 may hang or crash at the end if a write failed.
 
     Parameters
     ----------
     file : FileIO
-        Opened for reading and writing.
+        File opened for reading and writing.
     """
 
     def __init__(self, file: FileIO) -> None:
@@ -92,11 +92,11 @@ class Unfailing(RawIOBase):
         self.error: BaseException | None = None
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a place."""
+        """Move to a position."""
         return self.file.seek(offset, whence)
 
     def write(self, content: Any) -> int:
-        """Write all of it, or keep why not."""
+        """Write all of `content`, or keep the failure in `error`."""
         if self.error is None:
             try:
                 _write_all(self.file, content)
@@ -105,7 +105,7 @@ class Unfailing(RawIOBase):
         return len(content)
 
     def readinto(self, buffer: Any) -> int:
-        """Read; what the file does not hold is zero."""
+        """Fill `buffer`; bytes after the end of the file are zero."""
         rest = buffer
         while rest and (got := self.file.readinto(rest)):
             rest = rest[got:]
@@ -113,7 +113,7 @@ class Unfailing(RawIOBase):
         return len(buffer)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the size, or keep why not."""
+        """Set the size, or keep the failure in `error`."""
         if self.error is None:
             try:
                 self.file.truncate(size)
@@ -122,7 +122,7 @@ class Unfailing(RawIOBase):
         return size or 0
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no bytes are buffered."""
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -131,13 +131,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def require_suffix(path: str | os.PathLike[str], suffix: str) -> None:
-    """`BadFile` unless the name ends as other commands expect it."""
+    """Raise `BadFile` if the name does not end in `suffix`, by which other commands recognize the file."""
     if Path(path).suffix != suffix and not Path(path).is_dir():
-        raise BadFile(f"{path}: commands know such a file by its ending: give -o a name that ends in {suffix}")
+        raise BadFile(f"{path}: commands recognize such a file by its ending: give -o a name that ends in {suffix}")
 
 
 def require_writable(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
-    """`BadFile` unless a file can be written at `path`, which is none of `inputs`: said before the work, not after."""
+    """Raise `BadFile` if no file can be written at `path`, or if `path` is one of `inputs`.
+
+    Commands call it before their work, not after it.
+    """
     target = _target(path)
     sources = [Path(source) for source in inputs if source is not None]
     if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
@@ -150,20 +153,20 @@ def require_writable(path: str | os.PathLike[str], *inputs: str | os.PathLike[st
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
-    """The file behind a path: what a link leads to, and neither a folder nor a device."""
+    """Return the file that a path or link leads to; raise `BadFile` for a folder or a device."""
     try:
         target = Path(path).resolve()
         if target.is_dir():
             raise BadFile(f"{path}: is a folder: give the name of a file in it")
         if target.exists() and not target.is_file():
-            raise BadFile(f"{path}: is no regular file: choose another path")
+            raise BadFile(f"{path}: is not a regular file: choose another path")
     except (OSError, RuntimeError, ValueError) as error:
         raise unwritable(path, error) from None
     return target
 
 
 def unwritable(path: str | os.PathLike[str], error: Exception, size: int = 0) -> BadFile:
-    """Why a file cannot be written, and how many bytes it needs."""
+    """Return the error for a file that cannot be written, with the reason and the `size` in bytes that it needs."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     space = f" with {size} bytes to spare" if size else ""
     return BadFile(f"{path}: cannot be written ({reason}): choose a path in a writable folder{space}")

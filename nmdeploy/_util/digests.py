@@ -1,4 +1,4 @@
-"""Digests of values: of frozen dataclasses with arrays, texts and numbers, whatever file they came from."""
+"""Digests of values made of frozen dataclasses, arrays, texts and numbers, independent of their file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 def content_sha256(value: Any) -> str:
     """Return the SHA-256 (64 hex digits) of a value: its types, the names of its fields, its texts, numbers and arrays.
 
-    Arrays count by type, shape and little-endian bytes; mappings in their order. Fields that are not compared are left
-    out.
+    Arrays count by type, shape and little-endian bytes. Mappings count in their order. Fields that are not compared do
+    not count.
 
     >>> content_sha256({"a": np.arange(3)}) == content_sha256({"a": np.arange(3)})
     True

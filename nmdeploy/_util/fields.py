@@ -1,4 +1,4 @@
-"""Fields of frozen dataclasses as plain values and arrays: how a file holds them, and how they are read back."""
+"""Conversion of frozen dataclasses into the plain values and arrays of a file, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARRAYS = {"i": "an array of integers", "f": "an array of numbers"}
 
 
 class BadField(ValueError):
-    """A field is unknown, missing, or of another type; the message says which and what it should be."""
+    """Field that is unknown, missing or of another type; the message names it and what it should be."""
 
 
 def split(node: Any) -> tuple[dict[str, Any], Arrays]:
@@ -72,7 +72,7 @@ def _nested(hints: Mapping[str, tuple[Any, ...]], values: Mapping[str, Any]) -> 
 
 
 def narrowest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return integers in the narrowest type that holds them all; other arrays as they are.
+    """Return integers in the narrowest type that holds them all; other arrays are unchanged.
 
     >>> narrowest(np.array([-1, 127])).dtype, narrowest(np.array([0, 128])).dtype, narrowest(np.array([1 << 31])).dtype
     (dtype('int8'), dtype('uint8'), dtype('uint32'))
@@ -91,7 +91,7 @@ def _holds(dtype: np.dtype[Any], low: int, high: int) -> bool:
 
 @cache
 def _hints(kind: type) -> dict[str, tuple[Any, ...]]:
-    """The types that each field may have."""
+    """Return the types that each field may have."""
     found = get_type_hints(kind)
     return {f.name: _alternatives(found[f.name]) for f in fields(kind)}
 
@@ -101,7 +101,10 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _checked(name: str, value: Any, hint: tuple[Any, ...]) -> Any:
-    """The value, if it is of one of the types; what is neither plain nor an array is for its class to check."""
+    """Return the value if it has one of the types of `hint`.
+
+    A value that is neither plain nor an array is checked by its class.
+    """
     wanted = [text for each in hint if (text := _wanted(each)) is not None]
     if wanted and not any(_is(value, each) for each in hint):
         raise BadField(f"field {name!r} = {_shown(value)}: is not {' or '.join(wanted)}: export it again")
@@ -118,7 +121,7 @@ def _wanted(hint: Any) -> str | None:
 
 
 def _array_kind(hint: Any) -> str:
-    """Letter of NumPy for the values of an array type; nothing for another type."""
+    """Return NumPy's letter for the values of an array type, or "" for another type."""
     if get_origin(hint) is not np.ndarray:
         return ""
     (scalar,) = get_args(get_args(hint)[1])

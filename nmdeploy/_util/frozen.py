@@ -1,4 +1,4 @@
-"""Frozen dataclasses that hold arrays: read-only arrays, and equality by value."""
+"""Frozen dataclasses with read-only arrays and equality by value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal, arrays compared by shape, type and content."""
+    """Return True if two values are equal, arrays compared by shape, type and content."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return (
             isinstance(a, np.ndarray)
@@ -33,9 +33,10 @@ class Frozen:
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> tuple[dict[str, Any], list[str]]:
-        """The fields alone: what was computed of them and kept would not be true of a copy that is changed.
+        """Return the fields, and the names of those that are read-only arrays.
 
-        And which of them are read-only arrays, which a copy of an array is not by itself.
+        Values computed from the fields are left out: they would be wrong in a copy that is changed. A copy of a
+        read-only array is writable, so the names are kept.
         """
         state = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return state, [n for n, value in state.items() if isinstance(value, np.ndarray) and not value.flags.writeable]

@@ -1,10 +1,9 @@
-"""A check that HDF5 itself lacks: its library never returns from a file whose global heap has an entry of no size.
+"""Check for HDF5 files whose global heap has an entry of size 0, on which the HDF5 library never returns.
 
-Texts of variable length lie in global heaps: ``GCOL``, version, the heap's size (8 bytes at 8), then objects with
-a header of 16 bytes (index, references, size) and content padded to 8 bytes; index 0 is the free rest, its size
-includes the header. libhdf5 2.0.0 walks the objects by these sizes, so a free rest of size 0 holds it up for ever.
-
-Source: HDF5 file format specification 3.0, section III.E; found by flipping the bits of a file.
+Texts of variable length lie in global heaps. A heap has ``GCOL``, version and its size (8 bytes at 8), then objects
+with a header of 16 bytes (index, references, size) and content padded to 8 bytes. Index 0 is the free rest, and its
+size includes the header. libhdf5 2.0.0 walks the objects by these sizes, so a free rest of size 0 stops it for ever.
+Source: HDF5 file format specification 3.0, section III.E. The defect was found by flipping the bits of a file.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ WINDOW = 1 << 24
 
 
 def has_endless_heap(content: bytes | mmap.mmap) -> bool:
-    """Whether libhdf5 would walk a global heap of this file for ever."""
+    """Return True if libhdf5 would walk a global heap of this file for ever."""
     for first in range(0, len(content), WINDOW):
         end = first + WINDOW + len(MARK) - 1
         start = content.find(MARK, first, end)

@@ -12,20 +12,23 @@ RETRY_SECONDS = 0.001
 
 
 def held_across_forks() -> AbstractContextManager[Any]:
-    """A lock that nobody else holds while the process is forked: the child would wait for it for ever."""
-    lock = threading.RLock()  # a thread may ask whether it has got it
+    """Return a lock that no other thread holds during a fork of the process.
+
+    Otherwise the child process would wait for it for ever.
+    """
+    lock = threading.RLock()  # a thread may ask if it holds the lock
 
     def acquire() -> None:
         try:
             lock.acquire()
-        except BaseException:  # of a signal's handler; without the lock, the fork would go on
+        except BaseException:  # raised by a signal's handler; without the lock, the fork would continue
             while not lock.acquire(blocking=False):
                 with suppress(BaseException):
                     time.sleep(RETRY_SECONDS)
             raise
 
     def release() -> None:
-        with suppress(RuntimeError):  # as often as it was acquired
+        with suppress(RuntimeError):  # released as often as it was acquired
             while True:
                 lock.release()
 

@@ -1,4 +1,4 @@
-"""What extends nmdeploy: the modules of its own folders, and those that other distributions register.
+"""Extensions of nmdeploy: the modules of its own folders, and those that other distributions register.
 
 A distribution registers a module under an entry point group with the folder's name, e.g. ``nmdeploy.backends``.
 """
@@ -18,7 +18,7 @@ MARK = b"[nmdeploy."
 
 
 def modules(package: str, group: str | None = None) -> list[ModuleType]:
-    """The modules of a package of ours, at every depth, and those registered under its name or another `group`."""
+    """Return a package's own modules, at every depth, and those registered under its name or another `group`."""
     return [*_own(package), *registered(package if group is None else group)]
 
 
@@ -31,7 +31,13 @@ def _own(package: str) -> list[ModuleType]:
 
 
 def registered(group: str) -> list[Any]:
-    """What other distributions register under an entry point group; `BadOption` for what cannot be imported."""
+    """Return the objects that other distributions register under an entry point group.
+
+    Raises
+    ------
+    BadOption
+        A registered object cannot be imported.
+    """
     if not _any_registered(tuple(sys.path)):
         return []
     from importlib.metadata import entry_points
@@ -42,7 +48,7 @@ def registered(group: str) -> list[Any]:
 def _load(entry: Any) -> Any:
     try:
         return entry.load()
-    except Exception as error:  # whatever a module of somebody else's raises
+    except Exception as error:  # a foreign module may raise anything
         raise BadOption(
             f"extension {entry.name!r} ({entry.value}) cannot be imported ({type(error).__name__}: {error}): update or "
             "uninstall it"
@@ -51,11 +57,14 @@ def _load(entry: Any) -> Any:
 
 @cache
 def _any_registered(folders: tuple[str, ...]) -> bool:
-    """Whether any installed distribution extends nmdeploy: a tenth of the time of importing importlib.metadata."""
+    """Return True if any installed distribution extends nmdeploy.
+
+    This takes a tenth of the time of importing importlib.metadata.
+    """
     files = (file for folder in folders for file in Path(folder or ".").glob("*-info/entry_points.txt"))
     return any(MARK in file.read_bytes() for file in files)
 
 
 def attribute(module: ModuleType, name: str, default: Any) -> Any:
-    """Return what a module defines under a name, or `default`: what a plugin may leave out."""
+    """Return the attribute `name` of a module, or `default`, for attributes that a plugin may leave out."""
     return getattr(module, name, default)

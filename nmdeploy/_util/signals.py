@@ -1,4 +1,4 @@
-"""Signals that must wait while a library is in the middle of something."""
+"""Signals that wait until a library call has ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let no signal's handler run inside of the block, in which C calls Python: HDF5 would take it for a failure.
+    """Run no signal handler inside the block.
 
-    A signal that came meanwhile is raised at the end.
+    Inside it, C calls Python, and HDF5 would take an exception of a handler for a failure. A signal that arrives in the
+    block is raised at its end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers run in the main thread only
@@ -24,7 +25,7 @@ def defer_signals() -> Iterator[None]:
     over = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        if over:  # a handler that was back before this one raised an exception
+        if over:  # a handler was restored before this one raised an exception
             before[signal.Signals(number)](number, frame)
         else:
             came.append(number)
@@ -44,7 +45,7 @@ def defer_signals() -> Iterator[None]:
 
 
 def _raise(numbers: list[int]) -> None:
-    """Raise all of them again, although the handler of one may raise an exception."""
+    """Raise all signals again, even if the handler of one raises an exception."""
     if numbers:
         try:
             signal.raise_signal(numbers[0])

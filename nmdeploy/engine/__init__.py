@@ -1,6 +1,6 @@
-"""The compiled engine behind the ``compiled`` backend: docs/engine.md.
+"""The compiled engine of the ``compiled`` backend (docs/engine.md).
 
-A neuron's own integer step is run once on symbols (`trace`), what it did is a graph; an interval analysis bounds every
-value of it (`intervals`), `population` writes it as vector code, and LLVM compiles that. No family is known here by
-name.
+`trace` runs a neuron's own integer step once on symbols, which leaves a graph. `bounds` bounds every value of the graph
+by interval analysis. `lower` chooses lanes and memory, `llvm` writes vector code and compiles it, `run` runs it. The
+engine knows no family by name.
 """

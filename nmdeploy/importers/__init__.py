@@ -17,7 +17,7 @@ from nmdeploy.network.network import Network
 
 
 def importers() -> dict[str, ModuleType]:
-    """Importer modules by the suffix of the files they read."""
+    """Return the importer modules by the suffix of the files that they read."""
     return {suffix: module for module in modules(__name__) for suffix in getattr(module, "SUFFIXES", ())}
 
 
@@ -50,6 +50,6 @@ def load(path: str | Path, *, dt: float | None = None) -> Network:
 
 
 def refuse_other_dt(path: str | os.PathLike[str], dt: float | None, stored: float) -> None:
-    """`BadOption` for a time step that is not the one that a file holds."""
+    """Raise `BadOption` for a time step that differs from the one in the file."""
     if dt is not None and dt != stored:
         raise BadOption(f"--dt {dt}: {path} holds its own time step, {stored} s: leave --dt out")

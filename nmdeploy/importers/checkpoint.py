@@ -1,12 +1,12 @@
-"""Imports nmdeploy's own checkpoints: each block's trained neuron as a population, its normalization folded.
+"""Importer of nmdeploy's own checkpoints, in which each block's trained neuron becomes a population.
 
-Per block, in float64, with batch normalization k = gamma / sqrt(var + eps), c = beta - k mean, by what its model
-normalizes:
+The normalization is folded per block, in float64. Batch normalization has k = gamma / sqrt(var + eps) and
+c = beta - k mean. Its form depends on the signal that the block's model normalizes:
 
     membrane    k y + c: the model scales what makes y, and adds c to its bias
     current     k (W h) + c: weights k W, and a bias c of the population's sums, or where it has none, of the synapses
 
-and with a mixer, behind the spikes s, a gated linear unit: (M s + m)[2h] * sigmoid((M s + m)[2h + 1]).
+With a mixer, a gated linear unit follows the spikes s: (M s + m)[2h] * sigmoid((M s + m)[2h + 1]).
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ SUFFIXES = (".safetensors", ".pt")
 
 
 def load(path: Path, *, dt: float | None = None) -> Network:
-    """The network of a checkpoint file.
+    """Return the float network of a checkpoint file.
 
     Parameters
     ----------
     path : Path
-        ``.safetensors``, or ``.pt`` (needs torch; never unpickled).
+        A ``.safetensors`` file, or a ``.pt`` file, which needs torch and is never unpickled.
     dt : float, optional
-        Seconds a step; the file holds its own, which it must be.
+        Seconds per step. The file holds its own, which must be the same.
 
     Raises
     ------
     BadFile
-        If the file is missing, damaged, of another kind, or holds values that make no network.
+        The file is missing, damaged or of another kind, or its values make no network.
     UnsupportedParameter
-        If it was trained with layer normalization, or its neurons hold a value without deployed meaning.
+        The network was trained with layer normalization, or a value of its neurons has no deployed meaning.
     BadOption
-        If `dt` is not the file's.
+        `dt` is not the file's.
     """
     network = read_checkpoint(path)
     refuse_other_dt(path, dt, network.dt)
@@ -59,13 +59,16 @@ def load(path: Path, *, dt: float | None = None) -> Network:
 
 
 def read_checkpoint(path: str | Path) -> Network:
-    """The network of a checkpoint file: `load` without options."""
+    """Return the network of a checkpoint file, as `load` does without options."""
     config, tensors = read_content(Path(path))
     return _network(str(path), config, {name: np.asarray(t, np.float64) for name, t in tensors.items()})
 
 
 def read_content(path: Path) -> tuple[Config, Tensors]:
-    """Configuration and tensors of a checkpoint file, checked against each other; `BadFile` as for `load`."""
+    """Return configuration and tensors of a checkpoint file, checked against each other.
+
+    It raises `BadFile` as `load` does.
+    """
     text, sha256, tensors = _read(path)
     if digest(text, tensors) != sha256:
         raise BadFile(f"{path}: its content differs from its SHA-256: the file is damaged, copy or save it again")
@@ -75,7 +78,7 @@ def read_content(path: Path) -> tuple[Config, Tensors]:
 
 
 def _read(path: Path) -> tuple[str, str, Tensors]:
-    """Configuration (JSON), SHA-256 and tensors."""
+    """Return configuration (JSON), SHA-256 and tensors."""
     try:
         with path.open("rb") as file:
             data = file.read() if path.suffix != ".pt" else file.read(1)
@@ -89,7 +92,7 @@ def _read(path: Path) -> tuple[str, str, Tensors]:
 
         return read_pt(path)
     if path.suffix != ".safetensors":
-        raise BadFile(f"{path}: suffix {path.suffix!r} is no checkpoint: give one of {SUFFIXES}")
+        raise BadFile(f"{path}: suffix {path.suffix!r} is not a checkpoint's: give one of {SUFFIXES}")
     return _read_safetensors(path, data)
 
 
@@ -112,14 +115,14 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[str, str, Tensors]:
 def _network(file: str, config: Config, tensors: Tensors) -> Network:
     if config.norm == "layer":
         raise UnsupportedParameter(
-            f"{file}: norm = 'layer' cannot be deployed: its scale depends on the data of each step, no weights or "
-            "thresholds hold it: train with norm='batch'"
+            f"{file}: norm = 'layer' cannot be deployed: its scale depends on the data of each step, so weights and "
+            "thresholds cannot hold it: train with norm='batch'"
         )
     graph = _Graph(file, config, {"input": Input((config.inputs,), FixedPoint(**config.input_format))})
     sources = ["input"]
     for index, width in enumerate(config.widths):
         sent = graph.add_block(index, _prefixed(tensors, f"blocks.{index}."), sources)
-        # h' = s + h: whatever reads this block also reads all that the block itself read
+        # h' = s + h: all synapses that read this block also read the inputs of the block itself
         sources = [sent, *sources] if config.residual and width == config.width else [sent]
     graph.connect(sources, "readout", Dense(tensors["readout.weight"]))
     graph.nodes["readout"] = Integrator(beta=np.ones(config.outputs), bias=tensors["readout.bias"])
@@ -179,7 +182,7 @@ def _prefixed(tensors: Tensors, prefix: str) -> dict[str, npt.NDArray[np.float64
 
 
 def _normalization(config: Config, block: Tensors) -> tuple[FloatArray, FloatArray]:
-    """Scale and shift of batch normalization in evaluation; ones and zeros without one."""
+    """Return scale and shift of batch normalization in evaluation; ones and zeros without it."""
     if config.norm == "none":
         return np.ones(config.spikes), np.zeros(config.spikes)
     k = block["norm.weight"] / np.sqrt(block["norm.running_var"] + config.norm_eps)
@@ -187,7 +190,7 @@ def _normalization(config: Config, block: Tensors) -> tuple[FloatArray, FloatArr
 
 
 def _require_finite(file: str, name: str, node: Any) -> None:
-    """`BadFile` names the first field of a block's node whose values overflowed."""
+    """Raise `BadFile` for the first field of a block's node whose values overflowed."""
     for each in fields(node):
         value = np.asarray(getattr(node, each.name))
         if value.dtype.kind in "fc" and not np.isfinite(value).all():

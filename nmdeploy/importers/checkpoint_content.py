@@ -1,6 +1,6 @@
-"""What a checkpoint says: its configuration, its tensors, and the digest over both.
+"""Content of a checkpoint: its configuration, its tensors, and the digest over both.
 
-Free of torch and safetensors: the writer (`nmdeploy.models.checkpoint`) and both readers share it.
+It needs neither torch nor safetensors: the writer (`nmdeploy.models.checkpoint`) and both readers share it.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class Config:
     model : str
         Name of the model, see `nmdeploy.models.catalog`.
     inputs, channels, states, layers, outputs : int
-        Input channels, neurons a block, states a neuron, blocks, classes.
+        Numbers of input channels, neurons per block, states per neuron, blocks and classes.
     residual : bool
-        Every block whose input has as many channels as its output adds its input to its spikes.
+        True if every block with equally many input and output channels adds its input to its spikes.
     norm : {"batch", "layer", "none"}
         Normalization of each block.
     norm_eps : float
-        What it adds to the variance.
+        Constant that the normalization adds to the variance.
     dt : float
-        Seconds a step.
+        Seconds per step.
     readout : str
         Readout rule of the deployed network.
     input_format : mapping
         Fields of the inputs' `FixedPoint`.
     options : mapping
-        The model's options, complete.
+        All options of the model.
     """
 
     model: str
@@ -72,36 +72,39 @@ class Config:
 
     @property
     def neuron_model(self) -> NeuronModel:
-        """What the model is."""
+        """Model of the neurons."""
         return neuron_model(self.model)
 
     @property
     def synaptic_sums(self) -> int:
-        """Inputs of a block's neurons, all together."""
+        """Number of inputs of a block's neurons together."""
         return self.channels * self.neuron_model.inputs(self.options)
 
     @property
     def spikes(self) -> int:
-        """Outputs of a block's neurons, all together."""
+        """Number of outputs of a block's neurons together."""
         return self.channels * self.neuron_model.outputs(self.options)
 
     @property
     def width(self) -> int:
-        """Channels that leave a block."""
+        """Number of channels that leave a block."""
         return self.channels if self.neuron_model.mixer else self.spikes
 
     @property
     def widths(self) -> list[int]:
-        """Channels that enter each block."""
+        """Number of channels that enter each block."""
         return [self.inputs] + [self.width] * (self.layers - 1)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, ASCII."""
+        """Return canonical JSON: sorted keys, no spaces, ASCII."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
 
 def digest(config: str, tensors: Tensors) -> str:
-    """SHA-256 (hex) over the configuration and the tensors' sorted names, types, shapes and little-endian bytes."""
+    """Return the SHA-256 (hex) of the configuration and the tensors.
+
+    Tensors are sorted by name and count by name, type, shape and little-endian bytes.
+    """
     sha = hashlib.sha256(f"{FORMAT}\n{config}\n".encode())
     for name in sorted(tensors):
         array = np.asarray(tensors[name])
@@ -111,11 +114,11 @@ def digest(config: str, tensors: Tensors) -> str:
 
 
 def parse_config(file: str, text: Any) -> Config:
-    """The configuration in a header's JSON string; `BadFile` names the first field that is wrong."""
+    """Return the configuration in a header's JSON string; raise `BadFile` for the first field that is wrong."""
     try:
         values = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadFile(f"{file}: its configuration is no JSON: save the checkpoint again") from error
+        raise BadFile(f"{file}: its configuration is not JSON: save the checkpoint again") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise BadFile(f"{file}: its configuration is not {FORMAT!r}: save it with nmdeploy.models.checkpoint.save")
     if type(values.get("version")) is not int or not 1 <= values["version"] <= VERSION:
@@ -145,7 +148,7 @@ def _rules(config: Config) -> list[tuple[str, str, bool]]:
         ("norm", f"one of {NORMS}", config.norm in NORMS),
         ("residual", "true or false", isinstance(config.residual, bool)),
         ("norm_eps", "a number of at least 0", _is_number(config.norm_eps) and config.norm_eps >= 0),
-        ("dt", "seconds a step, more than 0", is_dt(config.dt)),
+        ("dt", "seconds per step, more than 0", is_dt(config.dt)),
         ("readout", f"one of {READOUTS}", config.readout in READOUTS),
         ("input_format", "the fields of a FixedPoint", _input_format(config.input_format) is not None),
     ]
@@ -164,12 +167,12 @@ def _are_finite(options: Any) -> bool:
 
 
 def is_dt(value: Any) -> bool:
-    """Whether a value can be the seconds of a step."""
+    """Return True if a value can be the seconds of a step."""
     return _is_number(value) and bool(value > 0)
 
 
 def _input_format(values: Any) -> FixedPoint | None:
-    """The input format, or None if the fields do not make one."""
+    """Return the input format, or None if the fields do not make one."""
     try:
         fixed = FixedPoint(**values)
     except (TypeError, BadOption):
@@ -178,7 +181,7 @@ def _input_format(values: Any) -> FixedPoint | None:
 
 
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor that a checkpoint of this configuration holds."""
+    """Return name and shape of every tensor that a checkpoint of this configuration holds."""
     shapes: dict[str, tuple[int, ...]] = {}
     for index, width in enumerate(config.widths):
         shapes |= {f"blocks.{index}.{name}": shape for name, shape in _block_shapes(config, index, width).items()}
@@ -186,7 +189,10 @@ def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def _block_shapes(config: Config, index: int, width: int) -> dict[str, tuple[int, ...]]:
-    """With a mixer, blocks after the first take its values as they are: they have no synapses."""
+    """Return name and shape of a block's tensors.
+
+    With a mixer, blocks after the first take its values unchanged and have no synapses.
+    """
     kind = config.neuron_model
     neuron = kind.shapes(config.channels, config.states, config.options)
     shapes: dict[str, tuple[int, ...]] = {f"neuron.{name}": shape for name, shape in neuron.items()}

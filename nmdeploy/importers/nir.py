@@ -1,7 +1,7 @@
-"""Networks from NIR files: LIF, CubaLIF and IF populations with Linear and Affine synapses, feedforward or recurrent.
+"""Importer of NIR files with LIF, CubaLIF and IF populations and Linear and Affine synapses, feedforward or recurrent.
 
-NIR states differential equations; a step is explicit Euler with the time step ``dt`` that the network was trained with,
-which the file does not hold. With synaptic sum a:
+NIR defines differential equations. A step is explicit Euler with the time step ``dt`` that the network was trained
+with, which the file does not hold. With synaptic sum a:
 
     LIF      V <- V + dt/tau (v_leak - V + r a)
     CubaLIF  I <- I + dt/tau_syn (w_in a - I),  then  V <- V + dt/tau_mem (v_leak - V + r I)   with the new I
@@ -9,14 +9,15 @@ which the file does not hold. With synaptic sum a:
     LI       as LIF, no spikes;   I  as IF, no spikes
     s = H(V - v_threshold), strict;  V <- v_reset where s, in the same step
 
-The constants before a fold into the incoming synapses; the membrane is counted from `v_reset`, where it also starts;
-`v_reset` must be 0 or equal to `v_leak`. Frameworks that export IF with r = 1 and add a full input each step (Norse,
-Sinabs) mean dt = 1: pass that. A loop has the delay that its Delay nodes state, and one step if none does.
+The constants before a fold into the incoming synapses. The membrane is counted from `v_reset`, where it also starts;
+`v_reset` must be 0 or equal to `v_leak`. Frameworks that export IF with r = 1 and add a full input per step (Norse,
+Sinabs) mean dt = 1: pass that. A loop has the delay of its Delay nodes, and one step without any.
 
-The readout is the sum of the output's spikes. Where a synapse feeds the Output directly it is the sum of its values: an
-integrator that forgets within a step is appended. For LI and I, which can only be the output, it is the last membrane.
+The readout is the sum of the output's spikes. If a synapse feeds the Output directly, it is the sum of the synapse's
+values: an integrator that forgets within a step is appended. For LI and I, which can only be the output, it is the last
+membrane.
+
 Inputs are binary spikes. Leading axes of length 1, which exports from a sample batch leave in shapes, are dropped.
-
 Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
 """
 
@@ -60,22 +61,23 @@ Path = str | os.PathLike[str]
 
 
 def load(path: Path, *, dt: float | None = None) -> Network:
-    """The float network of a NIR file.
+    """Return the float network of a NIR file.
 
     Parameters
     ----------
     path : str or path
+        File with the suffix ``.nir``.
     dt : float, optional
-        Seconds a step. NIR files hold none; files written by nmdeploy do.
+        Seconds per step. NIR files hold none; files written by nmdeploy do.
 
     Raises
     ------
     BadFile
-        The file is missing, damaged or no NIR.
+        The file is missing, damaged or not NIR.
     BadOption
-        `dt` is missing, or no positive number.
+        `dt` is missing, or not a positive number.
     UnsupportedParameter
-        A node, a field or a value has no deployed meaning; nothing is dropped silently.
+        A node, a field or a value has no deployed meaning. Nothing is dropped silently.
     """
     content = load_bytes(path)
     ours = is_sealed(content)
@@ -87,7 +89,10 @@ def load(path: Path, *, dt: float | None = None) -> Network:
 
 
 def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
-    """Every node with its type and what is wrong with its own fields; empty if nothing is, or the file is ours."""
+    """Return every node with its type and the problem of its own fields, or None.
+
+    The list is empty if no node has a problem, or if nmdeploy wrote the file.
+    """
     content = load_bytes(path)
     if is_sealed(content):
         return []
@@ -104,14 +109,17 @@ def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str
 
 
 def _of_ours(path: Path) -> tuple[float, FixedPoint]:
-    """Time step and input format of a file of ours; refused where its NIR primitives do not say everything."""
+    """Return time step and input format of a file that nmdeploy wrote.
+
+    It is refused if its NIR primitives do not hold the whole network.
+    """
     q = nir_io.read(path)
     for name, neuron in q.populations.items():
         silent: int = getattr(neuron, "refractory_steps", 0)
         if neuron.kind not in ("lif", "integrator") or silent:
             raise UnsupportedParameter(
-                f"{path}: node {name!r}: NIR's primitives do not say all of this {neuron.kind} population: the file is "
-                "quantized already: use it as it is"
+                f"{path}: node {name!r}: NIR's primitives lack part of this {neuron.kind} population: the file is "
+                "quantized already: use it unchanged"
             )
     return q.dt, q.input.format
 
@@ -132,7 +140,7 @@ def _time_step(path: Path, dt: float | None, stored: float | None) -> float:
 
 @dataclass(frozen=True)
 class _Link:
-    """A synapse into one population: what it multiplies by, and the wires that feed it."""
+    """A synapse into one population: its weights, and the wires that feed it."""
 
     name: str
     target: str
@@ -142,7 +150,7 @@ class _Link:
 
 
 class _Import:
-    """Puts the nodes of a flat graph together."""
+    """Network under construction from the nodes of a flat graph."""
 
     def __init__(self, graph: Topology, dt: float) -> None:
         self.graph = graph
@@ -166,7 +174,7 @@ class _Import:
         return found[0]
 
     def _output(self) -> str:
-        """The population that is read out; where synapses feed the Output, it becomes one."""
+        """Return the population that is read out; if synapses feed the Output, it becomes one."""
         sources = [wire.source for wire in self.graph.into(self.exit)]
         if sources and all(self.graph.types[source] in SYNAPSES for source in sources):
             self.names.append(self.exit)
@@ -179,7 +187,7 @@ class _Import:
         return sources[0]
 
     def _links(self, target: str) -> list[_Link]:
-        """Every synapse into a population; a direct connection becomes one-to-one synapses."""
+        """Return every synapse into a population; a direct connection becomes one-to-one synapses."""
         types, links = self.graph.types, []
         for wire in self.graph.into(target):
             name, wires = f"{wire.source}.{target}", [wire]
@@ -200,7 +208,7 @@ class _Import:
         )
 
     def _shape(self, name: str) -> Shape:
-        """A population's shape: that of its parameters, or where these are scalars its number of synaptic sums."""
+        """Return the shape of a population's parameters, or of its synaptic sums if these are scalars."""
         rows = {link.weight.shape[0] for link in self.links if link.target == name}
         values = {} if name == self.exit else self.graph.values[name]
         shapes = {value.shape for value in values.values() if value.size > 1} or {(row,) for row in rows}
@@ -225,7 +233,7 @@ class _Import:
         expected = integers(self.exit, "shape", self.graph.values[self.exit])
         if math.prod(expected) != math.prod(self.shapes[self.output]):
             raise UnsupportedParameter(
-                f"node {self.exit!r}: shape {expected}, where {self.shapes[self.output]} arrives: export the file again"
+                f"node {self.exit!r}: shape {expected}, but {self.shapes[self.output]} arrives: export the file again"
             )
 
     def _edges(self) -> list[Edge]:
@@ -252,7 +260,7 @@ class _Import:
         return population(name, self.graph.types[name], values, self.dt)
 
     def network(self, codes: FixedPoint) -> Network:
-        """The whole float network, for input codes of that format."""
+        """Return the whole float network, for input codes of that format."""
         shape = self.shapes[self.entry]
         only_batch = math.prod(shape) == shape[-1]
         nodes: dict[str, Any] = {self.entry: Input(shape[-1:] if only_batch else shape, codes)}
@@ -270,7 +278,7 @@ class _Import:
 
 
 def _folded(link: _Link, scale: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-    """Weights and bias of a synapse times the factor of its population."""
+    """Return weights and bias of a synapse, times the factor of its population."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         weight = link.weight * scale[:, None]
         bias = None if link.bias is None else link.bias * scale

@@ -1,8 +1,7 @@
-"""What each NIR type means here: its fields, and a population's Euler step.
+"""Meaning of each NIR type: its fields, and a population's Euler step.
 
 A type that is not in `NEEDED` is refused, and so is a field that is not in its row: nothing is dropped silently. NIR
 gives metadata no meaning: it is not read.
-
 Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
 """
 
@@ -54,15 +53,18 @@ DEFAULTS: dict[str, dict[str, float]] = {
 }
 """Fields that may be missing, with the value that nir gives them."""
 UNUSED = {"Flatten": ("input_type",)}
-"""Fields that only repeat what the shapes of other nodes say."""
+"""Fields that only repeat the shapes of other nodes."""
 
 DIAGONAL_MAX = 4096
 ROUNDING = 1e-6
-"""Relative error allowed where a file's float32 time constants meet dt."""
+"""Relative error allowed between a file's float32 time constants and dt."""
 
 
 def numbers(name: str, fields: Tree) -> Values:
-    """A node's fields as float64 arrays, each known, numeric and finite; missing ones that nir completes completed."""
+    """Return a node's fields as float64 arrays, each known, numeric and finite.
+
+    Missing fields get nir's defaults, if nir has them.
+    """
     kind = fields["type"]
     if kind not in NEEDED:
         raise UnsupportedParameter(
@@ -93,7 +95,7 @@ def _numeric(name: str, key: str, value: object) -> npt.NDArray[np.float64]:
 
 
 def integers(name: str, key: str, values: Values, low: int = 1, high: int = 1 << 24) -> tuple[int, ...]:
-    """A field that holds a shape or a dimension, as integers within limits."""
+    """Return a field that holds a shape or a dimension, as integers within limits."""
     array = values[key].ravel()
     if (array != np.floor(array)).any() or array.min() < low or array.max() > high or array.size > 8:
         raise UnsupportedParameter(
@@ -111,7 +113,7 @@ class Population:
 
 
 def population(name: str, kind: str, values: Values, dt: float) -> Population:
-    """The population that a NIR node is under Euler with step `dt` (seconds); its values of shape (H,)."""
+    """Return the population that a NIR node is under Euler with step `dt` (seconds), its values of shape (H,)."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         made = MAKE[kind](name, values, dt)
     for key in ("bias", "v_threshold"):
@@ -121,7 +123,7 @@ def population(name: str, kind: str, values: Values, dt: float) -> Population:
 
 
 def _euler(name: str, key: str, p: Values, dt: float) -> FloatArray:
-    """``dt / tau``, refused outside of (0, 1]."""
+    """Return ``dt / tau``, refused outside of (0, 1]."""
     tau = p[key]
     if (tau <= 0).any():
         raise UnsupportedParameter(
@@ -129,14 +131,14 @@ def _euler(name: str, key: str, p: Values, dt: float) -> FloatArray:
         )
     if (dt > tau * (1 + ROUNDING)).any():
         raise UnsupportedParameter(
-            f"node {name!r}: {key} = {tau.min():g} s is shorter than dt = {dt:g} s, where Euler's step overshoots: "
+            f"node {name!r}: {key} = {tau.min():g} s is shorter than dt = {dt:g} s, so that Euler's step overshoots: "
             "give the --dt that the network was trained with"
         )
     return np.minimum(dt / tau, 1.0)
 
 
 def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, scale: FloatArray) -> Population:
-    """A spiking population, its membrane counted from `v_reset`; `leak` is dt/tau_mem."""
+    """Return a spiking population, its membrane counted from `v_reset`; `leak` is dt/tau_mem."""
     v_leak, v_reset = p.get("v_leak", np.zeros_like(leak)), p["v_reset"]
     other = (v_reset != 0) & (v_reset != v_leak)
     if other.any():
@@ -194,7 +196,7 @@ def _scale(name: str, values: Values) -> Weights:
 
 
 def one_to_one(name: str, scale: FloatArray) -> Weights:
-    """Synapses from each channel to the one of the same number."""
+    """Return synapses from each channel to the one of the same number."""
     if scale.size > DIAGONAL_MAX:
         raise UnsupportedParameter(
             f"node {name!r}: {scale.size} one-to-one synapses: {DIAGONAL_MAX} are supported: split it"

@@ -1,6 +1,6 @@
-"""The topology of a foreign NIR graph: subgraphs flattened, nodes that only pass values on removed, loops found.
+"""Topology of a foreign NIR graph, with subgraphs flattened, passing nodes removed and loops found.
 
-Everything here is about names, shapes and types; ``nmdeploy.importers.nir_nodes`` gives the nodes their meaning.
+This module reads only names, shapes and types. ``nmdeploy.importers.nir_nodes`` gives the nodes their meaning.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Edges = dict[tuple[str, str], None]
 
 DELAY_MAX = 1 << 16
 LONGEST = 16
-"""Most passing nodes in a row."""
+"""Largest number of passing nodes in a row."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,22 @@ class Topology:
     wires: list[Wire]
 
     def into(self, target: str) -> list[Wire]:
-        """Wires that end at a node."""
+        """Return the wires that end at a node."""
         return [wire for wire in self.wires if wire.target == target]
 
     def outgoing(self, source: str) -> list[Wire]:
-        """Wires that start at a node."""
+        """Return the wires that start at a node."""
         return [wire for wire in self.wires if wire.source == source]
 
     def of(self, *types: str) -> list[str]:
-        """Names of the nodes of some types, in the order of the file."""
+        """Return the names of the nodes of some types, in the order of the file."""
         return [name for name, kind in self.types.items() if kind in types]
 
     def shape_after(self, wire: Wire, shape: Shape) -> Shape:
-        """The shape in which values of `shape` arrive at a wire's end; refuses what does not fit on the way."""
+        """Return the shape in which values of `shape` arrive at a wire's end.
+
+        A node on the way with another shape is refused.
+        """
         for name in wire.via:
             kind, values = self.types[name], self.values[name]
             if kind == "Flatten":
@@ -74,12 +77,12 @@ class Topology:
                 expected = integers(name, "shape", values) if kind == PORT else values["delay"].shape
                 if expected != shape and prod(expected) != 1:
                     raise UnsupportedParameter(
-                        f"node {name!r}: shape {expected}, where {wire.source!r} sends {shape}: export the file again"
+                        f"node {name!r}: shape {expected}, but {wire.source!r} sends {shape}: export the file again"
                     )
         return shape
 
     def steps(self, wire: Wire, dt: float) -> int:
-        """Steps of length `dt` of the Delay nodes on a wire."""
+        """Return the steps of length `dt` of the Delay nodes on a wire."""
         steps = 0
         for name in (name for name in wire.via if self.types[name] == "Delay"):
             seconds = self.values[name]["delay"]
@@ -95,7 +98,15 @@ class Topology:
 
 
 def topology(path: object, tree: Tree) -> Topology:
-    """The flat graph of a NIR file's tree; `BadFile` or `UnsupportedParameter` for what has no meaning here."""
+    """Return the flat graph of a NIR file's tree.
+
+    Raises
+    ------
+    BadFile
+        The tree holds no graph, or is damaged.
+    UnsupportedParameter
+        A node or an edge has no meaning in nmdeploy.
+    """
     nodes, edges = flat_graph(path, tree)
     types = {name: fields["type"] for name, fields in nodes.items()}
     values = {name: numbers(name, fields) for name, fields in nodes.items()}
@@ -132,7 +143,7 @@ def check_wires(graph: Topology) -> None:
 
 
 def flat_graph(path: object, tree: Tree) -> tuple[Nodes, Edges]:
-    """Nodes (their fields, as in the file) and edges, those of subgraphs under dotted names."""
+    """Return the nodes (their fields, as in the file) and edges; those of subgraphs have dotted names."""
     root = tree.get("node")
     if not isinstance(root, dict) or not isinstance(root.get("nodes"), dict):
         raise BadFile(f"{path}: holds no NIR graph at 'node/nodes': check that it is a .nir file")
@@ -143,7 +154,7 @@ def flat_graph(path: object, tree: Tree) -> tuple[Nodes, Edges]:
 
 
 def _flatten(graph: Tree, prefix: str, nodes: Nodes, edges: Edges) -> None:
-    """Add a graph's nodes and edges; a subgraph's ``Input`` and ``Output`` become the places where edges meet it."""
+    """Add a graph's nodes and edges; edges meet a subgraph at its ``Input`` and ``Output``."""
     enters, leaves = {}, {}
     for key, fields in graph["nodes"].items():
         name = prefix + key
@@ -171,7 +182,7 @@ def _add(nodes: Nodes, name: str, fields: Tree) -> None:
 
 
 def _port(name: str, graph: Tree, kind: str, nodes: Nodes) -> str:
-    """The one ``Input`` or ``Output`` of a subgraph, made a passing node."""
+    """Return the one ``Input`` or ``Output`` of a subgraph, made a passing node."""
     found = [key for key, fields in graph["nodes"].items() if fields["type"] == kind]
     if len(found) != 1:
         raise UnsupportedParameter(
@@ -208,7 +219,7 @@ def _follow(types: Mapping[str, str], onward: Mapping[str, list[str]], wire: Wir
         yield wire
     elif wire.target in wire.via or len(wire.via) >= LONGEST:
         raise UnsupportedParameter(
-            f"node {wire.target!r}: in a loop, or behind {LONGEST} others, without a neuron: remove it"
+            f"node {wire.target!r}: in a loop, or after {LONGEST} others, without a neuron: remove it"
         )
     else:
         for target in onward[wire.target]:
@@ -225,19 +236,21 @@ def _flattened(name: str, values: Values, shape: Shape) -> Shape:
 
 
 def feedback(links: Mapping[tuple[str, str], bool], entry: str) -> set[tuple[str, str]]:
-    """Links that close a loop and get one step of delay, as NIR's recurrence has it.
+    """Return the links that close a loop and get one step of delay, as in NIR's recurrence.
 
     A link of a loop is feedback if it leads to the same population, or to one nearer to the input (fewer synapses).
 
     Parameters
     ----------
-    links : mapping of (source, target) population to whether a ``Delay`` already stands on it
-    entry : the input's name
+    links : mapping of (source, target) population to bool
+        True if the link already has a ``Delay``.
+    entry : str
+        The input's name.
 
     Raises
     ------
     UnsupportedParameter
-        A loop whose populations are equally far from the input: which of its edges is late is not defined.
+        The populations of a loop are equally far from the input: the late edge is not defined.
     """
     distance = _distances(links, entry)
     onward: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Reads `.pt` checkpoints: the one importer of nmdeploy's own files that needs torch.
+"""Reader of `.pt` checkpoints, the only part of the checkpoint importer that needs torch.
 
 Nothing is unpickled: torch loads with ``weights_only=True``.
 """
@@ -18,7 +18,7 @@ FIELDS = {"config", "sha256", "state_dict"}
 
 
 def read_pt(path: Path) -> tuple[str, str, dict[str, npt.NDArray[Any]]]:
-    """Configuration (JSON), SHA-256 and tensors of a `.pt` checkpoint; `BadFile` for anything else."""
+    """Return configuration (JSON), SHA-256 and tensors of a `.pt` checkpoint; raise `BadFile` for anything else."""
     try:
         import torch
     except ImportError as error:
@@ -26,25 +26,25 @@ def read_pt(path: Path) -> tuple[str, str, dict[str, npt.NDArray[Any]]]:
     _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch makes of a file that it refuses
+    except Exception as error:  # torch may raise anything for a file that it refuses
         raise BadFile(
             f"{path}: torch refuses it with weights_only=True ({_first_line(error)}): save tensors and strings only"
         ) from error
     if not isinstance(content, dict) or set(content) != FIELDS or not isinstance(content["state_dict"], dict):
-        raise BadFile(f"{path}: no nmdeploy checkpoint: save it with nmdeploy.models.checkpoint.save")
+        raise BadFile(f"{path}: is not an nmdeploy checkpoint: save it with nmdeploy.models.checkpoint.save")
     config, sha256 = content["config"], content["sha256"]
     if not isinstance(config, str) or not isinstance(sha256, str):
-        raise BadFile(f"{path}: config and sha256 are no strings: save it with nmdeploy.models.checkpoint.save")
+        raise BadFile(f"{path}: config and sha256 are not strings: save it with nmdeploy.models.checkpoint.save")
     return config, sha256, {str(name): _array(path, name, value) for name, value in content["state_dict"].items()}
 
 
 def _check_archive(path: Path) -> None:
-    """Every member's CRC, before torch parses any of them."""
+    """Check every member's CRC before torch parses any of them."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except Exception as error:  # zipfile raises whatever its parsing of a damaged directory meets
-        raise BadFile(f"{path}: no PyTorch file, or a damaged one ({_first_line(error)}): save it again") from error
+    except Exception as error:  # zipfile may raise anything for a damaged directory
+        raise BadFile(f"{path}: is not a PyTorch file, or is damaged ({_first_line(error)}): save it again") from error
     if damaged is not None:
         raise BadFile(f"{path}: member {damaged!r} is damaged (CRC differs): copy or save the file again")
 
@@ -52,9 +52,9 @@ def _check_archive(path: Path) -> None:
 def _array(path: Path, name: Any, value: Any) -> npt.NDArray[Any]:
     try:
         return np.asarray(value.detach().contiguous().numpy())
-    except Exception as error:  # no tensor, or of a type that NumPy lacks
+    except Exception as error:  # not a tensor, or of a type that NumPy lacks
         raise BadFile(
-            f"{path}: state_dict entry {name!r} is no tensor that NumPy holds: save float32 weights"
+            f"{path}: state_dict entry {name!r} is not a tensor that NumPy can hold: save float32 weights"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Lava Processes with bit-accurate fixed-point models, and the builder that turns a model file into a Lava network.
+"""Lava Processes with bit-accurate fixed-point models, and `build`, which turns a model file into a Lava network.
 
-Importable on Python 3.10 with numpy and lava-nc 0.10.0 alone (`build` also needs h5py). The arithmetic is written by
-hand from `docs/arithmetic.md` and shares nothing with the rest of nmdeploy: it is the oracle that `nmdeploy verify`
-compares with. Where Intel's own Process has the same semantics (Dense, DelayDense, LIFReset, RingBuffer), it is used.
+The package needs Python 3.10, numpy and lava-nc 0.10.0 alone; `build` also needs h5py. Its arithmetic is written by
+hand from `docs/arithmetic.md` and imports nothing else of nmdeploy. It is the oracle that `nmdeploy verify` compares
+with. Intel's own Processes (Dense, DelayDense, LIFReset, RingBuffer) are used wherever they mean the same.
 """
 
 from nmdeploy.lava.dense_dynamics import DenseDynamics

@@ -1,4 +1,4 @@
-"""Real dynamics with a dense coupling, in integers."""
+"""Integer arithmetic of real states with a dense coupling."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,13 +24,13 @@ class DenseDynamics:
     d : array of int, shape (neurons, outputs, inputs)
         Feedthrough with `frac_d` fraction bits.
     bias : array of int, shape (neurons, outputs)
-        Added to y, in its units.
+        Bias of y, in the units of y.
     input_bias : array of int, shape (neurons, inputs)
-        Added to the inputs a.
+        Bias of the inputs a.
     frac_a, frac_b, frac_c, frac_d : int
         Fraction bits.
     rounding : {'per-product', 'per-sum'}
-        Round each product towards zero, or each sum of products once; the latter needs ``frac_b <= frac_a`` and
+        Round each product towards zero, or each sum of products once. `per-sum` needs ``frac_b <= frac_a`` and
         ``frac_d <= frac_c``.
     state_bits : int
         Width to which x is clipped, at most 32.
@@ -42,7 +42,7 @@ class DenseDynamics:
     Raises
     ------
     ValueError
-        A shape does not fit, a code exceeds 32 bits, or a field is outside of its limits.
+        A shape is wrong, a code exceeds 32 bits, or a field exceeds its limits.
     """
 
     a: Any
@@ -81,26 +81,26 @@ class DenseDynamics:
 
     @property
     def neurons(self) -> int:
-        """H."""
+        """Number of neurons, H."""
         return int(self.a.shape[0])
 
     @property
     def states(self) -> int:
-        """N."""
+        """Number of states per neuron, N."""
         return int(self.a.shape[1])
 
     @property
     def inputs(self) -> int:
-        """Inputs q of a neuron."""
+        """Number of inputs per neuron, q."""
         return int(self.b.shape[2])
 
     @property
     def outputs(self) -> int:
-        """Outputs p of a neuron."""
+        """Number of outputs per neuron, p."""
         return int(self.c.shape[1])
 
     def update(self, states: States, a: Integers) -> States:
-        """Next x, clipped, for the inputs `a`, (H, q)."""
+        """Return the next x (H, N), clipped to `state_bits`, for the inputs `a` (H, q)."""
         coupled, fed = self.a * states[0][:, np.newaxis], self.b * a[:, np.newaxis]
         if self.rounding == "per-sum":
             new = rz(coupled.sum(-1) + (fed.sum(-1) << (self.frac_a - self.frac_b)), self.frac_a)
@@ -109,7 +109,7 @@ class DenseDynamics:
         return (sat(new, self.state_bits),)
 
     def output(self, states: States, a: Integers) -> Integers:
-        """``y``, (H, p)."""
+        """Return ``y = C x + D a + bias``, (H, p), of the new states."""
         seen, through = self.c * states[0][:, np.newaxis], self.d * a[:, np.newaxis]
         if self.rounding == "per-sum":
             y = rz(seen.sum(-1) + (through.sum(-1) << (self.frac_c - self.frac_d)), self.frac_c)
@@ -118,7 +118,7 @@ class DenseDynamics:
         return np.asarray(y + self.bias)
 
     def reset(self, action: str, states: States, feedback: Integers) -> States:
-        """X after the reset `action`, were it to act everywhere, with `feedback` (H, p)."""
+        """Return every neuron's x after the reset `action`, with `feedback` of shape (H, p)."""
         (x,) = states
         if action == "hard":
             return (self.r[..., 0],)

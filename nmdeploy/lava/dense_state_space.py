@@ -1,4 +1,4 @@
-"""DenseStateSpace: spiking neurons with N real states and a dense coupling."""
+"""Spiking neurons with N real states and a dense coupling."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -29,22 +29,22 @@ class DenseStateSpace(SpikingProcess):
     dynamics : DenseDynamics
         The states and their output.
     mechanisms : Mechanisms
-        What follows them; `phase` is refused.
+        Soma, spiking function, reset and refractory period. The spiking function `phase` is refused.
     reset_interval, reset_offset : int
-        All registers are zeroed before the step in which ``time_step % reset_interval == reset_offset``: step 0 of a
-        sample.
+        Step 0 of a sample is the step with ``time_step % reset_interval == reset_offset``. All registers are zeroed
+        before it.
     trace : Trace, optional
-        Records ``spikes``, (neurons * outputs,), ``x``, (neurons, states), and ``y``, ``v`` and ``w``, (neurons,) or
-        (neurons, outputs).
+        Recording of ``spikes`` (neurons * outputs,) and ``x`` (neurons, states). ``y``, ``v`` and ``w`` are
+        (neurons,) with one output per neuron, else (neurons, outputs).
     name : str, optional
         Name of the Process.
     log_config : LogConfig, optional
-        Lava's logging.
+        Configuration of Lava's logging.
 
     Raises
     ------
     ValueError
-        Dynamics and mechanisms do not fit each other, or the reset interval is below 1.
+        Dynamics and mechanisms do not fit together, or the reset interval is below 1.
     """
 
 
@@ -58,5 +58,5 @@ class PyDenseStateSpaceModel(PySpikingModel):
 
 
 def describe(node: dict[str, Any]) -> Population:
-    """The population of a node of this kind."""
+    """Return the population of a `dense_state_space` node."""
     return describe_spiking(node, DenseStateSpace, DenseDynamics)

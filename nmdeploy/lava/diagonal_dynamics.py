@@ -1,4 +1,4 @@
-"""Complex diagonal dynamics, in integers."""
+"""Integer arithmetic of complex states with a diagonal coupling."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,17 +20,18 @@ class DiagonalDynamics:
     b_re, b_im : array of int, shape (neurons, states, inputs)
         Codes of B with `frac_b` fraction bits.
     c_re, c_im : array of int, shape (neurons, outputs, states)
-        Codes of C with `frac_c` fraction bits; `c_im` enters with a minus sign, a factor 2 of pairs is contained.
+        Codes of C with `frac_c` fraction bits. `c_im` enters with a minus sign. The codes contain a factor 2
+        of pairs.
     d : array of int, shape (neurons, outputs, inputs)
         Feedthrough with `frac_d` fraction bits.
     bias : array of int, shape (neurons, outputs)
-        Added to y, in its units.
+        Bias of y, in the units of y.
     input_bias : array of int, shape (neurons, inputs)
-        Added to the inputs a.
+        Bias of the inputs a.
     frac_a, frac_b, frac_c, frac_d : int
         Fraction bits.
     rounding : {'per-product', 'per-sum'}
-        Round each product towards zero, or each sum of products once; the latter needs ``frac_b <= frac_a`` and
+        Round each product towards zero, or each sum of products once. `per-sum` needs ``frac_b <= frac_a`` and
         ``frac_d <= frac_c``.
     state_bits : int
         Width to which re and im are clipped, at most 32.
@@ -42,7 +43,7 @@ class DiagonalDynamics:
     Raises
     ------
     ValueError
-        A shape does not fit, a code exceeds 32 bits, or a field is outside of its limits.
+        A shape is wrong, a code exceeds 32 bits, or a field exceeds its limits.
     """
 
     a_re: Any
@@ -85,26 +86,26 @@ class DiagonalDynamics:
 
     @property
     def neurons(self) -> int:
-        """H."""
+        """Number of neurons, H."""
         return int(self.a_re.shape[0])
 
     @property
     def states(self) -> int:
-        """N."""
+        """Number of complex states per neuron, N."""
         return int(self.a_re.shape[1])
 
     @property
     def inputs(self) -> int:
-        """Inputs q of a neuron."""
+        """Number of inputs per neuron, q."""
         return int(self.b_re.shape[2])
 
     @property
     def outputs(self) -> int:
-        """Outputs p of a neuron."""
+        """Number of outputs per neuron, p."""
         return int(self.c_re.shape[1])
 
     def update(self, states: States, a: Integers) -> States:
-        """Next re and im, clipped, for the inputs `a`, (H, q)."""
+        """Return the next re and im (H, N), clipped to `state_bits`, for the inputs `a` (H, q)."""
         re, im = states
         fed_re, fed_im = self.b_re * a[:, np.newaxis], self.b_im * a[:, np.newaxis]
         if self.rounding == "per-sum":
@@ -117,7 +118,7 @@ class DiagonalDynamics:
         return sat(new_re, self.state_bits), sat(new_im, self.state_bits)
 
     def output(self, states: States, a: Integers) -> Integers:
-        """``y``, (H, p)."""
+        """Return ``y = Re(C x) + D a + bias``, (H, p), of the new states."""
         seen_re, seen_im = self.c_re * states[0][:, np.newaxis], self.c_im * states[1][:, np.newaxis]
         through = self.d * a[:, np.newaxis]
         if self.rounding == "per-sum":
@@ -128,7 +129,7 @@ class DiagonalDynamics:
         return np.asarray(y + self.bias)
 
     def reset(self, action: str, states: States, feedback: Integers) -> States:
-        """Re and im after the reset `action`, were it to act everywhere, with `feedback` (H, p)."""
+        """Return every neuron's re and im after the reset `action`, with `feedback` of shape (H, p)."""
         re, im = states
         if action == "hard":
             return self.r_re[..., 0], self.r_im[..., 0]

@@ -1,4 +1,4 @@
-"""What state-space dynamics is to the Processes that hold one, and what all of them check."""
+"""The interface of state-space dynamics, and the checks that all of them share."""
 
 from typing import Any, ClassVar, Protocol
 
@@ -11,37 +11,37 @@ States = tuple[Integers, ...]
 
 
 class Dynamics(Protocol):
-    """Linear states of H neurons (docs/arithmetic.md, `Dynamics`): integers in, integers out, nothing kept.
+    """Linear states of H neurons (docs/arithmetic.md, `Dynamics`), as pure functions of integers.
 
     Attributes
     ----------
     registers : tuple of str
         Names of the state arrays, each (neurons, states).
     neurons, states, inputs, outputs : int
-        H, N, q and p.
+        Sizes H, N, q and p.
     state_bits : int
         Width of the states.
     input_bias : array of int, shape (neurons, inputs)
-        Added to the inputs, before they reach `update` and `output`.
+        Bias of the inputs. The caller adds it before `update` and `output`.
     """
 
     registers: ClassVar[tuple[str, ...]]
 
     @property
     def neurons(self) -> int:
-        """H."""
+        """Number of neurons, H."""
 
     @property
     def states(self) -> int:
-        """N."""
+        """Number of states per neuron, N."""
 
     @property
     def inputs(self) -> int:
-        """Inputs q of a neuron."""
+        """Number of inputs per neuron, q."""
 
     @property
     def outputs(self) -> int:
-        """Outputs p of a neuron."""
+        """Number of outputs per neuron, p."""
 
     @property
     def state_bits(self) -> int:
@@ -49,25 +49,25 @@ class Dynamics(Protocol):
 
     @property
     def input_bias(self) -> Integers:
-        """(H, q)."""
+        """Bias of the inputs, (H, q)."""
 
     def update(self, states: States, a: Integers) -> States:
-        """Next states for the inputs `a`, (H, q)."""
+        """Return the next states for the inputs `a`, (H, q)."""
 
     def output(self, states: States, a: Integers) -> Integers:
-        """``y``, (H, p), of the new states."""
+        """Return ``y``, (H, p), of the new states."""
 
     def reset(self, action: str, states: States, feedback: Integers) -> States:
-        """States after the reset `action`, were it to act everywhere, with `feedback` (H, p)."""
+        """Return every neuron's states after the reset `action`, with `feedback` of shape (H, p)."""
 
 
 def check_dynamics(dynamics: Any) -> None:
-    """Refuse a width, a rounding or fractions that no rule covers.
+    """Refuse a width, a rounding or fraction bits outside of their limits.
 
     Raises
     ------
     ValueError
-        Names the field and its limit.
+        A field exceeds its limit; the message names both.
     """
     check_state_bits(dynamics.state_bits)
     if dynamics.rounding not in ROUNDING:

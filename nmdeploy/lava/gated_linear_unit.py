@@ -1,4 +1,4 @@
-"""GatedLinearUnit: value times sigmoid of a gate, from a table."""
+"""Gated linear unit, which multiplies a value by the sigmoid of a gate, read from a table."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -26,7 +26,7 @@ HALF = 32768
 
 
 class GatedLinearUnit(AbstractProcess):
-    """``g = a[0] * sigmoid(a[1])`` for each neuron, without a state (docs/arithmetic.md, `gated_linear_unit`).
+    """Gated linear units ``g = a[0] * sigmoid(a[1])``, without a state (docs/arithmetic.md, `gated_linear_unit`).
 
     ::
 
@@ -39,7 +39,7 @@ class GatedLinearUnit(AbstractProcess):
     Parameters
     ----------
     neurons : int
-        H.
+        Number of neurons, H.
     table : array of int, shape (65,)
         Sigmoid at -8, -7.75, ..., 8, with 15 fraction bits.
     gate_shift, output_bits : int
@@ -47,24 +47,24 @@ class GatedLinearUnit(AbstractProcess):
     frac_in : int
         Fraction bits of both inputs.
     send_once : bool
-        Whether the output is 0 in all but the first step of each window.
+        True if the output is 0 in all steps of a window except the first.
     window : int
         Steps of these windows.
     send_every : int
-        Steps between two messages; the output itself does not change in between.
+        Steps between two messages. The output itself does not change in between.
     reset_interval, reset_offset : int
-        Step 0 of a sample is where ``time_step % reset_interval == reset_offset``.
+        Step 0 of a sample is the step with ``time_step % reset_interval == reset_offset``.
     trace : Trace, optional
-        Records ``g``, (neurons,).
+        Recording of ``g``, (neurons,).
     name : str, optional
         Name of the Process.
     log_config : LogConfig, optional
-        Lava's logging.
+        Configuration of Lava's logging.
 
     Raises
     ------
     ValueError
-        The table has not 65 entries, a width is outside of its limits, or the reset interval is below 1.
+        The table does not have 65 entries, a width exceeds its limits, or the reset interval is below 1.
     """
 
     def __init__(
@@ -117,14 +117,14 @@ class PyGatedLinearUnitModel(PyLoihiProcessModel):
     g: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
 
     def gate(self, a: Integers) -> Integers:
-        """Sigmoid of `a`, with 15 fraction bits, between the two nearest entries of the table."""
+        """Return the sigmoid of `a` with 15 fraction bits, interpolated between two table entries."""
         table = self.proc_params["table"]
         z = np.clip(shift(a, GATE_BITS - self.proc_params["frac_in"]), -HALF, HALF - 1) + HALF
         entry, rest = z >> ENTRY_BITS, z & (2**ENTRY_BITS - 1)
         return np.asarray(table[entry] + rz((table[entry + 1] - table[entry]) * rest, ENTRY_BITS))
 
     def run_spk(self) -> None:
-        """One step: gate, product, send."""
+        """Run one step: gate, product, send."""
         params = self.proc_params
         value, gate = self.a_in.recv().astype(np.int64).reshape(-1, 2).T
         step = own_step(self.time_step, params)
@@ -136,7 +136,7 @@ class PyGatedLinearUnitModel(PyLoihiProcessModel):
 
 
 def describe(node: dict[str, Any]) -> Population:
-    """The population of a node of this kind."""
+    """Return the population of a `gated_linear_unit` node."""
     neurons = int(node["neurons"])
     keys = ("table", "gate_shift", "output_bits", "frac_in", "send_once", "window")
     parameters = {key: node[key] for key in keys}

@@ -1,4 +1,4 @@
-"""Integrator: the non-spiking readout, which sends its register."""
+"""Non-spiking readout, which sends its register in every step."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -33,26 +33,26 @@ class Integrator(AbstractProcess):
     Parameters
     ----------
     shape : tuple of int
-        (neurons,).
+        Shape (neurons,).
     dv : int or array of shape (neurons,)
         Decay, 0 (none) to 4096.
     bias : int or array of shape (neurons,)
-        Added in every step.
+        Bias added in every step.
     state_bits : int
         Width of v, at most 32.
     reset_interval, reset_offset : int
-        v is zeroed before the step in which ``time_step % reset_interval == reset_offset``.
+        v is zeroed before each step with ``time_step % reset_interval == reset_offset``.
     trace : Trace, optional
-        Records ``v``, (neurons,).
+        Recording of ``v``, (neurons,).
     name : str, optional
         Name of the Process.
     log_config : LogConfig, optional
-        Lava's logging.
+        Configuration of Lava's logging.
 
     Raises
     ------
     ValueError
-        state_bits is over 32, or the reset interval is below 1.
+        `state_bits` is not 2 to 32, the reset interval is below 1, or the reset offset is negative.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PyIntegratorModel(PyLoihiProcessModel):
     bias: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
 
     def run_spk(self) -> None:
-        """One step: decay, add, clip, send."""
+        """Run one step: decay, add, clip, send."""
         a = self.a_in.recv().astype(np.int64)
         if own_step(self.time_step, self.proc_params) == 0:
             self.v[:] = 0
@@ -112,7 +112,7 @@ class PyIntegratorModel(PyLoihiProcessModel):
 
 
 def describe(node: dict[str, Any]) -> Population:
-    """The population of a node of this kind."""
+    """Return the population of an `integrator` node."""
     dv, bias = np.array(node["dv"], np.int32), np.array(node["bias"], np.int32)
     bits = node["state_bits"]
     return Population(

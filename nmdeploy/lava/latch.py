@@ -1,4 +1,4 @@
-"""Latch: keeps a synaptic sum over a window, behind synapses whose senders send once a window."""
+"""Latch that keeps a synaptic sum over a window, for senders that send once per window."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -19,18 +19,19 @@ from nmdeploy.lava.periodic import ENDLESS_STEPS, check_reset, own_step
 
 
 class Latch(AbstractProcess):
-    """Takes its input in the first step of each window and sends it, within the same time step, in all of them.
+    """Register that keeps the input of each window's first step.
 
-    ``held <- a_in if t % window == 0;  a_out = held``, where t is the receiver's own step and `held` starts as 0.
+    It sends the kept value in every step of the window, within the same time step:
+    ``held <- a_in if t % window == 0;  a_out = held``. Here t is the receiver's own step, and `held` starts as 0.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the port ``a_in`` and of the port ``a_out``.
     window : int
-        Steps of a window, which begin anew in each sample.
+        Steps of a window. Each sample starts a new window.
     reset_interval, reset_offset : int
-        Own step 0 is where ``time_step % reset_interval == reset_offset``.
+        Own step 0 is the step with ``time_step % reset_interval == reset_offset``.
     name : str, optional
         Name of the Process.
     """
@@ -65,7 +66,7 @@ class PyLatchModel(PyLoihiProcessModel):
     held: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=32)
 
     def run_spk(self) -> None:
-        """Receive, keep or drop, send."""
+        """Run one step: receive, keep or drop, send."""
         a = self.a_in.recv()
         if own_step(self.time_step, self.proc_params) % self.proc_params["window"] == 0:
             self.held[:] = a

@@ -1,4 +1,4 @@
-"""The population of a `lif` node: Intel's LIFReset where it has the same semantics, else `RefractoryLIF`."""
+"""Population of a `lif` node: Intel's LIFReset if it means the same, else `RefractoryLIF`."""
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -15,13 +15,19 @@ KIND = "lif"
 
 
 def describe(node: dict[str, Any]) -> Population:
-    """The population of a node of this kind."""
+    """Return the population of a `lif` node.
+
+    Raises
+    ------
+    ValueError
+        The node has a refractory mode other than 'hold'.
+    """
     arrays: dict[str, Any] = {
         key: np.array(node[key], np.int32) for key in ("du", "dv", "vth", "bias_mant", "bias_exp")
     }
     size, refractory = len(arrays["du"]), int(node.get("refractory_steps", 0))
     if refractory and node.get("refractory_mode", "hold") != "hold":
-        raise ValueError(f"refractory_mode is {node['refractory_mode']!r}; a lif neuron knows 'hold'")
+        raise ValueError(f"refractory_mode is {node['refractory_mode']!r}; a lif neuron only has 'hold'")
 
     def make(place: Placement) -> AbstractProcess:
         parameters = {"shape": (size,), **arrays}

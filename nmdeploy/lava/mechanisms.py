@@ -1,4 +1,4 @@
-"""What follows the dynamics of a spiking state-space neuron: soma, threshold, refractory period, reset."""
+"""Mechanisms that follow the dynamics of a spiking state-space neuron: soma, threshold, refractory period, reset."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,42 +24,43 @@ class Mechanisms:
     Parameters
     ----------
     vth : array of int, shape (neurons, outputs)
-        Threshold, in units of what it is compared with. It sets H and p.
+        Threshold, in units of the membrane that it is compared with. Its shape sets H and p.
     spike : {'binary', 'ternary', 'graded', 'stochastic', 'phase'}
         Spiking function.
     graded_shift, graded_bits : int
         A graded code is ``sat(rz(mu, graded_shift), graded_bits)``.
     seed : int
-        Of the stochastic function's counter-based generator.
+        Seed of the stochastic function's counter-based generator.
     soma : bool
-        Whether y is integrated in a register v.
+        True if a register v integrates y.
     leak : array of int, shape (neurons, outputs)
-        Leak of v, in 1/4096.
+        Factor that v keeps per step, in 1/4096.
     rectify : bool
-        Whether the soma takes only what is positive of y.
+        True if the soma adds only positive y.
     adaptation : bool
-        Whether a register w, which grows at each spike, is taken off v.
+        True if a register w, which grows at each spike, is subtracted from v.
     adaptation_leak, adaptation_jump : array of int, shape (neurons, outputs)
-        Leak of w in 1/4096, and its growth.
+        Factor that w keeps per step, in 1/4096, and its growth per spike.
     refractory_steps : int
         Silent steps after a spike.
     refractory_mode : {'hold', 'mask', 'mask-raw'}
-        While silent: registers stand still; they run on; they run on and a suppressed spike restarts the counter.
+        Registers in silent steps: `hold` keeps them; `mask` updates them; with `mask-raw`, a suppressed spike also
+        restarts the counter.
     reset_condition : {'never', 'any', 'each', 'magnitude', 'every'}
-        Where the reset acts.
+        Condition under which the reset acts.
     reset_period : int
-        Of the condition `every`, in steps of the population.
+        Period of the condition `every`, in steps of the population.
     reset_magnitude : array of int, shape (neurons, states), with a soma (neurons, outputs)
-        Of the condition `magnitude`.
+        Threshold of the condition `magnitude`.
     reset_action : {'none', 'hard', 'soft', 'scale', 'linear', 'modulo'}
-        What the reset does.
+        Change that the reset makes.
     soma_r, soma_m, modulo_exp : array of int, shape (neurons, outputs)
         Reset code, factor (in 1/4096) and exponent of a soma.
 
     Raises
     ------
     ValueError
-        A field is outside of its limits, or the combination has no meaning.
+        A field exceeds its limits, or the combination has no meaning.
     """
 
     vth: Any
@@ -134,19 +135,19 @@ class Mechanisms:
         Raises
         ------
         ValueError
-            Shapes differ, or `phase` meets dynamics without a phase.
+            Shapes differ, or the dynamics has no phase and the spiking function is `phase`.
         """
         found, needed = self.vth.shape, (dynamics.neurons, dynamics.outputs)
         if found != needed:
             raise ValueError(f"vth has shape {list(found)}; the dynamics' outputs have {list(needed)}")
         if self.spike == "phase" and ("im" not in dynamics.registers or dynamics.states * dynamics.outputs != 1):
-            raise ValueError("phase needs complex dynamics with one state and one output a neuron")
+            raise ValueError("phase needs complex dynamics with one state and one output per neuron")
         found, needed = self.reset_magnitude.shape, needed if self.soma else (dynamics.neurons, dynamics.states)
         if found not in ((), needed):
             raise ValueError(f"reset_magnitude has shape {list(found)}; {list(needed)} is needed")
 
     def soma_reset(self, v: Integers, feedback: Integers, bits: int) -> Integers:
-        """``v`` after the reset action, were it to act everywhere."""
+        """Return every output's ``v`` after the reset action, clipped to `bits` (hard and modulo need no clip)."""
         if self.reset_action == "hard":
             return np.asarray(self.soma_r)
         if self.reset_action == "modulo":
@@ -158,11 +159,14 @@ class Mechanisms:
         return sat(v, bits)
 
     def feedback(self, spikes: Integers) -> Integers:
-        """Strength of each output's feedback, (H, p)."""
+        """Return the strength of each output's feedback, (H, p): its spike with condition `each`, else 1."""
         return spikes if self.reset_condition == "each" else np.ones_like(spikes)
 
     def resets(self, registers: tuple[Integers, ...], spikes: Integers, step: int) -> Any:
-        """Where the reset acts: on which entries of the registers of the soma, or else of the dynamics."""
+        """Return a mask of the register entries that the reset changes.
+
+        With a soma, `registers` are those of the soma, else those of the dynamics. The mask broadcasts to their shape.
+        """
         emitted = np.any(spikes != 0, axis=-1, keepdims=True)
         if self.reset_condition == "magnitude":
             return np.any([np.abs(register) > self.reset_magnitude for register in registers], axis=0)

@@ -1,4 +1,4 @@
-"""Reader of the integers in an nmdeploy model file (h5py is imported only here, and only when a file is read)."""
+"""Reader of the integers in an nmdeploy model file, which imports h5py only when it opens a file."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 PLACE = "node/metadata/nmdeploy"
 FORMAT = "nmdeploy-model"
 VERSIONS = (2, 3)
-# Names of version 2 that are others in version 3.
+# Names of version 2 that differ in version 3.
 KINDS_OF_2 = {"coupled_state_space": "dense_state_space", "gate": "gated_linear_unit"}
 FIELDS_OF_2: dict[str, str] = {"gain": "scale"}
 WINDOW_OF_2 = ("kind", "window", "kernel", "frac_k", "vth", "send_once", "frac_u")  # the others are its dynamics' now
@@ -20,19 +20,19 @@ def read_model(path: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     path : str or Path
-        HDF5 file. Version 3 holds a JSON text at ``node/metadata/nmdeploy/model`` and the arrays beside it, version 2
-        one JSON text at ``node/metadata/nmdeploy``.
+        HDF5 file. Version 3 holds a JSON text at ``node/metadata/nmdeploy/model`` and the arrays beside it. Version 2
+        holds one JSON text at ``node/metadata/nmdeploy``.
 
     Returns
     -------
     dict
-        Keys ``nodes`` (by name; the fields of a node are numbers, texts and arrays), ``edges`` ([source, target,
-        delay]), ``output`` and others.
+        Keys ``nodes`` (by name), ``edges`` ([source, target, delay]), ``output`` and others. The fields of a node are
+        numbers, texts and arrays.
 
     Raises
     ------
     ValueError
-        The file is no model file, its version is unknown, or its content does not match its SHA-256.
+        The file is not a model file, its version is unknown, or its content does not match its SHA-256.
     """
     text, arrays = _read(Path(path))
     try:
@@ -40,7 +40,7 @@ def read_model(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: holds no JSON at {PLACE}: {error}") from error
     if not isinstance(model, dict):
-        raise ValueError(f"{path}: the JSON at {PLACE} is no object")
+        raise ValueError(f"{path}: the JSON at {PLACE} is not an object")
     if model.get("format") != FORMAT or model.get("version") not in VERSIONS:
         found = f"{model.get('format')!r} version {model.get('version')!r}"
         raise ValueError(f"{path}: holds {found}; this reader knows {FORMAT!r} versions 2 and 3")
@@ -81,7 +81,10 @@ def _place(node: dict[str, Any], keys: list[str], array: Any) -> None:
 
 
 def _digest(text: str, arrays: dict[str, dict[str, Any]]) -> str:
-    """SHA-256 of the text and of the arrays: name, type, shape and bytes of each, nodes and fields sorted."""
+    """Return the SHA-256 of the text and the arrays.
+
+    Each array contributes its name, type, shape and bytes, sorted by node and field.
+    """
     sha = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         for key in sorted(arrays[name]):

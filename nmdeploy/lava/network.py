@@ -26,24 +26,25 @@ class LavaNetwork:
     Attributes
     ----------
     processes : dict of str to AbstractProcess
-        By node name; what alignment adds is named after its edge.
+        Processes by node name. A Process that alignment adds is named after its edge.
     inputs : tuple of InPort
         Ports that expect the network's input, one vector (channels,) in every step.
     channels : int
         Size of the input.
     arrival_step : dict of str to int
-        Of each population. Its own step t is Lava's time step ``t + arrival_step + 1``.
+        Arrival by population. Its own step t is Lava's time step ``t + arrival_step + 1``.
     departure_step : dict of str to int
-        Of each population. The output of its step t leaves it in Lava's time step ``t + departure_step + 1``.
+        Departure by population. The output of its step t leaves it in Lava's time step ``t + departure_step + 1``.
     output : str
         Name of the output population.
     steps : int
         Steps of a sample.
     interval : int
-        Steps between the starts of two samples: `steps`, and with windows a gap, in which the input must be 0.
+        Steps between the starts of two samples: `steps`, plus a gap if there are windows. The input must be 0 in the
+        gap.
     traces : dict of str to Trace
-        Recordings by population; empty unless `build` was asked for them. A sample has `interval` rows, the first
-        `steps` of which count.
+        Recordings by population; empty without `record` in `build`. A sample has `interval` rows, and its first `steps`
+        rows count.
     """
 
     processes: dict[str, AbstractProcess]
@@ -58,12 +59,12 @@ class LavaNetwork:
 
     @property
     def latency(self) -> int:
-        """Steps by which the output of a step is later than its input."""
+        """Number of steps from an input to its output."""
         return self.departure_step[self.output]
 
     @property
     def duration(self) -> int:
-        """Steps of a run with one sample, until its last output has left; each further one takes `interval` more."""
+        """Steps of a run with one sample, until its last output has left. Each further sample adds `interval` steps."""
         return self.steps + max(self.departure_step.values())
 
     def connect_input(self, source: OutPort) -> None:
@@ -73,7 +74,7 @@ class LavaNetwork:
 
     @staticmethod
     def run_config() -> RunConfig:
-        """Run configuration that selects the integer ProcessModels."""
+        """Return the run configuration that selects the integer ProcessModels."""
         return Loihi2SimCfg(select_tag="fixed_pt")
 
 
@@ -87,24 +88,24 @@ def build(
     path : str or Path
         Model file that ``nmdeploy export`` wrote.
     steps : int, optional
-        Steps of a sample: every population is reset when its next sample begins. None: one sample without end, whose
-        last window nothing cuts short.
+        Steps of a sample. Every population is reset when its next sample begins. None means one sample without end,
+        in which every window is complete.
     samples : int
         Number of samples to record.
     record : {'spikes', 'states'}, optional
-        Record spikes (of integrators, v), or all registers too, into files in `folder`. Needs `steps`.
+        Record into files in `folder`: spikes (of integrators, v), or all registers too. Needs `steps`.
     folder : str or Path
-        Where the recordings go.
+        Folder of the recordings.
 
     Returns
     -------
     LavaNetwork
-        Ready for ``connect_input(source.s_out)`` and ``run(...)`` with ``run_config()``.
+        Network that is ready for ``connect_input(source.s_out)`` and ``run(...)`` with ``run_config()``.
 
     Raises
     ------
     ValueError
-        The file is no model file, or the network cannot be run in Lava; the message names the node or the edge.
+        The file is not a model file, or Lava cannot run the network. The message names the node or the edge.
 
     Examples
     --------

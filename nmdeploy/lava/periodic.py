@@ -1,4 +1,4 @@
-"""What the Processes of this folder share: the periodic reset that lets samples follow each other in one run."""
+"""Periodic reset that lets samples follow each other in one run, and the checks of its parameters."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def check_reset(interval: int, offset: int) -> None:
     Raises
     ------
     ValueError
-        Names the parameter and its limit.
+        A parameter exceeds its limit; the message names both.
     """
     if interval < 1:
         raise ValueError(f"reset_interval is {interval}; it must be 1 or more")
@@ -25,21 +25,24 @@ def check_state_bits(bits: int) -> None:
     Raises
     ------
     ValueError
-        Names the width and the limit.
+        The width is not 2 to 32.
     """
     if not 2 <= bits <= 32:
         raise ValueError(f"state_bits is {bits}; Lava holds 2 to 32 bits: export with 32 or fewer")
 
 
 def own_step(time_step: int, params: Any) -> int:
-    """Step of the current sample: 0 where registers are zeroed, with the convention of Intel's LIFReset.
+    """Return the step of the current sample, in the convention of Intel's LIFReset.
+
+    Registers are zeroed before step 0.
 
     Parameters
     ----------
     time_step : int
         Lava's time step, which counts from 1.
     params : ProcessParameters
-        Holds ``reset_interval`` and ``reset_offset``: step 0 is where ``time_step % interval == offset % interval``.
+        Parameters with ``reset_interval`` and ``reset_offset``. Step 0 is the step with
+        ``time_step % interval == offset % interval``.
     """
     step: int = (time_step - params["reset_offset"]) % params["reset_interval"]
     return step

@@ -1,4 +1,4 @@
-"""What a network needs to know of a population before its Process is made."""
+"""Descriptions of the populations of a network, before their Processes are made."""
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and when a population runs in a network.
+    """Place and time of a population in a network.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Placement:
     trace : Trace or None
         Recording, if any.
     send_every : int
-        Steps between two messages: those of a window, if every receiver has a `Latch`, else 1.
+        Steps between two messages: the steps of a window if every receiver has a `Latch`, else 1.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Placement:
 
     @property
     def common(self) -> dict[str, Any]:
-        """The arguments that every Process takes."""
+        """Arguments that every Process of this package takes."""
         return {**self.timing, "trace": self.trace}
 
     @property
     def timing(self) -> dict[str, Any]:
-        """Those of Intel's Processes too."""
+        """Arguments that Intel's Processes take too."""
         return {"reset_interval": self.interval, "reset_offset": self.start % self.interval, "name": self.name}
 
 
@@ -58,23 +58,23 @@ class Population:
     Attributes
     ----------
     inputs, outputs : int
-        Size of what its synapses send, and of what it sends.
+        Size of the synaptic sum that it receives, and of the vector that it sends.
     make : callable or None
-        Returns its Process for a `Placement`; None for the input.
+        Function from a `Placement` to the Process; None for the input.
     spikes : tuple of str
-        What to record of its output.
+        Names of the arrays to record of its output.
     states : tuple of str
-        What to record besides.
+        Names of further arrays to record.
     binary : bool
-        Whether it sends 0 and 1 only.
+        True if it sends 0 and 1 only.
     output_latency : int
-        Steps by which its output is later than its input.
+        Number of steps from an input to its output.
     window : int
         Steps of its windows.
     send_once : bool
-        Whether its output is 0 in all but the first step of a window.
+        True if its output is 0 in all steps of a window except the first.
     memoryless : bool
-        Whether its output depends on the present input alone, so that it has the windows of its sources.
+        True if its output depends on the present input alone. It then has the windows of its sources.
     """
 
     inputs: int
@@ -90,7 +90,7 @@ class Population:
 
 
 def from_node(kind: Callable[..., T], node: dict[str, Any], without: tuple[str, ...] = ()) -> T:
-    """Instance of the dataclass `kind` from the fields of a node; those in `without` keep their defaults.
+    """Return the dataclass `kind` made of the fields of a node; fields in `without` keep their defaults.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def from_node(kind: Callable[..., T], node: dict[str, Any], without: tuple[str, 
 
 
 def describe_spiking(node: dict[str, Any], process: Any, dynamics_kind: Any) -> Population:
-    """Population of a `SpikingProcess` with dynamics of `dynamics_kind`."""
+    """Return the population of a `SpikingProcess` with dynamics of `dynamics_kind`."""
     dynamics, mechanisms = from_node(dynamics_kind, node), from_node(Mechanisms, node)
     soma = ("v",) * mechanisms.soma + ("w",) * mechanisms.adaptation
     return Population(

@@ -1,4 +1,4 @@
-"""The families of populations that Lava can run: one entry a family, which its module fills."""
+"""Families of populations that Lava can run, with one entry per family, from the family's module."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +24,12 @@ FAMILIES: dict[str, Callable[[dict[str, Any]], Population]] = {
 
 
 def describe(path: str | Path, nodes: dict[str, Any]) -> dict[str, Population]:
-    """Populations of a model, its input among them, by name.
+    """Return the populations of a model by name, its input among them.
 
     Raises
     ------
     ValueError
-        There is no Lava Process for a kind of node, a field is missing, or outside of its limits.
+        A kind of node has no Lava Process, a field is missing, or a field exceeds its limits.
     """
     populations = {}
     for name, node in nodes.items():

@@ -1,4 +1,4 @@
-"""RefractoryLIF: Loihi's leaky integrate-and-fire neuron with a refractory period and parameters for each neuron."""
+"""Loihi's leaky integrate-and-fire neuron with a refractory period and parameters per neuron."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -31,12 +31,13 @@ class RefractoryLIF(AbstractProcess):
         s  =  not held and v > (vth << 6);   v <- 0 if s
         c  <- refractory_steps if s else max(c - 1, 0);   held = c > 0 when the step begins
 
-    Intel's fixed-point LIF has neither a refractory period nor du, dv and vth for each neuron; without them both agree.
+    Intel's fixed-point LIF has no refractory period, and one du, dv and vth for all neurons. Without these additions
+    both agree.
 
     Parameters
     ----------
     shape : tuple of int
-        (neurons,).
+        Shape (neurons,).
     du, dv : int or array of shape (neurons,)
         Decays, 0 to 4095.
     vth : int or array of shape (neurons,)
@@ -46,13 +47,18 @@ class RefractoryLIF(AbstractProcess):
     refractory_steps : int
         Silent steps after a spike.
     reset_interval, reset_offset : int
-        All registers are zeroed before the step in which ``time_step % reset_interval == reset_offset``.
+        All registers are zeroed before each step with ``time_step % reset_interval == reset_offset``.
     trace : Trace, optional
-        Records ``spikes``, ``u`` and ``v``, each (neurons,).
+        Recording of ``spikes``, ``u`` and ``v``, each (neurons,).
     name : str, optional
         Name of the Process.
     log_config : LogConfig, optional
-        Lava's logging.
+        Configuration of Lava's logging.
+
+    Raises
+    ------
+    ValueError
+        The reset interval is below 1, or the reset offset is negative.
     """
 
     def __init__(
@@ -111,7 +117,7 @@ class PyRefractoryLifModel(PyLoihiProcessModel):
     bias_exp: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=3)
 
     def run_spk(self) -> None:
-        """One step: current, voltage, threshold, reset, counter."""
+        """Run one step: current, voltage, threshold, reset, counter."""
         a = self.a_in.recv().astype(np.int64)
         if own_step(self.time_step, self.proc_params) == 0:
             for register in (self.u, self.v, self.refractory):

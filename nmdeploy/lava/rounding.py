@@ -1,4 +1,4 @@
-"""The elementary operations of docs/arithmetic.md on 64-bit integer arrays."""
+"""Elementary operations of docs/arithmetic.md on 64-bit integer arrays."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ def rz(x: Integers, bits: int) -> Integers:
 
 
 def shift(x: Integers, exponent: int) -> Integers:
-    """Multiply by ``2**exponent``; a negative one rounds towards minus infinity."""
+    """Multiply by ``2**exponent``; a negative exponent rounds towards minus infinity."""
     return np.left_shift(x, exponent) if exponent >= 0 else np.right_shift(x, -exponent)
 
 
@@ -30,12 +30,12 @@ def wrap24(x: Integers) -> Integers:
 
 
 def integers(key: str, value: ArrayLike, shape: tuple[int, ...]) -> Integers:
-    """`value` as integers of `shape`; a single number fills all of it.
+    """Return `value` as 64-bit integers of `shape`; a single number fills the array.
 
     Raises
     ------
     ValueError
-        Another shape, other numbers, or one that Lava's 32 bits would cut.
+        `value` has another shape, holds numbers that are not integers, or exceeds Lava's 32 bits.
     """
     array = np.asarray(value)
     if array.ndim == 0:

@@ -1,4 +1,4 @@
-"""SampleGate: keeps the spikes of one sample out of the next, on edges that carry a delay."""
+"""Gate that keeps the spikes of one sample out of the next one."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -15,10 +15,12 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
 class SampleGate(AbstractProcess):
-    """Forwards its input within the same time step while it is open, and zeros while it is closed.
+    """Gate that forwards its input in the same time step while it is open, and sends zeros while it is closed.
 
-    ``s_out = s_in if (time_step - start) % interval < interval - delay else 0``: what a sender emits so late in a
-    sample, or so short before the first one, that it would arrive in the next, is held back.
+    ``s_out = s_in if (time_step - start) % interval < interval - delay else 0``
+
+    A delayed edge would carry a sample's last spikes into the next sample. It would also carry into the first sample
+    what the sender emits shortly before it. The gate drops both.
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ class SampleGate(AbstractProcess):
     start : int
         Lava time step of the sender's first real step.
     delay : int
-        Steps by which the edge delays, beyond alignment.
+        Delay of the edge in steps, beyond alignment.
     name : str, optional
         Name of the Process.
     """
@@ -52,7 +54,7 @@ class PySampleGateModel(PyLoihiProcessModel):
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
     def run_spk(self) -> None:
-        """Receive, then forward or hold back."""
+        """Run one step: receive, then forward or send zeros."""
         s = self.s_in.recv()
         elapsed = self.time_step - self.proc_params["start"]
         interval = self.proc_params["interval"]

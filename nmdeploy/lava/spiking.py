@@ -1,4 +1,4 @@
-"""The spiking functions of docs/arithmetic.md: what a membrane sends before any refractory period."""
+"""Spiking functions of docs/arithmetic.md, before any refractory period."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ MASK = 0xFFFFFFFF
 
 
 def h32(x: Integers) -> Integers:
-    """Hash of 32-bit numbers, held in 64 bits; the products are cut to 32 bits."""
+    """Return the hash of 32-bit numbers, held in 64 bits; products are cut to 32 bits."""
     low = x & MASK
     for _ in range(2):
         # 32 times 27 bits: the product stays under 2**63.
@@ -20,7 +20,7 @@ def h32(x: Integers) -> Integers:
 
 
 def random16(seed: int, entries: int, step: int) -> Integers:
-    """16 random bits for each output entry in `step`, (entries,): they depend on nothing else."""
+    """Return 16 random bits per output entry, (entries,), which depend on seed, entry and `step` alone."""
     index = np.arange(entries, dtype=np.int64)
     return h32(h32(h32(np.array(seed & MASK, np.int64)) ^ index) ^ step) >> 16
 
@@ -56,17 +56,17 @@ _FUNCTIONS: dict[str, Callable[[Mechanisms, Integers, int, Booleans], Integers]]
 
 
 def fire(mechanisms: Mechanisms, mu: Integers, step: int, crossed: Booleans) -> Integers:
-    """Raw spikes, (H, p).
+    """Return the raw spikes, (H, p).
 
     Parameters
     ----------
     mechanisms : Mechanisms
-        Which function, with its threshold.
+        Spiking function and threshold.
     mu : array of int, shape (neurons, outputs)
         Membrane.
     step : int
         The population's own step.
     crossed : array of bool
-        Where the imaginary part of the one state became 0 or more in this step; only `phase` asks.
+        True where the imaginary part of the one state became 0 or more in this step. Only `phase` reads it.
     """
     return _FUNCTIONS[mechanisms.spike](mechanisms, mu, step, crossed)

@@ -1,4 +1,4 @@
-"""A spiking neuron out of dynamics and mechanisms: Process and ProcessModel that StateSpace and its kin extend."""
+"""Process and ProcessModel of spiking neurons made of dynamics and mechanisms, which StateSpace and others extend."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -23,8 +23,8 @@ from nmdeploy.lava.trace import Trace
 class SpikingProcess(AbstractProcess):
     """Neurons with dynamics, an optional soma with adaptation, a threshold, a reset and a refractory period.
 
-    Ports: `a_in` (neurons * inputs,), `s_out` (neurons * outputs,), neuron by neuron. Vars: those of the dynamics,
-    (neurons, states); `y`, `v` and `w`, (neurons, outputs); `refractory`, (neurons,).
+    Ports: `a_in` (neurons * inputs,) and `s_out` (neurons * outputs,), neuron by neuron. Vars: the registers of the
+    dynamics, (neurons, states); `y`, `v` and `w`, (neurons, outputs); `refractory`, (neurons,).
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SpikingProcess(AbstractProcess):
 
 
 class PySpikingModel(PyLoihiProcessModel):
-    """Bit-accurate integer ProcessModel of `SpikingProcess`; what extends it declares the dynamics' registers."""
+    """Bit-accurate integer ProcessModel of `SpikingProcess`; a subclass declares the registers of its dynamics."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
@@ -75,11 +75,11 @@ class PySpikingModel(PyLoihiProcessModel):
         self.mechanisms: Mechanisms = proc_params["mechanisms"]
 
     def states(self) -> tuple[Integers, ...]:
-        """The dynamics' registers in 64 bits."""
+        """Return the registers of the dynamics in 64 bits."""
         return tuple(getattr(self, name).astype(np.int64) for name in self.dynamics.registers)
 
     def crossed(self, before: tuple[Integers, ...]) -> Booleans:
-        """Where the last register, the imaginary part, was negative before this step and is not any more."""
+        """Return a mask that is true where the imaginary part rose from negative in `before` to 0 or more."""
         return (before[-1] < 0) & (self.states()[-1] >= 0)
 
     def remember(self, a: Integers, held: Booleans) -> None:
@@ -90,7 +90,7 @@ class PySpikingModel(PyLoihiProcessModel):
         self.y[:] = self.dynamics.output(self.states(), a)
 
     def membrane(self, held: Booleans) -> Integers:
-        """Update the soma, where there is one; returns what the threshold is compared with."""
+        """Update the soma, if there is one, and return the membrane that the threshold is compared with."""
         m, y = self.mechanisms, self.y.astype(np.int64)
         if not m.soma:
             return y
@@ -102,14 +102,14 @@ class PySpikingModel(PyLoihiProcessModel):
         return self.v.astype(np.int64) - self.w
 
     def count(self, raised: Integers, spikes: Integers) -> None:
-        """Restart or lower the counter of silent steps."""
+        """Restart the counter of silent steps, or lower it by one."""
         m = self.mechanisms
         cause = raised if m.refractory_mode == "mask-raw" else spikes
         left = np.maximum(self.refractory - 1, 0)
         self.refractory[:] = np.where(np.any(cause != 0, axis=-1), m.refractory_steps, left)
 
     def reset(self, spikes: Integers, held: Booleans, step: int) -> None:
-        """Apply condition and action to the soma, or else to the dynamics; then let adaptation grow."""
+        """Apply condition and action to the soma, or else to the dynamics; then increase the adaptation."""
         m, bits = self.mechanisms, self.dynamics.state_bits
         names = ("v",) if m.soma else self.dynamics.registers
         old = tuple(getattr(self, name).astype(np.int64) for name in names)
@@ -126,7 +126,7 @@ class PySpikingModel(PyLoihiProcessModel):
             self.w[:] = sat(self.w + m.adaptation_jump * spikes, bits)
 
     def run_spk(self) -> None:
-        """One step: dynamics, membrane, spikes, counter, reset."""
+        """Run one step: dynamics, membrane, spikes, counter, reset."""
         a = (
             self.a_in.recv().astype(np.int64).reshape(self.dynamics.neurons, self.dynamics.inputs)
             + self.dynamics.input_bias
@@ -147,7 +147,7 @@ class PySpikingModel(PyLoihiProcessModel):
         self.record(spikes)
 
     def record(self, spikes: Integers) -> None:
-        """Write the step's arrays; those of a neuron's single output lose their second axis."""
+        """Write the step's arrays; with one output per neuron they have no second axis."""
         if self.proc_params["trace"] is None:
             return
         single = self.dynamics.outputs == 1

@@ -1,4 +1,4 @@
-"""StateSpace: spiking neurons with N complex diagonal states."""
+"""Spiking neurons with N complex states and a diagonal coupling."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -24,31 +24,31 @@ class StateSpace(SpikingProcess):
 
         x <- A x + B a;   y = Re(C x) + D a + bias;   membrane, spikes s, refractory period, reset: see `Mechanisms`
 
-    in integers, with x = re + i im. With one state, `per-product`, ``b_re = 2**(state_exp + frac_b)``, ``b_im = 0``,
-    ``c_re = 2**frac_c``, ``c_im = 0``, ``d = 0``, ``bias = 0`` and `phase` spikes, re, im and the spikes equal those of
-    Intel's fixed-point `RF`.
+    All values are integers, with x = re + i im. One configuration has the re, im and spikes of Intel's fixed-point
+    `RF`. It has one state, `per-product`, ``b_re = 2**(state_exp + frac_b)``, ``b_im = 0``, ``c_re = 2**frac_c``,
+    ``c_im = 0``, ``d = 0``, ``bias = 0`` and `phase` spikes.
 
     Parameters
     ----------
     dynamics : DiagonalDynamics
         The states and their output.
     mechanisms : Mechanisms
-        What follows them.
+        Soma, spiking function, reset and refractory period.
     reset_interval, reset_offset : int
-        All registers are zeroed before the step in which ``time_step % reset_interval == reset_offset``: step 0 of a
-        sample.
+        Step 0 of a sample is the step with ``time_step % reset_interval == reset_offset``. All registers are zeroed
+        before it.
     trace : Trace, optional
-        Records ``spikes``, (neurons * outputs,), ``re`` and ``im``, (neurons, states), and ``y``, ``v`` and ``w``,
-        (neurons,) or (neurons, outputs).
+        Recording of ``spikes`` (neurons * outputs,), ``re`` and ``im`` (neurons, states). ``y``, ``v`` and ``w`` are
+        (neurons,) with one output per neuron, else (neurons, outputs).
     name : str, optional
         Name of the Process.
     log_config : LogConfig, optional
-        Lava's logging.
+        Configuration of Lava's logging.
 
     Raises
     ------
     ValueError
-        Dynamics and mechanisms do not fit each other, or the reset interval is below 1.
+        Dynamics and mechanisms do not fit together, or the reset interval is below 1.
     """
 
 
@@ -63,5 +63,5 @@ class PyStateSpaceModel(PySpikingModel):
 
 
 def describe(node: dict[str, Any]) -> Population:
-    """The population of a node of this kind."""
+    """Return the population of a `state_space` node."""
     return describe_spiking(node, StateSpace, DiagonalDynamics)

@@ -1,4 +1,4 @@
-"""Intel's Dense and DelayDense, filled with the integers of a model."""
+"""Intel's Dense and DelayDense, made from the integers of a model."""
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -12,18 +12,18 @@ from nmdeploy.lava.population import Population
 from nmdeploy.lava.sample_gate import SampleGate
 
 KIND = "dense"
-# Any number above 0 makes Dense multiply by its input; with 0 it takes every input for a single spike.
+# Any number above 0 makes Dense multiply by its input; with 0 it reads every input that is not 0 as one spike.
 GRADED = 24
 LONGEST_DELAY = 63
 
 
 def make_synapse(name: str, node: dict[str, Any], sources: list[Population]) -> Dense:
-    """Dense with the weights of `node`, for the sum of what `sources` send.
+    """Return a Dense with the weights of `node`, for the sum of the outputs of `sources`.
 
     Raises
     ------
     ValueError
-        A weight lies outside of what its sign mode and bits can hold.
+        A weight exceeds the range of its sign mode and bits.
     """
     weights = np.array(node["weight"], np.int64)
     if weights.ndim != 2 or not weights.size:
@@ -33,18 +33,18 @@ def make_synapse(name: str, node: dict[str, Any], sources: list[Population]) -> 
 
 
 def make_bias(name: str, node: dict[str, Any]) -> Dense:
-    """Dense from one unit that sends 1 in every step, with the bias codes of `node`, which are of mixed sign."""
+    """Return a Dense from one unit that sends 1 in every step, with the mixed-sign bias codes of `node`."""
     codes = np.array(node["bias"], np.int64).reshape(-1, 1)
     return _dense(name, {**node, "sign_mode": "mixed"}, codes, node["bias_exp"], 0)
 
 
 def make_delay(name: str, size: int, steps: int) -> DelayDense:
-    """Identity that delays by `steps` steps, 1 or more.
+    """Return an identity that delays by `steps` steps, 1 or more.
 
     Raises
     ------
     ValueError
-        Loihi delays by at most 63 steps, to which the connection itself adds one.
+        `steps` is over 64: Loihi delays by at most 63 steps, and the connection itself takes one.
     """
     if steps > LONGEST_DELAY + 1:
         raise ValueError(f"{name}: needs {steps} steps; a connection delays by {LONGEST_DELAY + 1} at most")
@@ -60,7 +60,7 @@ def make_delay(name: str, size: int, steps: int) -> DelayDense:
 
 
 def make_sample_gate(name: str, size: int, interval: int, start: int, delay: int) -> SampleGate:
-    """SampleGate for an edge with a delay."""
+    """Return a SampleGate for an edge with a delay."""
     return SampleGate(shape=(size,), interval=interval, start=start, delay=delay, name=name)
 
 

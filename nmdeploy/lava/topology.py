@@ -1,4 +1,4 @@
-"""When each population of a network runs, and the delays that align every edge."""
+"""Time at which each population of a network runs, and the delays that align every edge."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nmdeploy.lava.population import Population
 
 
 class Connection(NamedTuple):
-    """One way from a population, or the input, over a synapse into a population."""
+    """Connection from a population, or the input, over a synapse into a population."""
 
     source: str
     synapse: str
@@ -18,16 +18,16 @@ class Connection(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Depths of the populations, in steps.
+    """Arrival and departure of the populations, in steps.
 
     Attributes
     ----------
     arrival_step : dict of str to int
-        Own step t of a population is Lava's time step ``t + arrival_step + 1``; the input's is 0.
+        Own step t of a population is Lava's time step ``t + arrival_step + 1``. The input's is 0.
     departure_step : dict of str to int
         The output of its step t leaves it in Lava's time step ``t + departure_step + 1``.
     drain_steps : int
-        Steps between two samples, in which the windows of the first are still being decided.
+        Steps between two samples, in which the first sample's windows are still being decided.
     """
 
     arrival_step: dict[str, int]
@@ -62,7 +62,7 @@ def connections(populations: Mapping[str, Population], nodes: dict[str, Any], ed
 
 
 def schedule(populations: Mapping[str, Population], links: list[Connection]) -> Schedule:
-    """Longest path of each population from the input, in synapses and lookaheads.
+    """Return the longest path of each population from the input, in synapses and output latencies.
 
     A connection with a delay that closes a loop does not count.
 
@@ -93,7 +93,7 @@ def schedule(populations: Mapping[str, Population], links: list[Connection]) -> 
 
 
 def _reachable(links: list[Connection]) -> dict[str, set[str]]:
-    """Populations that each population reaches, itself included."""
+    """Return the populations that each population reaches, itself included."""
     reached = {name: {name} for link in links for name in (link.source, link.target)}
     for _ in reached:
         for link in links:
@@ -102,7 +102,7 @@ def _reachable(links: list[Connection]) -> dict[str, set[str]]:
 
 
 def inserted_delay(link: Connection, when: Schedule) -> int:
-    """Steps of delay that `link` needs beyond the one that its synapse takes.
+    """Return the steps of delay that `link` needs, beyond the one step of its synapse.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Recording of every step into .npy files, by the ProcessModel itself.
 
-A Lava Monitor moves every value through channels one by one (24 us a value); ProcessModels run in forked processes, so
-memory-mapped file is the fast way out of them.
+A Lava Monitor moves every value through channels one by one (24 us per value). ProcessModels run in forked processes,
+so a memory-mapped file is the fast way out of them.
 """
 
 from pathlib import Path
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 
 class Trace:
-    """Records named arrays of every step, one .npy file (rows, *shape) of int64 for each name.
+    """Recorder of named arrays in every step, with one .npy file (rows, *shape) of int64 per name.
 
     Parameters
     ----------
     prefix : str
         The file of the array `name` is ``<prefix>.<name>.npy``.
     names : tuple of str
-        The arrays to keep; others that the ProcessModel offers are ignored.
+        The arrays to keep. Other arrays of the ProcessModel are ignored.
     start : int
-        Lava time step of row 0. Earlier steps, and those after the last row, are not recorded.
+        Lava time step of row 0. Steps before it and after the last row are not recorded.
     rows : int
         Number of steps to record.
     output_latency : int
-        Steps by which ``spikes`` come later than the other arrays.
+        Steps by which ``spikes`` are later than the other arrays.
     """
 
     def __init__(self, prefix: str, names: tuple[str, ...], start: int, rows: int, output_latency: int = 0) -> None:
@@ -36,7 +36,7 @@ class Trace:
         self._files: dict[str, NDArray[np.int64]] = {}
 
     def path(self, name: str) -> Path:
-        """File of the array `name`."""
+        """Return the file of the array `name`."""
         return Path(f"{self.prefix}.{name}.npy")
 
     def write(self, time_step: int, **values: NDArray[np.generic]) -> None:

@@ -1,4 +1,4 @@
-"""Intel's LIFReset with a recording of every step; its arithmetic is Intel's, untouched."""
+"""Intel's LIFReset, its arithmetic unchanged, with a recording of every step."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -13,14 +13,14 @@ from nmdeploy.lava.trace import Trace
 
 
 class TracedLIFReset(LIFReset):
-    """Intel's `LIFReset` that records u, v and its spikes.
+    """Intel's `LIFReset` with a recording of u, v and its spikes.
 
     Parameters
     ----------
     trace : Trace
-        What to record, and where; offers ``spikes``, ``u`` and ``v`` of shape (neurons,).
+        Recording of ``spikes``, ``u`` and ``v``, each (neurons,).
     **kwargs
-        Those of `lava.proc.lif.process.LIFReset`.
+        Arguments of `lava.proc.lif.process.LIFReset`.
     """
 
     def __init__(self, *, trace: Trace, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class PyTracedLifResetModel(_Untied):
     """Intel's `PyLifResetModelBitAcc`, followed by a copy of its registers."""
 
     def spiking_activation(self) -> Any:
-        """Intel's threshold comparison, kept for the recording."""
+        """Compare with the threshold as Intel does, and keep the spikes for the recording."""
         self.spikes = super().spiking_activation()
         return self.spikes
 

@@ -1,4 +1,4 @@
-"""WindowedStateSpace: state-space neurons that decide once for each window of r steps."""
+"""State-space neurons that decide once per window of r steps."""
 # mypy: allow-subclassing-any, allow-untyped-decorators, disable-error-code="import-not-found,import-untyped"
 
 from typing import Any
@@ -35,39 +35,39 @@ class WindowedStateSpace(AbstractProcess):
         decided <- u > vth    where t % r == r - 1 or t == steps - 1;    latch <- decided    where t % r == r - 1
         output latch
 
-    (docs/arithmetic.md, `windowed_state_space`). What it sends in its own step ``t + r - 1`` is the output of step t.
-    From own step `steps` on only `latch` moves. Ports: `a_in` and `s_out`, (neurons,). Vars: `re` and `im`, (neurons,
-    states), `y`, `u`, `decided` and `latch`, (neurons,).
+    The source is docs/arithmetic.md, `windowed_state_space`. The output of step t is sent in own step ``t + r - 1``.
+    From own step `steps` on, only `latch` changes. Ports: `a_in` and `s_out`, (neurons,). Vars: `re` and `im`,
+    (neurons, states), `y`, `u`, `decided` and `latch`, (neurons,).
 
     Parameters
     ----------
     dynamics : DiagonalDynamics
-        With one input and one output a neuron; its reset codes are not used.
+        Dynamics with one input and one output per neuron. Its reset codes are not used.
     kernel : array of int, shape (neurons, window)
         Codes of the weights with `frac_k` fraction bits.
     frac_k : int
-        Their fraction bits.
+        Fraction bits of `kernel`.
     vth : array of int, shape (neurons,)
         Threshold in units of u.
     steps : int
         Steps of a sample.
     send_once : bool
-        Whether the output is 0 in all but the first step of each window.
+        True if the output is 0 in all steps of a window except the first.
     send_every : int
-        Steps between two messages: 1, or those of a window, whose decision does not change in between.
+        Steps between two messages: 1, or the steps of a window, in which the decision does not change.
     reset_interval, reset_offset : int
-        All registers are zeroed before the step in which ``time_step % reset_interval == reset_offset``.
+        All registers are zeroed before each step with ``time_step % reset_interval == reset_offset``.
     trace : Trace, optional
-        Records ``spikes``, ``y`` and ``u``, (neurons,), and ``re`` and ``im``, (neurons, states).
+        Recording of ``spikes``, ``y`` and ``u``, (neurons,), and ``re`` and ``im``, (neurons, states).
     name : str, optional
         Name of the Process.
     log_config : LogConfig, optional
-        Lava's logging.
+        Configuration of Lava's logging.
 
     Raises
     ------
     ValueError
-        The dynamics has several inputs or outputs, a shape does not fit, or a sample does not fit into the interval.
+        The dynamics has several inputs or outputs, a shape is wrong, or a sample exceeds the interval.
     """
 
     def __init__(
@@ -90,10 +90,12 @@ class WindowedStateSpace(AbstractProcess):
         check_reset(reset_interval, reset_offset)
         if dynamics.inputs != 1 or dynamics.outputs != 1:
             raise ValueError(
-                f"{dynamics.inputs} inputs, {dynamics.outputs} outputs a neuron; with windows it has one each"
+                f"{dynamics.inputs} inputs, {dynamics.outputs} outputs per neuron; with windows it has one each"
             )
         if not 1 <= steps <= reset_interval - (window - 1):
-            raise ValueError(f"{steps} steps and a output_latency of {window - 1}; the interval holds {reset_interval}")
+            raise ValueError(
+                f"{steps} steps and an output latency of {window - 1}; the interval holds {reset_interval}"
+            )
         super().__init__(
             dynamics=dynamics,
             kernel=integers("kernel", kernel, (size, window)),
@@ -131,7 +133,7 @@ class PyWindowedStateSpaceModel(PyLoihiProcessModel):
     latch: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32)
 
     def integrate(self, a: Integers, step: int) -> None:
-        """Dynamics, output, window's sum and, at the window's end, the decision."""
+        """Update the dynamics, the output and the window's sum; decide at the window's end."""
         params, place = self.proc_params, step % self.proc_params["kernel"].shape[1]
         dynamics: DiagonalDynamics = params["dynamics"]
         self.re[:], self.im[:] = dynamics.update((self.re.astype(np.int64), self.im.astype(np.int64)), a)
@@ -143,7 +145,7 @@ class PyWindowedStateSpaceModel(PyLoihiProcessModel):
             self.decided[:] = self.u > params["vth"]
 
     def run_spk(self) -> None:
-        """One step: integrate inside the sample, then send the last window's decision."""
+        """Run one step: integrate inside the sample, then send the last window's decision."""
         a = self.a_in.recv().astype(np.int64)[:, np.newaxis]
         params, window = self.proc_params, self.proc_params["kernel"].shape[1]
         step = own_step(self.time_step, params)
@@ -163,7 +165,13 @@ class PyWindowedStateSpaceModel(PyLoihiProcessModel):
 
 
 def describe(node: dict[str, Any]) -> Population:
-    """The population of a node of this kind."""
+    """Return the population of a `windowed_state_space` node.
+
+    Raises
+    ------
+    ValueError
+        The kernel does not have one weight per step of the window.
+    """
     dynamics = from_node(DiagonalDynamics, node["dynamics"], without=("r_re", "r_im", "m_re", "m_im", "input_bias"))
     kernel, window = np.array(node["kernel"], np.int64), int(node["window"])
     if kernel.ndim != 2 or kernel.shape[1] != window:

@@ -1,4 +1,4 @@
-"""Where spikes are sent once a window: what is constant over windows, and which synapses get a `Latch`."""
+"""Populations whose output is constant over windows, and the synapses that keep their sum in a `Latch` for them."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ from nmdeploy.lava.topology import Connection, Schedule
 
 
 def constant(populations: Mapping[str, Population], links: list[Connection], when: Schedule) -> dict[str, int]:
-    """Steps of the windows over which each population's output is constant; 1 where it is not.
+    """Return the steps of the windows over which each population's output is constant, or 1.
 
-    A memoryless population has the windows of its sources where all of them agree and no edge delays.
+    A memoryless population has the windows of its sources if all of them agree and no edge delays.
     """
     steps: dict[str, int] = {}
     for name in sorted(populations, key=lambda name: when.arrival_step[name]):
@@ -23,7 +23,7 @@ def constant(populations: Mapping[str, Population], links: list[Connection], whe
 
 
 def latch_steps(links: list[Connection], steps: Mapping[str, int]) -> dict[str, int]:
-    """Steps for which the sum of each synapse is kept; only those synapses whose sources are all constant over them."""
+    """Return the steps for which each synapse's sum is kept, for synapses whose sources are all constant over them."""
     found = {
         synapse: _common([link for link in links if link.synapse == synapse], steps)
         for synapse in {link.synapse for link in links}
@@ -32,7 +32,7 @@ def latch_steps(links: list[Connection], steps: Mapping[str, int]) -> dict[str, 
 
 
 def _common(links: list[Connection], steps: Mapping[str, int]) -> int:
-    """Steps of the windows of all sources; 1 if they differ or an edge delays."""
+    """Return the steps of the windows of all sources; 1 if they differ or an edge delays."""
     if any(link.delay for link in links):
         return 1
     lengths = {steps[link.source] for link in links}
@@ -40,5 +40,5 @@ def _common(links: list[Connection], steps: Mapping[str, int]) -> int:
 
 
 def sends_once(links: list[Connection], kept: Mapping[str, int]) -> set[str]:
-    """Populations of which every receiver keeps what it gets, so that one message a window is enough."""
+    """Return the populations whose receivers all keep their input, so that one message per window is enough."""
     return {link.source for link in links} - {link.source for link in links if link.synapse not in kept}

@@ -1,4 +1,4 @@
-"""Synapses, and what aligns them, between the populations of a network."""
+"""Synapses between the populations of a network, and the delays and gates that align them."""
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from nmdeploy.lava.topology import Connection, Schedule, inserted_delay
 
 @dataclass(frozen=True)
 class Wiring:
-    """What connects populations; `connect` adds synapses, biases, latches, delays and gates to `processes`."""
+    """Connections of the populations; `connect` adds synapses, biases, latches, delays and gates to `processes`."""
 
     processes: dict[str, AbstractProcess]
     places: dict[str, Placement]
@@ -28,7 +28,7 @@ class Wiring:
     kept: dict[str, int]
 
     def connect(self) -> list[InPort]:
-        """Connect all; returns the ports for the input."""
+        """Connect all populations and return the ports for the input."""
         inputs = []
         ones = RingBuffer(data=np.ones((1, 1), np.int32))
         for synapse in dict.fromkeys(link.synapse for link in self.links):
@@ -50,7 +50,7 @@ class Wiring:
         return inputs
 
     def _keep(self, synapse: str, target: str) -> InPort:
-        """Port for the sum of `synapse`: the population's own, or that of a latch in front of it."""
+        """Return the port for the sum of `synapse`: the population's own, or the port of a latch before it."""
         port: InPort = self.processes[target].a_in
         if synapse not in self.kept:
             return port
@@ -61,7 +61,7 @@ class Wiring:
         return latch.a_in
 
     def _align(self, link: Connection, port: InPort) -> InPort:
-        """Put the delay and the gate that `link` needs in front of `port`; returns the port that takes their place."""
+        """Put the delay and the gate that `link` needs before `port`, and return the port that takes its place."""
         label = f"{link.source}->{link.synapse}"
         extra = inserted_delay(link, self.when)
         if extra:

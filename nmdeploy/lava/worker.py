@@ -1,9 +1,11 @@
-"""Worker that runs models in Lava: ``python -m nmdeploy.lava.worker JOBFILE``.
+"""Worker that runs models in Lava, started as ``python -m nmdeploy.lava.worker JOBFILE``.
 
 JOBFILE is JSON: ``{"jobs": [{"model": path, "inputs": path.npy, "trace": "spikes" | "states", "output": path.npz}]}``.
-Standard output carries one JSON object a line: ``{"ready": true}``, then ``{"job": i, "jobs": n, "seconds": s}`` after
-each job, or ``{"error": message, "traceback": text}``. Each job is one Lava run over all of its samples; the .npz holds
-``<population>|<register>`` arrays (samples, steps, ...), aligned: entry t is the population's step t.
+Standard output carries one JSON object per line. The first is ``{"ready": true}``. Each job ends with
+``{"job": i, "jobs": n, "seconds": s}``, or with ``{"error": message, "traceback": text}``.
+
+Each job is one Lava run over all of its samples. The .npz holds arrays ``<population>|<register>`` (samples, steps,
+...). They are aligned: entry t is the population's step t.
 """
 # mypy: disable-error-code="import-not-found,import-untyped"
 
@@ -37,13 +39,14 @@ POLL_SECONDS = 0.001
 
 
 class ProcessModelError(RuntimeError):
-    """A ProcessModel raised; the message is its traceback."""
+    """Failure of a ProcessModel, with its traceback as the message."""
 
 
 def run(process: AbstractProcess, steps: int) -> None:
     """Run the network of `process` for `steps` steps and stop it.
 
-    Lava waits without end for the output of a ProcessModel that raised, so the wait is done here.
+    Lava waits without end for the output of a ProcessModel that raised. This function polls for failures while it
+    waits.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def run_job(job: dict[str, Any]) -> None:
     Raises
     ------
     ValueError
-        The inputs do not fit the model, or the model cannot be run in Lava.
+        The inputs do not fit the model, or Lava cannot run the model.
     """
     inputs = np.load(job["inputs"])
     if inputs.ndim < 3 or inputs.dtype.kind not in "iub" or 0 in inputs.shape:
@@ -107,7 +110,7 @@ def run_job(job: dict[str, Any]) -> None:
 
 
 def insert_gaps(data: Integers, interval: int) -> NDArray[np.int32]:
-    """Samples (samples, steps, channels) behind each other with zeros between them, (channels, samples * interval)."""
+    """Return samples (samples, steps, channels) in a row, (channels, samples * interval), with zeros between."""
     samples, steps, channels = data.shape
     padded = np.zeros((samples, interval, channels), np.int32)
     padded[:, :steps] = data
@@ -122,7 +125,8 @@ def _samples(path: Path, samples: int, interval: int) -> Integers:
 def remember_models() -> None:
     """Search for the ProcessModels of a Process class only once.
 
-    Lava compiles every file of the Process's folder anew for each Process: three quarters of the start-up of a network.
+    Lava compiles every file in the Process's folder again for each Process. This takes three quarters of a network's
+    start-up.
     """
     search = ProcGroupDiGraphs._find_proc_models
     known: dict[type, list[type]] = {}
@@ -136,7 +140,7 @@ def remember_models() -> None:
 
 
 def follow_parent(folder: Path) -> None:
-    """End this process group, and remove `folder`, when whoever holds the other end of standard input is gone."""
+    """End this process group and remove `folder` when the other end of standard input closes."""
 
     def wait() -> None:
         while os.read(0, 1):
@@ -148,7 +152,10 @@ def follow_parent(folder: Path) -> None:
 
 
 def abandon(code: int) -> NoReturn:
-    """Exit with `code` after a failure: Lava's own destructors wait for ProcessModels that will never answer."""
+    """Exit with `code` after a failure.
+
+    Lava's own destructors wait for ProcessModels that will never answer.
+    """
     for child in multiprocessing.active_children():
         child.terminate()
         child.join()
@@ -158,7 +165,7 @@ def abandon(code: int) -> NoReturn:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the jobs of the file that `arguments` name; with ``--follow-parent``, end when standard input does."""
+    """Run the jobs of the file that `arguments` name; with ``--follow-parent``, end when standard input closes."""
     reports = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     job_file = Path(arguments[-1])

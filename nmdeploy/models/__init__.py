@@ -1,4 +1,4 @@
-"""Trainable torch modules: the networks that nmdeploy deploys.
+"""Trainable torch modules of the networks that nmdeploy deploys.
 
 Importing this package does not import torch; `create` does.
 """
@@ -16,9 +16,10 @@ __all__ = ["create"]
 def create(
     name: str, *, inputs: int, channels: int, states: int, layers: int, outputs: int, seed: int = 0, **options: Any
 ) -> SpikingNetwork:
-    """A new network, ready to be trained.
+    """Return a new network, ready to be trained.
 
-    The models, as ``nmdeploy models`` lists them; ``nmdeploy models NAME`` tells equation, options and source of one::
+    These are the models that ``nmdeploy models`` lists. ``nmdeploy models NAME`` prints the equation, options and
+    source of one::
 
         alif                  adaptive threshold: each spike raises it for a while (LSNN)
         binary-s4d            S4D, then a Heaviside function; never reset
@@ -36,24 +37,30 @@ def create(
         spike-ssm             S4D into a leaky integrate-and-fire soma, with a refractory variable that decays
         spiking-ssm           S4D into a leaky integrate-and-fire soma with learnable threshold
         tc-lif                two compartments, dendrite and soma, that drive each other
-        windowed-ssm          S4D read once a window of r steps by a kernel; the spike lasts the window; then a GLU
+        windowed-ssm          S4D read once per window of r steps by a kernel; the spike lasts the window; then a GLU
 
     Parameters
     ----------
     name : str
-        Of a model: one of these, or of one that another distribution registers.
+        Name of one of these models, or of a model that another distribution registers.
     inputs, channels, states, layers, outputs : int
-        Input channels, neurons a block, states a neuron (of models that do not fix them), blocks, classes.
+        Numbers of input channels, neurons per block, states per neuron (of models that do not fix them), blocks and
+        classes.
     seed : int
-        Fixes the initial weights; torch's own generator is left as it was.
+        Seed of the initial weights. The state of torch's own generator is preserved.
     **options
-        ``residual`` (False), ``dropout`` (0.0), ``norm`` ("batch", "layer" or "none") and ``compiled`` (False; needs a
-        C++ compiler) of `SpikingNetwork`, and the model's own options.
+        Options of `SpikingNetwork`: ``residual`` (False), ``dropout`` (0.0), ``norm`` ("batch", "layer" or "none") and
+        ``compiled`` (False; needs a C++ compiler). The model's own options follow.
+
+    Returns
+    -------
+    SpikingNetwork
+        Module from values (batch, steps, inputs) to logits (batch, outputs) and the spikes of each block.
 
     Raises
     ------
     BadOption
-        For an unknown name, option or value, a size below 1, or ``compiled=True`` without a C++ compiler.
+        A name, option or value is unknown, a size is below 1, or ``compiled=True`` finds no C++ compiler.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Writes and reads checkpoints: the raw trained parameters, with all that deploying them needs in the header."""
+"""Checkpoints of trained models: the raw parameters, with all that deployment needs in the header."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ def save(
 ) -> None:
     """Write a trained model, atomically.
 
-    A ``.safetensors`` file holds the state_dict's tensors and, in its header, ``nmdeploy`` (the configuration as JSON)
+    A ``.safetensors`` file holds the state_dict's tensors. Its header holds ``nmdeploy`` (the configuration as JSON)
     and ``sha256`` (over configuration and tensors). A ``.pt`` file holds the same as ``{"config", "sha256",
     "state_dict"}`` and loads with ``weights_only=True``.
 
     Parameters
     ----------
     module : SpikingNetwork
+        The trained module.
     path : str or Path
-        Ends in ``.safetensors`` or ``.pt``.
+        File whose name ends in ``.safetensors`` or ``.pt``.
     input_format : FixedPoint
-        Format of the input codes; the model was trained on ``code * 2**-frac``.
+        Format of the input codes. The model was trained on ``code * 2**-frac``.
     dt : float
-        Seconds a step.
+        Seconds per step.
     readout : str
-        Readout rule of the deployed network; ``"last"`` reads the integrator after the last step.
+        Readout rule of the deployed network. ``"last"`` reads the integrator after the last step.
 
     Raises
     ------
     BadOption
-        For another suffix, or an option out of range.
+        The suffix is another one, or an option is out of range.
     BadData
-        For a tensor with NaN or infinite values.
+        A tensor has NaN or infinite values.
     BadFile
-        If the place cannot be written.
+        The file cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".pt"):
-        raise BadOption(f"{path}: suffix {path.suffix!r} is no checkpoint: give .safetensors or .pt")
+        raise BadOption(f"{path}: suffix {path.suffix!r} is not a checkpoint's: give .safetensors or .pt")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     for name, array in arrays.items():
@@ -74,7 +75,13 @@ def save(
 
 
 def load(path: str | Path) -> SpikingNetwork:
-    """The trained module of a checkpoint file, to go on training or to compare with; `BadFile` if it is none."""
+    """Return the trained module of a checkpoint file, for further training or comparison.
+
+    Raises
+    ------
+    BadFile
+        The file is not a checkpoint, or its content does not match its SHA-256.
+    """
     config, tensors = read_content(Path(path))
     given = {name: getattr(config, name) for name in (*SIZES, "residual", "norm")}
     module = create(config.model, **given, **config.options)
@@ -92,7 +99,7 @@ def _safetensors(config: str, sha256: str, state: dict[str, torch.Tensor]) -> by
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     data = safetensors.numpy.save(arrays, {"nmdeploy": config, "sha256": sha256})
     end = 8 + int.from_bytes(data[:8], "little")
-    # safetensors orders the metadata by chance; the same model must make the same file
+    # safetensors orders the metadata at random; the same model must make the same file
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""The model file: a quantized network as NIR, with its integers in the metadata.
+"""The model file, a quantized network as NIR, with its integers in the metadata.
 
 ``nir.read`` reads every file as standard primitives (``nmdeploy.nir_io.graph``). The graph's metadata holds the network
 under the key ``nmdeploy`` (``nmdeploy.nir_io.model``): all integers, number formats, rule names, edges and their order.
@@ -33,23 +33,24 @@ EXPORT = "quantize it: nmdeploy export {} --profile loihi2 -o model.nir"
 SAMPLES = "holds samples: give it to --data, and here the model (.nir)"
 RECORDING = "is a recording, which nmdeploy inspect describes: give the model (.nir) that was run"
 OTHER = "holds no NIR graph: check that it is a .nir file"
-CHECKPOINT = f"is a checkpoint, no model: {EXPORT}"
+CHECKPOINT = f"is a checkpoint, not a model: {EXPORT}"
 OTHER_FILES = {"safetensors": CHECKPOINT, "pt": CHECKPOINT, "npz": SAMPLES, "npy": SAMPLES}
 
 
 def write(q: QuantizedNetwork, path: Path) -> list[str]:
-    """Write a model file in one step; nothing is left behind if that fails.
+    """Write a model file in one step; if that fails, no file is left.
 
     Parameters
     ----------
     q : QuantizedNetwork
+        The network.
     path : str or path
-        Usually ends with ``.nir``; an existing file is replaced.
+        File name, usually with the suffix ``.nir``. An existing file is replaced.
 
     Returns
     -------
     list of str
-        What other readers of NIR would misread or refuse, one line each.
+        Notes for other readers of NIR, one line per thing that they would misread or refuse.
 
     Raises
     ------
@@ -77,9 +78,14 @@ def read(path: Path) -> QuantizedNetwork:
 
 
 def check_primitives(path: Path) -> None:
-    """Compute the primitives of a model file from its integers again; `BadFile` names the first that differs.
+    """Compute the primitives of a model file from its integers again, and compare.
 
     A file of another version is compared as well: a change of the primitives since then shows here.
+
+    Raises
+    ------
+    BadFile
+        A primitive differs; the message names the first one.
     """
     q = read(path)
     _compare(path, read_tree(path, load_bytes(path))["node"], primitives(q))
@@ -101,13 +107,13 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What a ``.nir`` file holds, for ``nmdeploy inspect``: cheap, without importing ``nir``.
+    """Return the content of a ``.nir`` file for ``nmdeploy inspect``, without importing ``nir``.
 
     Returns
     -------
     dict
-        Of a model file: ``format, version, sha256, profile, dt, readout, output, notes, bytes``, and by name ``input,
-        layers, synapses``. Of another NIR file: ``format`` ("nir"), and ``nodes`` by name with their types and shapes.
+        For a model file ``format, version, sha256, profile, dt, readout, output, notes, bytes``, and by name ``input,
+        layers, synapses``. For another NIR file ``format`` ("nir"), and ``nodes`` by name with their types and shapes.
     """
     content = load_bytes(path)
     if not is_sealed(content):
@@ -161,7 +167,7 @@ def _nir_bytes(graph: Primitives, metadata: Mapping[str, str]) -> bytes:
 
 
 def _require_ours(path: Path, content: bytes) -> None:
-    """`BadFile` unless the file is sealed by nmdeploy and unchanged."""
+    """Raise `BadFile` unless the file is sealed by nmdeploy and unchanged."""
     if not is_sealed(content):
         suffix = str(path).rpartition(".")[2]
         if content and suffix in OTHER_FILES:
@@ -172,7 +178,13 @@ def _require_ours(path: Path, content: bytes) -> None:
 
 
 def foreign_tree(path: Path, content: bytes) -> Tree:
-    """The tree of a NIR file without our seal; `BadFile` if it is one of ours that lost it, or no NIR."""
+    """Return the tree of a NIR file without nmdeploy's seal.
+
+    Raises
+    ------
+    BadFile
+        The file is one of nmdeploy's that lost its seal, or is not NIR.
+    """
     tree = read_tree(path, content)
     if "node" not in tree:
         recording = "output" in tree and "layers" in tree
@@ -183,7 +195,7 @@ def foreign_tree(path: Path, content: bytes) -> Tree:
 
 
 def _at(tree: Tree, *keys: str) -> Any:
-    """The entry under nested keys, or None."""
+    """Return the entry under nested keys, or None."""
     found: Any = tree
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
@@ -191,18 +203,18 @@ def _at(tree: Tree, *keys: str) -> Any:
 
 
 def _compare(path: Path, node: Tree, expected: Primitives) -> None:
-    """`BadFile` unless the file's primitives are bit for bit those of its integers."""
+    """Raise `BadFile` unless the file's primitives are bit for bit those of its integers."""
     nodes = node.get("nodes")
     nodes = nodes if isinstance(nodes, dict) else {}
     for name in sorted(nodes.keys() ^ expected.nodes.keys()):
-        raise BadFile(f"{path}: node {name!r} stands only in its {_side(name, nodes)}: export it again")
+        raise BadFile(f"{path}: node {name!r} is only in its {_side(name, nodes)}: export it again")
     for name, fields in expected.nodes.items():
         found = nodes[name] if isinstance(nodes[name], dict) else {}
         for key in sorted(found.keys() ^ fields.keys()):
-            raise BadFile(f"{path}: node {name!r}: {key!r} stands only in its {_side(key, found)}: export it again")
+            raise BadFile(f"{path}: node {name!r}: {key!r} is only in its {_side(key, found)}: export it again")
         for key, value in fields.items():
             if not _identical(found[key], value):
-                raise BadFile(f"{path}: node {name!r}: {key} is not what its integers say: export it again")
+                raise BadFile(f"{path}: node {name!r}: {key} differs from its integers: export it again")
     if node.get("edges") != [list(edge) for edge in expected.edges]:
         raise BadFile(f"{path}: its NIR edges are not those of its integers: export it again")
 

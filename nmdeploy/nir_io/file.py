@@ -1,8 +1,7 @@
 """The bytes of a ``.nir`` file: the seal in its user block, and its HDF5 tree.
 
-HDF5 lets a file start with a user block that its readers skip. Ours is 512 bytes: a magic line, the SHA-256 of
-everything behind the block, and zeros; so a changed bit anywhere in a file of ours is found before HDF5 sees it.
-
+HDF5 lets a file start with a user block that its readers skip. nmdeploy's block has 512 bytes: a magic line, the
+SHA-256 of all bytes after the block, and zeros. A changed bit anywhere in such a file is found before HDF5 reads it.
 Source: HDF5 file format specification 3.0, section II.A (the superblock is searched at 0, 512, 1024, ...).
 """
 
@@ -31,7 +30,7 @@ HDF5_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexEr
 
 
 def load_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file; `BadFile` where there is none to read."""
+    """Return the bytes of a file; raise `BadFile` if it cannot be read."""
     try:
         return Path(path).read_bytes()
     except IsADirectoryError:
@@ -47,9 +46,9 @@ def _why(error: Exception) -> str:
 
 
 def with_user_block(content: bytes, arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the HDF5 file `content` behind an empty user block, with `arrays` added, each by its path.
+    """Return the HDF5 file `content` after an empty user block, with `arrays` added, each by its path.
 
-    Arrays of some size are packed; for small ones it would take more room, and time.
+    Large arrays are packed. Packing small ones would take more room and time.
     """
     import h5py
 
@@ -64,7 +63,7 @@ def with_user_block(content: bytes, arrays: Mapping[str, npt.NDArray[Any]]) -> b
 
 
 def seal(content: bytes) -> bytes:
-    """`content`, which starts with a user block, with that block filled in."""
+    """Return `content`, which starts with a user block, with that block filled in."""
     return _block(content) + content[BLOCK:]
 
 
@@ -74,34 +73,36 @@ def _block(content: bytes) -> bytes:
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether the file claims to be one of ours."""
+    """Return True if the file claims to be written by nmdeploy."""
     return content.startswith(MAGIC)
 
 
 def check_seal(path: str | os.PathLike[str], content: bytes) -> None:
-    """`BadFile` unless every byte of a file of ours is as it was written."""
+    """Raise `BadFile` unless every byte of a sealed file is unchanged."""
     if content[:BLOCK] != _block(content):
         raise BadFile(f"{path}: damaged: its {len(content)} bytes do not match its SHA-256: copy or export it again")
 
 
 def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None = None) -> Tree:
-    """Groups and datasets of an HDF5 file as nested dicts; texts as str, numbers as arrays.
+    """Return groups and datasets of an HDF5 file as nested dicts, texts as str, numbers as arrays.
 
     Parameters
     ----------
-    path : names the file in errors
+    path : str or path
+        Name of the file in errors.
     content : bytes
+        The file.
     only : str, optional
-        Read this one dataset or group; it is returned under the key "".
+        Path of the one dataset or group to read. It is returned under the key "".
 
     Raises
     ------
     BadFile
-        The bytes are no HDF5, are damaged, or hold links, types or sizes that no NIR file has.
+        The bytes are not HDF5, are damaged, or hold links, types or sizes that no NIR file has.
     """
     if not (content.startswith(HDF5) or is_sealed(content) or HDF5 in content[BLOCK : 1 << 14]):
-        kind = "is empty" if not content else f"({len(content)} bytes) is no HDF5 file"
-        raise BadFile(f"{path}: {kind}, which a .nir file is: check the path, or copy it again")
+        kind = "is empty" if not content else f"({len(content)} bytes) is not an HDF5 file"
+        raise BadFile(f"{path}: {kind}, and a .nir file is HDF5: check the path, or copy it again")
     if has_endless_heap(content):
         raise BadFile(f"{path}: damaged: its texts have no end: copy or export it again")
     import h5py
@@ -113,11 +114,14 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
     except BadFile:
         raise
     except (*HDF5_FAILURES, MemoryError, RecursionError) as error:
-        raise BadFile(f"{path}: damaged, or no NIR file ({_why(error)}): copy or export it again") from None
+        raise BadFile(f"{path}: damaged, or not a NIR file ({_why(error)}): copy or export it again") from None
 
 
 def _in_memory(content: bytes) -> Any:
-    """The bytes of a file, opened by HDF5: reading a Python object instead would call it for every few bytes."""
+    """Open the bytes of a file by HDF5.
+
+    If it read a Python object instead, it would call it for every few bytes.
+    """
     import h5py
 
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)

@@ -1,13 +1,13 @@
-"""From integers to NIR's primitives: what another reader gets to see of a quantized network.
+"""Conversion of integers to NIR's primitives, the part of a quantized network that other readers read.
 
-Every value is the dequantized one: an integer times a power of two, exact in float32 or float64. Time constants and
-resistances, which NIR wants and which are no dyadic numbers, are float64 values that follow from the integers by one
-fixed rule, so that a reader of ours can compute and compare them.
+Every value is the dequantized one: an integer times a power of two, exact in float32 or float64. NIR needs time
+constants and resistances, which are not dyadic numbers. They are float64 values that follow from the integers by one
+fixed rule, so that nmdeploy's reader can compute and compare them.
 
 A graph is plain data, laid out as NIR's HDF5 file is: `nodes` maps names to fields (``type`` and arrays), `edges` are
 pairs of names. In the discrete reading of NIR (Euler with dt, see ``nmdeploy.importers.nir``) a loop is delayed by one
-step, so a recurrence of delay 1 needs no ``Delay`` node; all integrators of a state-space population advance together.
-
+step. A recurrence of delay 1 therefore needs no ``Delay`` node, and all integrators of a state-space population advance
+together.
 Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
 """
 
@@ -28,7 +28,7 @@ from nmdeploy.nir_io.state_spaces import STATE_SPACES
 
 
 def primitives(q: QuantizedNetwork) -> Primitives:
-    """The NIR graph of a quantized network."""
+    """Return the NIR graph of a quantized network."""
     graph = Primitives(q.dt)
     for name, node in q.nodes.items():
         if isinstance(node, Input):
@@ -70,7 +70,7 @@ def _add_output(graph: Primitives, output: str, size: int) -> None:
 
 
 def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: FloatArray | None) -> None:
-    """The synapses into one population, each as a node of its own; the first one takes over the bias `left`."""
+    """Add the synapses into one population, each as a node of its own; the first one takes over the bias `left`."""
     frac_in = q.populations[name].frac_in
     for edge in q.incoming[name]:
         synapse, targets = q.synapses[edge.source], [e.target for e in q.edges if e.source == edge.source]
@@ -100,7 +100,7 @@ def _output_frac(node: Any) -> int:
 
 
 def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) -> str:
-    """Where an edge into a synapse starts: its source, or a Delay node behind it.
+    """Return the node at which an edge into a synapse starts: its source, or a Delay node after it.
 
     A loop without a ``Delay`` node has one step of delay, so the edge that closes it needs none for its first step.
     """
@@ -115,7 +115,7 @@ def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) ->
 
 
 def reachable(q: QuantizedNetwork, start: str) -> set[str]:
-    """Nodes that a spike in `start` reaches within its step."""
+    """Return the nodes that a spike in `start` reaches within its step."""
     found, front = {start}, [start]
     while front:
         name = front.pop()
@@ -138,14 +138,14 @@ def _add_dense(graph: Primitives, name: str, s: Any, frac_source: int, frac_in: 
 
 
 def _leaks(decay: npt.NDArray[np.int64]) -> FloatArray:
-    """Time constants in steps of decays in 1/4096."""
+    """Return the time constants, in steps, of decays in 1/4096."""
     return np.where(decay > 0, 4096.0 / np.maximum(decay, 1), NO_LEAK)
 
 
 def _add_lif(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """``IF`` without filter and leak, else ``CubaLIF``; returns the bias that the synapse is to carry.
+    """Add an ``IF`` without filter and leak, else a ``CubaLIF``; return the bias that the synapse must carry.
 
-    A LIF without synaptic filter is a ``CubaLIF`` with tau_syn = dt: Norse's reader ignores the ``r`` of ``LIF``, which
+    A LIF without synaptic filter is a ``CubaLIF`` with tau_syn = dt. Norse's reader ignores the ``r`` of ``LIF``, which
     would have to scale the weights off their exact values.
     """
     bias = np.ldexp((n.bias_mant << n.bias_exp).astype(np.float64), -(n.frac_in + 6))
@@ -173,7 +173,7 @@ def _add_lif(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatA
 
 
 def _add_integrator(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """``I`` without leak, else ``LI``; returns the bias that the synapse is to carry."""
+    """Add an ``I`` without leak, else an ``LI``; return the bias that the synapse must carry."""
     bias = np.ldexp(n.bias.astype(np.float64), -n.frac_in)
     kept = np.zeros(n.size) if into_synapse else bias
     tau = _leaks(n.dv)

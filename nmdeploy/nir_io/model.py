@@ -1,4 +1,4 @@
-"""The integers of a model file: a JSON text, and arrays, under one key of the graph's metadata.
+"""The integers of a model file as a JSON text and arrays, under one key of the graph's metadata.
 
     node/metadata/nmdeploy/model             {"format": "nmdeploy-model", "version": 3, "dt": ..., "profile": ...,
                                               "readout": ..., "output": ..., "nodes": {name: {"kind": ..., field: ...}},
@@ -7,7 +7,7 @@
     node/metadata/nmdeploy/nodes/NAME/FIELD  each array, integers in their narrowest type
 
 The order of the nodes is the network's. The digest covers the text without its own entry, and every array: name, type,
-shape and bytes. A field that is missing has its default; one that is unknown is refused.
+shape and bytes. A missing field has its default; an unknown one is refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KEY = "nmdeploy"
 PLACE = f"node/metadata/{KEY}"
 CONTENT = ("dt", "profile", "readout", "output", "nodes", "edges", "notes")
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-"""Exceptions of Python where JSON is not laid out as a network's."""
+"""Exceptions that Python raises if JSON is not laid out as a network's."""
 
 Path = str | os.PathLike[str]
 Arrays = Mapping[str, Mapping[str, npt.NDArray[Any]]]
@@ -79,7 +79,10 @@ def _refuse(value: Any) -> Any:
 
 
 def digest(text: str, arrays: Arrays) -> str:
-    """SHA-256 (64 hex digits) of a JSON text, and of the arrays: sorted names, types, shapes, little-endian bytes."""
+    """Return the SHA-256 (64 hex digits) of a JSON text and of arrays.
+
+    The arrays count by sorted names, types, shapes and little-endian bytes.
+    """
     sha = hashlib.sha256(text.encode())
     for name, node in sorted(arrays.items()):
         for field, array in sorted(node.items()):
@@ -90,14 +93,14 @@ def digest(text: str, arrays: Arrays) -> str:
 
 
 def network_sha256(q: QuantizedNetwork) -> str:
-    """Return the digest of a network, which never changes: it is computed once, from all integers."""
+    """Return the digest of a network, which is computed once, from all integers, and never changes."""
     if "_sha256" not in vars(q):
         model_content(q)
     return str(vars(q)["_sha256"])
 
 
 def known_sha256(q: QuantizedNetwork) -> str | None:
-    """Return the digest if it was asked for before, as that of a network that was read from a file."""
+    """Return the digest if it is known already, as for a network that was read from a file."""
     return vars(q).get("_sha256")
 
 
@@ -106,9 +109,15 @@ def parse(path: Path, held: Any) -> dict[str, Any]:
 
     Parameters
     ----------
-    path : names the file in errors
+    path : str or path
+        Name of the file in errors.
     held : dict or str
-        What lies at `PLACE`: the tree of version 3, the text of version 2.
+        Content at `PLACE`: the tree of version 3, or the text of version 2.
+
+    Raises
+    ------
+    BadFile
+        The content is not nmdeploy's, has another version or an unknown entry, or does not match its SHA-256.
     """
     if isinstance(held, str):
         values, intact = version_2.parse(held)
@@ -163,7 +172,7 @@ def _node(name: str, values: Mapping[str, Any]) -> Any:
 
 
 def network_of(path: Path, values: Mapping[str, Any]) -> QuantizedNetwork:
-    """Build the network that a content describes; `BadFile` where it describes none."""
+    """Build the network that a content describes; raise `BadFile` if it describes none."""
     try:
         given = {key: values[key] for key in CONTENT if key in values}
         given |= {"nodes": nodes_of(path, values), "edges": tuple(Edge(*edge) for edge in values["edges"])}

@@ -18,7 +18,7 @@ SNNTORCH_DT = 1e-4
 
 
 def reader_notes(q: QuantizedNetwork, graph: Primitives) -> list[str]:
-    """One line for each thing that the primitives cannot say, or that a known reader refuses."""
+    """Return one line for each thing that the primitives cannot hold, or that a known reader refuses."""
     notes = [
         "other readers compute in floating point: how the integers round, clip and wrap is only in the metadata",
         f"NIR holds no time step: tell other readers dt = {q.dt:g} s",
@@ -73,7 +73,7 @@ def _of_cuba(fields: Fields) -> Iterator[str]:
     if (fields["r"] == NO_LEAK).any():
         yield "membranes without leak are written with a time constant of 2**40 steps"
     if fields["v_leak"].any():
-        yield "its bias stands in v_leak: Norse 1.1.0 adds it to the current as well, snnTorch 1.0.0 refuses it"
+        yield "its bias is in v_leak: Norse 1.1.0 adds it to the current as well, snnTorch 1.0.0 refuses it"
     if np.unique(fields["v_threshold"]).size > 1:
         yield "snnTorch 1.0.0 refuses thresholds that differ within a population"
 

@@ -1,4 +1,4 @@
-"""A NIR graph under construction, as plain data."""
+"""NIR graph under construction, as plain data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nmdeploy.errors import UnsupportedParameter
 Fields = dict[str, Any]
 
 NO_LEAK = 2.0**40
-"""Time constant, in steps, that stands for "no leak" where NIR wants a finite one; below the resolution of float32."""
+"""Time constant, in steps, that means "no leak", because NIR needs a finite one; below float32's resolution."""
 
 
 @dataclass
 class Primitives:
     """NIR nodes and edges under construction.
 
-    `enters` and `leaves` tell where the edges of a network's node start and end: a state-space population is entered
-    through its input coefficients and left through its threshold.
+    `enters` and `leaves` hold the primitives at which the edges of a network's node end and start. A state-space
+    population is entered through its input coefficients and left through its threshold.
     """
 
     dt: float
@@ -50,13 +50,13 @@ class Primitives:
         self.edges[source, target] = None
 
     def free(self, name: str) -> str:
-        """`name`, or the first of ``name_2``, ``name_3`` ... that no node has yet."""
+        """Return `name`, or the first of ``name_2``, ``name_3`` ... that no node has yet."""
         taken = (f"{name}_{i}" for i in range(2, len(self.nodes) + 3))
         return name if name not in self.nodes else next(other for other in taken if other not in self.nodes)
 
 
 def exact(values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The values as float32 where that is exact, else as float64.
+    """Return the values as float32 if that is exact, else as float64.
 
     >>> exact([0.5, 3.0]).dtype, exact([2.0**-30 + 1]).dtype
     (dtype('float32'), dtype('float64'))

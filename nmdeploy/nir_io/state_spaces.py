@@ -1,8 +1,8 @@
-"""State-space populations and gates as NIR primitives: their linear part; what NIR cannot say is named by the notes.
+"""The linear part of state-space populations and gates as NIR primitives; notes name the parts that NIR lacks.
 
-Each real state is an integrator ``I`` (r = 1/dt). With ``v <- v + x`` each step, ``Scale(A - 1)`` on the loop gives
-``x <- A x + B a``. Neurons with several inputs or outputs take ``Linear`` nodes where others take ``Scale``.
-Coefficients that are all zero are left out.
+Each real state is an integrator ``I`` (r = 1/dt). With ``v <- v + x`` each step, ``Scale(A - 1)`` on the loop gives ``x
+<- A x + B a``. Neurons with several inputs or outputs have ``Linear`` nodes in place of ``Scale``. Coefficients that
+are all zero are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nmdeploy.nir_io.primitives import NO_LEAK, Primitives, exact
 
 @dataclass(frozen=True)
 class _Builder:
-    """Adds the nodes of one population, named after it."""
+    """Builder of the nodes of one population, which are named after it."""
 
     graph: Primitives
     name: str
@@ -28,13 +28,13 @@ class _Builder:
     target: str
 
     def couple(self, source: str, target: str, values: FloatArray) -> None:
-        """``Scale`` between two states."""
+        """Add a ``Scale`` between two states."""
         node = self.graph.add(f"{self.name}.{source}_{target}", "Scale", scale=exact(values))
         self.graph.connect(f"{self.name}.{source}", node)
         self.graph.connect(node, f"{self.name}.{target}")
 
     def enter(self, target: str, values: FloatArray, into: str | None = None) -> None:
-        """The inputs' way to a state or an output: values (H, q) or (H*p, q)."""
+        """Connect the inputs to a state or an output, with values (H, q) or (H*p, q)."""
         node = f"{self.name}.in_{target}"
         if self.n.inputs == 1 and values.shape[0] == self.n.size:
             self.graph.add(node, "Scale", scale=exact(values[:, 0]))
@@ -44,7 +44,7 @@ class _Builder:
         self.graph.connect(node, into or f"{self.name}.{target}")
 
     def leave(self, source: str, values: FloatArray) -> None:
-        """A state's way to the outputs: values (H, p)."""
+        """Connect a state to the outputs, with values (H, p)."""
         node = f"{self.name}.{source}_out"
         if self.n.outputs == 1:
             self.graph.add(node, "Scale", scale=exact(values[:, 0]))
@@ -54,13 +54,16 @@ class _Builder:
         self.graph.connect(node, self.target)
 
     def state(self, state: str, decay: FloatArray) -> None:
-        """An integrator with its loop."""
+        """Add an integrator with its loop."""
         self.graph.add(f"{self.name}.{state}", "I", r=np.full(self.n.size, 1 / self.graph.dt))
         self.couple(state, state, decay - 1)
 
 
 def _blocks(values: FloatArray, size: int, inputs: int) -> FloatArray:
-    """(size * rows, inputs) as the matrix (size * rows, size * inputs) in which a neuron meets its own inputs only."""
+    """Return (size * rows, inputs) as a matrix (size * rows, size * inputs).
+
+    Each neuron has its own inputs only.
+    """
     rows = values.shape[0] // size
     matrix = np.zeros((size * rows, size * inputs))
     for h in range(size):
@@ -69,7 +72,7 @@ def _blocks(values: FloatArray, size: int, inputs: int) -> FloatArray:
 
 
 def _ends(graph: Primitives, name: str, n: Any, decides: bool) -> _Builder:
-    """The threshold, the soma before it, and the feedthrough; what the states lead to is the builder's target."""
+    """Add the threshold, the soma before it, and the feedthrough; return the builder for the states."""
     graph.enters[name], graph.leaves[name] = [], name
     soma = n.soma
     codes = n.vth if decides else np.zeros_like(n.bias)
@@ -85,7 +88,7 @@ def _ends(graph: Primitives, name: str, n: Any, decides: bool) -> _Builder:
 
 
 def _add_soma(graph: Primitives, name: str, n: Any, bias: FloatArray) -> None:
-    """A leaky integrator ``LI``, or ``I`` without leak, that takes y; its bias is the leak's target."""
+    """Add a leaky integrator ``LI``, or ``I`` without leak, that takes y; its bias is the leak's target."""
     tau = np.where(n.leak < 4096, 4096.0 / np.maximum(4096 - n.leak, 1), NO_LEAK).ravel()
     if (n.leak == 4096).all() and not bias.any():
         graph.add(f"{name}.v", "I", r=np.full(tau.size, 1 / graph.dt))
@@ -95,12 +98,12 @@ def _add_soma(graph: Primitives, name: str, n: Any, bias: FloatArray) -> None:
 
 
 def _add_windowed(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """The linear part alone: a window's threshold is in units of its own sum."""
+    """Add the linear part alone: the threshold of a window is in units of the window's own sum."""
     return _add_diagonal(graph, name, n.dynamics, into_synapse, decides=False)
 
 
 def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool, decides: bool = True) -> FloatArray | None:
-    """N pairs of integrators, or N where all is real."""
+    """Add N pairs of integrators, or N if all coefficients are real."""
     builder = _ends(graph, name, n, decides)
     for state in range(n.states_per_neuron):
         _add_complex(builder, state)
@@ -114,7 +117,7 @@ def _input_bias(name: str, n: Any, into_synapse: bool) -> FloatArray | None:
         return None
     if not into_synapse:
         raise UnsupportedParameter(
-            f"node {name!r}: its input bias needs dense synapses to stand in a NIR file: connect it through one"
+            f"node {name!r}: its input bias needs dense synapses in a NIR file: connect it through one"
         )
     return np.asarray(np.ldexp(bias.astype(np.float64), -n.frac_in).ravel())
 
@@ -137,7 +140,7 @@ def _add_complex(builder: _Builder, state: int) -> None:
 
 
 def _add_ways(builder: _Builder, states: Any, needed: bool) -> None:
-    """Ways in and out of each state (name, b, c) that are not zero; of the first one in any case if `needed`."""
+    """Add the ways in and out of each state (name, b, c) that are not zero, and with `needed` always the first ones."""
     for index, (state, b, c) in enumerate(states):
         if b.any() or (needed and index == 0):
             builder.enter(state, b)
@@ -146,13 +149,13 @@ def _add_ways(builder: _Builder, states: Any, needed: bool) -> None:
 
 
 def _add_dense(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """N integrators that meet each other."""
+    """Add N integrators that feed each other."""
     builder = _ends(graph, name, n, decides=True)
     a = np.ldexp(n.a.astype(np.float64), -n.frac_a)
     for state in range(n.states_per_neuron):
         builder.state(f"x{state}", a[:, state, state])
     for target, source in ((i, j) for i in range(n.states_per_neuron) for j in range(n.states_per_neuron) if i != j):
-        # exact where the states of a neuron share one scale, else a power of two between them
+        # exact if the states of a neuron share one scale, else a power of two between them
         values = np.ldexp(a[:, target, source], n.frac_x[:, source] - n.frac_x[:, target])
         if values.any():
             builder.couple(f"x{source}", f"x{target}", values)
@@ -168,7 +171,7 @@ def _dense_ways(n: Any) -> Iterator[tuple[str, FloatArray, FloatArray]]:
 
 
 def _add_gate(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """``Linear`` that passes each neuron's value: the sigmoid has no primitive."""
+    """Add a ``Linear`` that passes each neuron's value: the sigmoid has no primitive."""
     weight = np.zeros((n.size, 2 * n.size))
     weight[np.arange(n.size), 2 * np.arange(n.size)] = 1.0
     graph.add(name, "Linear", weight=exact(weight))

@@ -1,6 +1,6 @@
 """Groups and datasets of an open HDF5 file as nested dicts.
 
-A model has hundreds of small datasets, so all is read by h5py's low-level handles, with few calls for each.
+A model has hundreds of small datasets. h5py's low-level handles read all of it, with few calls for each.
 """
 
 from __future__ import annotations
@@ -16,28 +16,32 @@ Tree: TypeAlias = dict[str, Any]
 
 DEEPEST = 16
 EXPANSION = 1100
-"""Most bytes of numbers that a byte of the file can hold (gzip), and the price of a text, which is never packed."""
+"""Most bytes of numbers per byte of the file (gzip), and the price of a text, which is never packed."""
 SPARE = 1 << 20
 
 
 class _Type(NamedTuple):
-    """A type as it is stored, as NumPy has it, and as HDF5 calls that."""
+    """A type as stored, as NumPy's dtype, and as HDF5's type in memory."""
 
     stored: Any
     dtype: np.dtype[Any]
     in_memory: Any
     is_text: bool
     is_long: bool
-    """Whether it is a text of any length, which lies elsewhere in the file."""
+    """True for a text of any length, which lies elsewhere in the file."""
 
 
 class Walk:
-    """Reads a tree of bounded size and depth: a damaged file may claim any shape, and link a group into itself.
+    """Reader of a tree of bounded size and depth.
+
+    A damaged file may claim any shape, and link a group into itself.
 
     Parameters
     ----------
-    path : names the file in errors
-    content : its bytes
+    path : str
+        Name of the file in errors.
+    content : bytes
+        Its bytes.
     """
 
     def __init__(self, path: str, content: bytes) -> None:
@@ -48,7 +52,7 @@ class Walk:
         self.types: list[_Type] = []
 
     def group(self, group: Any, depth: int = 0) -> Tree:
-        """All that a group holds."""
+        """Return all that a group holds."""
         import h5py
 
         address = int(h5py.h5o.get_info(group).addr)
@@ -65,7 +69,7 @@ class Walk:
         return found
 
     def entry(self, group: Any, name: str) -> Any:
-        """The content of one dataset or group, named by its path."""
+        """Return the content of one dataset or group, named by its path."""
         import h5py
 
         for part in name.encode().split(b"/"):
@@ -74,7 +78,7 @@ class Walk:
         return self.group(group) if isinstance(group, h5py.h5g.GroupID) else self._value(group)
 
     def _child(self, group: Any, name: bytes, kind: int | None) -> Any:
-        """The group or dataset behind a hard link; links into other files and loops of soft links are refused."""
+        """Return the group or dataset of a hard link; links into other files and loops of soft links are refused."""
         import h5py
 
         if kind != h5py.h5l.TYPE_HARD:
@@ -86,7 +90,7 @@ class Walk:
         return child
 
     def _value(self, dataset: Any) -> Any:
-        """The content of a dataset."""
+        """Return the content of a dataset."""
         import h5py
 
         shape = None if isinstance(dataset, h5py.h5g.GroupID) else _plain_shape(dataset)
@@ -106,7 +110,10 @@ class Walk:
         return _text(values[()]) if kind.is_text else values
 
     def _type(self, stored: Any) -> _Type:
-        """What is known of a type: h5py would find it out for each dataset. A file has few."""
+        """Return the known facts of a type.
+
+        h5py would determine them for each dataset, and a file has few types.
+        """
         import h5py
 
         for known in self.types:
@@ -120,7 +127,10 @@ class Walk:
         return found
 
     def _check_lengths(self, dataset: Any, size: int) -> None:
-        """Texts lie as (length, address, index) of 4, 8 and 4 bytes; HDF5 would allocate any length."""
+        """Refuse texts longer than the file.
+
+        Texts lie as (length, address, index) of 4, 8 and 4 bytes. HDF5 would allocate any length.
+        """
         offset = dataset.get_offset()
         if offset is not None:
             end = min(offset + 16 * size, len(self.content)) - 15
@@ -132,7 +142,10 @@ class Walk:
 
 
 def _links(group: Any) -> list[tuple[bytes, int]]:
-    """Names and kinds of a group's links, in the order in which they were made if the group keeps that, else sorted."""
+    """Return names and kinds of a group's links.
+
+    They are in the order of creation if the group keeps it, else sorted.
+    """
     found: list[tuple[int, bytes, int]] = []
     group.links.iterate(
         lambda name, link: found.append((link.corder if link.corder_valid else 0, name, link.type)), info=True
@@ -141,10 +154,10 @@ def _links(group: Any) -> list[tuple[bytes, int]]:
 
 
 def _plain_shape(dataset: Any) -> tuple[int, ...] | None:
-    """The shape of a dataset; None where it has none, or its values are not in this file."""
+    """Return the shape of a dataset; None if it has none, or its values are not in this file."""
     import h5py
 
-    if dataset.get_offset() is None:  # it lies in this file in one piece otherwise, and the properties cost more
+    if dataset.get_offset() is None:  # Otherwise it lies in this file in one piece, and the properties cost more.
         properties = dataset.get_create_plist()
         if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
             return None

@@ -1,4 +1,4 @@
-"""Model files of version 2: all integers as one JSON text, and fields that have other names today."""
+"""Model files of version 2, with all integers as one JSON text, and fields that have other names in version 3."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nmdeploy.network import families
 
 VERSION = 2
 KINDS: Mapping[str, str] = {"coupled_state_space": "dense_state_space", "gate": "gated_linear_unit"}
-"""Kinds of nodes that have another name today."""
+"""Kinds of nodes that have another name in version 3."""
 FIELDS: Mapping[str, str] = {"gain": "scale"}
-"""Fields of nodes that have another name today."""
+"""Fields of nodes that have another name in version 3."""
 
 WINDOWED = "windowed_state_space"
 DYNAMICS = (
@@ -39,7 +39,7 @@ def parse(text: str) -> tuple[dict[str, Any] | None, bool]:
 
 
 def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content as version 3 has it: today's names, lists of numbers as arrays."""
+    """Return the content in the form of version 3: its names, and lists of numbers as arrays."""
     return {**values, "nodes": {name: _upgraded(node) for name, node in values["nodes"].items()}}
 
 
@@ -64,6 +64,6 @@ def _with_arrays(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _array(values: Any) -> Any:
-    """A list of integers, or of numbers, as an array; anything else as it is."""
+    """Return a list of integers, or of numbers, as an array; return anything else unchanged."""
     array = np.array(values)
     return array if array.dtype.kind in "if" else values

@@ -192,11 +192,13 @@ def columns(text: str, first: str) -> list[dict[str, str]]:
 
 def test_what_is_printed_multiplies_out_to_the_share() -> None:
     text = table.report(made(measurements(seconds=1.37e-4)))
-    resources = [row for row in columns(text.split("Float libraries")[0], "a sample") if row["a sample"] == "lif-128"]
-    times = {row["resource"]: float(row["amount"]) / float(row["1e9 a second"]) / 1e3 for row in resources}
+    resources = [
+        row for row in columns(text.split("Float libraries")[0], "per sample") if row["per sample"] == "lif-128"
+    ]
+    times = {row["resource"]: float(row["amount"]) / float(row["1e9 per second"]) / 1e3 for row in resources}
     assert times == {row["resource"]: pytest.approx(float(row["us"]), rel=1e-3) for row in resources}
     paired = times.pop("rows of 128 in pairs")
-    share = columns(text.split("The bound's times")[0], "us a sample")[0]
+    share = columns(text.split("The bound's times")[0], "us per sample")[0]
     assert float(share["bound"]) == pytest.approx(max(times.values()), rel=1e-3)
     assert float(share["share"]) == pytest.approx(float(share["bound"]) / float(share["compiled"]), abs=1e-3)
     assert float(share["share of it"]) == pytest.approx(paired / float(share["compiled"]), abs=1e-3)

@@ -397,7 +397,7 @@ def test_what_is_no_quantized_model(refused: Refused, digits_model: Model, tmp_p
     nodes = {"input": nir.Input(np.array([2])), "output": nir.Output(np.array([2]))}
     nir.write(tmp_path / "float.nir", nir.NIRGraph(nodes, [("input", "output")]))
     refused("simulate", "float.nir", *arguments, words=("float.nir", "nmdeploy export float.nir", "--dt SECONDS"))
-    words = (f"is a checkpoint, no model: quantize it: nmdeploy export {CHECKPOINT} --profile",)
+    words = (f"is a checkpoint, not a model: quantize it: nmdeploy export {CHECKPOINT} --profile",)
     refused("simulate", CHECKPOINT, *arguments, words=words)
     refused("simulate", CALIBRATION, *arguments, words=("holds samples: give it to --data",))
 
@@ -487,7 +487,7 @@ def test_unwritable_output(line: tuple[object, ...], refused: Refused, digits_mo
     refused(*writing(line, digits_model, "x" * 300), words=("File name too long",))
     refused(*writing(line, digits_model, "/proc/x"), words=(f"/proc/x{suffix}",))
     os.mkfifo(tmp_path / f"pipe{suffix}")
-    refused(*writing(line, digits_model, "pipe"), words=(f"pipe{suffix}", "no regular file"))
+    refused(*writing(line, digits_model, "pipe"), words=(f"pipe{suffix}", "not a regular file"))
     assert stat.S_ISFIFO((tmp_path / f"pipe{suffix}").stat().st_mode)
 
 

@@ -283,7 +283,7 @@ def test_inspect_compares_the_primitives(cli: Cli, lif_model: Model, tmp_path: P
     work.write_bytes(seal(work.read_bytes()))
     assert cli("inspect", work).exit_code == 0
     refused = cli("inspect", work, "--verify")
-    assert refused.exit_code == 2 and "weight is not what its integers say" in refused.stderr
+    assert refused.exit_code == 2 and "weight differs from its integers" in refused.stderr
     other = cli("inspect", lif_model.data, "--verify")
     assert other.exit_code == 2 and "is no model" in other.stderr
 

@@ -1,4 +1,4 @@
-"""How a model's forms agree: parallel, step by step, and the deployed float population."""
+"""Agreement of a model's forms: parallel, step by step, and the deployed float population."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nmdeploy.neurons.base import StepTime
 def live(
     name: str, seed: int = 0, *, inputs: int = 4, channels: int = 8, layers: int = 2, **options: Any
 ) -> SpikingNetwork:
-    """A network of random weights in float64 and evaluation mode, normalized on random inputs."""
+    """Return a network of random weights in float64 and evaluation mode, normalized on random inputs."""
     module = create(
         name, inputs=inputs, channels=channels, states=4, layers=layers, outputs=3, seed=seed, **options
     ).double()
@@ -25,7 +25,7 @@ def live(
 
 
 def settled(module: SpikingNetwork, seed: int = 0) -> SpikingNetwork:
-    """The network in evaluation mode, its normalization's statistics those of random inputs: block by block."""
+    """Return the network in evaluation mode, with the normalization's statistics of random inputs, block by block."""
     generator = torch.Generator().manual_seed(seed)
     module.train()
     norms = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm1d)]
@@ -40,27 +40,27 @@ def settled(module: SpikingNetwork, seed: int = 0) -> SpikingNetwork:
 
 
 def values(generator: torch.Generator, samples: int, steps: int, inputs: int) -> Tensor:
-    """Random inputs, codes 0 to 16 over 16."""
+    """Return random inputs, codes 0 to 16 over 16."""
     return torch.randint(0, 17, (samples, steps, inputs), generator=generator).double() / 16
 
 
 def spikes_of(network: SpikingNetwork, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Each block's spikes, parallel and step by step, on the same inputs."""
+    """Return each block's spikes, parallel and step by step, on the same inputs."""
     with torch.no_grad():
         return [(block.spikes(h), block.spikes(h, sequential=True)) for block, h in network.walk(x)]
 
 
 def disagreements(network: SpikingNetwork, x: Tensor) -> tuple[int, int]:
-    """Neuron-steps where a block's `forward` and `sequential` differ, and all of them: ``-> (different, total)``.
+    """Count the neuron-steps in which a block's `forward` and `sequential` differ, and all: ``-> (different, total)``.
 
-    x (samples, steps, inputs); the network in evaluation mode, both in float64.
+    x is (samples, steps, inputs). The network is in evaluation mode, and both are in float64.
     """
     pairs = spikes_of(network, x)
     return sum(int((a != b).sum()) for a, b in pairs), sum(a.numel() for a, _ in pairs)
 
 
 def gradients(network: SpikingNetwork, x: Tensor, sequential: bool) -> dict[str, Tensor]:
-    """Of a loss on the logits, by parameter."""
+    """Return the gradients of a loss on the logits, by parameter."""
     network.zero_grad()
     h = x
     for block in network.blocks:
@@ -70,7 +70,10 @@ def gradients(network: SpikingNetwork, x: Tensor, sequential: bool) -> dict[str,
 
 
 def gradient_error(network: SpikingNetwork, x: Tensor) -> float:
-    """Largest relative difference of a parameter's gradient between the two forms; all parameters must have one."""
+    """Return the largest relative difference of a parameter's gradient between the two forms.
+
+    All parameters must have a gradient.
+    """
     network.eval()
     parallel, steps = (gradients(network, x, sequential) for sequential in (False, True))
     assert parallel.keys() == steps.keys() == dict(network.named_parameters()).keys()
@@ -78,7 +81,7 @@ def gradient_error(network: SpikingNetwork, x: Tensor) -> float:
 
 
 def trained(network: SpikingNetwork, index: int) -> Trained:
-    """A block's neuron as the importer hands it over, the normalization of currents left out."""
+    """Return a block's neuron as the importer makes it, without the normalization of currents."""
     block: Any = network.blocks[index]
     scale, shift = np.ones(block.outputs), np.zeros(block.outputs)
     if network.norm == "batch" and not block.current:
@@ -90,7 +93,7 @@ def trained(network: SpikingNetwork, index: int) -> Trained:
 
 
 def population_disagreements(network: SpikingNetwork, x: Tensor) -> tuple[int, int]:
-    """As `disagreements`, of `forward` against the float population that `NeuronModel.population` makes."""
+    """Count as `disagreements` does, for `forward` against the float population of `NeuronModel.population`."""
     different = total = 0
     with torch.no_grad():
         for index, (block, h) in enumerate(network.walk(x)):
@@ -105,7 +108,7 @@ def population_disagreements(network: SpikingNetwork, x: Tensor) -> tuple[int, i
 
 
 def run(population: Any, sums: Any) -> Any:
-    """A float population's outputs, aligned: sums (samples, steps, input_size)."""
+    """Return a float population's outputs, aligned, for sums (samples, steps, input_size)."""
     samples, steps, width = sums.shape
     state, outputs = population.start(samples), []
     for step in range(steps + population.output_latency):

@@ -1,4 +1,4 @@
-"""Many values of large random live networks through both backends, at every trace level, and what they exercised."""
+"""Comparison of many values of large random live networks in both backends, at every trace level."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ LONG = 10
 NETWORKS = {"families": 12, "models": 4}
 LESS = ("none", "spikes", None)
 """What every third network's last run is repeated with: the kernels that record less are other kernels."""
-MOST = 4_000_000  # values of a run, so that memory stays small
+MOST = 4_000_000  # values per run, so that memory stays small
 STEPS = (60, 150)
 SIZES = (40, 160)
 
 
 def large(families: Sequence[object], seed: int) -> Case:
-    """A network of large populations; of LIF, one of three is loud."""
+    """Return a network of large populations; of LIF networks, one of three is loud."""
     return random_case(seed, families[seed % len(families)], sizes=SIZES)  # type: ignore[arg-type]
 
 
@@ -63,13 +63,13 @@ SAME = {"cuba-lif": "lif", "lif-hard": "lif"}
 
 
 def share(part: str, times: int = 1) -> int:
-    """Values of a network of a part: both parts compare half of the total, `times` as often."""
+    """Return the number of values per network of a part; each part compares half of the total."""
     makers = {"families": GENERAL, "models": NAMED}[part]
     return math.ceil(TOTAL * times / 2 / len(makers) / NETWORKS[part])
 
 
 def compare_many(name: str, make: Maker, part: str, figures: Figures, times: int = 1) -> Counter[str]:
-    """Networks of a maker, each until its share of values was compared; prints and returns what they covered."""
+    """Compare networks of a maker, each until its share of values is done; print and return what they covered."""
     seen: Counter[str] = Counter()
     happened: Counter[str] = Counter()
     compared, cases = 0, list(compilable(make, NETWORKS[part]))
@@ -85,7 +85,7 @@ def compare_many(name: str, make: Maker, part: str, figures: Figures, times: int
 
 
 def compilable(make: Maker, number: int) -> Iterator[tuple[int, Case]]:
-    """Networks, each compiled: every family of the package can be."""
+    """Yield networks, each of which compiles, as every family of the package must."""
     for seed in range(number):
         case = make(seed)
         engine_of(case.network, "states")
@@ -93,7 +93,10 @@ def compilable(make: Maker, number: int) -> Iterator[tuple[int, Case]]:
 
 
 def _compared(case: Case, seed: int, wanted: int, seen: Counter[str], happened: Counter[str]) -> int:
-    """The first run has samples of unlike lengths, all others full ones; the last one's coverage counts."""
+    """Compare runs and return the number of values.
+
+    The first run has samples of unlike lengths, all others full ones. The last one's coverage counts.
+    """
     network = case.network
     done, run, samples = 0, 0, 4
     while done < wanted:
@@ -114,14 +117,14 @@ def _compared(case: Case, seed: int, wanted: int, seen: Counter[str], happened: 
 
 
 def _compare_less(case: Case, codes: Any, expected: Recording, trace: str) -> None:
-    """A run at another trace level: the same outputs, the same counts, nothing beside them."""
+    """Compare a run at another trace level: the same outputs, the same counts, nothing else."""
     engine_of(case.network, trace)
     found = differences(without(expected, trace), compiled.run(case.network, codes, trace=trace))
     assert not found, (trace, found)
 
 
 def without(recording: Recording, trace: str) -> Recording:
-    """What a run at another trace level would have left of a recording with states."""
+    """Return a recording with states as a run at another trace level would have left it."""
     spikes = {name: layer.spikes if trace == "spikes" else None for name, layer in recording.layers.items()}
     layers = {name: replace(layer, states={}, spikes=spikes[name]) for name, layer in recording.layers.items()}
     return replace(recording, layers=layers)

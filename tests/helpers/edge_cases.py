@@ -1,4 +1,4 @@
-"""Networks whose values sit exactly on the edges of the arithmetic: wraps, clips, thresholds, roundings."""
+"""Networks whose values lie exactly on the edges of the arithmetic: wraps, clips, thresholds, roundings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ PHASE = [m for m in SMALL if m.spike == "phase"]
 
 
 def lif_edges() -> list[Case]:
-    """u at its wrap, v at its clip and at the threshold, biases at their ends, one step of decay at every magnitude."""
+    """Return cases with u at its wrap, v at its clip and at the threshold, and biases at their ends.
+
+    They also take one step of decay at every magnitude.
+    """
     powers = around(*(1 << k for k in range(2, 17)), (1 << 17) - 1, 1 << 17)
     wrap = QuantizedLIF(du=4095, dv=4095, vth=VTH_MAX, bias_mant=np.zeros(len(powers), int), bias_exp=0)
     slow = replace(wrap, du=np.zeros_like(wrap.du), dv=np.zeros_like(wrap.dv))
@@ -52,7 +55,7 @@ def lif_edges() -> list[Case]:
 
 
 def small_population(seed: int) -> Case:
-    """A population of small numbers: mu meets the threshold exactly, its states their ends, again and again."""
+    """Return a population of small numbers, in which mu often equals the threshold and states reach their ends."""
     rng = np.random.default_rng(seed)
     m = PHASE[seed // 12 * 7 % len(PHASE)] if seed % 12 == 0 else SMALL[seed * len(SMALL) // SMALL_CASES]
     n = 1 if m.spike == "phase" else 1 + seed % 3
@@ -93,21 +96,21 @@ def small_population(seed: int) -> Case:
 
 
 def loud_populations() -> list[Case]:
-    """The first resets by a factor, on states so large that every bit of the factor shows."""
+    """Return loud populations; the first resets by a factor, on states so large that every bit of the factor shows."""
     chosen = [seed for seed in range(SMALL_CASES) if "-scale-" in small_population(seed).name]
     dynamics = [case for case in map(small_population, chosen) if not case.network.nodes["n"].soma]
     return [loud(case) for case in dynamics]
 
 
 def loud(case: Case) -> Case:
-    """States of 16 bits and sums that fill them."""
+    """Return a case with states of 16 bits and sums that fill them."""
     nodes = dict(case.network.nodes)
     nodes |= {"n": replace(nodes["n"], state_bits=16), "s": replace(nodes["s"], weight_exp=9)}
     return replace(case, name=f"loud {case.name}", network=replace(case.network, nodes=nodes))
 
 
 def integrator_edges() -> list[Case]:
-    """v at the clip of its width; every end of the decay."""
+    """Return cases with v at the clip of its width, and every end of the decay."""
     decay = [0, 1, 2048, 4095, 4096, 0, 1, 4096]
     narrow = QuantizedIntegrator(dv=decay, bias=[0, 0, 0, 0, 0, 1, -1, 3], state_bits=8)
     wide = replace(narrow, state_bits=24, bias=narrow.bias * 0 - 5)
@@ -118,15 +121,15 @@ def integrator_edges() -> list[Case]:
 
 
 def driven_cases() -> list[Case]:
-    """Populations on exact sums, or of few windows."""
+    """Return populations on exact sums, or of few windows."""
     return [*lif_edges(), *integrator_edges(), *windowed_edges()]
 
 
 def small_cases() -> list[Case]:
-    """Populations over all mechanisms, on the same input node."""
+    """Return populations over all mechanisms, on the same input node."""
     return [*(small_population(seed) for seed in range(SMALL_CASES)), *loud_populations()]
 
 
 def edge_cases() -> list[Case]:
-    """All of them."""
+    """Return all edge cases."""
     return [*driven_cases(), *small_cases()]

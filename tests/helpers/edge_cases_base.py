@@ -1,4 +1,4 @@
-"""A population driven by exact synaptic sums."""
+"""Populations driven by exact synaptic sums."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATTERN = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 0])
 
 
 def driven(name: str, neuron: Any, sums: Any, pattern: Any = PATTERN) -> Case:
-    """A population whose synaptic sums are exactly `sums` wherever the pattern has a 1."""
+    """Return a population whose synaptic sums are exactly `sums` where the pattern has a 1."""
     sums = np.asarray(sums, np.int64)
     high, low = sums >> 10, (sums & 1023)[:, None]
     parts = {
@@ -30,13 +30,16 @@ def driven(name: str, neuron: Any, sums: Any, pattern: Any = PATTERN) -> Case:
 
 
 def around(*values: int) -> list[int]:
-    """Each value, its neighbours, and all of their negatives."""
+    """Return each value, its neighbours, and the negatives of all."""
     near = [v + d for v in values for d in (-1, 0, 1)]
     return near + [-v for v in near]
 
 
 def beside(cases: list[Case], together: int = 30) -> list[Case]:
-    """The same populations, many to a network, on the inputs of the first: cases of one input node, run faster."""
+    """Return the same populations, many per network, on the inputs of the first case; they run faster.
+
+    All cases have one input node.
+    """
     return [_beside(cases[first : first + together]) for first in range(0, len(cases), together)]
 
 

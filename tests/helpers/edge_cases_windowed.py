@@ -1,4 +1,4 @@
-"""Edges of windows and gates: u at its 32 bits and at its threshold, half windows, the ends of the sigmoid's table."""
+"""Edges of windows and gates: u at 32 bits and at its threshold, partial windows, the ends of the sigmoid's table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from nmdeploy.synapses.dense import QuantizedDense
 
 
 def wide_sums() -> list[Case]:
-    """u one below, at and beyond its 32 bits, both ways; thresholds at the last code and one below."""
+    """Return cases with u one below, at and beyond its 32 bits, both ways.
+
+    Thresholds are at the last code and one below.
+    """
     bias = np.array([(1 << 30) - 1, 1 << 30, (1 << 30) - 1, -(1 << 30), 1 - (1 << 30), 1 << 29, 1 << 30, 5])
     zero = np.zeros((len(bias), 1), int)
     neuron = quantized_windowed(
@@ -40,7 +43,10 @@ def wide_sums() -> list[Case]:
 
 
 def small_windows(seed: int) -> Case:
-    """Small numbers: u meets its threshold again and again; windows of 1 to 4 steps, the last one not full."""
+    """Return a case of small numbers in which u often equals its threshold, with windows of 1 to 4 steps.
+
+    The last window is not full.
+    """
     rng = np.random.default_rng(seed)
     h, n, window = 12, 1 + seed % 3, 1 + seed % 4
     draw = lambda low, high, s: rng.integers(low, high, s, endpoint=True)  # noqa: E731
@@ -74,12 +80,12 @@ def small_windows(seed: int) -> Case:
 
 
 def gate_edges() -> list[Case]:
-    """Arguments at, next to and beyond the ends of the table, and at its knots; products that floor and clip."""
+    """Return arguments at, next to and beyond the ends of the table, and at its knots; products that floor and clip."""
     rng = np.random.default_rng(0)
     arguments = [*around(1 << 15, 1 << 14, 1024, 3000, 0), 1, 7, 1023, 1 << 17, -(1 << 17)]
     values = np.tile([5, -5, 127, -127, 1 << 12, -(1 << 12), 1, -1], 5)[: len(arguments)]
     sums = np.stack([values, arguments], 1).ravel()
-    falling: Any = rng.integers(0, (1 << 15) + 1, 65)  # any table is a table: this one rises and falls
+    falling: Any = rng.integers(0, (1 << 15) + 1, 65)  # any table is allowed: this one rises and falls
     gate = QuantizedGatedLinearUnit(neurons=len(arguments), table=falling, gate_shift=13, output_bits=8, frac_in=12)
     exact = replace(gate, gate_shift=0, output_bits=32)
     loud = np.stack([np.where(values > 0, 4099, -4099), arguments], 1).ravel()
@@ -94,5 +100,5 @@ def gate_edges() -> list[Case]:
 
 
 def windowed_edges() -> list[Case]:
-    """All of them."""
+    """Return all edges of windows and gates."""
     return [*wide_sums(), *gate_edges(), *(small_windows(seed) for seed in range(10))]

@@ -1,4 +1,4 @@
-"""What the engine proves about a population, and populations whose sums reach given values exactly."""
+"""The engine's proofs about a population, and populations whose sums reach given values exactly."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from nmdeploy.synapses.dense import QuantizedDense
 
 
 class Proved(NamedTuple):
-    """A population's step as it was traced, the bounds of its values, and the step without what cannot occur."""
+    """A population's traced step, the bounds of its values, and the simplified step."""
 
     step: Step
     bounds: Any
     simple: Step
 
     def of(self, state: str) -> Bound:
-        """The bound of a recorded state, over (neurons or 1, *states)."""
+        """Return the bound of a recorded state, over (neurons or 1, *states)."""
         symbol = self.step.recorded[state]
         return view_bound(symbol, self.bounds[symbol.node])
 
     def never(self, flag: str) -> bool:
-        """Whether it is proved that nothing is counted."""
+        """Return True if it is proved that nothing is counted."""
         node = self.simple.flags[flag].node
         return bool(node.op == "const" and not node.value)
 
 
 def proved(network: QuantizedNetwork, name: str) -> Proved:
-    """The analysis of a population."""
+    """Return the analysis of a population."""
     neuron = network.populations[name]
     incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     step = trace(neuron, incoming)
@@ -53,7 +53,7 @@ def proved(network: QuantizedNetwork, name: str) -> Proved:
 
 
 def outside(network: QuantizedNetwork, recording: Recording) -> Iterator[str]:
-    """Recorded states that leave their bounds."""
+    """Yield the recorded states that leave their bounds."""
     for name, layer in recording.layers.items():
         found = proved(network, name)
         for state, values in layer.states.items():
@@ -64,7 +64,10 @@ def outside(network: QuantizedNetwork, recording: Recording) -> Iterator[str]:
 
 
 def reaching(neuron: Any, sums: Sequence[int], pattern: Sequence[int] = (1, 0, 1, 1, 0)) -> Case:
-    """Sums that are exactly `sums` where the pattern has a 1, else 0, and whose proved bounds are these values too."""
+    """Return a case whose sums are exactly `sums` where the pattern has a 1, else 0.
+
+    The proved bounds of the sums are these values too.
+    """
     wanted = np.asarray(sums, np.int64)
     nodes: dict[str, Any] = {"input": Input((1,)), "n": neuron}
     for part in range(5):
@@ -75,6 +78,6 @@ def reaching(neuron: Any, sums: Sequence[int], pattern: Sequence[int] = (1, 0, 1
 
 
 def agreeing(case: Case) -> Program:
-    """The program of a case, whose runs agree."""
+    """Return the program of a case, after checking that its runs agree."""
     both(case.network, case.inputs)
     return compile_network(case.network, "states")

@@ -1,4 +1,4 @@
-"""The compiled backend against the reference: every value, type, shape and count."""
+"""Comparison of the compiled backend with the reference: every value, type, shape and count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmdeploy.recording.types import Recording
 
 
 def differences(expected: Recording, actual: Recording) -> list[str]:
-    """What differs between two recordings, a line each."""
+    """Return the differences between two recordings, one per line."""
     found = [name for name in ("spiking", "latency") if getattr(expected, name) != getattr(actual, name)]
     found += _unlike("output", expected.output, actual.output)
     found += _unlike("lengths", expected.lengths, actual.lengths)
@@ -45,14 +45,14 @@ def _unlike(what: str, a: Any, b: Any) -> Iterator[str]:
 
 
 def engine_of(network: QuantizedNetwork, trace: str) -> Any:
-    """The network's engine, so that no test passes because the reference ran in its place."""
+    """Return the network's engine, so that no test passes because the reference ran in its place."""
     engine = compiled.engine(network, trace)
     assert engine.program.network is network
     return engine
 
 
 def both(network: QuantizedNetwork, codes: Any, lengths: Any = None, trace: str = "states") -> tuple[Recording, int]:
-    """The reference's recording, which the compiled backend's must equal, and how many values were compared."""
+    """Return the reference's recording, which the compiled backend's must equal, and the number of values compared."""
     engine_of(network, trace)
     actual = compiled.run(network, codes, lengths=lengths, trace=trace)
     expected = reference.run(network, codes, lengths=lengths, trace=trace)
@@ -62,21 +62,21 @@ def both(network: QuantizedNetwork, codes: Any, lengths: Any = None, trace: str 
 
 
 def random_codes(network: QuantizedNetwork, seed: int, samples: int, steps: int, share: float = 0.4) -> Any:
-    """Codes over the whole range of the input's format, a share of them not silent."""
+    """Return codes over the whole range of the input's format, a share of them not silent."""
     rng, form = np.random.default_rng(seed), network.input.format
     shape = (samples, steps, network.input.size)
     return rng.integers(form.min, form.max + 1, shape) * (rng.random(shape) < share)
 
 
 def random_lengths(seed: int, samples: int, steps: int) -> Any:
-    """Lengths up to the number of steps; the first is whole, the last a single step."""
+    """Return lengths up to the number of steps; the first is whole, the last a single step."""
     lengths = np.random.default_rng(seed).integers(1, steps + 1, samples)
     lengths[-1], lengths[0] = 1, steps
     return lengths
 
 
 def agree(case: Case, samples: int = 3, steps: int = 40, *, trace: str = "states", ragged: bool = True) -> Recording:
-    """A network on random codes in both backends."""
+    """Run a network on random codes in both backends, and return the recording."""
     codes = random_codes(case.network, steps, samples, steps)
     lengths = random_lengths(steps, samples, steps) if ragged else None
     return both(case.network, codes, lengths, trace)[0]

@@ -18,13 +18,13 @@ FORMATS = QuantizationConfig()
 
 
 def examples() -> list[Neuron]:
-    """What the modules of all families offer, those of other distributions too."""
+    """Return the examples of all families' modules, including those of other distributions."""
     found = [module.examples(SIZE) for module in modules("nmdeploy.neurons") if hasattr(module, "examples")]
     return [neuron for neurons in found for neuron in neurons]
 
 
 def network(neuron: Neuron) -> Network:
-    """Input, dense synapses, the population."""
+    """Return input, dense synapses and the population."""
     weight = np.random.default_rng(1).normal(size=(neuron.input_size, CHANNELS))
     return Network(
         {"input": Input((CHANNELS,)), "synapse": Dense(weight), "n": neuron},
@@ -36,11 +36,11 @@ def network(neuron: Neuron) -> Network:
 
 
 def inputs() -> Any:
-    """Spikes (20, STEPS, CHANNELS)."""
+    """Return spikes (20, STEPS, CHANNELS)."""
     return (np.random.default_rng(2).random((20, STEPS, CHANNELS)) < 0.3).astype(np.int64)
 
 
 def quantized(neuron: Neuron, config: QuantizationConfig = FORMATS) -> QuantizedNetwork:
-    """The network around a population, in integers."""
+    """Return the network around a population, in integers."""
     floats = network(neuron)
     return quantize_network(floats, config, ranges=calibrate(floats, inputs()))

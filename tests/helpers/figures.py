@@ -1,4 +1,4 @@
-"""Figures that a test found, printed at the end of the run whether it passed or not."""
+"""Figures that a test found, printed at the end of the run even if it failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Populations with float32 lanes, made of formulas, and which values are computed in them."""
+"""Populations with float32 lanes, made of formulas, and the values that are computed in them."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def held_lanes(case: Case) -> dict[str, Lane]:
 
 
 def formulas(**found: Any) -> FormulaNeuron:
-    """With a rounding of something small, for the sake of which the population has float32 lanes."""
+    """Return formulas with a rounding of a small value, which gives the population float32 lanes."""
     return FormulaNeuron(1, 1, {"rounded": lambda e: rz(e.y * 3, 1), **found}, inputs=1)

@@ -1,4 +1,4 @@
-"""A population whose step evaluates any expression: what NumPy makes of it, the engine has to make of it too."""
+"""A population whose step evaluates any expression, for which the engine must equal NumPy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = FixedPoint(6, 0, signed=True)
 
 @dataclass(frozen=True)
 class Given:
-    """What an expression is made of: arrays in the reference, symbols in the engine.
+    """Operands of an expression: arrays in the reference, symbols in the engine.
 
     `x` (samples, H, N) numbers, `flag` (samples, H, N) booleans, `a` (samples, H, q) sums, `y` (samples, H), the step
     `t`, and the parameters `p` (H, N), `m` (H, N, N), `z` (H, 1).
@@ -110,7 +110,7 @@ class FormulaNeuron(QuantizedNeuron):
 def formula_case(
     formulas: Mapping[str, Formula], neurons: int = 5, width: int = 3, inputs: int = 2, seed: int = 0
 ) -> Case:
-    """Formulas in a population that graded inputs drive."""
+    """Return formulas in a population that graded inputs drive."""
     rng = np.random.default_rng(seed)
     neuron = FormulaNeuron(neurons, width, formulas, inputs, seed)
     weight = rng.integers(-3, 4, (neuron.input_size, 4))

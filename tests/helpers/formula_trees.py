@@ -1,4 +1,4 @@
-"""Random expressions as trees of (operation, operands); NumPy and the engine evaluate them by the same function."""
+"""Random expressions as trees of (operation, operands), which NumPy and the engine evaluate by the same function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST = 2.0**55
 
 
 def value(tree: Tree, e: Given) -> Any:
-    """A tree's value, of shape (samples, H, N or 1), or of no shape at all."""
+    """Return a tree's value, of shape (samples, H, N or 1), or of no shape at all."""
     op, *args = tree
     if op == "leaf":
         found = {"x": e.x, "y": e.y[..., None], "a": e.a[..., :1], "p": e.x * 0 + e.p, "t": e.t, "flag": e.flag}
@@ -62,7 +62,7 @@ SHIFTS = st.integers(0, 12)
 
 
 def magnitude(tree: Tree) -> float:
-    """A number that no value of a tree of numbers, nor of its parts, exceeds."""
+    """Return a number that no value of a tree of numbers, nor of its parts, exceeds."""
     op, *args = tree
     if op == "leaf":
         return 1000.0
@@ -82,7 +82,7 @@ def magnitude(tree: Tree) -> float:
 
 @st.composite
 def numbers(draw: st.DrawFn, depth: int) -> Tree:
-    """A tree of numbers."""
+    """Draw a tree of numbers."""
     if depth == 0 or (depth < 3 and draw(st.booleans())):
         name = draw(st.sampled_from(NUMBERS))
         return ("literal", draw(st.integers(-70, 70))) if name == "t" and draw(st.booleans()) else ("leaf", name)
@@ -108,7 +108,7 @@ def numbers(draw: st.DrawFn, depth: int) -> Tree:
 
 @st.composite
 def conditions(draw: st.DrawFn, depth: int) -> Tree:
-    """A tree of booleans."""
+    """Draw a tree of booleans."""
     if depth == 0:
         return ("leaf", "flag")
     op = draw(st.sampled_from(["lt", "ge", "eq", "ne", "clips", "both", "either", "added", "times", "unlike", "not"]))
@@ -121,5 +121,5 @@ def conditions(draw: st.DrawFn, depth: int) -> Tree:
 
 
 def tree_formula(tree: Tree) -> Formula:
-    """A tree as a formula over all states."""
+    """Return a tree as a formula over all states."""
     return lambda e: np.where(e.flag, 0, 0) + value(tree, e)

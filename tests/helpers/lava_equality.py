@@ -1,4 +1,4 @@
-"""Networks in the reference and in Lava: every spike and every state, and what they covered."""
+"""Comparison of networks in the reference and in Lava: every spike, every state, and the coverage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmdeploy.backends import lava, reference
 
 
 def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:
-    """0 mismatches in all cases; returns what they covered."""
+    """Assert 0 mismatches in all cases, and return what they covered."""
     require_lava()
     expected = [reference.run(case.network, case.inputs, trace="states") for case in cases]
     actual = lava.run_many([(case.network, case.inputs) for case in cases])
@@ -29,7 +29,7 @@ def assert_equal_in_lava(cases: list[Case], figures: Figures) -> Counter[str]:
 
 
 def kinds(cases: list[Case]) -> str:
-    """What the names begin with, before their seed."""
+    """Return the beginnings of the names, before their seed."""
     found = dict.fromkeys(
         case.name.rpartition("-")[0] for case in cases if case.name[-1].isdigit() and "-" in case.name
     )
@@ -37,6 +37,6 @@ def kinds(cases: list[Case]) -> str:
 
 
 def assert_covered(seen: Counter[str], wanted: tuple[str, ...], cases: int) -> None:
-    """Every mechanism occurred, and at least 90 % of the networks were alive."""
+    """Assert that every mechanism occurred, and that at least 90 % of the networks were alive."""
     assert not [what for what in wanted if not seen[what]]
     assert seen["alive"] >= math.ceil(0.9 * cases)

@@ -1,4 +1,4 @@
-"""The oracle's own reader of model files, by itself: the package around it needs Lava."""
+"""The oracle's own reader of model files, alone, because the package around it needs Lava."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = ROOT / "nmdeploy" / "lava" / "model_file.py"
 
 
 def lava_reader() -> Any:
-    """The module."""
+    """Return the module."""
     spec = importlib.util.spec_from_file_location("model_file", FILE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

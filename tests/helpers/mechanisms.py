@@ -1,4 +1,4 @@
-"""Every combination of the mechanisms of docs/arithmetic.md, and which of them the document refuses.
+"""Every combination of the mechanisms of docs/arithmetic.md, and the combinations that the document refuses.
 
 `refusals` is written from the document's list, not from the package: tests compare the two.
 """
@@ -35,14 +35,14 @@ class Mechanisms:
 
     @property
     def name(self) -> str:
-        """Of a population with this choice."""
+        """Name of a population with this choice."""
         inner = "adaptive-" if self.adaptation else "soma-" if self.soma else ""
         dynamics = self.kind.partition("_")[0]
         return f"{dynamics}-{inner}{self.spike}-{self.condition}-{self.action}-{self.mode}-{self.outputs}"
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The choice as a population's fields."""
+        """Return the choice as a population's fields."""
         return {
             "spike": self.spike,
             "reset_condition": self.condition,
@@ -54,7 +54,7 @@ class Mechanisms:
 
 
 def refusals(m: Mechanisms) -> list[tuple[str, ...]]:
-    """For every reason to refuse the combination, words that an explanation has to contain."""
+    """Return, for every reason to refuse the combination, the words that an explanation must contain."""
     found: list[tuple[str, ...]] = []
     if m.action != "none" and m.condition == "never":
         found.append((m.action, "condition"))
@@ -78,7 +78,10 @@ def refusals(m: Mechanisms) -> list[tuple[str, ...]]:
 
 
 def combinations(outputs: tuple[int, ...] = (1, 2)) -> Iterator[Mechanisms]:
-    """Spiking function x condition x action x mode x soma (none, with, adaptive) x dynamics x outputs a neuron."""
+    """Yield every combination of spiking function, condition, action, mode, soma, dynamics and outputs per neuron.
+
+    The soma is none, plain or adaptive.
+    """
     inner = ((False, False), (True, False), (True, True))
     for kind, spike, condition, action, mode, (soma, adaptation), p in product(
         KINDS, SPIKES, CONDITIONS, ACTIONS, MODES, inner, outputs
@@ -88,5 +91,5 @@ def combinations(outputs: tuple[int, ...] = (1, 2)) -> Iterator[Mechanisms]:
 
 
 def legal(outputs: tuple[int, ...] = (1, 2)) -> list[Mechanisms]:
-    """The combinations that mean something."""
+    """Return the combinations that have a meaning."""
     return [m for m in combinations(outputs) if not refusals(m)]

@@ -1,6 +1,6 @@
-"""Mutants of the integer step: every constant, comparison, operator and rounding of its modules changed by itself.
+"""Mutants of the integer step, each with one changed constant, comparison, operator or rounding of its modules.
 
-A mutant is installed by exchanging the code of the functions in place, so that every module sees it.
+A mutant is installed by exchanging the code of the functions in place, so that every module uses it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FLIPPED: dict[type, type] = {
 }
 OTHER = {"minimum": "maximum", "maximum": "minimum"}
 SELECTING = ("select", "where")
-# What is not part of the integer step, by what it is; a name may be of one class only.
+# Names that are not part of the integer step, by kind; a name may be of one class only.
 OUTSIDE = {
     # set-up and checks
     *("__post_init__", "_freeze_common", "_check_common", "_check_codes", "_within", "widened", "start", "dynamics"),
@@ -73,7 +73,7 @@ NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOID", "OUTPUT_
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module: where, what, the line from there on; and whether it is outside of all functions."""
+    """One change of one module: place, change, the line from there on, and a flag for code outside of all functions."""
 
     module: str
     line: int
@@ -85,7 +85,7 @@ class Mutant:
 
 
 def step_modules() -> tuple[str, ...]:
-    """Modules of all integer families, and those of the two folders that they import."""
+    """Return the modules of all integer families, and those of the two folders that they import."""
     found: dict[str, None] = {}
     kinds = {**families.quantized_neurons(), **families.quantized_synapses()}
     new = {family.__module__ for family in kinds.values()}
@@ -96,14 +96,14 @@ def step_modules() -> tuple[str, ...]:
 
 
 def imported(module: str) -> list[str]:
-    """Modules of the folders of neurons and synapses that a module imports, those of its float population excepted."""
+    """Return the modules of neurons and synapses that a module imports, without those of its float population."""
     names = [node.module or "" for node in ast.walk(_parsed(module)) if isinstance(node, ast.ImportFrom)]
     ours = [name for name in names if name.startswith(("nmdeploy.neurons.", "nmdeploy.synapses."))]
     return [name for name in ours if name not in QUANTIZER]
 
 
 def reached(module: str) -> set[str]:
-    """A module and all that it imports, directly or not."""
+    """Return a module and all that it imports, directly or not."""
     found, new = {module}, {module}
     while new:
         new = {name for one in new for name in imported(one)} - found
@@ -122,7 +122,7 @@ def _parsed(module: str) -> ast.Module:
 
 
 def mutants(module: str) -> Iterator[Mutant]:
-    """Every mutant of the integer functions of a module."""
+    """Yield every mutant of the integer functions of a module."""
     tree, lines = _parsed(module), _source(module).splitlines()
     for index, (node, constant) in enumerate(_inside(tree, module)):
         for number, (change, _) in enumerate(_changes(node)):
@@ -135,7 +135,10 @@ def mutants(module: str) -> Iterator[Mutant]:
 
 
 def _inside(tree: ast.AST, module: str, scope: str = "", constant: bool = True) -> Iterator[tuple[Any, bool]]:
-    """Expressions of the integer step, depth first; docstrings, types, defaults and the float population are not."""
+    """Yield the expressions of the integer step, depth first.
+
+    Docstrings, types, defaults and the float population are left out.
+    """
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.FunctionDef) and {child.name, f"{scope}.{child.name}"} & OUTSIDE:
             continue
@@ -159,7 +162,7 @@ def _is_float(kind: type) -> bool:
 
 
 def _changes(node: Any) -> Iterator[tuple[str, Any]]:
-    """(what changes, a function that changes it in place) for one expression."""
+    """Yield (description, function that changes the expression in place)."""
     if isinstance(node, ast.Constant) and type(node.value) is int:
         yield f"{node.value} -> {node.value + 1}", lambda: setattr(node, "value", node.value + 1)
     elif isinstance(node, ast.BinOp) and type(node.op) in FLIPPED:
@@ -191,7 +194,7 @@ def _call_changes(node: ast.Call) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def installed(mutant: Mutant) -> Iterator[None]:
-    """The package with the mutant in it; everything is as before afterwards."""
+    """Install the mutant in the package for the block; afterwards everything is as before."""
     module = sys.modules[mutant.module]
     vars(module).update(_floor=lambda x, k: x >> k, _same=lambda x: x)
     undo = _change_constants(mutant, module) if mutant.constant else _change_code(mutant, module)
@@ -235,7 +238,7 @@ def _place(code: CodeType) -> tuple[str, int]:
 
 
 def _codes(code: CodeType) -> dict[tuple[str, int], CodeType]:
-    """All code inside, by name and line."""
+    """Return all code inside, by name and line."""
     found = {_place(code): code}
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
@@ -244,7 +247,7 @@ def _codes(code: CodeType) -> dict[tuple[str, int], CodeType]:
 
 
 def _change_constants(mutant: Mutant, module: ModuleType) -> Undo:
-    """Exchange the constants that the mutant changes, wherever they were imported by name."""
+    """Exchange the constants that the mutant changes, in every module that imported them by name."""
     twin = ModuleType(mutant.module)
     twin.__dict__["__file__"] = module.__file__
     sys.modules[mutant.module] = twin  # dataclasses look their module up

@@ -11,15 +11,15 @@ __all__ = ["MODELS", "Case", "coverage", "dense_case", "is_alive", "lif_case", "
 
 
 def lif_case(seed: int) -> Case:
-    """LIF networks: weight exponents up to where u wraps and v clips."""
+    """Return a LIF network, with weight exponents up to the wrap of u and the clip of v."""
     return random_case(seed, LIF if seed % 3 else LOUD_LIF)
 
 
 def state_space_case(seed: int) -> Case:
-    """State-space networks with diagonal dynamics, over all combinations of mechanisms."""
+    """Return a state-space network with diagonal dynamics, over all combinations of mechanisms."""
     return random_case(seed, STATE_SPACE)
 
 
 def dense_case(seed: int) -> Case:
-    """State-space networks with dense dynamics, over all combinations of mechanisms."""
+    """Return a state-space network with dense dynamics, over all combinations of mechanisms."""
     return random_case(seed, DENSE_STATES)

@@ -1,4 +1,4 @@
-"""Random quantized networks from families of layers: each layer's threshold is set so that it spikes."""
+"""Random quantized networks from families of layers, with each layer's threshold set so that it spikes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.synapses.dense import SIGN_MODES, QuantizedDense, code_range
 
 Rng = np.random.Generator
-S_MAX = 7  # largest input code, and more than the largest sum of binary spikes, that the networks here send
+S_MAX = 7  # largest input code; the largest sum of binary spikes in these networks is smaller
 TRIES = 8
 
 
@@ -34,7 +34,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Draft:
-    """A population whose threshold is still open: `at` gives it at a level between `low` and `high`."""
+    """A population whose threshold is still open: `at` returns it at a level between `low` and `high`."""
 
     at: Callable[[int], QuantizedNeuron]
     low: int
@@ -45,8 +45,9 @@ class Draft:
 class Family:
     """Layers of one kind.
 
-    `make` draws a layer of (rng, neurons, inputs a neuron); `exponents` limits those of its weights, `inputs` are the
-    numbers of inputs to choose from; `synapse` draws its synapses of (rng, outputs, inputs), where not `random_dense`.
+    `make` draws a layer from (rng, neurons, inputs per neuron). `exponents` limits the exponents of its weights.
+    `inputs` are the numbers of inputs to choose from. `synapse` draws its synapses from (rng, outputs, inputs), by
+    default `random_dense`.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Family:
 def random_dense(
     rng: Rng, outputs: int, inputs: int, exponents: tuple[int, int], bias: bool = True, s_max: int = S_MAX
 ) -> QuantizedDense:
-    """Weights over the whole range of a random sign mode, both ends of it included."""
+    """Return weights over the whole range of a random sign mode, both ends included."""
     mode, bits = str(rng.choice(SIGN_MODES)), int(rng.choice([1, 2, 4, 8, 8, 8]))
     low, high = code_range(mode, bits)
     weight = rng.integers(low, high + 1, (outputs, inputs))
@@ -75,7 +76,7 @@ def random_dense(
 
 
 class Builder:
-    """A network under construction, and what each of its layers sends."""
+    """A network under construction, and the outputs of its layers."""
 
     def __init__(self, rng: Rng, inputs: Any, number: FixedPoint) -> None:
         self.rng = rng
@@ -129,18 +130,18 @@ class Builder:
         return "readout"
 
     def case(self, name: str, output: str) -> Case:
-        """What was built."""
+        """Return the network built so far as a case."""
         network = QuantizedNetwork(self.nodes, tuple(self.edges), 1e-3, output)
         return Case(name, network, self.outputs["input"])
 
 
 def largest(node: Any) -> int:
-    """Largest magnitude that an input or a population sends."""
+    """Return the largest magnitude that an input or a population sends."""
     return max(node.format.max, -node.format.min) if isinstance(node, Input) else int(node.output_max)
 
 
 def alone(neuron: Any, parts: dict[str, QuantizedDense], arriving: Any, s_max: int) -> QuantizedNetwork:
-    """A layer by itself, on an input that holds what arrives."""
+    """Return a layer by itself, on an input that holds its arriving values."""
     signed = bool((np.asarray(arriving) < 0).any())
     number = FixedPoint(s_max.bit_length() + signed, 0, signed=signed)
     nodes = {"input": Input((arriving.shape[-1],), number), **parts, "n": neuron}
@@ -152,7 +153,10 @@ def alone(neuron: Any, parts: dict[str, QuantizedDense], arriving: Any, s_max: i
 def tuned(
     draft: Draft, parts: dict[str, QuantizedDense], arriving: Any, s_max: int, target: float
 ) -> tuple[Any, dict[str, QuantizedDense], Any]:
-    """The population at the level, found by bisection, where it is nearest to a rate; its synapses; what it sends."""
+    """Return the population at the level that comes nearest to a rate, with its synapses and outputs.
+
+    The level is found by bisection.
+    """
     low, high = draft.low, draft.high
     best, gap = (draft.at(high), parts, None), np.inf
     while True:
@@ -175,7 +179,10 @@ def tuned(
 
 
 def between(low: int, high: int) -> int:
-    """A level between two, for bisection: 0 between unlike signs, else the geometric mean, as levels span decades."""
+    """Return a level between two, for bisection.
+
+    It is 0 between unlike signs, else the geometric mean, because levels span decades.
+    """
     if low < 0 < high:
         return 0
     near, far = sorted((abs(low), abs(high)))
@@ -184,12 +191,12 @@ def between(low: int, high: int) -> int:
 
 
 def weaker(synapse: QuantizedDense) -> QuantizedDense:
-    """Half the weights."""
+    """Return the synapse with half the weights."""
     return replace(synapse, weight_exp=synapse.weight_exp - 1, bias_exp=synapse.bias_exp - 1)
 
 
 def random_inputs(rng: Rng, steps: int, samples: int) -> tuple[Any, FixedPoint]:
-    """Sparse codes of one or three bits."""
+    """Return sparse codes of one or three bits."""
     channels = int(rng.integers(2, 9))
     number = FixedPoint(int(rng.choice([1, 1, 3])), 0, signed=False)
     shape = (samples, steps, channels)
@@ -199,7 +206,7 @@ def random_inputs(rng: Rng, steps: int, samples: int) -> tuple[Any, FixedPoint]:
 def random_case(
     seed: int, family: Family | Sequence[Family], steps: int = 60, samples: int = 1, sizes: tuple[int, int] = (8, 64)
 ) -> Case:
-    """1 to 4 layers of a family, or of families in turn, with optional recurrence, residual edge and readout."""
+    """Return 1 to 4 layers of a family, or of families in turn, with optional recurrence, residual edge and readout."""
     rng = np.random.default_rng(seed)
     families = [family] if isinstance(family, Family) else list(family)
     layers = int(rng.integers(1, 5))

@@ -1,4 +1,4 @@
-"""What cases exercised, by their recordings."""
+"""Coverage of cases, computed from their recordings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ALIVE = (0.01, 0.80)
 
 
 def is_alive(case: Case, recording: Recording) -> bool:
-    """Whether every spiking layer's rate lies between 1 % and 80 %; a code that is not 0 is a spike."""
+    """Return True if every spiking layer's rate lies between 1 % and 80 %; a code that is not 0 is a spike."""
     rates = [float((layer.spikes != 0).mean()) for layer in recording.layers.values() if layer.spikes is not None]
     return all(ALIVE[0] <= rate <= ALIVE[1] for rate in rates)
 
 
 def coverage(cases: Iterable[Case], recordings: Iterable[Recording]) -> Counter[str]:
-    """What the cases exercised: how many networks wrap, clip, reset, hold, use each sign mode at its edge, ..."""
+    """Count the networks that wrap, clip, reset, hold, use each sign mode at its edge, ..."""
     seen: Counter[str] = Counter()
     for case, recording in zip(cases, recordings, strict=True):
         found = set()

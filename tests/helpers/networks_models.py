@@ -1,4 +1,4 @@
-"""Random networks with the mechanisms of each named model, by name: `MODELS`."""
+"""Random networks with the mechanisms of each named model, by name in `MODELS`."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ ONE = 1 << 14  # 1.0 of codes with 14 fraction bits
 
 
 def unit(rng: Rng) -> dict[str, Any]:
-    """QuantizationConfig in which 1.0 is a code of C and D."""
+    """Return a QuantizationConfig in which 1.0 is a code of C and D."""
     return formats(rng) | {"frac_c": 14, "refractory_steps": refractory(rng, 0.3)}
 
 
 def plain(shape: Shape) -> dict[str, Any]:
-    """No feedthrough, no bias, no threshold yet."""
+    """Return fields without feedthrough, bias and threshold."""
     h, _, q, p = shape
     return {"d": np.zeros((h, p, q), int), "bias": np.zeros((h, p), int), "vth": np.zeros((h, p), int)}
 
 
 def within(neuron: Any, level: int) -> int:
-    """A level that also fits a state."""
+    """Return a level that also fits a state."""
     return min(level, int(neuron.limit))
 
 
 def lif_soft(rng: Rng, size: int, _q: int, integrating: bool = False) -> Draft:
-    """x <- a x + b s, minus the threshold at a spike; a = 1 without a leak."""
+    """Draw x <- a x + b s, minus the threshold at a spike; a = 1 without a leak."""
     shape, shared = (size, 1, 1, 1), unit(rng)
     neuron = QuantizedDenseStateSpace(
         **shared,
@@ -68,7 +68,7 @@ def lif_soft(rng: Rng, size: int, _q: int, integrating: bool = False) -> Draft:
 
 
 def alif(rng: Rng, size: int, _q: int) -> Draft:
-    """Membrane and adaptive threshold: y = v - beta w, soft reset of v, jump of w."""
+    """Draw membrane and adaptive threshold: y = v - beta w, soft reset of v, jump of w."""
     shape, shared = (size, 2, 1, 1), unit(rng)
     a = np.zeros((size, 2, 2), int)
     a[:, 0, 0], a[:, 1, 1] = int(rng.integers(3000, UNIT)), rng.integers(3900, UNIT, size)
@@ -92,7 +92,7 @@ def alif(rng: Rng, size: int, _q: int) -> Draft:
 
 
 def rf(rng: Rng, size: int, _q: int) -> Draft:
-    """Resonate and fire: spikes where the phase passes zero and the real part is at the threshold."""
+    """Draw resonate-and-fire neurons, which spike where the phase passes zero and the real part is at the threshold."""
     shape, shared = (size, 1, 1, 1), unit(rng)
     radius, angle = rng.uniform(0.85, 1.0, (size, 1)) * UNIT, rng.uniform(0.05, 2.0, (size, 1))
     action = str(rng.choice(["none", "hard", "soft"]))
@@ -116,7 +116,7 @@ def rf(rng: Rng, size: int, _q: int) -> Draft:
 
 
 def tc_lif(rng: Rng, size: int, _q: int) -> Draft:
-    """Two compartments, dendrite and soma, that feed each other; the spike is fed back into both."""
+    """Draw two compartments, dendrite and soma, that feed each other; the spike feeds back into both."""
     shape, shared = (size, 2, 1, 1), unit(rng)
     beta = rng.uniform(-0.6, 0.6, (2, size))
     a = np.stack([np.ones(size), beta[0], beta[1], np.ones(size) * rng.uniform(0.5, 0.95)], 1).reshape(size, 2, 2)
@@ -140,7 +140,7 @@ def tc_lif(rng: Rng, size: int, _q: int) -> Draft:
 
 
 def with_soma(rng: Rng, size: int, dynamics: dict[str, Any], fields: dict[str, Any], q: int = 1) -> Draft:
-    """A diagonal dynamics before a soma whose reset takes the threshold off, or sets it to 0."""
+    """Draw diagonal dynamics before a soma whose reset subtracts the threshold or sets v to 0."""
     shape, shared = (size, dynamics["a_re"].shape[1], q, 1), formats(rng)
     neuron = QuantizedStateSpace(**plain(shape) | shared | dynamics | {"soma": True} | fields)
 
@@ -152,7 +152,7 @@ def with_soma(rng: Rng, size: int, dynamics: dict[str, Any], fields: dict[str, A
 
 
 def dh_lif(rng: Rng, size: int, q: int) -> Draft:
-    """Dendrites: a leaky real state for each input; their sum drives a leaky soma."""
+    """Draw dendrites: a leaky real state per input, whose sum drives a leaky soma."""
     dynamics = {
         "a_re": rng.integers(1000, UNIT, (size, q)),
         "a_im": np.zeros((size, q), int),
@@ -168,7 +168,7 @@ def dh_lif(rng: Rng, size: int, q: int) -> Draft:
 
 
 def pmsn(rng: Rng, size: int, _q: int) -> Draft:
-    """A soma without leak that integrates what is positive, and loses whole thresholds, powers of two."""
+    """Draw a soma without leak that integrates positive values and loses whole thresholds, which are powers of two."""
     shape, shared = (size, int(rng.integers(2, 5)), 1, 1), formats(rng)
     neuron = QuantizedStateSpace(
         **shared,
@@ -185,7 +185,7 @@ def pmsn(rng: Rng, size: int, _q: int) -> Draft:
 
 
 def psn_sliding(rng: Rng, size: int, _q: int) -> Draft:
-    """A window of the last inputs, shifted by a matrix, weighed by C; no reset."""
+    """Draw a window of the last inputs, shifted by a matrix and weighted by C, without reset."""
     n = int(rng.integers(2, 9))
     shape, shared = (size, n, 1, 1), formats(rng)
     b = np.zeros((size, n, 1), int)
@@ -200,7 +200,7 @@ def psn_sliding(rng: Rng, size: int, _q: int) -> Draft:
 
 
 def s4d(rng: Rng, size: int, _q: int, **fields: Any) -> Draft:
-    """A diagonal dynamics that spikes without a reset."""
+    """Draw diagonal dynamics that spike without a reset."""
     shape, shared = (size, int(rng.integers(2, 7)), 1, 1), formats(rng)
     dynamics = diagonal_dynamics(rng, shape)
     neuron = QuantizedStateSpace(**shared, **dynamics, vth=np.zeros((size, 1), int), **fields)
@@ -217,7 +217,7 @@ def silenced(rng: Rng, size: int, q: int) -> Draft:
 
 
 def spiking_ssm(rng: Rng, size: int, _q: int, adaptation: bool = False) -> Draft:
-    """A diagonal dynamics before a leaky soma with soft reset; its threshold may adapt."""
+    """Draw diagonal dynamics before a leaky soma with soft reset, whose threshold may adapt."""
     dynamics = diagonal_dynamics(rng, (size, int(rng.integers(2, 7)), 1, 1))
     fields: dict[str, Any] = {"leak": rng.integers(2000, UNIT, (size, 1)), "adaptation": adaptation}
     fields |= {"reset_condition": "each", "reset_action": "soft", "refractory_steps": refractory(rng, 0.3)}
@@ -238,7 +238,7 @@ SEVERAL = {
 
 
 def multi_output(rng: Rng, size: int, q: int) -> Draft:
-    """Several inputs and outputs a neuron, unstable dense dynamics that resets keep in bounds."""
+    """Draw several inputs and outputs per neuron, with unstable dense dynamics that resets keep in bounds."""
     p = int(rng.integers(2, 4))
     m = SEVERAL[p][int(rng.integers(len(SEVERAL[p])))]
     shape, shared = (size, int(rng.integers(1, 9)), q, p), formats(rng)
@@ -268,7 +268,7 @@ FAMILIES = (
 
 
 def case_of(family: Family, seed: int) -> Case:
-    """A network of a model."""
+    """Return a network of a model."""
     return random_case(seed, family)
 
 

@@ -23,7 +23,7 @@ LEGAL = {
 
 
 def random_lif(rng: Rng, size: int, _inputs: int) -> Draft:
-    """Decays at their edges or random; one of four populations has decays and thresholds of each neuron's own."""
+    """Draw decays at their edges or random; one of four populations has decays and thresholds per neuron."""
     mixed = rng.random() < 0.25
     shape = (size,) if mixed else (1,)
     decay = lambda: rng.choice([0, 1, 4095, int(rng.integers(0, 4096)), int(rng.integers(100, 2000))], shape)  # noqa: E731
@@ -40,7 +40,7 @@ def random_lif(rng: Rng, size: int, _inputs: int) -> Draft:
 
 
 def formats(rng: Rng) -> dict[str, Any]:
-    """Rounding rule and number formats."""
+    """Draw a rounding rule and number formats."""
     return {
         "rounding": str(rng.choice(ROUNDINGS)),
         "state_bits": int(rng.choice([12, 16, 24])),
@@ -53,17 +53,17 @@ def formats(rng: Rng) -> dict[str, Any]:
 
 
 def refractory(rng: Rng, share: float = 0.6) -> int:
-    """0 or 1 to 5 silent steps."""
+    """Draw 0 or 1 to 5 silent steps."""
     return int(rng.integers(1, 6)) if rng.random() < share else 0
 
 
 def codes(rng: Rng, limit: int, shape: tuple[int, ...]) -> Any:
-    """Uniform codes of a magnitude up to `limit`."""
+    """Draw uniform codes of a magnitude up to `limit`."""
     return rng.integers(-limit, limit, shape, endpoint=True)
 
 
 def diagonal_dynamics(rng: Rng, shape: tuple[int, int, int, int]) -> dict[str, Any]:
-    """Poles inside, on and slightly outside of the unit circle; coefficients over most of their range."""
+    """Draw poles inside, on and slightly outside of the unit circle, and coefficients over most of their range."""
     h, n, q, p = shape
     radius = rng.choice([0.5, 0.9, 0.99, 1.0, 1.02], (h, n)) * UNIT
     angle = rng.uniform(-np.pi, np.pi, (h, n))
@@ -79,7 +79,7 @@ def diagonal_dynamics(rng: Rng, shape: tuple[int, int, int, int]) -> dict[str, A
 
 
 def dense_dynamics(rng: Rng, shape: tuple[int, int, int, int], radii: tuple[float, ...] = ()) -> dict[str, Any]:
-    """Dense matrices with a spectral radius below, at and above 1."""
+    """Draw dense matrices with a spectral radius below, at and above 1."""
     h, n, q, p = shape
     a = rng.normal(size=(h, n, n))
     radius = rng.choice(radii or (0.5, 0.9, 0.99, 1.0, 1.05), h) / np.abs(np.linalg.eigvals(a)).max(1)
@@ -94,7 +94,7 @@ def dense_dynamics(rng: Rng, shape: tuple[int, int, int, int], radii: tuple[floa
 
 
 def mechanism_codes(rng: Rng, m: Mechanisms, shape: tuple[int, int, int, int], bits: int) -> dict[str, Any]:
-    """Codes of every mechanism that a population with `bits` state bits has."""
+    """Draw codes of every mechanism that a population with `bits` state bits has."""
     h, n, _, p = shape
     part = 2 ** (bits - 2)
     found: dict[str, Any] = {"refractory_steps": refractory(rng), "reset_period": int(rng.integers(1, 8))}
@@ -118,7 +118,7 @@ def mechanism_codes(rng: Rng, m: Mechanisms, shape: tuple[int, int, int, int], b
 
 
 def thresholds(rng: Rng, neuron: Any, bits: int) -> Draft:
-    """A common level for all outputs, or one spread around it; a graded code is worth part of the threshold."""
+    """Draw a common level for all outputs, or one spread around it; a graded code is worth part of the threshold."""
     spread = rng.uniform(0.7, 1.3, neuron.vth.shape) if rng.random() < 0.5 else np.ones(neuron.vth.shape)
     steps = int(rng.integers(0, 4))
     top = 1 << min(bits + 4, 29)
@@ -131,7 +131,7 @@ def thresholds(rng: Rng, neuron: Any, bits: int) -> Draft:
 
 
 def random_spiking(rng: Rng, kind: str, size: int, inputs: int, m: Mechanisms | None = None) -> Draft:
-    """A population with the mechanisms m, or any that mean something together."""
+    """Draw a population with the mechanisms m, or with any legal combination."""
     p = m.outputs if m else int(rng.integers(1, 4))
     m = m or LEGAL[kind, min(p, 2)][int(rng.integers(len(LEGAL[kind, min(p, 2)])))]
     most = 6 if kind == "state_space" else 8
@@ -145,12 +145,12 @@ def random_spiking(rng: Rng, kind: str, size: int, inputs: int, m: Mechanisms | 
 
 
 def random_state_space(rng: Rng, size: int, inputs: int) -> Draft:
-    """Diagonal dynamics."""
+    """Draw a population with diagonal dynamics."""
     return random_spiking(rng, "state_space", size, inputs)
 
 
 def random_dense(rng: Rng, size: int, inputs: int) -> Draft:
-    """Dense dynamics."""
+    """Draw a population with dense dynamics."""
     return random_spiking(rng, "dense_state_space", size, inputs)
 
 

@@ -19,7 +19,7 @@ TABLE = np.rint(2**15 / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(int)
 
 
 def windowed(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draft:
-    """Weighed sums over windows, decided at their ends."""
+    """Draw weighted sums over windows, decided at their ends."""
     shape, shared = (size, int(rng.integers(1, 7)), 1, 1), formats(rng)
     dynamics = diagonal_dynamics(rng, shape)
     del dynamics["input_bias"]  # windows have none
@@ -37,7 +37,7 @@ def windowed(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draf
 
 
 def gate(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draft:
-    """A gate: its sums meet the table's middle, its ends and what lies beyond."""
+    """Draw a gate whose sums reach the table's middle, its ends and the range beyond."""
     neuron = QuantizedGatedLinearUnit(
         neurons=size,
         table=TABLE,
@@ -51,31 +51,31 @@ def gate(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draft:
 
 
 def nearly_identity(rng: Rng, outputs: int, inputs: int) -> QuantizedDense:
-    """A gate's output goes to one neuron, with some crosstalk."""
+    """Draw synapses from a gate's output to one neuron, with some crosstalk."""
     weight = np.eye(outputs, inputs, dtype=int) * int(rng.integers(20, 128))
     weight += codes(rng, 5, weight.shape) * (rng.random(weight.shape) < 0.1)
     return QuantizedDense(np.clip(weight, -128, 127), 8, 0, "mixed", int(rng.integers(-3, 2)))
 
 
 def mixing(rng: Rng, outputs: int, inputs: int) -> QuantizedDense:
-    """From windowed neurons to both inputs of every gate, (2H, H)."""
+    """Draw synapses from windowed neurons to both inputs of every gate, (2H, H)."""
     return random_dense(rng, outputs, inputs, (0, 4), bias=bool(rng.random() < 0.3))
 
 
 def layer(rng: Rng, window: int, after_gate: bool, send_once: bool) -> Family:
-    """A windowed layer."""
+    """Return a windowed layer."""
     make: Callable[[Rng, int, int], Draft] = partial(windowed, window=window, send_once=send_once)
     return Family("windowed", make, (-2, 2), recurrent=0.0, synapse=nearly_identity if after_gate else None)
 
 
 def gates(window: int, send_once: bool) -> Family:
-    """A layer of gates."""
+    """Return a layer of gates."""
     make: Callable[[Rng, int, int], Draft] = partial(gate, window=window, send_once=send_once)
     return Family("gate", make, inputs=(2,), recurrent=0.0, synapse=mixing)
 
 
 def windowed_case(seed: int, steps: int = 0, samples: int = 2) -> Case:
-    """1 to 3 windowed layers with a gate between each two; other ends, delays and windows of unlike lengths."""
+    """Return 1 to 3 windowed layers with a gate between each two, other ends, delays and windows of unlike lengths."""
     rng = np.random.default_rng(seed)
     steps = steps or int(rng.integers(40, 80))
     builder = Builder(rng, *random_inputs(rng, steps, samples))
@@ -100,7 +100,7 @@ def windowed_case(seed: int, steps: int = 0, samples: int = 2) -> Case:
 
 
 def late(builder: Builder, source: str, target: str) -> None:
-    """Another, delayed edge between two populations; weak, so that the target stays alive."""
+    """Add a weak, delayed edge between two populations; the target stays alive."""
     rng, nodes = builder.rng, builder.nodes
     sums, sent = nodes[target].input_size, builder.outputs[source].shape[-1]
     nodes["late"] = random_dense(rng, sums, sent, (-6, -4), bias=False, s_max=max(7, largest(nodes[source])))

@@ -30,7 +30,7 @@ class Wired:
         self.edges: list[Edge] = []
 
     def lif(self, name: str, size: int, refractory: int = 0) -> None:
-        """Neurons that differ from each other."""
+        """Add neurons that differ from each other."""
         rng = self.rng
         self.nodes[name] = QuantizedLIF(
             du=rng.integers(0, 4096, size),
@@ -42,18 +42,18 @@ class Wired:
         )
 
     def spiking(self, name: str, size: int, spike: str, outputs: int = 1, inputs: int = 1, soma: bool = False) -> None:
-        """dense dynamics with a spiking function; those of a network have the same number of states."""
+        """Add dense dynamics with a spiking function; all of a network have the same number of states."""
         m = Mechanisms("dense_state_space", spike, "never", "none", "hold", soma, outputs=outputs)
         rng = np.random.default_rng(self.seed)
         self.nodes[name] = random_spiking(rng, "dense_state_space", size, inputs, m).at(LEVEL)
 
     def readout(self, name: str, size: int) -> None:
-        """An integrator."""
+        """Add an integrator."""
         rng = self.rng
         self.nodes[name] = QuantizedIntegrator(rng.choice([0, 1, 500, 4096], size), rng.integers(-9, 10, size))
 
     def connect(self, sources: Sequence[str | tuple[str, int]], target: str, **fields: Any) -> str:
-        """Dense synapses from the sum of sources, each a name or (name, delay); returns the synapse's name."""
+        """Add dense synapses from the sum of sources, each a name or (name, delay); return the synapse's name."""
         name = f"{target}.{sum(edge.target == target for edge in self.edges)}"
         ways = [(way, 0) if isinstance(way, str) else way for way in sources]
         first = self.nodes[ways[0][0]]
@@ -63,14 +63,14 @@ class Wired:
         return name
 
     def network(self, output: str) -> QuantizedNetwork:
-        """What was built."""
+        """Return the network built so far."""
         return QuantizedNetwork(self.nodes, tuple(self.edges), 1e-3, output)
 
 
 def dense(
     rng: Rng, outputs: int, inputs: int, bits: int = 8, mode: str = "mixed", exponent: int = 0, full: bool = False
 ) -> QuantizedDense:
-    """Weights over the whole range of a mode, 70 % of them 0 unless `full`; a bias at one of two."""
+    """Draw weights over the whole range of a mode, 70 % of them 0 unless `full`, and a bias in one of two cases."""
     low, high = code_range(mode, bits)
     weight = rng.integers(low, high + 1, (outputs, inputs)) * (full | (rng.random((outputs, inputs)) < 0.3))
     weight.flat[0], weight.flat[-1] = low, high
@@ -80,7 +80,7 @@ def dense(
 
 
 def chain(seed: int, channels: int, *sizes: int, form: FixedPoint = BINARY) -> QuantizedNetwork:
-    """LIF populations behind each other, the last one with a delayed loop back to itself."""
+    """Return LIF populations in a chain, the last one with a delayed loop back to itself."""
     wired = Wired(seed, channels, form)
     before = "input"
     for index, size in enumerate(sizes):
@@ -92,7 +92,7 @@ def chain(seed: int, channels: int, *sizes: int, form: FixedPoint = BINARY) -> Q
 
 
 def delayed(seed: int, delays: Sequence[int]) -> QuantizedNetwork:
-    """Several synapses into one population, each from the same source with a delay of its own."""
+    """Return several synapses into one population, each from the same source with its own delay."""
     wired = Wired(seed, 9)
     wired.lif("first", 20)
     wired.connect(["input"], "first")
@@ -104,7 +104,7 @@ def delayed(seed: int, delays: Sequence[int]) -> QuantizedNetwork:
 
 
 def delayed_paths(seed: int, populations: int = 5) -> QuantizedNetwork:
-    """Paths without a loop, each edge with a delay of 0 to 3; some populations have delayed edges only."""
+    """Return paths without a loop, each edge with a delay of 0 to 3; some populations have delayed edges only."""
     wired = Wired(seed, 7)
     names = ["input"]
     for index in range(populations):
@@ -117,7 +117,7 @@ def delayed_paths(seed: int, populations: int = 5) -> QuantizedNetwork:
 
 
 def two_way(seed: int, delay: int = 2) -> QuantizedNetwork:
-    """Two populations that feed each other, one that listens to both, and a readout behind it."""
+    """Return two populations that feed each other, one that listens to both, and a readout after it."""
     wired = Wired(seed, 6)
     for name, size in (("a", 10), ("b", 33), ("c", 12)):
         wired.lif(name, size, refractory=1)
@@ -133,7 +133,7 @@ def two_way(seed: int, delay: int = 2) -> QuantizedNetwork:
 
 
 def summed(seed: int, kinds: Sequence[str], form: FixedPoint = BINARY) -> QuantizedNetwork:
-    """A synapse behind the sum of populations and of the input, with delays; its own target feeds it too."""
+    """Return a synapse from the sum of populations and the input, with delays; its own target feeds it too."""
     wired = Wired(seed, 10, form)
     for index, kind in enumerate(kinds):
         if kind == "lif":
@@ -147,7 +147,7 @@ def summed(seed: int, kinds: Sequence[str], form: FixedPoint = BINARY) -> Quanti
 
 
 def looped(seed: int, spike: str, outputs: int, size: int = 9) -> QuantizedNetwork:
-    """Neurons of several inputs and outputs that feed themselves and each other."""
+    """Return neurons of several inputs and outputs that feed themselves and each other."""
     wired = Wired(seed, 5, FixedPoint(3, 0, signed=True))
     wired.spiking("a", size, spike, outputs, inputs=2)
     wired.spiking("b", size, spike, outputs, inputs=3)

@@ -21,7 +21,7 @@ Rng = np.random.Generator
 
 
 def random_neuron(rng: Rng, size: int) -> Any:
-    """A float population of a random family, with any reset, refractory period and bias."""
+    """Draw a float population of a random family, with any reset, refractory period and bias."""
     steps = int(rng.choice([0, 0, 1, 4]))
     if rng.random() < 0.5:
         alpha, beta = rng.choice([0.0, 0.5, 0.9], size if rng.random() < 0.5 else 1), rng.choice([0.7, 0.95, 1.0], 1)
@@ -44,7 +44,7 @@ def random_neuron(rng: Rng, size: int) -> Any:
 
 
 def random_network(rng: Rng) -> Network:
-    """Layers of random families with residual and delayed edges, recurrences, and an integrator at times."""
+    """Draw layers of random families with residual and delayed edges, recurrences, and sometimes an integrator."""
     shape = ((5,), (2, 3))[int(rng.integers(2))]
     number = FixedPoint(3, 1, signed=False) if rng.random() < 0.2 else BINARY
     nodes: dict[str, Any] = {"input": Input(shape, number)}
@@ -69,14 +69,14 @@ def random_network(rng: Rng) -> Network:
 
 
 def quantized(network: Network, rng: Rng, samples: int = 4, steps: int = 20) -> QuantizedNetwork:
-    """The network's integers, its scales from random spikes."""
+    """Return the network's integers, with scales from random spikes."""
     x = (rng.random((samples, steps, network.input.size)) < 0.4).astype(float)
     x = x * network.input.format.dequantize(network.input.format.max)
     return quantize_network(network, QuantizationConfig(), ranges=calibrate(network, x))
 
 
 def small_network() -> QuantizedNetwork:
-    """A small network of every family."""
+    """Return a small network of every family."""
     rng = np.random.default_rng(1)
     nodes = {
         "input": Input((3,)),
@@ -93,6 +93,6 @@ def small_network() -> QuantizedNetwork:
 
 
 def chain(nodes: dict[str, Any]) -> tuple[Edge, ...]:
-    """Edges from each node to the next."""
+    """Return edges from each node to the next."""
     names = list(nodes)
     return tuple(Edge(a, b) for a, b in pairwise(names))

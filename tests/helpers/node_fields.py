@@ -1,4 +1,4 @@
-"""A node of a network as plain values, for what shares no code with it."""
+"""Nodes of a network as plain values, for code that shares nothing with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def node_fields(node: Any) -> dict[str, Any]:
-    """Every field, arrays as lists, and the kind."""
+    """Return every field, arrays as lists, and the kind."""
     if hasattr(node, "to_json"):
         return dict(node.to_json())
     values = {f.name: getattr(node, f.name) for f in fields(node)}

@@ -1,4 +1,4 @@
-"""Runs of the command line in a process of its own, and waiting for what others do."""
+"""Runs of the command line in a process of its own, and waiting for other processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 
 def command(*arguments: object) -> list[str]:
-    """The command line that runs nmdeploy in another process."""
+    """Return the command line that runs nmdeploy in another process."""
     return [sys.executable, "-m", "nmdeploy", *map(str, arguments)]
 
 
 def environment(changes: Mapping[str, str | None] = os.environ) -> dict[str, str]:
-    """This process's environment with changes; None removes a variable."""
+    """Return this process's environment with changes; None removes a variable."""
     return {name: value for name, value in {**os.environ, **changes}.items() if value is not None}
 
 
@@ -42,7 +42,7 @@ def run(
 
 
 def without_python310(folder: Path) -> dict[str, str | None]:
-    """Changes of the environment under which no Python 3.10 is found, and none is fetched."""
+    """Return changes of the environment under which no Python 3.10 is found, and none is fetched."""
     empty = folder / "empty"
     empty.mkdir()
     nowhere = dict.fromkeys(("PATH", "HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR", "UV_CACHE_DIR"), str(empty))
@@ -50,12 +50,12 @@ def without_python310(folder: Path) -> dict[str, str | None]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content."""
+    """Return every file below a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
-    """Whether a condition comes to hold in time."""
+    """Return True if a condition holds in time."""
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
         time.sleep(0.05)
@@ -63,7 +63,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
 
 
 def on_a_terminal(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, what a pipe on stdout and what a terminal on stderr received."""
+    """Run a command, and return its exit code, its stdout on a pipe and its stderr on a terminal."""
     primary, secondary = pty.openpty()
     process = subprocess.Popen(
         command(*arguments),

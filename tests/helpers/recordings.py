@@ -13,7 +13,7 @@ STEPS = 5
 
 
 def recording(samples: int, values: list[int], spiking: bool = False) -> Recording:
-    """One with arrays of every kind, of the given numbers."""
+    """Return a recording with arrays of every kind, of the given numbers."""
 
     def filled(*shape: int) -> Any:
         return np.resize(np.array(values, np.int64), (samples, *shape))

@@ -1,4 +1,4 @@
-"""Lava tests: skipped with the reason where Lava cannot run, failed where NMDEPLOY_REQUIRE_LAVA=1 demands it."""
+"""Lava tests, which are skipped with the reason if Lava cannot run, or fail if NMDEPLOY_REQUIRE_LAVA=1."""
 
 from __future__ import annotations
 

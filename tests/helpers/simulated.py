@@ -1,4 +1,4 @@
-"""A case through the unbounded simulator."""
+"""A case run through the unbounded simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator import simulate
 
 
 def simulated(case: Case) -> tuple[dict[str, list[object]], dict[str, Counter[str]]]:
-    """Traces, and overflows summed over the samples."""
+    """Return traces, and overflows summed over the samples."""
     nodes = {name: node_fields(node) for name, node in case.network.nodes.items()}
     edges = [(edge.source, edge.target, edge.delay) for edge in case.network.edges]
     traces: dict[str, list[object]] = {}

@@ -1,6 +1,6 @@
-"""docs/arithmetic.md in unbounded Python integers, one neuron and one step at a time: plain, slow, and the tests' own.
+"""docs/arithmetic.md in unbounded Python integers, one neuron and one step at a time, written for the tests alone.
 
-It shares no code with the package. `simulate` also counts overflows, which Lava does not.
+It is plain and slow, and shares no code with the package. `simulate` also counts overflows, which Lava does not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["rz", "shift", "simulate", "synaptic_sum"]
 
 
 class LIF(Population):
-    """``lif``, rule ``loihi``."""
+    """Family ``lif``, rule ``loihi``."""
 
     def __init__(self, node: dict[str, Any]) -> None:
         super().__init__(node, len(node["dv"]), len(node["dv"]))
@@ -46,7 +46,7 @@ class LIF(Population):
 
 
 class Integrator(Population):
-    """The readout."""
+    """Non-spiking readout."""
 
     spiking = False
 
@@ -75,19 +75,19 @@ KINDS: dict[str, Any] = {
 
 
 def synaptic_sum(node: dict[str, Any], s: list[int]) -> list[int]:
-    """Dense synapses, with their bias."""
+    """Return the sums of dense synapses, with their bias."""
     a = [shift(sum(w * x for w, x in zip(row, s, strict=True)), node["weight_exp"]) for row in node["weight"]]
     bias = node.get("bias") or [0] * len(a)
     return [x + shift(b, node["bias_exp"]) for x, b in zip(a, bias, strict=True)]
 
 
 def total(size: int, arriving: list[list[int]]) -> list[int]:
-    """The sum of vectors, entry by entry."""
+    """Return the sum of vectors, entry by entry."""
     return [sum(column) for column in zip([0] * size, *arriving, strict=True)]
 
 
 class Run:
-    """The aligned network: what each node sends in each step, computed when it is first asked for."""
+    """The aligned network: each node's outputs by step, computed on first request."""
 
     def __init__(self, nodes: dict[str, Any], edges: Any, sample: Any) -> None:
         self.nodes, self.steps = nodes, len(sample)
@@ -102,7 +102,7 @@ class Run:
                 self.sent[name] = [[int(code) for code in x] for x in sample]
 
     def output(self, name: str, t: int) -> list[int]:
-        """What the input or a population sends in aligned step t."""
+        """Return the output of the input or a population in aligned step t."""
         if t < 0:
             return [0] * len(self.output(name, 0)) if self.nodes[name]["kind"] == "input" else self.nothing(name)
         while len(self.sent[name]) <= t:
@@ -113,7 +113,7 @@ class Run:
         return [0] * self.populations[name].outputs
 
     def arriving(self, name: str, t: int) -> list[int]:
-        """The synaptic sums of a population in its step t."""
+        """Return the synaptic sums of a population in its step t."""
         sums = []
         for synapse, _ in self.sources[name]:
             node = self.nodes[synapse]
@@ -122,7 +122,7 @@ class Run:
         return total(self.populations[name].inputs, sums)
 
     def advance(self, name: str) -> None:
-        """The population's next step; of windows, its next window, of which every step sends the decision."""
+        """Compute the population's next step; of windows, the next window, in which every step sends the decision."""
         population = self.populations[name]
         first = len(self.sent[name])
         last = min(first + population.window, self.steps)
@@ -137,12 +137,12 @@ class Run:
 
 
 def copied(value: Any) -> Any:
-    """Nested lists anew."""
+    """Return a copy of nested lists."""
     return [copied(v) for v in value] if isinstance(value, list) else value
 
 
 def simulate(nodes: dict[str, Any], edges: Any, sample: Any) -> tuple[Record, dict[str, Any]]:
-    """One sample through the aligned network: ``<population>|<register>`` by step, and overflows by population."""
+    """Run one sample through the aligned network: ``<population>|<register>`` by step, and overflows by population."""
     run = Run(nodes, edges, sample)
     for t in range(len(sample)):
         for name in run.populations:

@@ -1,4 +1,4 @@
-"""What the simulated populations share: elementary operations, and a count of what was clipped."""
+"""Parts that the simulated populations share: elementary operations, and a count of clips."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ Record = dict[str, list[Any]]
 
 
 def rz(x: int, k: int) -> int:
-    """Divide by 2**k, round towards zero."""
+    """Divide by 2**k and round towards zero."""
     return (x >> k) if x >= 0 else -((-x) >> k)
 
 
 def shift(x: int, e: int) -> int:
-    """Times 2**e; floors for e < 0."""
+    """Multiply by 2**e; floor for e < 0."""
     return x << e if e >= 0 else x >> -e
 
 
 def wrap24(x: int) -> int:
-    """One correction by 2**24."""
+    """Correct once by 2**24."""
     return x - 2**24 if x > 2**23 else x + 2**24 if x <= -(2**23) else x
 
 
 class Population:
-    """A population's fields `p`, how many sums it takes and how many values it sends, and what overflowed."""
+    """A population's fields `p`, its numbers of sums and outputs, and its overflows."""
 
     spiking = True
     window = 1
@@ -41,13 +41,13 @@ class Population:
         return max(-limit, min(limit, x))
 
     def step(self, a: list[int], t: int) -> list[int]:
-        """Own step t on the synaptic sums a: what is sent."""
+        """Run own step t on the synaptic sums a, and return the output."""
         raise NotImplementedError
 
     def aligned(self, steps: int) -> list[list[int]]:
-        """What a window of `steps` steps that just ended sends in each of them."""
+        """Return the outputs of each step of a window of `steps` steps that just ended."""
         raise NotImplementedError
 
     def recorded(self) -> dict[str, Any]:
-        """Registers after the step, by name."""
+        """Return the registers after the step, by name."""
         raise NotImplementedError

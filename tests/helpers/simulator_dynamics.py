@@ -1,4 +1,4 @@
-"""The dynamics of docs/arithmetic.md in unbounded Python integers: their update, their output, their reset."""
+"""Update, output and reset of the dynamics of docs/arithmetic.md in unbounded Python integers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Dynamics:
         self.per_product = node["rounding"] == "per-product"
 
     def rounded(self, products: list[int], frac: int, others: list[int], other_frac: int) -> int:
-        """Products of two kinds, with their fraction bits: each rounded, or the exact sum of all rounded once."""
+        """Sum products of two kinds, with their fraction bits: each rounded, or the exact sum of all rounded once."""
         if self.per_product:
             return sum(rz(x, frac) for x in products) + sum(rz(x, other_frac) for x in others)
         return rz(sum(products) + (sum(others) << (frac - other_frac)), frac)
@@ -43,7 +43,7 @@ class Diagonal(Dynamics):
         return {"re": self.re, "im": self.im}
 
     def phase(self, h: int) -> int:
-        """What the spiking function `phase` looks at."""
+        """Return the value that the spiking function `phase` reads."""
         return self.im[h][0]
 
     def magnitude(self, h: int, n: int) -> int:
@@ -101,7 +101,7 @@ class Dense(Dynamics):
         return {"x": self.x}
 
     def phase(self, h: int) -> int:
-        """There is none: the spiking function `phase` is refused."""
+        """Return 0: the spiking function `phase` is refused with dense dynamics."""
         return 0
 
     def magnitude(self, h: int, n: int) -> int:

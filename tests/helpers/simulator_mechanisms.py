@@ -1,4 +1,4 @@
-"""``state_space`` and ``dense_state_space`` of docs/arithmetic.md: the mechanisms, in unbounded Python integers."""
+"""Mechanisms of ``state_space`` and ``dense_state_space`` of docs/arithmetic.md, in unbounded Python integers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MASK32 = 2**32 - 1
 
 
 def h32(x: int) -> int:
-    """The hash of 32 bits that the counter-based random bits are made of."""
+    """Return the hash of 32 bits that makes the counter-based random bits."""
     for _ in range(2):
         x = ((x >> 16) ^ x) * 0x45D9F3B % 2**32
     return (x >> 16) ^ x
 
 
 def random16(seed: int, entry: int, t: int) -> int:
-    """16 random bits of one output entry in one step."""
+    """Return 16 random bits of one output entry in one step."""
     return h32(h32(h32(seed & MASK32) ^ entry) ^ t) >> 16
 
 
 class Mechanisms(Population):
-    """dynamics, and what follows it: soma, adaptation, spiking function, refractory period, reset."""
+    """Dynamics, and the parts after it: soma, adaptation, spiking function, refractory period, reset."""
 
     dynamics_of: Callable[..., Any]
 
@@ -94,7 +94,7 @@ class Mechanisms(Population):
         return int(mu >= vth and self.dynamics.phase(h) >= 0 and before < 0)
 
     def reset(self, h: int, s: list[int], t: int) -> None:
-        """The reset of what there is to reset, then the jump of the adaptation."""
+        """Reset the soma or the dynamics, then add the jump of the adaptation."""
         p = self.p
         strength = s if p["reset_condition"] == "each" else [1] * self.p_out
         now = any(s) if p["reset_condition"] in ("any", "each") else t % p["reset_period"] == p["reset_period"] - 1

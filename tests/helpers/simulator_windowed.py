@@ -1,4 +1,4 @@
-"""``windowed_state_space`` and ``gated_linear_unit`` of docs/arithmetic.md in unbounded Python integers."""
+"""Families ``windowed_state_space`` and ``gated_linear_unit`` of docs/arithmetic.md in unbounded Python integers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WindowedStateSpace(Population):
 
 
 class GatedLinearUnit(Population):
-    """The gated linear unit."""
+    """Gated linear unit."""
 
     spiking = False
 

@@ -1,4 +1,4 @@
-"""Clips with literal ends, as they stand in the graph."""
+"""Clips with literal ends, as they occur in the graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nmdeploy.engine.trace.symbols import Node, Symbol, shows_whole_node
 
 
 class Clip(NamedTuple):
-    """``min(max(x, low), high)``; an end that is never met is None."""
+    """Clip ``min(max(x, low), high)``; an end that does not exist is None."""
 
     x: Symbol
     low: float | None
@@ -16,7 +16,7 @@ class Clip(NamedTuple):
 
 
 def find_clip(node: Node) -> Clip | None:
-    """The clip that a node is, with literal ends."""
+    """Return the clip that a node is, if its ends are literal, else None."""
     if node.op not in ("min", "max") or node.args[1].node.op != "const":
         return None
     end, inner = float(node.args[1].node.value), node.args[0]

@@ -1,4 +1,4 @@
-"""Bounds of every value of every step of a population, from those of what arrives: docs/engine.md."""
+"""Bounds of every value in every step of a population, computed from the bounds of its sums (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ WIDENING_FACTORS = (1, 16, None, None, 16, 16, 16, 16, 2**12, 2**12)
 
 
 def analyse(step: Step, sums: Mapping[str, Bound]) -> dict[Node, Bound]:
-    """Bounds of every value in every step of every sample.
+    """Return the bounds of every value in every step of every sample.
 
     Parameters
     ----------
-    sums : the bound of each synapse's matrix product, as (H, *dims) arrays
+    step : Step
+        The traced step.
+    sums : mapping of str to Bound
+        Bound of each synapse's matrix product, as (H, *dims) arrays.
 
-    Notes
-    -----
-    The registers' bounds R are an invariant: they hold the start, and ``next(R)`` lies in R. However R was guessed
-    (from the first steps, and from what the step itself enforces by saturating), it is checked before it is used.
+    Notes ----- The registers' bounds R are an invariant: they hold the start, and ``next(R)`` lies in R. R is guessed
+    from the first steps and from the step's own saturation. However it was guessed, it is checked before it is used.
     """
     roots = [register.new for register in step.registers.values()]
     nodes = order(step.roots)
@@ -64,7 +65,7 @@ def analyse(step: Step, sums: Mapping[str, Bound]) -> dict[Node, Bound]:
 
 
 def _updated_bound(symbol: Symbol, old: Node, bounds: Bounds) -> Bound:
-    """The bound of a register's next value where it is not just kept."""
+    """Return the bound of a register's next value, without the case that the register keeps its value."""
     node = symbol.node
     if node.op == "select" and shows_whole_node(symbol):
         sides = [side for side in node.args[1:] if side.node is not old]
@@ -75,7 +76,7 @@ def _updated_bound(symbol: Symbol, old: Node, bounds: Bounds) -> Bound:
 
 
 def invariant(starts: list[Bound], next_registers: Callable[..., list[Bound]]) -> list[Bound]:
-    """Bounds that hold `starts` and that `next_registers` does not leave."""
+    """Return bounds that hold `starts` and that `next_registers` does not leave."""
     top = [Bound(start.low - TOP, start.high + TOP) for start in starts]
     saturated = top
     for _ in range(2):
@@ -91,7 +92,7 @@ def invariant(starts: list[Bound], next_registers: Callable[..., list[Bound]]) -
         after = [join(start, new) for start, new in zip(starts, next_registers(guess), strict=True)]
         if all(contains(old, new) for new, old in zip(after, guess, strict=True)):
             return _narrow(after, starts, next_registers)
-        if wider is None:  # all that saturates does so from now on: the rest (a counter, ...) settles around it
+        if wider is None:  # from now on all that saturates does so: the rest (a counter, ...) settles around it
             guess = [_saturate(*parts) for parts in zip(guess, after, saturated, strict=True)]
         else:
             guess = [_widen(*parts, wider) for parts in zip(guess, after, saturated, strict=True)]
@@ -99,7 +100,10 @@ def invariant(starts: list[Bound], next_registers: Callable[..., list[Bound]]) -
 
 
 def _narrow(registers: list[Bound], starts: list[Bound], next_registers: Callable[..., list[Bound]]) -> list[Bound]:
-    """The part of an invariant that fits float32 lanes, if that is one too: a slow decay may be guessed too wide."""
+    """Return the part of an invariant that fits float32 lanes, if that part is an invariant too.
+
+    A slow decay may be guessed too wide.
+    """
     if all(bound.magnitude <= F32_EXACT for bound in registers):
         return registers
     guess = [Bound(*(np.clip(end, -F32_EXACT, F32_EXACT) for end in bound)) for bound in registers]
@@ -116,7 +120,7 @@ def _saturate(guess: Bound, after: Bound, saturated: Bound) -> Bound:
 
 
 def _extrapolate(first: Bound, second: Bound, third: Bound, enforced: Bound) -> Bound:
-    """Where a geometric growth ends, a little beyond; never beyond what is enforced."""
+    """Return the end of a geometric growth, a little beyond it, but never beyond the `enforced` bound."""
     ends = []
     for one, two, three, most in zip(first, second, third, enforced, strict=True):
         before, last = two - one, three - two
@@ -130,6 +134,6 @@ def _extrapolate(first: Bound, second: Bound, third: Bound, enforced: Bound) -> 
 
 
 def _widen(guess: Bound, after: Bound, saturated: Bound, wider: float) -> Bound:
-    """What the check refuted is tried again as it came out, then wider, but not wider than it saturates."""
+    """Return the next guess after a failed check: the bounds that came out, times `wider`, within saturation."""
     low, high = np.maximum(wider * after.low, saturated.low), np.minimum(wider * after.high, saturated.high)
     return Bound(np.where(after.low < guess.low, low, guess.low), np.where(after.high > guess.high, high, guess.high))

@@ -1,7 +1,7 @@
-"""Bounds of values, for every neuron and state by itself, through every operation: docs/engine.md.
+"""Bounds of values per neuron and state, through every operation (docs/engine.md).
 
-A bound is a pair of float64 arrays (H or 1, *dims), lowest and highest value. Integers up to 2**53 are exact in them;
-what is larger is widened so that the bound stays one.
+A bound is a pair of float64 arrays (H or 1, *dims), lowest and highest value. They hold integers up to 2**53 exactly.
+The bound of a larger value is widened, so that it remains a bound.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from nmdeploy.engine.trace.symbols import Node, Symbol, is_same_view, shows_whol
 from nmdeploy.engine.trace.views import compose
 from nmdeploy.neurons.base import FloatArray
 
-F64_EXACT = 2.0**53 - 1  # 2**53 may be what a larger one was rounded to
+F64_EXACT = 2.0**53 - 1  # 2**53 may be the rounded form of a larger integer
 F32_EXACT = 2.0**24
-"""Up to these every integer is a float64, or a float32."""
+"""Largest magnitudes up to which every integer is a float64, or a float32."""
 TOP = 2.0**70
 SHIFT_MAX = 63
 
@@ -36,7 +36,7 @@ class Bound(NamedTuple):
 
 
 def round_outward(low: Any, high: Any) -> Bound:
-    """A bound of what was computed: widened where it may be rounded, and never beyond `TOP`."""
+    """Return the bound of a computed result, widened if it may be rounded, and never beyond `TOP`."""
     low, high = np.atleast_1d(np.asarray(low, np.float64)), np.atleast_1d(np.asarray(high, np.float64))
     if max(np.abs(low).max(initial=0), np.abs(high).max(initial=0)) > F64_EXACT:
         low, high = low - np.abs(low) * 2.0**-50, high + np.abs(high) * 2.0**-50
@@ -71,20 +71,20 @@ def _multiply(a: Bound, b: Bound) -> Bound:
 
 
 def absolute(a: Bound) -> Bound:
-    """The bound of magnitudes."""
+    """Return the bound of magnitudes."""
     low = np.where((a.low <= 0) & (a.high >= 0), 0.0, np.minimum(np.abs(a.low), np.abs(a.high)))
     return round_outward(low, np.maximum(np.abs(a.low), np.abs(a.high)))
 
 
 def _bitwise_and(a: Bound, b: Bound) -> Bound:
-    """Bitwise and: not above an operand that is not negative."""
+    """Bound bitwise and: it does not exceed an operand that is not negative."""
     lows = (a.low >= 0) | (b.low >= 0)
     high = np.where(a.low >= 0, np.where(b.low >= 0, np.minimum(a.high, b.high), a.high), b.high)
     return round_outward(np.where(lows, 0, -TOP), np.where(lows, high, TOP))
 
 
 def _bitwise_or(a: Bound, b: Bound) -> Bound:
-    """Bitwise or and exclusive or: below the next power of two."""
+    """Bound bitwise or and exclusive or: they are below the next power of two."""
     most = np.maximum(np.maximum(np.abs(a.low), np.abs(a.high)), np.maximum(np.abs(b.low), np.abs(b.high)))
     top = np.ldexp(1.0, np.frexp(most)[1])
     signed = (a.low < 0) | (b.low < 0)
@@ -123,7 +123,7 @@ Bounds = Mapping[Node, Bound]
 
 
 def view_bound(symbol: Symbol, bound: Bound) -> Bound:
-    """The bound of a node, over the axes of a view of it; an axis may stay at size 1."""
+    """Return the bound of a node over the axes of a view of it; an axis may keep size 1."""
     low = _view_end(symbol, bound.low)
     return Bound(low, low if bound.high is bound.low else _view_end(symbol, bound.high))
 
@@ -157,11 +157,14 @@ def _logic(op: str, a: Bound, b: Bound) -> Bound:
 
 
 Constraint = tuple[Symbol, Any, Any]
-"""A view, and what lies below and above it where a condition holds."""
+"""A view, and its lower and upper limit where a condition holds."""
 
 
 def _select(node: Node, bounds: Bounds, given: tuple[Constraint, ...] = ()) -> Bound:
-    """Each side under its condition: what a reset leaves is not above the threshold, one correction corrects."""
+    """Bound each side under its condition.
+
+    For example, the side that a reset leaves is not above the threshold, and one correction is enough.
+    """
     condition, yes, no = node.args
     c = view_bound(condition, bounds[condition.node])
     y = _constrain(yes, bounds, (*given, *_constraints(condition, True, bounds)))
@@ -172,7 +175,7 @@ def _select(node: Node, bounds: Bounds, given: tuple[Constraint, ...] = ()) -> B
 
 
 def _constrain(symbol: Symbol, bounds: Bounds, given: tuple[Constraint, ...]) -> Bound:
-    """The bound of a view where constraints hold."""
+    """Return the bound of a view where constraints hold."""
     box = view_bound(symbol, bounds[symbol.node])
     met = [(least, most) for x, least, most in given if is_same_view(x, symbol)]
     if met:
@@ -192,7 +195,10 @@ def _constrain(symbol: Symbol, bounds: Bounds, given: tuple[Constraint, ...]) ->
 
 
 def _intersect(a: Bound, b: Bound) -> Bound:
-    """What lies in two bounds that both hold; where nothing does, no value is there, and the first is as good."""
+    """Return the intersection of two bounds that both hold.
+
+    Where it is empty, no value exists, and the first bound is as good.
+    """
     low, high = np.maximum(a.low, b.low), np.minimum(a.high, b.high)
     return Bound(np.where(low <= high, low, a.low), np.where(low <= high, high, a.high))
 
@@ -210,7 +216,7 @@ def _constraints(condition: Symbol, holds: bool, bounds: Bounds) -> list[Constra
     if node.op == "not":
         return _constraints(sides[0], not holds, bounds)
     if node.op in ("and", "or"):
-        if holds != (node.op == "and"):  # one of them: known only where the other cannot be it
+        if holds != (node.op == "and"):  # one of them holds: known only if the other cannot hold
             sides = tuple(a for a in sides if not _always_holds(a, not holds, bounds))
         known = len(sides) < 2 or holds == (node.op == "and")
         return [c for side in sides for c in _constraints(side, holds, bounds)] if known else []
@@ -222,7 +228,7 @@ def _constraints(condition: Symbol, holds: bool, bounds: Bounds) -> list[Constra
 
 
 def constant_bound(node: Node) -> Bound:
-    """The bound of a literal or a parameter: its value."""
+    """Return the bound of a literal or a parameter: its value."""
     value = np.atleast_1d(np.asarray(node.value, np.float64))
     return Bound(value, value) if np.abs(value).max(initial=0) <= F64_EXACT else round_outward(value, value)
 
@@ -234,12 +240,12 @@ def _reduce(node: Node, a: Bound) -> Bound:
     spread = 1 if a.low.shape[-1] == size else size
     low, high = a.low.sum(-1) * spread, a.high.sum(-1) * spread
     terms = np.maximum(np.abs(a.low), np.abs(a.high)).sum(-1) * spread
-    lost = np.where(terms > F64_EXACT, terms * 2.0**-40, 0.0)  # of terms that cancel, what rounding took stays
+    lost = np.where(terms > F64_EXACT, terms * 2.0**-40, 0.0)  # if terms cancel, the error of their rounding remains
     return round_outward(low - lost, high + lost)
 
 
 def _bound_of(node: Node, bounds: Bounds) -> Bound:
-    """The bound of an operation's result."""
+    """Return the bound of an operation's result."""
     if node.op in ("const", "param"):
         return constant_bound(node)
     if node.op == "select":
@@ -252,7 +258,7 @@ def _bound_of(node: Node, bounds: Bounds) -> Bound:
 
 
 def _counts_down(node: Node) -> bool:
-    """``x - (x != 0)``: what is not negative stays so."""
+    """Return True for ``x - (x != 0)``, which keeps a value that is not negative so."""
     x, less = node.args
     if less.node.op != "number" or not shows_whole_node(less) or less.node.args[0].node.op != "ne":
         return False
@@ -292,7 +298,7 @@ def _table_ends(table: Bound, node: Node) -> tuple[FloatArray, FloatArray]:
 
 
 def order(symbols: Any) -> list[Node]:
-    """Nodes that symbols depend on, operands first."""
+    """Return the nodes that symbols depend on, operands first."""
     done: dict[Node, None] = {}
     stack = [symbol.node for symbol in symbols]
     while stack:
@@ -306,7 +312,7 @@ def order(symbols: Any) -> list[Node]:
 
 
 def evaluate(nodes: list[Node], leaves: Mapping[Node, Bound]) -> dict[Node, Bound]:
-    """The bound of each node, given those of the leaves."""
+    """Return the bound of each node, given the bounds of the leaves."""
     bounds: dict[Node, Bound] = dict(leaves)
     for node in nodes:
         if node not in bounds:
@@ -315,10 +321,10 @@ def evaluate(nodes: list[Node], leaves: Mapping[Node, Bound]) -> dict[Node, Boun
 
 
 def join(a: Bound, b: Bound) -> Bound:
-    """The bound that holds both."""
+    """Return the bound that holds both."""
     return Bound(np.minimum(a.low, b.low), np.maximum(a.high, b.high))
 
 
 def contains(outer: Bound, inner: Bound) -> bool:
-    """Return whether a bound holds another."""
+    """Return True if `outer` holds `inner`."""
     return bool((inner.low >= outer.low).all() and (inner.high <= outer.high).all())

@@ -1,4 +1,4 @@
-"""Drops what the bounds prove to be idle: clips and corrections that cannot occur, counters that stay at 0, ..."""
+"""Simplification of a step by its bounds: clips, corrections and counters that never act are dropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmdeploy.engine.trace.views import compose
 
 
 def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
-    """An equal step without what is idle, and the bounds of its nodes."""
+    """Return an equal step without idle operations, and the bounds of its nodes."""
     nodes = order(step.roots)
     became: dict[Node, Symbol] = {}
     known: dict[Node, Bound] = {}
@@ -24,7 +24,7 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
         if target.op == "const":
             known.setdefault(target, constant_bound(target))
         elif shows_whole_node(became[node]) and target.dims == node.dims:
-            known.setdefault(target, bounds[node])  # a view of another node keeps that one's bound
+            known.setdefault(target, bounds[node])  # a view of another node keeps the bound of that node
 
     def now(symbol: Symbol) -> Symbol:
         return compose(symbol, became[symbol.node])
@@ -39,7 +39,7 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     )
     for root in (r.old for r in made.registers.values()):
         known.setdefault(root.node, bounds.get(root.node, Bound(np.zeros(1), np.zeros(1))))
-    # An operation that was put together anew may bring nodes along that the analysis did not meet.
+    # A rebuilt operation may contain nodes that the analysis did not meet.
     return made, evaluate(order(made.roots), known)
 
 

@@ -1,4 +1,4 @@
-"""Small helpers over llvmlite's builder: loops, vectors, memory that lives in registers."""
+"""Small helpers over llvmlite's builder: loops, vectors, memory that becomes registers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ POINTER = ir.PointerType()
 
 
 def i64(value: int) -> ir.Constant:
-    """A 64-bit literal."""
+    """Return a 64-bit literal."""
     return ir.Constant(I64, value)
 
 
 def vector(kind: Any, lanes: int) -> ir.VectorType:
-    """The type of `lanes` values."""
+    """Return the type of a vector of `lanes` values."""
     return ir.VectorType(kind, lanes)
 
 
 def splat(b: ir.IRBuilder, value: Any, lanes: int) -> Any:
-    """A scalar in every lane."""
+    """Put a scalar into every lane."""
     if isinstance(value, ir.Constant):
         return ir.Constant(vector(value.type, lanes), [value.constant] * lanes)
     kind = vector(value.type, lanes)
@@ -33,12 +33,12 @@ def splat(b: ir.IRBuilder, value: Any, lanes: int) -> Any:
 
 
 def at(b: ir.IRBuilder, base: Any, index: Any, kind: Any) -> Any:
-    """Address of element `index` of an array of `kind`."""
+    """Return the address of element `index` of an array of `kind`."""
     return b.gep(base, [index if not isinstance(index, int) else i64(index)], source_etype=kind)
 
 
 def load(b: ir.IRBuilder, pointer: Any, kind: Any) -> Any:
-    """A load that may be unaligned."""
+    """Load a value that may be unaligned."""
     scalar = kind.element if isinstance(kind, ir.VectorType) else kind
     found = b.load(pointer, typ=kind)
     found.align = max(1, bits(scalar) // 8)
@@ -46,12 +46,13 @@ def load(b: ir.IRBuilder, pointer: Any, kind: Any) -> Any:
 
 
 def store(b: ir.IRBuilder, value: Any, pointer: Any) -> None:
-    """A store that may be unaligned."""
+    """Store a value that may be unaligned."""
     scalar = value.type.element if isinstance(value.type, ir.VectorType) else value.type
     b.store(value, pointer).align = max(1, bits(scalar) // 8)
 
 
 def bits(kind: Any) -> int:
+    """Return the width of a scalar type in bits."""
     if kind == F32:
         return 32
     return 64 if kind == F64 or isinstance(kind, ir.PointerType) else int(kind.width)
@@ -59,7 +60,7 @@ def bits(kind: Any) -> int:
 
 @contextmanager
 def loop(b: ir.IRBuilder, first: Any, last: Any, name: str = "i") -> Iterator[Any]:
-    """``for i in range(first, last)``; yields i."""
+    """Write ``for i in range(first, last)``; yields i."""
     function = b.function
     head, body, behind = (function.append_basic_block(f"{name}.{part}") for part in ("head", "body", "end"))
     before = b.block
@@ -77,7 +78,7 @@ def loop(b: ir.IRBuilder, first: Any, last: Any, name: str = "i") -> Iterator[An
 
 @contextmanager
 def inside(b: ir.IRBuilder, block: Any) -> Iterator[None]:
-    """Write at the end of another block, before its branch; then go on where it was."""
+    """Write at the end of another block, before its branch; then continue at the old position."""
     if block is b.block:
         yield
         return
@@ -91,7 +92,7 @@ def inside(b: ir.IRBuilder, block: Any) -> Iterator[None]:
 
 
 def variable(b: ir.IRBuilder, kind: Any, start: Any) -> Any:
-    """Memory for one value, which LLVM turns into a register."""
+    """Return memory for one value, which LLVM turns into a register."""
     with inside(b, b.function.entry_basic_block):
         place = b.alloca(kind)
     b.store(start, place)
@@ -99,7 +100,7 @@ def variable(b: ir.IRBuilder, kind: Any, start: Any) -> Any:
 
 
 def call(b: ir.IRBuilder, name: str, args: Sequence[Any], result: Any = None) -> Any:
-    """An LLVM intrinsic, overloaded on the type of its first argument."""
+    """Call an LLVM intrinsic, overloaded on the type of its first argument."""
     kind = args[0].type
     result = result or kind
     full = f"{name}.{_suffix(kind)}"
@@ -116,7 +117,10 @@ def _suffix(kind: Any) -> str:
 
 
 def towards_zero(b: ir.IRBuilder, operation: str, left: Any, right: Any) -> Any:
-    """A float operation that is rounded towards zero, as the driver has set it: LLVM may not round it otherwise."""
+    """Return a float operation that is rounded towards zero, the mode that the driver has set.
+
+    The intrinsic forbids LLVM to assume another rounding.
+    """
     name, kind = f"llvm.experimental.constrained.{operation}.{_suffix(left.type)}", ir.MetaDataType()
     known = b.module.globals.get(name)
     function = known or ir.Function(b.module, ir.FunctionType(left.type, [left.type, left.type, kind, kind]), name)
@@ -125,14 +129,14 @@ def towards_zero(b: ir.IRBuilder, operation: str, left: Any, right: Any) -> Any:
 
 
 def popcount(b: ir.IRBuilder, mask: Any) -> Any:
-    """Number of set lanes of a mask, 64 bits."""
+    """Return the number of set lanes of a mask, as 64 bits."""
     bits = b.bitcast(mask, ir.IntType(mask.type.count))
     count = call(b, "llvm.ctpop", [bits])
     return count if count.type == I64 else (b.zext if count.type.width < 64 else b.trunc)(count, I64)
 
 
 def fold_halves(b: ir.IRBuilder, value: Any, fold: Callable[[Any, Any], Any], lanes: int = 8) -> Any:
-    """A vector of `lanes`: the halves of a longer one are folded until it is that short."""
+    """Return a vector of `lanes`, made by folding the halves of a longer one until it is that short."""
     while value.type.count > lanes:
         half = value.type.count // 2
         nothing = ir.Constant(value.type, ir.Undefined)

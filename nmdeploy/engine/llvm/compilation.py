@@ -1,4 +1,4 @@
-"""Makes a network's program: every node is traced, bounded, simplified and written."""
+"""Compilation of a network into a program: every node is traced, bounded, simplified and written."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ LANES, LANES_OF_LOOPS = 32, 16
 
 
 def module() -> ir.Module:
-    """An empty module."""
+    """Return an empty module."""
     made = ir.Module(name=KERNEL)
     made.triple = machine.triple()
     return made
 
 
 def driver_text() -> str:
-    """The driver's module."""
+    """Return the driver's module as text."""
     made = module()
     write_driver(made, KERNEL)
     return str(made)
 
 
 def input_text(dtype: np.dtype[Any], binary: bool) -> str:
-    """The module of the kernel that reads input codes of a type."""
+    """Return the module of the kernel that reads input codes of a type, as text."""
     made = module()
     write_input(made, KERNEL, 8 * dtype.itemsize, dtype.kind == "i", binary)
     return str(made)
@@ -58,7 +58,7 @@ def compile_network(network: QuantizedNetwork, trace_level: str = "none") -> Pro
     Raises
     ------
     NotTraceable
-        A population whose step cannot be compiled, by name.
+        The step of a population cannot be compiled; the message names the population.
     """
     groups = tuple((tuple(names), loop) for names, loop in components(network))
     order = tuple(name for names, _ in groups for name in names)
@@ -83,7 +83,7 @@ def _step(network: QuantizedNetwork, name: str) -> tuple[Step, LaneChoice]:
 
 
 def not_compilable(name: str, neuron: QuantizedNeuron, error: Exception) -> NotTraceable:
-    """What is said of a population whose step cannot be compiled."""
+    """Return the error for a population whose step cannot be compiled."""
     return NotTraceable(
         f"population {name!r} ({neuron.kind}) cannot be compiled ({error}): run it with --backend reference"
     )
@@ -95,7 +95,7 @@ def _per_neuron(neuron: QuantizedNeuron, bound: Bound) -> Bound:
 
 
 def output_bounds(network: QuantizedNetwork, name: str) -> tuple[int, int]:
-    """Lowest and highest output of a node."""
+    """Return the lowest and highest output of a node."""
     node = network.nodes[name]
     if isinstance(node, Input):
         return min(node.format.min, 0), node.format.max
@@ -104,7 +104,7 @@ def output_bounds(network: QuantizedNetwork, name: str) -> tuple[int, int]:
 
 
 def sum_bound(network: QuantizedNetwork, synapse: str) -> Bound:
-    """Lowest and highest sum of each output, in whatever order its terms are added: (outputs,) arrays."""
+    """Return the lowest and highest sum of each output as (outputs,) arrays, for any order of its terms."""
     ends = [output_bounds(network, edge.source) for edge in network.incoming[synapse]]
     low, high = sum(min(low, 0) for low, _ in ends), sum(max(high, 0) for _, high in ends)
     matrix = network.synapses[synapse].matrix.astype(np.float64)
@@ -125,7 +125,10 @@ def _wires(neuron: QuantizedNeuron, step: Step, choice: LaneChoice) -> Wires:
 
 
 def _lanes(neuron: QuantizedNeuron, step: Step, choice: LaneChoice) -> int:
-    """Neurons of a block: many where a neuron is little work, so that the processor always has some at hand."""
+    """Return the neurons per block.
+
+    Blocks are larger if a neuron takes little work, so that the processor always has independent operations.
+    """
     most = LANES_OF_LOOPS if any(loop_sizes(r.old.node.dims) for r in step.registers.values()) else LANES
     return min(2 * most if choice.narrow else most, max(8, 1 << (neuron.size - 1).bit_length()))
 
@@ -154,7 +157,7 @@ def _population(
 
 
 def sum_bits(network: QuantizedNetwork, synapse: str) -> int:
-    """Width of the accumulators: 16 bits where no sum can leave them."""
+    """Return the width of the accumulators: 16 bits if no sum can exceed them, else 32."""
     low, high = sum_bound(network, synapse)
     return 16 if low.min(initial=0) >= -(2**15) and high.max(initial=0) < 2**15 else 32
 
@@ -166,7 +169,7 @@ def _rows(
     sources = [wires[edge.source] for edge in network.incoming[name]]
     if len({(w.planes, w.width if w.planes > 1 else 0) for w in sources}) > 1:
         raise NotTraceable(
-            f"synapse {name!r} cannot be compiled (its sources have different numbers of outputs a neuron): "
+            f"synapse {name!r} cannot be compiled (its sources have different numbers of outputs per neuron): "
             "run it with --backend reference"
         )
     target = network.target[name]
@@ -194,7 +197,7 @@ def _rows(
 
 
 def _may_pair_rows(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
-    """Whether rows of spikes' weights may be added two at a time."""
+    """Return True if rows of weights of spikes may be added two at a time."""
     return (
         len(sources) == 1
         and not sources[0].coded
@@ -205,7 +208,7 @@ def _may_pair_rows(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
 
 
 def _weights(synapse: QuantizedSynapse, place: IntArray, inputs: int, planes: int, width: int) -> Any:
-    """(inputs + 1, planes * width), in the order of the sources' and the target's memory, in the narrowest type."""
+    """Return weights (inputs + 1, planes * width) in the narrowest type, in the order of both memories."""
     matrix = synapse.matrix
     low, high = matrix.min(initial=0), matrix.max(initial=0)
     kinds = [kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max]

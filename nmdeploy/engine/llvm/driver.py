@@ -1,4 +1,4 @@
-"""Writes the loop over samples, steps and kernels: one call from Python runs many samples."""
+"""Writer of the loop over samples, steps and kernels, by which one call from Python runs many samples."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MOVE = ("address", "stride")
 def write_driver(module: ir.Module, name: str) -> None:
     """Write ``void driver(int64 *program)``.
 
-    For each sample: copy the registers' start (`resets`), run the steps in chunks, then move the pointers that belong
-    to a sample (`moves`). Within a chunk, each range of kernels runs all steps, kernel after kernel; a stepwise range,
-    which holds a feedback, runs step after step.
+    For each sample it copies the registers' start (`resets`), runs the steps in chunks, then moves the pointers that
+    belong to a sample (`moves`). Within a chunk, each range of kernels runs all steps, kernel after kernel. A stepwise
+    range, which holds a feedback loop, runs step after step.
     """
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -63,7 +63,10 @@ def write_driver(module: ir.Module, name: str) -> None:
 
 
 def _save_rounding_mode(b: ir.IRBuilder) -> Callable[[], Any]:
-    """On x86 the caller may have set the modes of both floating-point units apart: keeps that of the vectors."""
+    """Save the rounding mode of the vector unit on x86, and return the code that restores it.
+
+    The caller may have set the modes of both floating-point units separately.
+    """
     if not b.module.triple.startswith("x86_64"):
         return lambda: None
     kind = ir.FunctionType(ir.VoidType(), [POINTER])
@@ -74,7 +77,7 @@ def _save_rounding_mode(b: ir.IRBuilder) -> Callable[[], Any]:
 
 
 class _rows:
-    """A loop over a table's rows; yields their columns."""
+    """Loop over a table's rows that yields their columns."""
 
     def __init__(self, b: ir.IRBuilder, table: Any, columns: tuple[str, ...]) -> None:
         self.b, self.table, self.columns = b, table, len(columns)

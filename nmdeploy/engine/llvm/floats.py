@@ -1,4 +1,4 @@
-"""A step's operations in float64 and in float32 lanes: docs/engine.md."""
+"""Operations of a step in float64 and float32 lanes (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FUSED = ("contract",)
 MAGIC = 1.5 * 2.0**52
 MAGIC_BITS = 0x4338 << 48
 VECTOR_BITS = 512
-SHIFT_MAX = 63  # from here on whatever lanes hold is shifted to 0 or -1; a factor that is much less is none
+SHIFT_MAX = 63  # a shift by this or more leaves 0 or -1 of any lane; a much smaller factor cannot be represented
 
 
 def in_floats(v: Values, node: Node, index: Index, lane: Lane, scale: int) -> Any:
-    """A value, times ``2**scale``."""
+    """Return a value times ``2**scale``."""
     b, op = v.b, node.op
     if op == "rz":
         return v.times(call(b, "llvm.trunc", [_quotient(v, node, index, lane)]), lane, scale)
@@ -55,7 +55,10 @@ def in_floats(v: Values, node: Node, index: Index, lane: Lane, scale: int) -> An
 
 
 def in_words(v: Values, node: Node, index: Index) -> Any:
-    """A float32 value as 32-bit integers, into which it is truncated at once where it is truncated anyway."""
+    """Return a float32 value as 32-bit integers.
+
+    A value that is truncated anyway is truncated directly into them.
+    """
     b, words = v.b, vector(I32, v.lanes)
     here = v.lane(node) == Lane.F32 and node not in v.stored and not node.uniform
     if here and node.op == "rz":
@@ -67,7 +70,10 @@ def in_words(v: Values, node: Node, index: Index) -> Any:
 
 
 def _quotient(v: Values, node: Node, index: Index, lane: Lane) -> Any:
-    """What `rz` truncates: exact, or a product of float32 that is itself rounded towards zero."""
+    """Return the value that `rz` truncates.
+
+    It is exact, or it is a product of float32 that is itself rounded towards zero.
+    """
     x, by = node.args[0], -node.value
     if lane == Lane.F32 and v.choice.rounds_product(node):
         places = v.indices(x, index)
@@ -106,7 +112,10 @@ def _elementwise(v: Values, node: Node, index: Index, lane: Lane) -> Any:
 
 
 def _clip(v: Values, node: Node, clip: Clip, index: Index, lane: Lane) -> Any:
-    """Clips seldom happen: one comparison says whether any lane needs one."""
+    """Clip a value.
+
+    Clips seldom act, so one comparison decides if any lane needs one.
+    """
     b = v.b
     value, rare = v.read(clip.x, index, lane), any_lane_clips(v, node, clip, index)
     before, limited = b.block, value
@@ -123,7 +132,7 @@ def _clip(v: Values, node: Node, clip: Clip, index: Index, lane: Lane) -> Any:
 
 
 def clip_mask(v: Values, node: Node, clip: Clip, index: Index) -> Any:
-    """Whether a clip changes the value."""
+    """Return a mask of the lanes that a clip changes."""
     key = (node, index, "beyond")
     known = v.scopes[-1].known
     if key in known:
@@ -140,7 +149,10 @@ def clip_mask(v: Values, node: Node, clip: Clip, index: Index) -> Any:
 
 
 def any_lane_clips(v: Values, node: Node, clip: Clip, index: Index) -> Any:
-    """Whether any lane needs the clip: lanes are folded to one vector, so that one comparison remains."""
+    """Return 1 if any lane needs the clip.
+
+    The lanes are folded to one vector, so that one comparison remains.
+    """
     key = (node, index, "guard")
     known = v.scopes[-1].known
     if key not in known:
@@ -155,11 +167,11 @@ def any_lane_clips(v: Values, node: Node, clip: Clip, index: Index) -> Any:
 
 
 def _any_lane_beyond(b: ir.IRBuilder, x: Any, end: float, sign: str) -> Any:
-    """Whether any lane is beyond an end.
+    """Return 1 if any lane is beyond an end.
 
-    Above an end from 0 on, or below a negative one, the bits of floats are compared, for integer units are idle where
-    float units are not: as signed integers they are ordered as positive floats are, as unsigned ones negative floats
-    exceed all others and are ordered by magnitude.
+    Above an end of 0 or more, or below a negative end, the bits of the floats are compared as integers. Integer units
+    are idle while float units are not. As signed integers, positive floats keep their order. As unsigned integers,
+    negative floats exceed all others and are ordered by magnitude.
     """
     size = bits(x.type.element)
     compare: Callable[[str, Any, Any], Any] = b.fcmp_ordered
@@ -174,7 +186,10 @@ def _any_lane_beyond(b: ir.IRBuilder, x: Any, end: float, sign: str) -> Any:
 
 
 def guard_of(v: Values, symbol: Symbol, index: Index) -> Any | None:
-    """A condition that holds wherever a lane of an overflow flag is set, if its clip was written with one."""
+    """Return a condition that holds wherever a lane of an overflow flag is set, or None.
+
+    It exists if the flag's clip was written with one.
+    """
     node = symbol.node
     if node.op == "and":
         found = [guard_of(v, arg, index) for arg in node.args]
@@ -188,7 +203,7 @@ def guard_of(v: Values, symbol: Symbol, index: Index) -> Any | None:
 
 
 def takes_scale(v: Values, symbol: Symbol, lane: Lane) -> bool:
-    """Whether a factor can be moved into the parameters that a value is made of."""
+    """Return True if a factor can be moved into the parameters of a value."""
     node = symbol.node
     if node.op in ("param", "const"):
         return True
@@ -204,7 +219,10 @@ def takes_scale(v: Values, symbol: Symbol, lane: Lane) -> bool:
 
 
 def plan_scales(v: Values, nodes: list[Node]) -> None:
-    """The scale at which each sum over a loop is gathered: that of the rounding behind it, if there is but one."""
+    """Choose the scale at which each sum over a loop is gathered.
+
+    It is the scale of the rounding after the sum, if there is only one.
+    """
     wanted: dict[Node, set[int]] = {}
 
     def push(symbol: Symbol, scale: int, lane: Lane) -> None:
@@ -224,11 +242,11 @@ def plan_scales(v: Values, nodes: list[Node]) -> None:
 
 
 def from_integers(v: Values, integers: Any, lane: Lane, shift: int = 0) -> Any:
-    """``integers * 2**shift`` in float lanes.
+    """Return ``integers * 2**shift`` in float lanes.
 
-    In float64 they are added to the bits of a float64 whose last place is worth 2**shift: two operations on ports that
-    are idle; the processor's own conversion takes more, on busy ones. In float32 the conversion is one operation, and
-    the factor is contained in the addition that follows.
+    In float64 they are added to the bits of a float64 whose last place is worth 2**shift. This takes two operations on
+    ports that are idle. The processor's own conversion takes more operations, on busy ports. In float32 the conversion
+    is one operation, and the following addition contains the factor.
     """
     b = v.b
     if lane == Lane.F32:

@@ -1,4 +1,4 @@
-"""Writes the kernel that reads a sample's input codes."""
+"""Writer of the kernel that reads a sample's input codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORD = 64
 def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: bool) -> None:
     """Write the kernel that turns a sample's input codes of `bits` bits into bits, or into 32-bit codes.
 
-    Rows of codes follow each other; rows of the output are `stride` bytes apart, a multiple of 8 entries each.
+    Rows of codes follow each other. Rows of the output are `stride` bytes apart and have a multiple of 8 entries each.
     """
     kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
     function = ir.Function(module, kind, name)
@@ -24,7 +24,7 @@ def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: b
     codes, out = (load(b, at(b, args, i, I64), POINTER) for i in range(2))
     channels, stride = (load(b, at(b, args, i, I64), I64) for i in (2, 3))
     last = b.select(b.icmp_signed("<", last, steps), last, steps)
-    last = b.select(b.icmp_signed(">", last, first), last, first)  # nothing to read in a chunk behind the last step
+    last = b.select(b.icmp_signed(">", last, first), last, first)  # nothing to read in a chunk after the last step
     code = ir.IntType(bits)
     if binary:  # rows of whole words follow each other without a gap
         with b.if_then(b.icmp_signed("==", b.and_(channels, i64(WORD - 1)), i64(0))):
@@ -61,7 +61,7 @@ def write_input(module: ir.Module, name: str, bits: int, signed: bool, binary: b
 
 
 def _pack(b: ir.IRBuilder, source: Any, target: Any, words: Any, code: Any) -> None:
-    """Whether each code is not 0, 64 to a word."""
+    """Write one bit per code, 64 per word: 1 if the code is not 0."""
     with loop(b, i64(0), words, "word") as index:
         many = load(b, at(b, source, b.shl(index, i64(6)), code), vector(code, WORD))
         mask = b.icmp_signed("!=", many, ir.Constant(many.type, [0] * WORD))

@@ -1,4 +1,4 @@
-"""A step's operations in int64 lanes, on scalars, and its conditions: docs/engine.md."""
+"""Operations of a step in int64 lanes and on scalars, and its conditions (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INTEGER_OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def in_integers(v: Values, node: Node, index: Index) -> Any:
-    """A value in int64 lanes."""
+    """Return a value in int64 lanes."""
     if node.op == "sum":
         return v.sum_last_axis(node, index, Lane.I64, 0)
     if node.op == "take":
@@ -49,7 +49,7 @@ def in_integers(v: Values, node: Node, index: Index) -> Any:
 
 
 def integer_operation(v: Values, op: str, node: Node, args: list[Any]) -> Any:
-    """An operation on 64-bit integers, scalar or in lanes."""
+    """Return the result of an operation on 64-bit integers, scalar or in lanes."""
     b, kind = v.b, args[0].type
     if kind in (I1, vector(I1, v.lanes)) and op in ("and", "or", "xor"):
         return getattr(b, op if op == "xor" else f"{op}_")(*args)
@@ -90,7 +90,7 @@ def _bound(v: Values, symbol: Symbol) -> Bound:
 
 
 def _require_reached(v: Values, node: Node) -> None:
-    """Every index lies in the table: NumPy would count from its end, or raise."""
+    """Refuse a table index that may lie outside: NumPy would count it from the end, or raise."""
     table, place = node.args
     low, high = _bound(v, place)
     if low.min() < 0 or high.max() >= table.node.dims[-1]:
@@ -119,7 +119,7 @@ def _look_up(v: Values, node: Node, index: Index) -> Any:
 
 
 def boolean(v: Values, node: Node, index: Index) -> Any:
-    """A condition, as a mask."""
+    """Return a condition as a mask."""
     b, op = v.b, node.op
     if op in COMPARISONS:
         return _compare(v, node, index)
@@ -160,7 +160,7 @@ def _compare(v: Values, node: Node, index: Index) -> Any:
 
 
 def scalar(v: Values, node: Node) -> Any:
-    """As a 64-bit integer, or one bit."""
+    """Return a value that all neurons share, as a 64-bit integer or one bit."""
     if node.op == "const":
         return ir.Constant(I1 if node.boolean else I64, int(node.value))
     key = (node, "scalar")
@@ -198,7 +198,7 @@ def _scalar(v: Values, node: Node) -> Any:
 
 
 def broadcast(v: Values, node: Node, lane: Lane, scale: int) -> Any:
-    """A number that is the same for all neurons, in every lane."""
+    """Return a number that all neurons share, in every lane."""
     value = scalar(v, node)
     if lane == Lane.MASK:
         return splat(v.b, value if value.type == I1 else v.b.icmp_signed("!=", value, i64(0)), v.lanes)

@@ -1,6 +1,6 @@
-"""LLVM: text in, callable code out, kept on disk so that it is compiled once.
+"""LLVM's compiler with a cache on disk: text in, callable code out.
 
-No signal's handler runs inside of llvmlite: an object of it that an exception leaves half made complains when it goes.
+No signal handler runs inside llvmlite: an object of it that an exception leaves half made fails when it is freed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DIGEST = 32
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: `NMDEPLOY_CACHE`, or the user's cache folder; need not exist."""
+    """Return the folder of compiled kernels: `NMDEPLOY_CACHE`, or the user's cache folder; it need not exist."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
@@ -38,7 +38,7 @@ def cache_folder() -> Path:
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Caches" / "nmdeploy"
         return (Path(base) if base else Path.home() / ".cache") / "nmdeploy"
-    except RuntimeError:  # no home: nothing is kept, as in any folder that cannot be written
+    except RuntimeError:  # no home folder: nothing is kept, as in any folder that cannot be written
         return Path(os.devnull) / "nmdeploy"
 
 
@@ -59,7 +59,7 @@ def _machine() -> Any:
 @cache
 @defer_signals()
 def triple() -> str:
-    """What code is made for."""
+    """Return LLVM's name of the target that code is made for."""
     return str(llvm.get_default_triple())
 
 
@@ -72,35 +72,41 @@ def _processor() -> str:
 @cache
 @defer_signals()
 def has(feature: str) -> bool:
-    """Whether the processor has a feature, by LLVM's name."""
+    """Return True if the processor has a feature, by LLVM's name."""
     return bool(llvm.get_host_cpu_features().get(feature, False))
 
 
 @cache
 def can_set_rounding() -> bool:
-    """Whether code can choose how products are rounded: where LLVM is known to set the processor's mode."""
+    """Return True if code can choose the rounding of products.
+
+    LLVM is known to set the processor's mode on x86-64 and on 64-bit ARM.
+    """
     return triple().split("-")[0] in ("x86_64", "aarch64", "arm64")
 
 
 def identity(text: str) -> str:
-    """Names a compiled object: what it was made from, by what, for which processor."""
+    """Return the name of a compiled object: a digest of its text, the compiler and the processor."""
     return hashlib.sha256(f"{text}\0{target()}".encode()).hexdigest()
 
 
 def target() -> str:
-    """By what, and for which processor, code is made."""
+    """Return the compiler's versions and the processor that code is made for."""
     return "\0".join((llvmlite.__version__, str(llvm.llvm_version_info), _processor(), __version__, str(SPEED)))
 
 
 def is_compiled(text: str) -> bool:
-    """Whether the code of a module is at hand."""
+    """Return True if the code of a module is in the cache."""
     return read_cached(_path(text)) is not None
 
 
 def compile_module(text: str, *, lasting: bool = False) -> bytes:
-    """The object code of a module's text, from the cache or compiled now and kept there.
+    """Return the object code of a module's text, from the cache, or compiled now and stored there.
 
-    A cache that cannot be written is an error only where the code is to be `lasting`.
+    Raises
+    ------
+    OSError
+        The code is to be `lasting`, and the cache cannot be written.
     """
     code = read_cached(_path(text))
     if code is None:
@@ -124,7 +130,7 @@ def _object(text: str) -> bytes:
 
 @defer_signals()
 def optimize(text: str) -> Any:
-    """The parsed and optimized module."""
+    """Return the parsed and optimized module."""
     machine = _machine()
     module = llvm.parse_assembly(text)
     module.verify()
@@ -138,12 +144,12 @@ def optimize(text: str) -> Any:
 
 @defer_signals()
 def assembly(text: str) -> str:
-    """What the processor runs."""
+    """Return the assembly that the processor runs."""
     return str(_machine().emit_assembly(optimize(text)))
 
 
 def read_cached(path: Path) -> bytes | None:
-    """A file's content behind its digest; None where it is missing or damaged."""
+    """Return a file's content, which follows its digest; None if the file is missing or damaged."""
     with suppress(OSError):
         content = path.read_bytes()
         if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
@@ -152,7 +158,7 @@ def read_cached(path: Path) -> bytes | None:
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Write a file behind its digest, as a whole or not at all."""
+    """Write a file as its digest and then its content, as a whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +186,7 @@ _linking = held_across_forks()
 
 @defer_signals()
 def functions(text: str, names: Sequence[str]) -> list[int]:
-    """Addresses of a module's functions."""
+    """Return the addresses of a module's functions."""
     key = identity(text)
     with _linking:
         if key not in _linked:
@@ -192,5 +198,5 @@ def functions(text: str, names: Sequence[str]) -> list[int]:
 
 
 def callable_at(address: int, *arguments: Any) -> Any:
-    """A C function without result; the interpreter's lock is free while it runs."""
+    """Return a C function without result; the interpreter's lock is free while it runs."""
     return ctypes.CFUNCTYPE(None, *arguments)(address)

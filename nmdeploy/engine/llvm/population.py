@@ -1,8 +1,8 @@
-"""Writes the kernel of a population: all steps of a block of neurons, block after block.
+"""Writer of a population's kernel, which runs all steps of a block of neurons, block after block.
 
 ``void kernel(int64 *args, int64 first, int64 last, int64 steps)`` runs the population's own steps
-``first - start_offset ... last - start_offset``, as far as a sample of `steps` has them. `args` holds what `ARGS`
-names, then the address of each synapse's sums, then those of the traces.
+``first - start_offset ... last - start_offset``, as far as a sample of `steps` has them. `args` holds the values that
+`ARGS` names, then the address of each synapse's sums, then those of the traces.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from nmdeploy.engine.trace.step import Register, Step
 
 
 def write_population(module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> Layout:
-    """Write the kernel `name` into a module; `NotTraceable` where it cannot be written."""
+    """Write the kernel `name` into a module; raise `NotTraceable` if it cannot be written."""
     return Kernel(module, name, step, choice, form, blocks).write()
 
 
 class Kernel:
-    """The kernel of a population: its arguments, and each block's registers before, between and after its steps."""
+    """Kernel of a population: its arguments, and each block's registers before, between and after its steps."""
 
     def __init__(self, module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> None:
         self.step, self.form, self.choice, self.bounds, self.filled = step, form, choice, choice.bounds, blocks
@@ -49,7 +49,7 @@ class Kernel:
         self.counters = ["events", "events_sent", "active", *step.flags]
 
     def write(self) -> Layout:
-        """Write it."""
+        """Write the kernel and return its layout."""
         self._thunk()
         self.b = ir.IRBuilder(self.inner.append_basic_block("entry"))
         self.values = Values(self.b, self.form.lanes, self.choice, self.slots)
@@ -77,7 +77,10 @@ class Kernel:
     # -- arguments
 
     def _thunk(self) -> None:
-        """Loads the addresses; separate arguments tell LLVM that they do not overlap."""
+        """Load the addresses and call the body.
+
+        Separate arguments show LLVM that the addresses do not overlap.
+        """
         b = ir.IRBuilder(self.outer.append_basic_block("entry"))
         args, first, last, steps = self.outer.args
         count = len(self.inner.args) - 5
@@ -122,7 +125,7 @@ class Kernel:
         def part(name: str, slots: Any) -> Any:
             return at(b, self.pointer[name], b.mul(size, slots), I32)
 
-        # How many slots a block has is known only when all is written: the first shared one says it.
+        # The number of slots of a block is known only at the end: the first shared slot holds it.
         values.places = Places(
             own=part("own", load(b, at(b, self.pointer["shared"], 0, I64), I64)),
             shared=self.pointer["shared"],
@@ -145,7 +148,7 @@ class Kernel:
         return self.b.icmp_signed("!=", flags, ir.Constant(flags.type, [0] * self.form.lanes))
 
     def in_registers(self) -> Iterator[tuple[str, Register, RegisterPlace]]:
-        """Registers without a loop: while a block runs, they are the processor's."""
+        """Yield the registers without a loop, which are the processor's registers while a block runs."""
         for name, register in self.step.registers.items():
             if not loop_sizes(register.old.node.dims):
                 yield name, register, self.registers[name]
@@ -165,7 +168,7 @@ class Kernel:
                 values.store(values.places.state, held.slot, held.dims, index, value, held.lane)
 
     def trace_bits(self, name: str) -> int:
-        """Width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""
+        """Return the width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""
         if self.step.recorded[name].node.boolean:
             return 1
         return 32 if self.bounds[self.step.recorded[name].node].magnitude < 2.0**31 else 64

@@ -1,4 +1,4 @@
-"""Writes one step of a block of neurons: its loops, what is not in a loop, counts, traces and outputs."""
+"""Writer of one step of a block of neurons: its loops, the values outside of them, counts, traces and outputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class StepWriter:
-    """One step of one block, in the places that a `Kernel` has prepared."""
+    """Writer of one step of one block, in the places that a `Kernel` has prepared."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.k, self.b, self.values = kernel, kernel.b, kernel.values
@@ -57,7 +57,7 @@ class StepWriter:
         return address
 
     def _loop(self, each: Loop, scope: Scope) -> None:
-        """One nest of loops: first every value of an iteration, then what is stored."""
+        """Write one nest of loops: first every value of an iteration, then the stores."""
         values, b = self.values, self.b
         totals = []
         for node in each.reductions:
@@ -107,7 +107,7 @@ class StepWriter:
             self._store_register(name, index, value)
 
     def _over(self, dims: tuple[int, ...], indices: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-        """Indices of the written-out axes, with those of the loops."""
+        """Return the indices of the written-out axes, with those of the loops."""
         at_loop = dict(zip(loop_axes(dims), indices, strict=True))
         ranges = [[at_loop[axis]] if axis in at_loop else range(size) for axis, size in enumerate(dims)]
         return itertools.product(*ranges)
@@ -130,7 +130,7 @@ class StepWriter:
         else:
             self.values.store(places.state, held.slot, held.dims, index, value, held.lane)
 
-    # -- what is not in a loop
+    # -- outside of loops
 
     def _plain(self, t: Any) -> None:
         values, step = self.values, self.step
@@ -180,7 +180,7 @@ class StepWriter:
         self._count(name, found if self.counting is None else self.b.select(self.counting, found, i64(0)))
 
     def _count_seldom(self, name: str, symbol: Symbol, index: tuple[Any, ...]) -> None:
-        """Overflows: nothing is counted where no lane has one."""
+        """Count overflows, and skip the count if no lane has one."""
         if symbol.node.op == "const" and not symbol.node.value:
             return
         mask = self._masked(self.values.read(symbol, index, Lane.MASK))
@@ -189,7 +189,10 @@ class StepWriter:
             self._add(name, mask)
 
     def _trace(self, name: str, index: tuple[Any, ...]) -> None:
-        """Into (steps, elements, neurons) of 32 or 64 bits; what comes behind the sample's last step is not stored."""
+        """Store a recorded state into (steps, elements, neurons) of 32 or 64 bits.
+
+        Values after the sample's last step are not stored.
+        """
         symbol, b, values = self.step.recorded[name], self.b, self.values
         scalar = I64 if self.k.trace_bits(name) == 64 else I32
         own = values.lane(symbol.node)
@@ -216,7 +219,7 @@ class StepWriter:
     def _send(self, t: Any) -> None:
         b, late = self.b, self.form.output_latency
         if self.step.output.sizes and loop_sizes(self.step.output.sizes):
-            raise NotTraceable("more outputs a neuron than are written out")
+            raise NotTraceable("more outputs per neuron than are written out")
         parts = [self._output(index) for index in elements(self.step.output.sizes)]
         if not late:
             self._store_outputs(t, parts)

@@ -1,8 +1,8 @@
-"""Writes the kernels of synapses, and of the input: events, and the rows of weights that they add.
+"""Writer of the kernels of synapses, which list events and add their rows of weights.
 
-``void kernel(int64 *args, int64 first, int64 last, int64 steps)``, as a population's. A step's events are listed
-without branches, eight channels at a time from a table; then their rows of weights (one for each input, [in][out]) are
-added, four at a time. The list ends with the row behind the last one, which is zero.
+``void kernel(int64 *args, int64 first, int64 last, int64 steps)`` is called like a population's. A step's events are
+listed without branches, eight channels at a time from a table. Then their rows of weights (one per input, [in][out])
+are added, four at a time. The list ends with the row after the last one, which is zero.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Rows:
         stop = b.sub(last, start_offset)
         stop = b.select(b.icmp_signed("<", stop, steps), stop, steps)
         self.totals = {name: variable(b, I64, i64(0)) for name in SYNAPSE_COUNTERS}
-        if self.form.binary:  # first all lists: what was just stored cannot be loaded at once
+        if self.form.binary:  # first all lists: a value that was just stored cannot be loaded at once
             used = variable(b, I64, i64(0))
             with loop(b, start, stop, "t") as t:
                 count = self._listed(t, b.load(used))
@@ -104,7 +104,7 @@ class _Rows:
         return self.b.and_(self.b.add(count, i64(ROWS_TOGETHER - 1)), i64(-ROWS_TOGETHER))
 
     def _listed(self, t: Any, first: Any) -> Any:
-        """Write the step's list of events from `first` on, and what pads it; returns how many there are."""
+        """Write the step's list of events from `first` on, and its padding; return the number of events."""
         b = self.b
         count = variable(b, I64, i64(0))
         self.list = at(b, self.given["events"], first, self.event)
@@ -125,7 +125,7 @@ class _Rows:
         return found
 
     def _number(self, value: Any) -> Any:
-        """An event's number as it stands in memory."""
+        """Return an event's number as in memory."""
         return self.b.trunc(value, self.event)
 
     def _list_bits(self, line: Any, count: Any) -> None:
@@ -157,13 +157,13 @@ class _Rows:
         return places if self.event == I8 else self.b.zext(places, vector(self.event, places.type.count))
 
     def _append(self, places: Any, first: Any, count: Any) -> None:
-        """Events behind those that are listed: what is written beyond them is overwritten."""
+        """Append events to the list; values written beyond them are overwritten later."""
         b = self.b
         numbers = b.add(places, splat(b, self._number(first), places.type.count))
         store(b, numbers, at(b, self.list, b.load(count), self.event))
 
     def _sum_codes(self, t: Any) -> None:
-        """The sum of the sources' outputs, as 32-bit codes."""
+        """Store the sum of the sources' outputs as 32-bit codes."""
         b = self.b
         for number, (kind, (pointer, delay, stride)) in enumerate(zip(self.form.sources, self.sources, strict=True)):
             row = b.sub(t, delay)
@@ -195,7 +195,7 @@ class _Rows:
     # -- rows
 
     def _add_rows(self, row: Any, first: Any, count: Any) -> Any:
-        """Store the step's sums; returns the number of synapses that were met."""
+        """Store the step's sums; return the number of synapses that were met."""
         b = self.b
         line = b.mul(row, self.given["width"])
         self.list = at(b, self.given["events"], first, self.event)
@@ -210,7 +210,7 @@ class _Rows:
         return b.load(self.met) if self.form.counted else count
 
     def _chunk(self, line: Any, column: Any, columns: int, count: Any, counts: Any) -> None:
-        """Sums of some columns; `counts` says whether synapses are counted along the way."""
+        """Store the sums of some columns; with `counts`, also count synapses."""
         b = self.b
         size = HALF if self.form.paired else columns
         wide = vector(self.sum, size)
@@ -240,10 +240,10 @@ class _Rows:
         return self.b.zext(load(self.b, at(self.b, self.list, index, self.event), self.event), I64)
 
     def _pairs(self, events: Sequence[Any], column: Any, first: int) -> list[Any]:
-        """Sums of 64 columns: rows are interleaved, then neighbours added into 16 bits by one instruction.
+        """Return the sums of 64 columns: rows are interleaved, and one instruction adds neighbours into 16 bits.
 
-        Each 128 bits of two rows are interleaved by themselves; `ordered` of the layout has the columns placed so that
-        the sums come out in order.
+        Each 128 bits of two rows are interleaved by themselves. `order_columns` of the layout places the columns so
+        that the sums come out in order.
         """
         b, sums = self.b, []
         kind, ones = vector(I8, 2 * HALF), ir.Constant(vector(I8, 2 * HALF), [1] * 2 * HALF)
@@ -277,7 +277,7 @@ class _Rows:
 
 
 def _total(b: ir.IRBuilder, parts: list[Any]) -> Any:
-    """Added up as a tree."""
+    """Add the parts as a tree."""
     while len(parts) > 1:
         parts = [b.add(one, two) for one, two in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]

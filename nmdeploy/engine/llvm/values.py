@@ -1,7 +1,7 @@
-"""Writes the values of a step as vector instructions, each in the lanes that `Kinds` says.
+"""Writer of the values of a step as vector instructions, each in the lanes that `LaneChoice` chose.
 
-In float lanes integers are exact and `rz` is one instruction. A power of two that a value is to be multiplied by is
-moved into the parameters it is made of (`scale`), where it costs nothing.
+In float lanes integers are exact and `rz` is one instruction. A power of two that multiplies a value is moved into the
+parameters of the value (`scale`), where it costs nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SCALAR = {Lane.F64: F64, Lane.F32: F32, Lane.I64: I64, Lane.I32: I32, Lane.MASK:
 
 @dataclass
 class Scope:
-    """A place that dominates what is written behind it: the block's prologue, the step, a loop in it."""
+    """A place that dominates all code written after it: the block's prologue, the step, a loop in it."""
 
     block: Any
     known: dict[Any, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Scope:
 
 @dataclass
 class Places:
-    """Pointers of the block of neurons that is being written for."""
+    """Pointers of the block of neurons that the code is written for."""
 
     own: Any
     shared: Any
@@ -64,7 +64,7 @@ class Places:
 
 
 class Values:
-    """Writes values on demand, each once where it is valid."""
+    """Writer of values on demand, each once per scope in which it is valid."""
 
     def __init__(self, b: ir.IRBuilder, lanes: int, choice: LaneChoice, slots: Slots) -> None:
         self.b, self.lanes, self.slots = b, lanes, slots
@@ -82,7 +82,7 @@ class Values:
 
     @contextmanager
     def scope(self) -> Iterator[Scope]:
-        """What is written inside is valid inside only."""
+        """Open a scope: code written inside is valid inside only."""
         opened = Scope(self.b.block)
         self.scopes.append(opened)
         yield opened
@@ -90,7 +90,7 @@ class Values:
 
     @contextmanager
     def loop(self, size: int) -> Iterator[Any]:
-        """A loop over an axis, with its scope."""
+        """Write a loop over an axis, with its scope."""
         self.scopes[-1].block = self.b.block
         with loop(self.b, i64(0), i64(size), "n") as index, self.scope():
             self.depths[index] = len(self.scopes) - 1
@@ -112,11 +112,11 @@ class Values:
     # -- reading
 
     def read(self, symbol: Symbol, index: Index, lane: Lane | None = None, scale: int = 0) -> Any:
-        """A view's element as a vector: `lane` as of `Kinds`; of its own lane by default."""
+        """Return a view's element as a vector in the given `lane`, by default the lane of its node."""
         return self.element(symbol.node, self.indices(symbol, index), lane or self.lane(symbol.node), scale)
 
     def indices(self, symbol: Symbol, index: Index) -> Index:
-        """Where the view's element stands in its node."""
+        """Return the position of the view's element in its node."""
         found: list[Any] = []
         for place in symbol.places:
             if isinstance(place, int):
@@ -137,7 +137,7 @@ class Values:
         return value
 
     def element(self, node: Node, index: Index, lane: Lane, scale: int = 0) -> Any:
-        """A node's element."""
+        """Return a node's element."""
         if node.op == "const":
             return self.literal(node.value, lane, scale)
         key = (node, index, lane, scale)
@@ -151,12 +151,12 @@ class Values:
         return value
 
     def _depth(self, node: Node, index: Index) -> int:
-        """The scope a value belongs to: 0 the block, 1 the step, further in a loop's."""
+        """Return the scope of a value: 0 is the block, 1 the step, and a higher number a loop."""
         fixed = node.op == "param"
         return max([0 if fixed else 1, *(self.depths[i] for i in index if not isinstance(i, int))])
 
     def literal(self, value: Any, lane: Lane, scale: int) -> Any:
-        """A constant in every lane."""
+        """Return a constant in every lane."""
         number = float(np.ldexp(float(value), scale)) if lane in FLOATS else int(value)
         return ir.Constant(vector(SCALAR[lane], self.lanes), [number] * self.lanes)
 
@@ -185,7 +185,7 @@ class Values:
         return in_integers(self, node, index) if own == Lane.I64 else boolean(self, node, index)
 
     def times(self, value: Any, lane: Lane, scale: int) -> Any:
-        """A float value times a power of two."""
+        """Return a float value times a power of two."""
         if scale == 0 or lane not in FLOATS:
             return value
         return self.b.fmul(value, self.literal(1, lane, scale), flags=FUSED)
@@ -200,6 +200,7 @@ class Values:
         return self.times(self.convert_lanes(value, own, lane), lane, scale)
 
     def convert_lanes(self, value: Any, own: Lane, lane: Lane) -> Any:
+        """Convert a vector from its own lanes to others."""
         lanes = vector(SCALAR[lane], self.lanes)
         if lane == Lane.I64:
             return self.b.fptosi(value, lanes)
@@ -210,7 +211,7 @@ class Values:
     # -- memory
 
     def linear(self, dims: tuple[int, ...], index: Index) -> Any:
-        """Number of an element."""
+        """Return the number of an element."""
         total: Any = 0
         for size, i in zip(dims, index, strict=True):
             if isinstance(total, int) and isinstance(i, int):
@@ -221,7 +222,7 @@ class Values:
         return total
 
     def address(self, base: Any, slot: int, dims: tuple[int, ...], index: Index, lane: Lane) -> Any:
-        """Of a vector in a block's memory."""
+        """Return the address of a vector in a block's memory."""
         element = self.linear(dims, index)
         if isinstance(element, int):
             return at(self.b, base, (slot + element * slots_of(lane)) * self.lanes, I32)
@@ -261,13 +262,13 @@ class Values:
         return self.b.load(self.places.variables[node.value, self.linear(node.dims, index)])
 
     def raw(self, node: Node, index: Index) -> Any:
-        """A synapse's sum as it stands in memory."""
+        """Return a synapse's sum as in memory."""
         pointer, lane = self.places.sums[node.value](self.linear(node.dims, index))
         return load(self.b, pointer, vector(lane, self.lanes))
 
     @contextmanager
     def unlikely(self, condition: Any) -> Iterator[None]:
-        """Written for the case that a condition holds, or a lane of a mask is set, which is thought to be rare."""
+        """Write code that runs if a condition holds, or if a lane of a mask is set, which is expected to be rare."""
         if condition.type != I1:
             bits = self.b.bitcast(condition, ir.IntType(self.lanes))
             condition = self.b.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
@@ -276,7 +277,7 @@ class Values:
         self.scopes[-1].block = self.b.block
 
     def sum_last_axis(self, node: Node, index: Index, lane: Lane, scale: int) -> Any:
-        """A sum or `any` over the last axis: written out, or a loop of its own within the one that is being written."""
+        """Return a sum or `any` over the last axis, written out or as a loop inside the current one."""
         arg = node.args[0]
         size = arg.sizes[-1]
         gather = self.gather(node, lane)
@@ -294,7 +295,7 @@ class Values:
         return self.b.load(total)
 
     def gather(self, node: Node, lane: Lane) -> Callable[[Any, Any], Any]:
-        """How a sum or `any` takes up an element."""
+        """Return the function by which a sum or `any` adds an element."""
         if node.op == "any":
             return lambda a, c: self.b.or_(a, c)
         return (lambda a, c: self.b.fadd(a, c, flags=FUSED)) if lane in FLOATS else lambda a, c: self.b.add(a, c)

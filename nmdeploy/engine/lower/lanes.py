@@ -1,7 +1,8 @@
-"""In which lanes each value of a step is computed: float32, float64 or int64. docs/engine.md says why each is exact.
+"""Choice of the lanes in which each value of a step is computed: float32, float64 or int64.
 
-Twice as many float32 fit into a vector. A population's values are computed in them if its registers and its roundings
-allow it; what is too large for them there, a sum of many states, is computed in float64 lanes all the same.
+docs/engine.md proves that each choice is exact. A vector holds twice as many float32. A population's values are
+computed in float32 lanes if its registers and its roundings allow it. A value that is too large for them, such as a sum
+of many states, is then computed in float64 lanes all the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol
 class Lane(Enum):
     """Types of a vector's lanes.
 
-    ``F32`` and ``F64`` hold integers that are exact in them, ``I64`` other integers, ``MASK`` conditions; ``I32`` holds
+    ``F32`` and ``F64`` hold integers that are exact in them, ``I64`` other integers, ``MASK`` conditions. ``I32`` holds
     some sums only.
     """
 
@@ -41,10 +42,12 @@ class LaneChoice:
 
     Parameters
     ----------
-    step : what is computed
-    bounds : of every node
+    step : Step
+        The traced step.
+    bounds : mapping of Node to Bound
+        Bounds of every node.
     single : bool
-        Whether the machine can round products towards zero, which float32 lanes need.
+        True if the machine can round products towards zero, which float32 lanes need.
     """
 
     def __init__(self, step: Step, bounds: Bounds, single: bool) -> None:
@@ -61,26 +64,26 @@ class LaneChoice:
             self._known.clear()
 
     def lane(self, node: Node) -> Lane:
-        """In which lanes a value is computed.
+        """Return the lanes in which a value is computed.
 
         Raises
         ------
         NotTraceable
-            It can exceed 64 bits.
+            The value can exceed 64 bits.
         """
         if node not in self._known:
             self._known[node] = self._choose(node)
         return self._known[node]
 
     def comparison_lane(self, symbols: Iterable[Symbol]) -> Lane:
-        """In which lanes values are compared."""
+        """Return the lanes in which values are compared."""
         most = max(self.bounds[each.node].magnitude for each in symbols)
         return Lane.F32 if self.narrow and most <= F32_EXACT else Lane.F64 if most <= F64_EXACT else Lane.I64
 
     def rounds_product(self, node: Node) -> bool:
-        """Whether `rz` of a product is found in float32 lanes, where the product itself may not fit."""
+        """Return True if `rz` of a product is computed in float32 lanes, which may not hold the product itself."""
         inner = node.args[0].node
-        # What is stored was computed before: the registers it is made of may have changed since.
+        # A stored product was computed before: its registers may have changed since.
         here = self.narrow and inner.op == "mul" and inner not in self.stored
         return here and all(self._fits(arg.node, F32_EXACT) for arg in inner.args)
 
@@ -102,7 +105,7 @@ class LaneChoice:
         return node.boolean or self.bounds[node].magnitude <= most
 
     def _reaches(self, node: Node) -> float:
-        """Largest magnitude that computing a value meets: its own, its operands', of a sum that of all its terms."""
+        """Return the largest magnitude in the computation of a value: its own, its operands', all terms of a sum."""
         operands = () if node.op == "select" else node.args  # a side of a choice may be wrong where it is not taken
         met = [self.chosen.get(node, self.bounds[node].magnitude)]
         met += [self.bounds[arg.node].magnitude for arg in operands if not arg.node.boolean]
@@ -112,14 +115,17 @@ class LaneChoice:
         return max(*met, self._terms(node)) if node.op == "sum" else max(met)
 
     def _terms(self, node: Node) -> float:
-        """The sum of the magnitudes that a sum adds."""
+        """Return the sum of the magnitudes of a sum's terms."""
         inner = view_bound(node.args[0], self.bounds[node.args[0].node])
         each = np.maximum(np.abs(inner.low), np.abs(inner.high))
         spread = 1 if each.shape[-1] == node.args[0].sizes[-1] else node.args[0].sizes[-1]
         return float(each.sum(-1).max(initial=0)) * spread
 
     def adds_words(self, node: Node) -> bool:
-        """Whether a sum of float32 values is gathered in 32-bit integers, which reach further and are added faster."""
+        """Return True if a sum of float32 values is gathered in 32-bit integers.
+
+        These reach further and are added faster.
+        """
         return node.op == "sum" and self.lane(node.args[0].node) == Lane.F32 and self._terms(node) < 2.0**31
 
     def _fits_64(self, node: Node) -> Lane:
@@ -129,7 +135,10 @@ class LaneChoice:
 
 
 def _chosen(nodes: list[Node], roots: list[Symbol], bounds: Bounds) -> Mapping[Node, float]:
-    """Largest magnitude of each value where it matters: one that is read only as a side of choices is theirs."""
+    """Return the largest magnitude of each value where it matters.
+
+    A value that is read only as a side of choices has the magnitude of these choices.
+    """
     open_ended = {root.node for root in roots}
     users: dict[Node, list[Node]] = {}
     for node in nodes:

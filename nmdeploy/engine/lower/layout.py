@@ -1,4 +1,4 @@
-"""What kernels are written for, and what their caller must know to run them: nothing here needs LLVM."""
+"""Forms of the kernels and the layouts that their caller needs, without LLVM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.neurons.base import IntArray
 
 DRIVER_FIELDS = ("samples", "lengths", "drain_steps", "chunk", "ranges", "kernels", "resets", "moves")
-"""Of a program: addresses but for `samples`, `drain_steps` and `chunk`. Tables begin with their number of rows."""
+"""A program's arguments: addresses, except `samples`, `drain_steps` and `chunk`. Tables begin with their row count."""
 INPUT_ARGS = ("codes", "out", "channels", "stride")
 SYNAPSE_ARGS = (
     *("weights", "out", "counts", "events", "found", "codes", "table", "fan_out"),
@@ -30,24 +30,24 @@ POINTERS = ARGS[:8]
 
 @dataclass(frozen=True)
 class Form:
-    """What a population's kernel is written for.
+    """Properties that a population's kernel is written for.
 
     Parameters
     ----------
     lanes : int
-        Neurons of a block.
+        Neurons per block.
     ragged : bool
-        Whether the last block has idle lanes.
+        True if the last block has idle lanes.
     sums : mapping of str to int
         Bits of each synapse's sums, 16 or 32.
     output_latency, send_steps : int
-        Steps by which the output is late; steps over which it is sent once.
+        Steps by which the output is late, and steps over which it is sent once.
     coded : bool
-        Whether outputs are stored as 32-bit codes rather than bits.
+        True if outputs are stored as 32-bit codes, not as bits.
     recorded : bool
-        Whether binary outputs are also stored as bytes.
+        True if binary outputs are also stored as bytes.
     traced : bool
-        Whether the recorded states are stored.
+        True if the recorded states are stored.
     """
 
     lanes: int
@@ -62,7 +62,7 @@ class Form:
 
 @dataclass(frozen=True)
 class RegisterPlace:
-    """A register's place in a block's memory: first slot, elements, and the kind of its lanes."""
+    """Place of a register in a block's memory: first slot, elements, and the kind of its lanes."""
 
     slot: int
     dims: tuple[int, ...]
@@ -72,16 +72,22 @@ class RegisterPlace:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the caller must know to run a population's kernel.
+    """Memory layout that the caller of a population's kernel needs.
 
     Parameters
     ----------
-    own : (blocks, slots, lanes) parameters that differ between neurons, as they stand in memory, 32 bits a lane
-    shared : (slots,) parameters of all
-    registers : tuple of Held
+    own : array of int32, shape (blocks, slots, lanes)
+        Parameters that differ between neurons, as in memory, 32 bits per lane.
+    shared : array of int64, shape (slots,)
+        Parameters that all neurons share.
+    registers : tuple of RegisterPlace
+        Places of the registers.
     state_slots, scratch_slots : int
+        Slots of a block's state and of its scratch memory.
     counters : tuple of str
-    traces : name, elements and bits of each recorded state
+        Names of the counters.
+    traces : tuple
+        Name, elements and bits of each recorded state.
     """
 
     own: npt.NDArray[np.int32]
@@ -94,34 +100,34 @@ class Layout:
 
 
 def elements(dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Indices of every element."""
+    """Return the indices of every element."""
     return itertools.product(*map(range, dims))
 
 
 @dataclass(frozen=True)
 class RowsForm:
-    """What a synapse's kernel is written for.
+    """Properties that a synapse's kernel is written for.
 
     Parameters
     ----------
     sources : tuple of str
-        ``bits`` or ``codes``, each source's outputs; one source of bits needs no multiplication.
+        Outputs of each source, ``bits`` or ``codes``. A single source of bits needs no multiplication.
     row_bits, sum_bits : int
         Widths of a weight in memory (8, 16, 32) and of a sum (16, 32).
     tail : int
-        Columns of the last chunk of `CHUNK` columns, 0 if it is a whole one.
+        Columns of the last chunk of `CHUNK` columns, or 0 if it is a whole one.
     chunks : bool
-        Whether there are whole chunks.
+        True if there are whole chunks.
     counted : bool
-        Whether rows have different numbers of synapses, which are added up one by one.
+        True if rows have different numbers of synapses, which are added up one by one.
     hold_steps : int
         Steps over which the sum is constant.
     event_bits : int
         Width of an event's number in memory: 8, 16 or 32.
     compress : bool
-        Whether the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
+        True if the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
     paired : bool
-        Whether two rows of bytes are added into 16 bits by one instruction (AVX-512 BW).
+        True if one instruction adds two rows of bytes into 16 bits (AVX-512 BW).
     """
 
     sources: tuple[str, ...]
@@ -137,14 +143,14 @@ class RowsForm:
 
     @property
     def binary(self) -> bool:
-        """Whether events are 0 or 1."""
+        """True if events are 0 or 1."""
         return self.sources == ("bits",)
 
 
 def order_columns(form: RowsForm, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Weights (rows, columns) as they stand in memory: where rows are added in pairs, by 64 columns in another order.
+    """Return weights (rows, columns) as in memory: if rows are added in pairs, each 64 columns have another order.
 
-    Column ``8 i + j`` of the first 32 stands at ``16 i + j``, that of the others behind each eight of these.
+    Column ``8 i + j`` of the first 32 moves to ``16 i + j``. The other columns follow each eight of these.
     """
     if not form.paired:
         return weights
@@ -152,7 +158,7 @@ def order_columns(form: RowsForm, weights: npt.NDArray[Any]) -> npt.NDArray[Any]
 
 
 def offsets() -> Any:
-    """(256, 8) bytes: positions of the set bits of a byte, lowest first."""
+    """Return the positions of the set bits of every byte, lowest first, as (256, 8) bytes."""
     table = np.zeros((256, SIDE), np.uint8)
     for byte in range(256):
         places = [bit for bit in range(SIDE) if byte >> bit & 1]

@@ -1,4 +1,4 @@
-"""In which order nodes run, and which of them must run step by step."""
+"""Order in which nodes run, and the nodes that must run step by step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from nmdeploy.network.network import QuantizedNetwork
 
 
 def components(network: QuantizedNetwork) -> list[tuple[list[str], bool]]:
-    """Groups of nodes, sources first, and whether a group is a feedback loop.
+    """Return groups of nodes, sources first, each with a flag for a feedback loop.
 
-    All that feed a population of a loop belong to the loop: they run in the same steps.
+    All nodes that feed a population of a loop belong to the loop: they run in the same steps.
     """
     follows = _reachable(network)
     group: dict[str, frozenset[str]] = {}
@@ -24,7 +24,7 @@ def components(network: QuantizedNetwork) -> list[tuple[list[str], bool]]:
 
 
 def _reachable(network: QuantizedNetwork) -> dict[str, set[str]]:
-    """The nodes behind each node, itself only where a loop leads back."""
+    """Return the nodes that each node leads to; a node itself is among them only if a loop leads back."""
     found: dict[str, set[str]] = {name: set() for name in network.order}
     changed = True
     while changed:

@@ -1,4 +1,4 @@
-"""A network as kernels and what they are given: everything that is decided before the first sample."""
+"""A network as kernels and their arguments, with all that is decided before the first sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True)
 class Wires:
-    """A node's outputs in memory: `planes` (outputs of a neuron) of `width` entries, `size` of them used."""
+    """A node's outputs in memory: `planes` (one per output of a neuron) of `width` entries, `size` of them used."""
 
     coded: bool
     size: int
@@ -26,16 +26,16 @@ class Wires:
 
     @property
     def entries(self) -> int:
-        """Of a row."""
+        """Entries per row."""
         return self.planes * self.width
 
     @property
     def stride(self) -> int:
-        """Bytes of a row."""
+        """Bytes per row."""
         return self.entries * 4 if self.coded else self.entries // 8
 
     def place(self) -> IntArray:
-        """Where each output, in the network's order, stands in a row."""
+        """Return the position in a row of each output, in the network's order."""
         neurons = self.size // self.planes
         return (np.arange(self.planes) * self.width + np.arange(neurons)[:, None]).reshape(-1)
 
@@ -53,7 +53,7 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A synapse's kernel: weights by row, last one zero."""
+    """A synapse's kernel and its weights by row, of which the last is zero."""
 
     text: str
     form: RowsForm
@@ -64,7 +64,10 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network's kernels, by node; `ranges` of positions in `order` run together, stepwise where they hold a loop."""
+    """A network's kernels, by node.
+
+    `ranges` of positions in `order` run together. A range with a loop runs step by step.
+    """
 
     network: QuantizedNetwork
     trace: str
@@ -76,20 +79,20 @@ class Program:
     wires: Mapping[str, Wires]
 
     def without(self, names: frozenset[str]) -> Program:
-        """The program of a run in which the sums of some synapses are at hand."""
+        """Return the program of a run in which the sums of some synapses are already available."""
         groups = tuple((tuple(n for n in group if n not in names), loop) for group, loop in self.groups)
         order = tuple(name for group, _ in groups for name in group)
         return replace(self, groups=groups, order=order, ranges=ranges(groups))
 
     @property
     def texts(self) -> list[str]:
-        """Of all modules that only this network needs."""
+        """Texts of all modules that only this network needs."""
         found = [p.text for p in self.populations.values()] + [s.text for s in self.synapses.values()]
         return [*dict.fromkeys(found)]
 
 
 def ranges(groups: tuple[tuple[tuple[str, ...], bool], ...]) -> tuple[tuple[int, int, bool], ...]:
-    """Positions of nodes that run together; a loop runs step by step."""
+    """Return the positions of nodes that run together; a loop runs step by step."""
     found: list[tuple[int, int, bool]] = []
     at = 0
     for names, loop in groups:
@@ -102,5 +105,5 @@ def ranges(groups: tuple[tuple[tuple[str, ...], bool], ...]) -> tuple[tuple[int,
 
 
 def is_recorded(network: QuantizedNetwork, name: str, level: str) -> bool:
-    """Whether the outputs of a population become part of the recording."""
+    """Return True if the outputs of a population become part of the recording."""
     return name == network.output or (level != "none" and network.populations[name].spiking)

@@ -1,8 +1,8 @@
-"""In which order a step's values are computed: what is unrolled, what needs a loop, and what must wait for a loop.
+"""Schedule of a step's values: the ones that are unrolled, the ones in loops, and the ones that wait for a loop.
 
-Axes behind the neurons up to `UNROLLED` long are written out; longer ones become loops. A sum over such a loop is known
-only behind it: the values that need it belong to the next *stage*. What a loop of another stage or shape needs is kept
-in memory (`stored`).
+Axes after the neurons up to `UNROLL_MAX` long are written out. Longer ones become loops. A sum over such a loop is
+known only after it: values that need it belong to the next *stage*. A value that a loop of another stage or shape needs
+is kept in memory (`stored`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ UNROLL_MAX = 4
 
 
 def loop_axes(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Positions of the axes that need a loop."""
+    """Return the positions of the axes that need a loop."""
     return tuple(axis for axis, size in enumerate(dims) if size > UNROLL_MAX)
 
 
 def loop_sizes(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Lengths of the loops."""
+    """Return the lengths of the loops."""
     return tuple(dims[axis] for axis in loop_axes(dims))
 
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """What one nest of loops computes, `sizes` its lengths."""
+    """Values that one nest of loops computes; `sizes` are its lengths."""
 
     stage: int
     sizes: tuple[int, ...]
@@ -42,19 +42,22 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Loops in order; `shadowed` registers are read after their next value is known, which is kept apart until then."""
+    """Loops in order, and `shadowed` registers, which are read after their next value is known.
+
+    The next value of a shadowed register is kept apart until then.
+    """
 
     loops: list[Loop]
     shadowed: frozenset[str]
 
 
 def is_reduction(node: Node) -> bool:
-    """Whether a sum or `any` runs over a loop and leaves none."""
+    """Return True if a sum or `any` runs over a loop and leaves none."""
     return node.op in ("sum", "any") and node.args[0].sizes[-1] > UNROLL_MAX and not loop_sizes(node.dims)
 
 
 def schedule(step: Step, traced: bool) -> Schedule:
-    """The loops of a step; `traced` adds those that only recorded states need."""
+    """Return the loops of a step; `traced` adds those that only recorded states need."""
     recorded = step.recorded if traced else {}
     roots: list[Symbol] = [r.new for r in step.registers.values()]
     roots += [step.output, step.active, *step.flags.values(), *recorded.values()]
@@ -93,7 +96,7 @@ def _stages(nodes: Iterable[Node]) -> dict[Node, int]:
 
 
 def _is_available(arg: Symbol, user: Node) -> bool:
-    """Whether the operand's element is at hand where the user's is computed: same loops, same indices."""
+    """Return True if the operand's element is known where the user's is computed: same loops, same indices."""
     node = arg.node
     axes = loop_axes(node.dims)
     if not axes or not node.args:
@@ -103,7 +106,7 @@ def _is_available(arg: Symbol, user: Node) -> bool:
 
 
 def _values_to_store(nodes: list[Node], stages: Mapping[Node, int], roots: list[Symbol]) -> list[Node]:
-    """Values of a loop that a later stage reads, or that are seen otherwise than they are computed."""
+    """Return the values of a loop that a later stage reads, or that are read in another layout than computed."""
     kept: dict[Node, None] = {}
     for user in nodes:
         for arg in user.args:

@@ -1,4 +1,4 @@
-"""Where a kernel keeps its parameters and registers: slots of 32 bits a lane, a block of neurons after the other."""
+"""Places of a kernel's parameters and registers: slots of 32 bits per lane, one block of neurons after the other."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.engine.trace.symbols import Node
 
 Key = tuple[Node, int, Lane]
-"""A parameter, the power of two it is multiplied by, and the lanes that hold it."""
+"""A parameter, the power of two that scales it, and the lanes that hold it."""
 
 
 @dataclass
 class Slots:
-    """Slots that are handed out while a kernel is written, and filled once for each population.
+    """Slots that are assigned while a kernel is written, and filled once per population.
 
-    `laned` ones hold a value a lane, `slots_of` its lane for each element of dims; shared ones, of 64 bits, one for all
-    neurons. The first shared slot holds the number of laned slots of a block.
+    Per-neuron slots hold one value per lane, and an element of dims takes `slots_of` its lane. Shared slots, of 64
+    bits, hold one value for all neurons. The first shared slot holds the number of per-neuron slots of a block.
     """
 
     per_neuron: dict[Key, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Slots:
     shared_size: int = 1
 
     def of(self, node: Node, scale: int, lane: Lane) -> tuple[bool, int]:
-        """Whether it is a lane's own, and its first slot."""
+        """Return a flag for a per-neuron parameter, and its first slot."""
         key, size = self._first(node, scale, lane), int(np.prod(node.dims))
         if node.laned:
             if key not in self.per_neuron:
@@ -43,12 +43,15 @@ class Slots:
         return False, self.shared[key]
 
     def _first(self, node: Node, scale: int, lane: Lane) -> Key:
-        """The parameter that was met first with these values."""
+        """Return the parameter that was first met with these values."""
         content = np.ascontiguousarray(node.value, np.int64).tobytes()
         return self.first_with_content.setdefault((content, node.laned, node.dims, scale, lane), (node, scale, lane))
 
     def fill(self, neurons: int, blocks: int, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Memory of both choice: (blocks, slots, lanes) of 32 bits and (slots,) of 64; idle lanes repeat a neuron."""
+        """Return the memory of both kinds: (blocks, slots, lanes) of 32 bits and (slots,) of 64 bits.
+
+        Idle lanes repeat a neuron.
+        """
         which = np.minimum(np.arange(blocks * lanes), neurons - 1)
         own: npt.NDArray[np.int32] = np.zeros((blocks, max(self.per_neuron_size, 1), lanes), np.int32)
         for (node, scale, lane), slot in self.per_neuron.items():
@@ -63,12 +66,12 @@ class Slots:
 
 
 def slots_of(lane: Lane) -> int:
-    """Slots that a vector takes."""
+    """Return the slots that a vector takes."""
     return 1 if lane == Lane.F32 else 2
 
 
 def words(values: Any, lane: Lane, scale: int = 0) -> npt.NDArray[np.int32]:
-    """Vectors of integers (..., n, lanes) as they stand in memory: (..., n * slots, lanes) of 32 bits."""
+    """Return vectors of integers (..., n, lanes) as in memory: (..., n * slots, lanes) of 32 bits."""
     held: Any = np.ascontiguousarray(values, np.int64)
     if lane in (Lane.F64, Lane.F32):
         held = np.ldexp(held.astype(np.float64), scale).astype(np.float32 if lane == Lane.F32 else np.float64)

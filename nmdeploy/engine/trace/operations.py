@@ -1,4 +1,4 @@
-"""What NumPy's operations are on symbols, simplified where that is certain."""
+"""NumPy's operations on symbols, simplified if the result is certain."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LITERAL: dict[str, Callable[..., Any]] = {
 
 
 def apply(op: str, *operands: Any) -> Symbol:
-    """The symbol of an elementwise operation; operands broadcast as NumPy's do."""
+    """Return the symbol of an elementwise operation; operands broadcast as NumPy's do."""
     symbols = align(operands)
     if all(s.node.boolean for s in symbols):
         op = BOOLEAN.get(op, op)
@@ -56,7 +56,7 @@ def apply(op: str, *operands: Any) -> Symbol:
 
 
 def select(condition: Any, yes: Any, no: Any) -> Symbol:
-    """`yes` where `condition` holds, else `no`."""
+    """Return `yes` where `condition` holds, else `no`."""
     symbols = align((condition, yes, no))
     if not symbols[0].node.boolean:
         symbols[0] = operate("ne", [symbols[0], constant(0)])
@@ -64,18 +64,18 @@ def select(condition: Any, yes: Any, no: Any) -> Symbol:
 
 
 def number(symbol: Symbol) -> Symbol:
-    """A boolean as 0 or 1."""
+    """Return a boolean as 0 or 1."""
     return _as_result(operate("number", [symbol]), [symbol]) if symbol.node.boolean else symbol
 
 
 def operate(op: str, symbols: Sequence[Symbol]) -> Symbol:
-    """The result of an operation on operands of one layout, simplified where that is certain."""
+    """Return the result of an operation on operands of one layout, simplified if the result is certain."""
     found = simplification(op, symbols)
     return node_of(op, symbols) if found is None else found
 
 
 def node_of(op: str, symbols: Sequence[Symbol], value: Any = None) -> Symbol:
-    """A new node."""
+    """Return the symbol of a new node."""
     ranked = [s for s in symbols if s.rank]
     sizes = ranked[0].sizes if ranked else ()
     boolean = op in COMPARISONS or ((op in LOGIC or op == "select") and all(s.node.boolean for s in symbols[-2:]))
@@ -84,7 +84,7 @@ def node_of(op: str, symbols: Sequence[Symbol], value: Any = None) -> Symbol:
 
 
 def _as_result(symbol: Symbol, symbols: Sequence[Symbol]) -> Symbol:
-    """The symbol over the axes of an operation's result."""
+    """Return the symbol over the axes of an operation's result."""
     ranked = [s for s in symbols if s.rank]
     if not ranked:
         return symbol
@@ -100,7 +100,7 @@ def _as_result(symbol: Symbol, symbols: Sequence[Symbol]) -> Symbol:
 
 
 def simplification(op: str, symbols: Sequence[Symbol]) -> Symbol | None:
-    """What an operation comes to, where its operands' form alone decides it."""
+    """Return the simpler result of an operation if the form of its operands alone decides it, else None."""
     literals = [s.node.value if s.node.op == "const" else None for s in symbols]
     if op == "mul" and (rounded := _toward_zero(*symbols)) is not None:
         return rounded
@@ -156,7 +156,7 @@ def _select_simplification(symbols: Sequence[Symbol], literals: Sequence[Any]) -
         return None
     if any(booleans):
         other = literals[2] if booleans[0] else literals[1]
-        if other in (0, 1):  # stays a boolean until someone counts with it
+        if other in (0, 1):  # remains a boolean until an operation uses it as a number
             parts = [s if s.node.boolean else constant(bool(other), boolean=True) for s in (yes, no)]
             return number(operate("select", [condition, *parts]))
         return operate("select", [condition, number(yes), number(no)])
@@ -164,7 +164,7 @@ def _select_simplification(symbols: Sequence[Symbol], literals: Sequence[Any]) -
 
 
 def _toward_zero(*symbols: Symbol) -> Symbol | None:
-    """``sign(x) * (abs(x) >> k)`` is one operation."""
+    """Return ``sign(x) * (abs(x) >> k)`` as one operation, if the operands have this form."""
     for sign, shifted in (symbols, symbols[::-1]):
         if sign.node.op == "sign" and shifted.node.op == "shr":
             size, by = shifted.node.args
@@ -174,24 +174,24 @@ def _toward_zero(*symbols: Symbol) -> Symbol | None:
 
 
 def astype(symbol: Symbol, dtype: Any) -> Symbol:
-    """A boolean, or an integer."""
+    """Convert to a boolean or to an integer."""
     if np.dtype(dtype).kind == "b":
         return symbol if symbol.node.boolean else apply("ne", symbol, 0)
     return number(symbol)
 
 
 def invert(symbol: Symbol) -> Symbol:
-    """``~x``."""
+    """Return ``~x``."""
     return operate("not", [symbol]) if symbol.node.boolean else apply("sub", -1, symbol)
 
 
 def logical(op: str, *operands: Any) -> Symbol:
-    """NumPy's logical functions: of numbers, whether they are not zero."""
+    """Apply one of NumPy's logical functions; a number counts as true if it is not zero."""
     return apply(op, *(astype(o, bool) if isinstance(o, Symbol) else np.asarray(o, bool) for o in operands))
 
 
 def take(table: Any, index: Symbol) -> Symbol:
-    """``table[..., index]``: table (K,) or (H, K) of constants, index a symbol."""
+    """Return ``table[..., index]``, for a table (K,) or (H, K) of constants and a symbol as index."""
     array = np.asarray(table, np.int64)
     values = array if array.ndim == 2 else array[None]
     param = Node("param", dims=values.shape[1:], laned=len(values) > 1, value=values)

@@ -1,4 +1,4 @@
-"""A population's integer step, run once on symbols."""
+"""Integer step of a population, run once on symbols."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEP, STEPS = "step", "steps"
 
 @dataclass(frozen=True, eq=False)
 class Register:
-    """What is carried from step to step: the leaf that is read, its (H or 1, *dims) start, and its next value."""
+    """Value carried from step to step: the leaf that is read, its start (H or 1, *dims), and its next value."""
 
     old: Symbol
     start: IntArray
@@ -34,12 +34,20 @@ class Step:
 
     Parameters
     ----------
-    registers : by name
-    sums : (1, H q) leaves, the matrix products that arrive, by synapse
+    neurons : int
+        Number of neurons, H.
+    registers : mapping of str to Register
+        Registers by name.
+    sums : mapping of str to Symbol
+        Leaves (1, H q): the matrix products that arrive, by synapse.
     output : Symbol
-    active : whether anything arrives or leaves, a neuron
-    flags : overflow flags by metric
-    recorded : recorded states by name
+        Output of the step.
+    active : Symbol
+        True for each neuron that receives or sends something.
+    flags : mapping of str to Symbol
+        Overflow flags by metric.
+    recorded : mapping of str to Symbol
+        Recorded states by name.
     """
 
     neurons: int
@@ -52,7 +60,7 @@ class Step:
 
     @property
     def roots(self) -> list[Symbol]:
-        """What the step is computed for."""
+        """Values that the step computes."""
         news = [register.new for register in self.registers.values()]
         return [*news, self.output, self.active, *self.flags.values(), *self.recorded.values()]
 
@@ -63,7 +71,7 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     Raises
     ------
     NotTraceable
-        The step branches on values, mixes neurons, or calls what has no meaning on symbols.
+        The step branches on values, mixes neurons, or calls a function that has no meaning on symbols.
     """
     size, width = neuron.size, neuron.input_size // max(neuron.size, 1)
     dims, merged = ((width,), True) if width > 1 else ((), False)
@@ -71,7 +79,7 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     finished = [synapse.finish(sums[name]) for name, synapse in synapses.items()]
     nothing = apply("mul", leaf("", size, dims, merged=merged), 0)
     a = functools.reduce(operator.add, finished, nothing)
-    if neuron.output_latency:  # behind the last step nothing arrives
+    if neuron.output_latency:  # after the last step nothing arrives
         a = select(time_symbol(STEP) < time_symbol(STEPS), a, 0)
     blocks, rest = neuron.start(1)
     olds = [_register(index, np.asarray(start), size) for index, start in enumerate((*blocks, *rest))]
@@ -80,7 +88,7 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
         after, output, flags = neuron.advance(before, a, StepTime(time_symbol(STEP), time_symbol(STEPS)))  # type: ignore[arg-type]
         recorded = neuron.recorded_states(after)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        # What a symbol is not (an array with all methods, a number) shows as one of these.
+        # A symbol lacks some methods of an array and is not a number, which raises one of these.
         raise NotTraceable(f"{type(error).__name__}: {error}") from None
     return Step(
         neurons=size,
@@ -108,7 +116,7 @@ def _start(start: Any, size: int) -> IntArray:
 
 
 def _symbol(value: Any, like: Symbol) -> Symbol:
-    """A result that may be a constant, with the shape of `like` where it is less."""
+    """Return a result as a symbol; a constant takes the shape of `like` if it has fewer axes."""
     symbol = value if isinstance(value, Symbol) else align([like, np.asarray(value)])[1]
     return symbol if symbol.rank else Symbol(symbol.node, like.neurons, like.sizes, symbol.places, like.rank)
 
@@ -120,7 +128,7 @@ def _as_kind(symbol: Symbol, old: Symbol) -> Symbol:
 
 
 def _active(neuron: QuantizedNeuron, a: Symbol, output: Any) -> Symbol:
-    """docs/metrics.md: something arrives at a neuron, or it sends something."""
+    """Return which neurons are active: they receive or send something (docs/metrics.md)."""
     values = [a, output] if neuron.feeds_synapses else [a]
     return functools.reduce(operator.or_, [_any(value, neuron.size) for value in values])
 

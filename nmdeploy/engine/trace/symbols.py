@@ -1,8 +1,8 @@
-"""Symbols that a neuron's integer step is run on, and the graph that this leaves behind.
+"""Symbols on which a neuron's integer step runs, and the graph of operations that this produces.
 
-A `Symbol` looks like the NumPy array that the reference would pass, of one sample: shape (1, H, ...), (1, H), or ()
-where a value is the same for all neurons. It records what is done to it (`nmdeploy.engine.trace.operations`). The axis
-of the H neurons stands for the vector lanes: a step may do nothing across it.
+A `Symbol` looks like the NumPy array that the reference would pass for one sample. Its shape is (1, H, ...), (1, H), or
+() if all neurons share the value. It records the operations on it (`nmdeploy.engine.trace.operations`). The axis of the
+H neurons represents the vector lanes: a step must not combine values across it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from nmdeploy.errors import NmdeployError
 
 Place = int | tuple[int, int, int]
-"""What an axis of a node is read at: one index, or (axis of the view, start, step)."""
+"""Position at which an axis of a node is read: one index, or (axis of the view, start, step)."""
 HANDLERS: dict[str, Callable[..., Any]] = {}
-"""What the operations module does for each NumPy function, and for the methods of a symbol."""
+"""Functions of the operations module for each NumPy function, and for the methods of a symbol."""
 
 
 class NotTraceable(NmdeployError):
-    """A step does something that has no meaning on symbols; the reference can still run it."""
+    """Step that does something without meaning on symbols; the reference can still run it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,15 @@ class Node:
     op : str
         ``const``, ``param``, ``leaf`` (a register, a synaptic sum, a time), or the operation's name.
     args : tuple of Symbol
+        Operands.
     dims : tuple of int
-        Sizes behind the axis of the neurons.
+        Sizes after the axis of the neurons.
     laned : bool
-        Whether it differs between neurons.
+        True if it differs between neurons.
     boolean : bool
-    value : number of a const, (H or 1, *dims) array of a param, name of a leaf, or an operation's constant
+        True if its values are booleans.
+    value : number, array or str
+        Number of a const, (H or 1, *dims) array of a param, name of a leaf, or an operation's constant.
     """
 
     op: str
@@ -52,7 +55,7 @@ class Node:
 
     @property
     def uniform(self) -> bool:
-        """Whether it is one number a step."""
+        """True if it is one number per step."""
         return not self.laned and not self.dims and self.op not in ("const", "param")
 
 
@@ -60,7 +63,7 @@ class Node:
 class Symbol(NDArrayOperatorsMixin):
     """A view of a node: each axis of the node is read at one index, or along an axis of the view.
 
-    ``merged`` says that the axis of the neurons and the first one behind it are shown as one, (1, H q).
+    With ``merged``, the axis of the neurons and the first axis after it appear as one, (1, H q).
     """
 
     node: Node
@@ -118,63 +121,63 @@ class Symbol(NDArrayOperatorsMixin):
         return found
 
     def astype(self, dtype: Any) -> Symbol:
-        """Symbols are unbounded integers or booleans."""
+        """Convert to a boolean or to an unbounded integer."""
         found: Symbol = HANDLERS["astype"](self, dtype)
         return found
 
     def take_from(self, table: Any) -> Symbol:
-        """``table[..., self]``."""
+        """Return ``table[..., self]``."""
         found: Symbol = HANDLERS["take"](table, self)
         return found
 
     def reshape(self, *shape: Any) -> Symbol:
-        """Only what keeps each neuron's values together."""
+        """Reshape, if each neuron's values stay together."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         found: Symbol = HANDLERS["reshape"](self, wanted)
         return found
 
     def sum(self, axis: int) -> Symbol:
-        """Over the last axis."""
+        """Sum over the last axis."""
         found: Symbol = HANDLERS["sum"](self, axis)
         return found
 
     def any(self, axis: int, keepdims: bool = False) -> Symbol:
-        """Over the last axis."""
+        """Return 1 where any value along the last axis is not 0."""
         found: Symbol = HANDLERS["any"](self, axis, keepdims)
         return found
 
 
 def constant(value: int, boolean: bool = False) -> Symbol:
-    """A literal."""
+    """Return a literal."""
     return Symbol(Node("const", value=bool(value) if boolean else int(value), boolean=boolean), 0)
 
 
 def leaf(name: str, neurons: int, dims: tuple[int, ...] = (), boolean: bool = False, merged: bool = False) -> Symbol:
-    """A value from outside: (1, H, *dims), or (1, H dims) where merged."""
+    """Return a value from outside: (1, H, *dims), or (1, H dims) if merged."""
     node = Node("leaf", dims=dims, laned=True, boolean=boolean, value=name)
     return Symbol(node, neurons, dims, identity_places(len(dims)), 2 + len(dims) - merged, merged)
 
 
 def time_symbol(name: str) -> Symbol:
-    """A number that is the same for all neurons: the step, the steps of the sample."""
+    """Return a number that all neurons share: the step, or the steps of the sample."""
     return Symbol(Node("leaf", value=name), 0)
 
 
 def identity_places(axes: int) -> tuple[Place, ...]:
-    """Each axis as it is."""
+    """Return places that read each axis unchanged."""
     return tuple((axis, 0, 1) for axis in range(axes))
 
 
 def shows_whole_node(symbol: Symbol) -> bool:
-    """Whether it shows its node as it is."""
+    """Return True if the symbol shows its node unchanged."""
     return symbol.places == identity_places(len(symbol.node.dims)) and symbol.sizes == symbol.node.dims
 
 
 def is_same_view(a: Symbol, b: Symbol) -> bool:
-    """Whether two views show the same values."""
+    """Return True if two views show the same values."""
     return a.node is b.node and a.sizes == b.sizes and _canonical_places(a) == _canonical_places(b)
 
 
 def _canonical_places(symbol: Symbol) -> tuple[Place, ...]:
-    """Places, an axis of size 1 as the one index it is."""
+    """Return the places, with an axis of size 1 as its one index."""
     return tuple(place if isinstance(place, int) or symbol.sizes[place[0]] > 1 else place[1] for place in symbol.places)

@@ -1,4 +1,4 @@
-"""Views of symbols: broadcasting, indexing, reshaping, and constants as symbols."""
+"""Views of symbols by broadcasting, indexing and reshaping, and constants as symbols."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nmdeploy.engine.trace.symbols import Node, NotTraceable, Place, Symbol, con
 
 
 def align(operands: Sequence[Any]) -> list[Symbol]:
-    """Operands as symbols of one rank and layout."""
+    """Return the operands as symbols of one rank and layout."""
     given = [o for o in operands if isinstance(o, Symbol)]
     rank = max((s.rank for s in given), default=0)
     neurons = max((s.neurons for s in given), default=0)
     for operand in operands if rank == 0 else ():
         if not isinstance(operand, Symbol) and np.ndim(operand) >= 2 and np.shape(operand)[0] == 1:
-            # With its axis of samples, a constant says by itself which axis is the neurons'.
+            # A constant with an axis of samples shows by itself which axis is the neurons'.
             rank, neurons = np.ndim(operand), np.shape(operand)[1]
     merged = next((s for s in given if s.merged), None)
     symbols = []
@@ -33,13 +33,16 @@ def align(operands: Sequence[Any]) -> list[Symbol]:
 
 
 def parameter(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Symbol:
-    """Constants of the step: literals where all are 0 or one power of two, for they simplify; else kept in memory."""
+    """Return a constant of the step: a literal if all its values are 0 or one power of two, else an array in memory.
+
+    Literals simplify.
+    """
     if array.dtype.kind not in "biu":
         raise NotTraceable(f"a constant of type {array.dtype}")
     boolean = array.dtype.kind == "b"
     first = int(array.flat[0]) if array.size else 0
     if array.ndim == 0 or array.size == 0 or ((array == first).all() and abs(first) & (abs(first) - 1) == 0):
-        # NumPy would broadcast it: only its value counts, unless it is larger than the symbols it meets.
+        # NumPy would broadcast it: only its value counts, unless it is larger than the other operands.
         literal = constant(first, boolean)
         if array.ndim == 0:
             return literal
@@ -57,7 +60,7 @@ def parameter(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Sym
 
 
 def _without_samples(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Any:
-    """The array as (H or 1, *dims)."""
+    """Return the array as (H or 1, *dims)."""
     if array.ndim > rank or rank == 0:
         raise NotTraceable(f"a constant of shape {array.shape} beside values of {rank} axes")
     shape = (1,) * (rank - array.ndim) + array.shape
@@ -75,7 +78,7 @@ def _without_samples(array: Any, rank: int, neurons: int, merged: Symbol | None)
 
 
 def _broadcast(symbols: list[Symbol]) -> list[Symbol]:
-    """Every operand read over the axes of the result: what has size 1 there is read at one index."""
+    """Return every operand over the axes of the result; an axis of size 1 is read at one index."""
     ranked = [s for s in symbols if s.rank]
     if not ranked:
         return symbols
@@ -95,9 +98,9 @@ def _broadcast(symbols: list[Symbol]) -> list[Symbol]:
 
 
 def index_view(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
-    """Slices, single indices, new axes and ``...`` behind the axis of the neurons."""
+    """Apply slices, single indices, new axes and ``...`` to the axes after the axis of the neurons."""
     if symbol.rank == 0:
-        return symbol  # one number a step: new axes change nothing
+        return symbol  # one number per step: new axes change nothing
     key = _without_ellipsis(key, symbol.ndim)
     if symbol.merged:
         return _unmerged_slice(symbol, key)
@@ -126,7 +129,7 @@ def index_view(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
 
 
 def compose(view: Symbol, inner: Symbol) -> Symbol:
-    """`view` of a node, where that node is seen as `inner` of another."""
+    """Return `view` of a node as a view of another node, in which `inner` shows the first."""
     moved = dict(enumerate(view.places))
     places = tuple(_map_place(place, moved) for place in inner.places)
     return Symbol(inner.node, view.neurons, view.sizes, places, view.rank, view.merged)
@@ -149,7 +152,7 @@ def _without_ellipsis(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
 
 
 def _unmerged_slice(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
-    """``a[:, j::q]``: input j of each neuron."""
+    """Return ``a[:, j::q]``, which is input j of each neuron."""
     width = symbol.sizes[0]
     if len(key) != 2 or key[0] != slice(None) or not isinstance(key[1], slice):
         raise NotTraceable("an index on the axis of inputs")
@@ -163,7 +166,7 @@ def _unmerged_slice(symbol: Symbol, key: tuple[Any, ...]) -> Symbol:
 
 
 def reshape_view(symbol: Symbol, shape: Sequence[int]) -> Symbol:
-    """Only what keeps each neuron's values together: (1, H q) <-> (1, H, q), and axes of size 1."""
+    """Reshape (1, H q) <-> (1, H, q), or add or drop axes of size 1: each neuron's values stay together."""
     if symbol.rank == 0:
         return symbol
     total = int(np.prod(symbol.shape))

@@ -1,7 +1,8 @@
-"""The trainable models, one file each: what each is, and how its trained parameters become a float population.
+"""The catalog of trainable models, one file each, with the function from trained parameters to a float population.
 
-A model is a `NeuronModel`, the value `MODEL` of a module of this folder, or of a module that another distribution
-registers under the entry point group ``nmdeploy.models``. No torch here: its trainable module is named by a string.
+A model is a `NeuronModel`. It is the value `MODEL` of a module of this folder, or of a module that another
+distribution registers under the entry point group ``nmdeploy.models``. The catalog imports no torch: a string names
+each trainable module.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ class Trained:
     tensors : mapping of str to array, float64
         The neuron module's state_dict.
     scale, shift : (H*p,) float
-        The block's normalization in evaluation, ``scale * y + shift``, of what the module normalizes (see
-        `NeuronModel.normalizes`); ones and zeros where the block has none, or where the synapses took it over.
+        The block's normalization in evaluation, ``scale * y + shift``, of the signal that `NeuronModel.normalizes`
+        names. Ones and zeros if the block has none, or if the synapses took it over.
     options : mapping
-        The model's options, complete.
+        All options of the model.
     seed : int
-        Differs from block to block: for populations that draw random bits.
+        Seed of populations that draw random bits. It differs from block to block.
     """
 
     tensors: Tensors
@@ -61,22 +62,22 @@ class Trained:
 
 @dataclass(frozen=True)
 class NeuronModel:
-    """One spiking state-space neuron of the field, as users choose it by name.
+    """A spiking state-space neuron of the field that users choose by name.
 
     Parameters
     ----------
     name : str
-        As in ``nmdeploy.models.create(name, ...)``.
+        Name, as in ``nmdeploy.models.create(name, ...)``.
     summary : str
-        One line.
+        Description in one line.
     equation : str
         The step, in plain text.
     citation : str
-        The paper or file it comes from.
+        The paper or file that it comes from.
     chosen : str
-        What the source leaves open, and what was chosen (Markdown).
+        Choices that the source leaves open (Markdown).
     hardware : str
-        How it maps to hardware, and its latency (Markdown); what a step costs is counted, not told.
+        Mapping to hardware, and latency (Markdown). The cost of a step is counted elsewhere.
     module : str
         ``"package.module:Class"`` of the trainable neuron.
     shapes : callable
@@ -84,16 +85,17 @@ class NeuronModel:
     population : callable
         `Trained` -> the float population.
     options : tuple of Option
+        Options of the trainable module.
     normalizes : {"membrane", "current"}
-        The signal that the block's normalization acts on: the dynamics' output y (it folds into C, D and the bias), or
-        the synaptic sum a (it folds into the weights and the population's own input bias, or a bias of the synapses if
-        it has none).
+        Signal that the block's normalization acts on. "membrane" is the dynamics' output y: it folds into C, D and the
+        bias. "current" is the synaptic sum a: it folds into the weights and the population's own input bias, or into a
+        bias of the synapses if the population has none.
     inputs, outputs : callable
-        ``options -> q`` and ``options -> p`` of a neuron.
+        ``options -> q`` and ``options -> p``, the numbers of inputs and outputs per neuron.
     mixer : bool
-        Whether a gated linear unit over the channels follows each block.
+        True if a gated linear unit over the channels follows each block.
     parallel : str
-        "exact", "conditional" or "none": whether training runs in parallel over time, exactly.
+        Exactness of training in parallel over time: "exact", "conditional" or "none".
     """
 
     name: str
@@ -113,7 +115,13 @@ class NeuronModel:
     parallel: str = "none"
 
     def complete(self, given: Options) -> dict[str, Any]:
-        """All options, those `given` checked: `BadOption` for a wrong name, choice or type, or one out of bounds."""
+        """Return all options, those in `given` checked.
+
+        Raises
+        ------
+        BadOption
+            A name is unknown, or a value has the wrong type, is not a choice or is out of range.
+        """
         known = {option.name: option for option in self.options}
         for name, value in given.items():
             if name not in known:
@@ -138,7 +146,7 @@ def _fits(value: Any, default: Any) -> bool:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value is a number that a float can hold, and no truth value."""
+    """Return True if a value is a number that a float can hold, and not a bool."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
@@ -147,7 +155,7 @@ def is_finite(value: Any) -> bool:
 
 @cache
 def neuron_models() -> dict[str, NeuronModel]:
-    """Every model by name, sorted."""
+    """Return every model by name, sorted."""
     found = [
         module.MODEL for module in modules("nmdeploy.models.catalog", "nmdeploy.models") if hasattr(module, "MODEL")
     ]
@@ -155,12 +163,12 @@ def neuron_models() -> dict[str, NeuronModel]:
 
 
 def neuron_model(name: str) -> NeuronModel:
-    """The model of this name; `BadOption` lists those that exist."""
+    """Return the model of this name; raise `BadOption`, which lists all names, if there is none."""
     if name not in neuron_models():
         raise BadOption(f"model {name!r} is unknown: choose one of {', '.join(neuron_models())}")
     return neuron_models()[name]
 
 
 def plain(trained: Trained, name: str) -> FloatArray:
-    """A tensor of a trained neuron as float64."""
+    """Return a tensor of a trained neuron as float64."""
     return np.asarray(trained.tensors[name], np.float64)

@@ -10,7 +10,10 @@ from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
 def population(trained: Trained) -> DenseStateSpace:
-    """States U and b; y = U - beta b; what a spike adds to b is divided by the decay that comes before it is read."""
+    """Return states U and b with y = U - beta b.
+
+    The step reads b after its decay, so a spike's contribution to b is divided by that decay.
+    """
     alpha, rho = leak(trained), sigmoid(plain(trained, "adaptation_logit"))
     beta, vth = softplus(plain(trained, "strength_raw")), threshold(trained)
     zero, one = np.zeros_like(vth), np.ones_like(vth)
@@ -46,12 +49,12 @@ U <- 0 where s                  reset = hard
         "networks of spiking neurons, NeurIPS 2018."
     ),
     chosen="""
-- LSNN subtracts the threshold. Of `b0 + beta b` only the baseline b0 is subtracted (`reset="soft"`): what is
-  subtracted is then constant, and the adaptation acts on the threshold alone. `reset="hard"` sets U to 0.
+- LSNN subtracts the threshold `b0 + beta b`. Here only the baseline b0 is subtracted (`reset="soft"`), which is
+  constant, and the adaptation acts on the threshold alone. `reset="hard"` sets U to 0.
 - alpha and rho are learned through a sigmoid, b0 and beta through softplus, each per neuron. Time constants start
   log-uniformly: of U between 1.2 and 64 steps, of b between 4 and 64.
-- A spike raises the threshold of the next step on. The deployed b is the one after the step's spike, which decays
-  once before it is read: a spike therefore adds `(1 - rho) / rho`.
+- A spike raises the threshold from the next step on. The deployed b is the one after the step's spike. It decays once
+  before it is read, so a spike adds `(1 - rho) / rho`.
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
@@ -60,6 +63,6 @@ A population `dense_state_space` with two states, A diagonal. One step of latenc
     module="nmdeploy.models.modules.integrate_and_fire:ALIF",
     shapes=per_channel("threshold_raw", "leak_logit", "adaptation_logit", "strength_raw"),
     population=population,
-    options=(Option("reset", "soft", "what a spike does to U: subtract b0, or set it to 0", ("soft", "hard")),),
+    options=(Option("reset", "soft", "effect of a spike on U: subtract b0, or set U to 0", ("soft", "hard")),),
     normalizes="current",
 )

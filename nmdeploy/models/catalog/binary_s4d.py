@@ -22,12 +22,12 @@ s = H(norm(y))
         "NeurIPS 2022."
     ),
     chosen="""
-- A is S4D-Lin at first, B = 1, zero-order hold. Each stored complex state stands for a conjugate pair, hence the
+- A is S4D-Lin at first, B = 1, zero-order hold. Each stored complex state represents a conjugate pair, hence the
   factor 2.
-- Stan and Rhodes put a gated spiking unit (GSU), which mixes the channels, behind the spikes. It is no part of the
+- Stan and Rhodes put a gated spiking unit (GSU), which mixes the channels, after the spikes. It is not part of the
   neuron and is left out: the synapses of the next block mix the channels.
-- The threshold is 0: the normalization's shift is the threshold. It starts at -1, so that about one neuron in six
-  spikes.
+- The threshold is 0, and the normalization's shift acts as the threshold. It starts at -1, so that about one neuron in
+  six spikes.
 - Training convolves by FFT; the form step by step has the same spikes.
 - Normalization acts on y and folds into C, D and a bias.
 """,
@@ -46,5 +46,5 @@ A population `state_space` with N complex states. One step of latency.
 
 
 def population(trained: Trained) -> StateSpace:
-    """S4D, threshold 0."""
+    """Return S4D with threshold 0."""
     return StateSpace(**s4d(trained), v_threshold=0.0)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from nmdeploy.neurons.lif import LIF
 
 
 def population(trained: Trained) -> LIF:
-    """Loihi's rule."""
+    """Return a population of Loihi's rule."""
     return LIF(sigmoid(plain(trained, "current_logit")), leak(trained), threshold(trained))
 
 
@@ -23,12 +23,12 @@ v <- 0 where s
 """,
     citation="Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, lava.proc.lif.",
     chosen="""
-- alpha and beta are learned through a sigmoid, V_th through softplus, each per neuron; the time constant of alpha
+- alpha and beta are learned through a sigmoid, V_th through softplus, each per neuron. The time constant of alpha
   starts log-uniformly between 1.2 and 16 steps, that of beta between 1.2 and 64.
-- The current runs on through a spike, as on Loihi; only the membrane is reset, to 0.
+- The current continues through a spike, as on Loihi. Only the membrane is reset, to 0.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
-- Normalization acts on the synaptic sum and folds into the weights and a bias of the synapses: the population's own
-  bias would enter v behind the filter.
+- Normalization acts on the synaptic sum and folds into the weights and a bias of the synapses. The population's own
+  bias would enter v after the filter.
 """,
     hardware="""
 A population `lif`: Loihi's own neuron, bit for bit Intel's. One step of latency.

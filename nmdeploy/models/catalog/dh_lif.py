@@ -12,7 +12,7 @@ from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
 def population(trained: Trained) -> StateSpace:
-    """A real state for each branch, with a synaptic sum of its own, and a soma."""
+    """Return one real state per branch, each with its own synaptic sum, and a soma."""
     alpha, beta, vth = sigmoid(plain(trained, "branch_logit")), leak(trained), threshold(trained)
     h, branches = alpha.shape
     dynamics: dict[str, Any] = {
@@ -33,7 +33,7 @@ def population(trained: Trained) -> StateSpace:
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
-    """Tensors of a trained neuron."""
+    """Return the tensors of a trained neuron, with their shapes."""
     return {"branch_logit": (channels, options["branches"]), "leak_logit": (channels,), "threshold_raw": (channels,)}
 
 
@@ -51,10 +51,10 @@ v <- v - V_th s
         "networks for learning multi-timescale dynamics, Nature Communications 15, 2024."
     ),
     chosen="""
-- Every branch sees every input through weights of its own; the paper's sparse masks, which give each branch a part of
-  the inputs, can be had by zero weights.
-- The authors subtract V_th in the step after a spike, undecayed. Here it is subtracted after the spike, and the soma
-  decays then: the next step lacks beta V_th. The authors' form would subtract V_th / beta here.
+- Every branch receives every input through weights of its own. The paper's sparse masks, which give each branch a part
+  of the inputs, correspond to zero weights.
+- The authors subtract V_th in the step after a spike, undecayed. Here V_th is subtracted after the spike, and the soma
+  decays after that: the next step lacks beta V_th. The authors' form would subtract V_th / beta here.
 - alpha and beta are learned through a sigmoid, V_th through softplus (0.25 at first).
   Branch time constants start log-uniformly between 1.2 and 64 steps, those of the soma between 1.2 and 16.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
@@ -67,7 +67,7 @@ One step of latency.
     module="nmdeploy.models.modules.compartments:DendriticLIF",
     shapes=shapes,
     population=population,
-    options=(Option("branches", 4, "dendritic branches D of a neuron", least=1),),
+    options=(Option("branches", 4, "dendritic branches D per neuron", least=1),),
     normalizes="current",
     inputs=lambda options: int(options["branches"]),
 )

@@ -12,7 +12,7 @@ MODES = {"raw": "mask-raw", "emitted": "mask"}
 
 
 def population(trained: Trained) -> StateSpace:
-    """S4D, threshold theta, silent for length - 1 steps by the meaning that was trained."""
+    """Return S4D with threshold theta that is silent for length - 1 steps, in the meaning that was trained."""
     options = trained.options
     return StateSpace(
         **s4d(trained),
@@ -36,23 +36,23 @@ s[t] = raw[t] and no s[t - i],   0 < i < r          refractory = emitted
         "discretization for binary activated RNN (SpikingFRssm, equations 18 to 27)."
     ),
     chosen="""
-- The source calls its convolution and a refractory period identical. They are not: the convolution looks at raw
-  spikes, a refractory period at those sent. They differ where a raw spike is at least r after the last one sent and
-  less than r after a suppressed one: r = 5, raw spikes at 0, 3, 6 give {0} and {0, 6}. Both are offered, `raw` (the
-  source's) and `emitted`, each with a parallel form that equals its steps: a running count, and jumps from each spike
-  to the next possible one, doubled until they span all steps. Deployed is what was trained.
-- The source's linear refractory function, `y + m (t' - r)` for t' <= r steps after a spike, m the largest y so far,
-  is a third meaning: for y = .6 .7 .8 .9 1.3 1.4 1.5 it fires at step 0 and, inside the period, at step 4. It is not
-  deployed; `nmdeploy.models.modules.fixed_refractory.difference_rates` measures how often the three differ.
-- Training multiplies the raw spike by `1 - s` of each spike that counts in the r - 1 steps before: those carry their
-  surrogate gradient, so that a spike learns what it silences (the source has a surrogate gradient at the convolution
-  instead; without either, training stalls). What silenced an emitted spike itself is taken as given.
+- The source calls its convolution and a refractory period identical. They are not: the convolution reads raw spikes, a
+  refractory period those sent. They differ if a raw spike is at least r after the last one sent and less than r after
+  a suppressed one. With r = 5, raw spikes at 0, 3, 6 give {0} and {0, 6}. Both are offered, `raw` (the source's) and
+  `emitted`. Each has a parallel form that equals its steps. For `raw` it is a running count. For `emitted` it is jumps
+  from each spike to the next possible one, doubled until they span all steps. The trained meaning is deployed.
+- The source's linear refractory function is a third meaning. It is `y + m (t' - r)` for t' <= r steps after a spike,
+  with m the largest y so far. For y = .6 .7 .8 .9 1.3 1.4 1.5 it fires at step 0 and, inside the period, at step 4. It
+  is not deployed; `nmdeploy.models.modules.fixed_refractory.difference_rates` measures how often the three differ.
+- Training multiplies the raw spike by `1 - s` of each spike that counts in the r - 1 steps before. Those spikes carry
+  their surrogate gradient, so a spike learns from the spikes that it silences. (The source has a surrogate gradient at
+  the convolution instead; without either, training stalls.) The choice of emitted spikes itself is taken as given.
 - theta and r are options, 0.5 and 5; neither is learned.
 - Normalization acts on y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states and refractory mode `mask-raw` or `mask`: the dynamics runs on, the
-output is suppressed, a counter says for how long. One step of latency. At most one spike in r steps.
+A population `state_space` with N complex states and refractory mode `mask-raw` or `mask`. The dynamics continues, and
+a counter suppresses the output. One step of latency. At most one spike in r steps.
 """,
     module="nmdeploy.models.modules.fixed_refractory:FixedRefractoryS4D",
     shapes=s4d_shapes,
@@ -60,7 +60,7 @@ output is suppressed, a counter says for how long. One step of latency. At most 
     options=(
         Option("theta", 0.5, "threshold"),
         Option("length", 5, "r: a spike silences the next r - 1 steps", least=1),
-        Option("refractory", "raw", "which spikes silence: all raw ones, or those sent", ("raw", "emitted")),
+        Option("refractory", "raw", "spikes that silence: all raw ones, or those sent", ("raw", "emitted")),
     ),
     parallel="exact",
 )

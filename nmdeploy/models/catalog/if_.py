@@ -10,7 +10,7 @@ from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
 def population(trained: Trained) -> DenseStateSpace:
-    """One state without decay; the threshold is subtracted."""
+    """Return one state without decay; the threshold is subtracted."""
     vth = threshold(trained)
     reset = {"reset_condition": "each", "reset_action": "soft", "r": vth[:, None]}
     return DenseStateSpace(**one_state(np.ones_like(vth), vth, **reset))
@@ -26,14 +26,14 @@ U <- U - V_th s
 """,
     citation="Rueckauer, Lungu, Hu, Pfeiffer, Liu, Frontiers in Neuroscience 11, 2017 (reset by subtraction).",
     chosen="""
-- The threshold is learned, one a neuron, through softplus: it stays positive.
-- Soft reset subtracts one threshold, whatever is left: a neuron far above it spikes in every step.
+- The threshold is learned, one per neuron, through softplus: it stays positive.
+- Soft reset subtracts one threshold and keeps the rest: a neuron far above it spikes in every step.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `dense_state_space` with one state. One step of latency. Intel's fixed-point LIF resets to zero: there
-is no soft reset on Loihi 1, and on Loihi 2 it takes a neuron program.
+A population `dense_state_space` with one state. One step of latency. Intel's fixed-point LIF resets to zero. Loihi 1
+has no soft reset, and on Loihi 2 it takes a neuron program.
 """,
     module="nmdeploy.models.modules.integrate_and_fire:IF",
     shapes=per_channel("threshold_raw"),

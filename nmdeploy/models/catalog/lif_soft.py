@@ -8,7 +8,7 @@ from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
 def population(trained: Trained) -> DenseStateSpace:
-    """One state; the threshold is subtracted."""
+    """Return one state with decay; the threshold is subtracted."""
     vth = threshold(trained)
     reset = {"reset_condition": "each", "reset_action": "soft", "r": vth[:, None]}
     return DenseStateSpace(**one_state(leak(trained), vth, **reset))
@@ -29,7 +29,7 @@ U <- U - V_th s
     chosen="""
 - The input is not scaled by 1/tau: `U <- (1 - 1/tau) U + a`. Frameworks with `a / tau` have the same neurons with
   other weights.
-- `1 - 1/tau` is learned through a sigmoid, V_th through softplus, each per neuron; tau starts log-uniformly between
+- `1 - 1/tau` is learned through a sigmoid, V_th through softplus, each per neuron. tau starts log-uniformly between
   1.2 and 64 steps.
 - H is strict: a membrane that equals the threshold does not spike.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
@@ -37,7 +37,7 @@ U <- U - V_th s
 """,
     hardware="""
 A population `dense_state_space` with one state. One step of latency. Intel has no fixed-point process with a soft
-reset; on Loihi 2 it takes a neuron program.
+reset. On Loihi 2 it takes a neuron program.
 """,
     module="nmdeploy.models.modules.integrate_and_fire:LIFSoft",
     shapes=per_channel("threshold_raw", "leak_logit"),

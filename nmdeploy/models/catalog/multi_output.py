@@ -1,4 +1,4 @@
-"""The general neuron: multiple inputs and outputs, any A, each mechanism by itself."""
+"""The general neuron: several inputs and outputs, any A, independent mechanisms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEPS = tuple(2.0**-k for k in range(13))
 
 
 def population(trained: Trained) -> Neuron:
-    """`DenseStateSpace` or, coupling "diagonal", `StateSpace`."""
+    """Return a `DenseStateSpace` or, with coupling "diagonal", a `StateSpace`."""
     options = trained.options
     diagonal, action = options["coupling"] == "diagonal", options["reset_action"]
     fields: dict[str, Any] = {name: options[name] for name in MECHANISMS}
@@ -58,7 +58,7 @@ def _stable(a: Any, options: Options) -> FloatArray:
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
-    """Tensors of a trained neuron."""
+    """Return the tensors of a trained neuron, with their shapes."""
     h, n, q, p = channels, states, options["n_inputs"], options["n_outputs"]
     action, parts = options["reset_action"], (2,) if options["coupling"] == "diagonal" else ()
     a = (h, n, *parts) if parts else (h, n, n)
@@ -86,14 +86,14 @@ x <- reset action(x, s)  where the reset condition holds
         "1172-1186, 2025, and State-space model inspired multiple-input multiple-output spiking neurons."
     ),
     chosen="""
-- Everything is learned: A, B, C, D, thresholds (softplus), what the reset sets or subtracts, its matrix, its
+- Everything is learned: A, B, C, D, thresholds (softplus), the value that the reset sets or subtracts, its matrix, its
   magnitude (softplus). A is free, stable or not. It starts with eigenvalues inside the unit circle (time constants of
-  2 to 64 steps); coupling `dense` adds a small random matrix, which puts an eigenvalue of some neurons slightly
-  outside (at N = 4 in about 4 % of them, by at most some hundredths). `stable` divides it by its spectral norm where
-  that exceeds 1.
+  2 to 64 steps). Coupling `dense` adds a small random matrix, which puts an eigenvalue of some neurons slightly outside
+  (at N = 4 in about 4 % of them, by at most some hundredths). With `stable`, an A whose spectral norm exceeds 1 is
+  divided by it.
 - Reset conditions: never; any own spike; each output's own; a state's magnitude; every `reset_period` steps. Actions:
   none; `hard` sets the states to r; `soft` subtracts r; `scale` multiplies each state; `linear` is M x - r.
-  docs/arithmetic.md states each, and which combinations have no meaning: those are refused.
+  docs/arithmetic.md defines each, and lists the combinations without meaning, which are refused.
 - The feedback of a spike, and of a magnitude that is exceeded, carries its surrogate gradient; silence does not.
 - Ternary spikes are the difference of two Heaviside functions, each with its surrogate gradient. Graded ones are
   rounded to `graded_step` and clipped to `graded_bits` bits, straight-through inside the clip, with a surrogate
@@ -103,25 +103,25 @@ x <- reset action(x, s)  where the reset condition holds
 """,
     hardware="""
 A population `dense_state_space`, whose products grow with N (N + q + p), or `state_space`, whose products grow with
-N (q + p); a reset has as many products as its matrix. One step of latency. With an unstable A, saturation is part of
-the dynamics: it is counted, and the calibration data must keep it bounded.
+N (q + p). A reset has as many products as its matrix. One step of latency. With an unstable A, saturation is part of
+the dynamics. It is counted, and the calibration data must keep it bounded.
 """,
     module="nmdeploy.models.modules.multi_output:MultiOutput",
     shapes=shapes,
     population=population,
     options=(
-        Option("n_inputs", 1, "synaptic sums q of a neuron", least=1),
-        Option("n_outputs", 2, "outputs p of a neuron", least=1),
+        Option("n_inputs", 1, "synaptic sums q per neuron", least=1),
+        Option("n_outputs", 2, "outputs p per neuron", least=1),
         Option("coupling", "dense", "A: real N x N, or complex diagonal", ("dense", "diagonal")),
-        Option("stable", False, "whether A is kept stable"),
+        Option("stable", False, "keep A stable"),
         Option("spike", "binary", "spiking function", ("binary", "ternary", "graded")),
-        Option("graded_step", 0.125, "of graded spikes: the value of one code", STEPS),
-        Option("graded_bits", 8, "of graded spikes: bits of a code", tuple(range(2, 25))),
-        Option("reset_condition", "any", "when the states are reset", ("never", "any", "each", "magnitude", "every")),
-        Option("reset_action", "soft", "what the reset does", ("none", "hard", "soft", "scale", "linear")),
-        Option("reset_period", 8, "of condition every: steps from reset to reset", least=1),
+        Option("graded_step", 0.125, "graded spikes: the value of one code", STEPS),
+        Option("graded_bits", 8, "graded spikes: bits per code", tuple(range(2, 25))),
+        Option("reset_condition", "any", "condition of the reset", ("never", "any", "each", "magnitude", "every")),
+        Option("reset_action", "soft", "change that the reset makes", ("none", "hard", "soft", "scale", "linear")),
+        Option("reset_period", 8, "condition every: steps from reset to reset", least=1),
         Option("refractory_steps", 0, "silent steps after a spike", least=0),
-        Option("refractory_mode", "hold", "what silence does to the states", ("hold", "mask", "mask-raw")),
+        Option("refractory_mode", "hold", "effect of silence on the states", ("hold", "mask", "mask-raw")),
     ),
     normalizes="current",
     inputs=lambda options: int(options["n_inputs"]),

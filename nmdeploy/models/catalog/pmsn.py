@@ -8,7 +8,7 @@ from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
 def population(trained: Trained) -> StateSpace:
-    """S4D into a soma without leak that loses every whole threshold at once."""
+    """Return S4D into a soma without leak that loses every whole threshold at once."""
     soma = {"soma": True, "rectify": True, "leak": 1.0, "reset_condition": "each", "reset_action": "modulo"}
     return StateSpace(**s4d(trained), v_threshold=1.0, **soma)  # type: ignore[arg-type]
 
@@ -28,19 +28,19 @@ v <- v - (ceil(v) - 1)  where s
     ),
     chosen="""
 - The compartments are the S4D block's complex states.
-- The paper counts in parallel: `V = cumsum(max(y, 0))`, a spike where `floor(V / theta)` grows. That equals a binary
-  soft reset only while every input stays below the threshold: for .4, 2.3, .1, .2, .6 and theta = 1 the soft reset,
-  with 1.7 left after its first spike, spikes again in the next step, the count does not. Trained and deployed is the
-  count: a reset action of its own, `modulo`, that removes `ceil(V / theta) - 1` thresholds at once: V stays in
-  (0, theta]. With it the parallel form is exact.
+- The paper counts in parallel: `V = cumsum(max(y, 0))`, with a spike where `floor(V / theta)` grows. That equals a
+  binary soft reset only while every input stays below the threshold. Take .4, 2.3, .1, .2, .6 and theta = 1. The soft
+  reset has 1.7 left after its first spike and spikes again in the next step; the count does not. The count is trained
+  and deployed. It has its own reset action, `modulo`, which removes `ceil(V / theta) - 1` thresholds at once, so that V
+  stays in (0, theta]. With it the parallel form is exact.
 - theta is 1 and fixed: the normalization before it learns the scale.
-- H is strict: a membrane of exactly 1 does not spike, and the reset, which leaves exactly 1 of 2, agrees with that.
-- What the reset removes is piecewise constant; neither form gives it a gradient.
+- H is strict: a membrane of exactly 1 does not spike. The reset agrees: it leaves exactly 1 of 2.
+- The amount that the reset removes is piecewise constant; neither form gives it a gradient.
 - Normalization acts on the dynamics' output y and folds into C, D and a bias.
 """,
     hardware="""
-A population `state_space` with N complex states and a soma; the threshold is a power of two, so that the reset is a
-mask of bits. One step of latency.
+A population `state_space` with N complex states and a soma. The threshold is a power of two, so that the reset is a
+bit mask. One step of latency.
 """,
     module="nmdeploy.models.modules.s4d_neurons:CountingS4D",
     shapes=s4d_shapes,

@@ -9,7 +9,7 @@ from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
 def population(trained: Trained) -> DenseStateSpace:
-    """A shift register of the last k synaptic sums, read by the taps."""
+    """Return a shift register of the last k synaptic sums, read by the taps."""
     taps, threshold = plain(trained, "taps"), plain(trained, "threshold")
     h, k = taps.shape
     return DenseStateSpace(
@@ -23,7 +23,7 @@ def population(trained: Trained) -> DenseStateSpace:
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
-    """Tensors of a trained neuron."""
+    """Return the tensors of a trained neuron, with their shapes."""
     return {"taps": (channels, options["k"]), "threshold": (channels,)}
 
 
@@ -39,19 +39,18 @@ s = H(norm(y) - V_th)
         "long-term dependencies, NeurIPS 2023."
     ),
     chosen="""
-- The taps are one filter a neuron (the paper shares one among a layer's neurons); they start at powers of 1/2, as
-  there, with noise.
+- The taps are one filter per neuron (the paper shares one among a layer's neurons). They start at powers of 1/2, as in
+  the paper, with noise.
 - The threshold is learned and may have any sign. There is no reset.
 - Normalization acts on the filter's output y and folds into the taps and a bias.
 """,
     hardware="""
-A population `dense_state_space` with k states that shift the last k synaptic sums on. The shift matrix
-consists of zeros and ones; where the program does not know that, it costs as much as a dense one (k * k products).
-One step of latency.
+A population `dense_state_space` with k states that shift the last k synaptic sums on. The shift matrix consists of
+zeros and ones. A program that does not use this fact pays for a dense matrix (k * k products). One step of latency.
 """,
     module="nmdeploy.models.modules.sliding_parallel:SlidingParallel",
     shapes=shapes,
     population=population,
-    options=(Option("k", 8, "order: how many steps the filter looks back, its own included", least=1),),
+    options=(Option("k", 8, "order: steps that the filter reads, the present one included", least=1),),
     parallel="exact",
 )

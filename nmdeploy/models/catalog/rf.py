@@ -12,7 +12,7 @@ from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
 def population(trained: Trained) -> StateSpace:
-    """One complex state; the input enters its real part."""
+    """Return one complex state; the input enters its real part."""
     turn = 2j * np.pi * np.exp(-plain(trained, "log_period"))
     a = sigmoid(plain(trained, "decay_logit")) * np.exp(turn)
     one = np.ones_like(a)[:, None]
@@ -30,15 +30,15 @@ s = Re z >= V_th and Im z >= 0 and Im z' < 0
     citation="Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; lava-nc 0.10.0, lava.proc.rf.",
     chosen="""
 - The spike is Lava's: new Re z at or above the threshold, Im z rising through 0. Nothing is reset.
-- The input enters Re z only: one synaptic sum a neuron.
-- The spike is a product of three conditions; in training each has the surrogate gradient of its own.
+- The input enters Re z only: one synaptic sum per neuron.
+- The spike is a product of three conditions. In training each has its own surrogate gradient.
 - lambda is learned through a sigmoid (it stays stable), the period through exp, V_th through softplus. The time
   constant starts log-uniformly between 4 and 64 steps, the period between 3 and 32.
-- The old Im z enters the condition, so that training runs step by step.
+- The condition reads the old Im z, so that training runs step by step.
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,
     hardware="""
-A population `state_space` with one state, bit for bit Lava's fixed-point RF. One step of latency; at most one spike a
+A population `state_space` with one state, bit for bit Lava's fixed-point RF. One step of latency; at most one spike per
 period.
 """,
     module="nmdeploy.models.modules.compartments:ResonateAndFire",

@@ -18,7 +18,7 @@ from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
 def population(trained: Trained) -> StateSpace:
-    """S4D into a leaky soma; the threshold is subtracted, and the refractory variable raised."""
+    """Return S4D into a leaky soma whose spike subtracts the threshold and raises the refractory variable."""
     vth = threshold(trained)
     return StateSpace(
         **s4d(trained),
@@ -35,7 +35,7 @@ def population(trained: Trained) -> StateSpace:
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
-    """Tensors of a trained neuron."""
+    """Return the tensors of a trained neuron, with their shapes."""
     names = ("threshold_raw", "leak_logit", "refractory_logit", "magnitude_raw")
     learned = s4d_shapes(channels, states, options) | dict.fromkeys(names, (channels,))
     return learned | predictor_shapes(options, channels)
@@ -58,9 +58,9 @@ w <- w + magnitude s
     ),
     chosen=PREDICTED
     + """
-- The paper's refractory soft reset has a variable of its own that decays and acts on the membrane; here w is
-  subtracted from v before the threshold and does not enter v: in v, the leak would sum it up over the steps, and its
-  effect would last by both decays; so it lasts by rho alone, as a raised threshold does.
+- The paper's refractory soft reset has a variable of its own that decays and acts on the membrane. Here w is
+  subtracted from v before the threshold and does not enter v. In v, the leak would sum it up over the steps, and both
+  decays would set its duration. Here rho alone sets it, as for a raised threshold.
 - V_th and the magnitude are learned through softplus, leak and rho through a sigmoid, each per neuron.
 - Normalization acts on the dynamics' output y and folds into C, D and a bias.
 """,

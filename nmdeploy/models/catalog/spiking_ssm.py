@@ -16,7 +16,7 @@ from nmdeploy.neurons.state_space.diagonal import StateSpace
 
 
 def population(trained: Trained) -> StateSpace:
-    """S4D into a leaky soma; the threshold is subtracted."""
+    """Return S4D into a leaky soma; the threshold is subtracted."""
     vth = threshold(trained)
     return StateSpace(
         **s4d(trained),
@@ -30,7 +30,7 @@ def population(trained: Trained) -> StateSpace:
 
 
 def shapes(channels: int, states: int, options: Options) -> dict[str, tuple[int, ...]]:
-    """Tensors of a trained neuron."""
+    """Return the tensors of a trained neuron, with their shapes."""
     learned = s4d_shapes(channels, states, options) | dict.fromkeys(("threshold_raw", "leak_logit"), (channels,))
     return learned | predictor_shapes(options, channels)
 

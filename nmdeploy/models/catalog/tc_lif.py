@@ -10,7 +10,10 @@ from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 
 def population(trained: Trained) -> DenseStateSpace:
-    """States U_D and U_S; the feedback of a spike, due in the next step, subtracted before A."""
+    """Return states U_D and U_S.
+
+    A spike's feedback is due in the next step. It is subtracted before A.
+    """
     b1, b2 = -sigmoid(plain(trained, "soma_logit")), sigmoid(plain(trained, "dendrite_logit"))
     g, vth, one = plain(trained, "feedback"), threshold(trained), np.ones_like(b1)
     return DenseStateSpace(
@@ -38,13 +41,13 @@ s = H(U_S - V_th)
         "sequential modelling, AAAI 2024."
     ),
     chosen="""
-- b1 = -sigmoid and b2 = sigmoid, as in the paper; both, V_th (softplus) and g (free, 0.5 at first) are learned per
+- b1 = -sigmoid and b2 = sigmoid, as in the paper. Both, V_th (softplus) and g (free, 0.5 at first) are learned per
   neuron.
-- The soma's update uses the new U_D. Written as one matrix, `A = [[1, b1], [b2, 1 + b1 b2]]`, of determinant 1:
-  without spikes the neuron rings without damping; its feedback keeps it bounded, which the quantizer checks on the
-  calibration data.
-- The paper subtracts in the next step. A is linear, so that the same is subtracted after the spike as `r = (g - b1
-  V_th, V_th)`, for which `A r = (g, b2 g + V_th)`; the recorded states are those after it.
+- The soma's update uses the new U_D. As one matrix it is `A = [[1, b1], [b2, 1 + b1 b2]]`, of determinant 1. Without
+  spikes the neuron rings without damping. Its feedback keeps it bounded, which the quantizer checks on the calibration
+  data.
+- The paper subtracts in the next step. A is linear, so the same amount is subtracted after the spike as `r = (g - b1
+  V_th, V_th)`, for which `A r = (g, b2 g + V_th)`. The recorded states are those after it.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
 - Normalization acts on the synaptic sum and folds into the weights and the population's own input bias.
 """,

@@ -1,1 +1,1 @@
-"""The trainable torch modules."""
+"""Trainable torch modules."""

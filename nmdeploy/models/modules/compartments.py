@@ -14,9 +14,10 @@ from nmdeploy.models.modules.neuron import SpikingNeuron, column, positive, time
 
 
 class ResonateAndFire(SpikingNeuron):
-    """``z <- decay exp(2 pi i / period) z + a``: a spike where Im z rises through 0 and Re z reaches the threshold.
+    """Resonate-and-fire neuron, ``z <- decay exp(2 pi i / period) z + a``.
 
-    Parameters ``decay_logit``, ``log_period``, ``threshold_raw`` (H,).
+    It spikes where Im z rises through 0 and Re z reaches the threshold. Parameters ``decay_logit``, ``log_period`` and
+    ``threshold_raw``, each (H,).
     """
 
     start_scale: ClassVar[float] = 1.0
@@ -37,11 +38,13 @@ class ResonateAndFire(SpikingNeuron):
 
 
 class TwoCompartment(SpikingNeuron):
-    """Dendrite and soma: ``d <- d + b1 u + a - g s``, ``u <- u + b2 d - V_th s``, the new d, s of the step before.
+    """Dendrite and soma, ``d <- d + b1 u + a - g s``, ``u <- u + b2 d - V_th s``.
 
-    As a reset at the end of the step: both are linear, so that the spike's feedback of the next step may be subtracted
-    before A. Parameters (H,): ``soma_logit`` (b1 = -sigmoid), ``dendrite_logit`` (b2 = sigmoid), ``feedback`` (g),
-    ``threshold_raw``.
+    The second update reads the new d; both read the s of the step before.
+
+    The feedback is a reset at the end of the step. Both updates are linear, so the spike's feedback of the next step
+    may be subtracted before A. Parameters (H,): ``soma_logit`` (b1 = -sigmoid), ``dendrite_logit`` (b2 = sigmoid),
+    ``feedback`` (g), ``threshold_raw``.
     """
 
     start_scale: ClassVar[float] = 0.5
@@ -64,11 +67,10 @@ class TwoCompartment(SpikingNeuron):
 
 
 class DendriticLIF(SpikingNeuron):
-    """Branches with synapses of their own into one soma.
+    """Dendritic branches, each with its own synapses, into one soma with soft reset.
 
-    ``i_d <- alpha_d i_d + (1 - alpha_d) a_d``, ``v <- beta v + (1 - beta) sum i``; soft reset.
-
-    Parameters ``branch_logit`` (H, D), ``leak_logit``, ``threshold_raw`` (H,).
+    ``i_d <- alpha_d i_d + (1 - alpha_d) a_d``, ``v <- beta v + (1 - beta) sum i``.
+    Parameters ``branch_logit`` (H, D), ``leak_logit`` and ``threshold_raw`` (H,).
     """
 
     start_scale: ClassVar[float] = 1.0

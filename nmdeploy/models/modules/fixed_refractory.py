@@ -1,4 +1,7 @@
-"""S4D whose output is the membrane, silenced for a fixed period: two meanings, each in parallel and step by step."""
+"""S4D whose output is the membrane, with a fixed refractory period in two meanings.
+
+Each meaning has a parallel form and a form step by step.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class FixedRefractoryS4D(S4DNeuron):
-    """``s = H(y - theta)`` where nothing counted in the last ``length - 1`` steps.
+    """S4D with spikes ``s = H(y - theta)`` where nothing counted in the last ``length - 1`` steps.
 
-    With refractory ``raw`` every raw spike counts, sent or not: the source's convolution with [-2, ..., -2, 1]. With
-    ``emitted`` those sent count: a refractory period.
+    With refractory ``raw`` every raw spike counts, sent or not. This is the source's convolution with [-2, ..., -2, 1].
+    With ``emitted`` only sent spikes count, as in a refractory period.
 
-    ``s = raw * prod(1 - counted)`` over the steps before: a spike's surrogate gradient includes what it silences.
-    Which of the raw spikes were sent is taken as given.
+    ``s = raw * prod(1 - counted)`` over the steps before, so a spike's surrogate gradient includes the spikes it
+    silences. The choice of the raw spikes that were sent is taken as given.
     """
 
     start_shift: ClassVar[float] = -0.5
@@ -66,13 +69,16 @@ class FixedRefractoryS4D(S4DNeuron):
 
 
 def silence(spikes: Tensor, length: int) -> Tensor:
-    """Whether any of the ``length - 1`` steps before has a spike (batch, steps, H) bool: a running count."""
+    """Return a mask (batch, steps, H) that is true where any of the ``length - 1`` steps before has a spike.
+
+    `spikes` is (batch, steps, H) bool. A running count gives all steps at once.
+    """
     count = torch.nn.functional.pad(spikes.cumsum(1), (0, 0, length, 0))
     return count[:, length - 1 : -1] != count[:, :-length]
 
 
 def sent_raw(raw: Tensor, length: int) -> Tensor:
-    """Raw spikes (batch, steps, H) bool with none among the ``length - 1`` raw ones before.
+    """Return the raw spikes (batch, steps, H) bool that have no raw spike in the ``length - 1`` steps before.
 
     That is ``raw * H(kernel conv raw)`` with ``kernel = [-2, ..., -2, 1]``.
     """
@@ -80,10 +86,10 @@ def sent_raw(raw: Tensor, length: int) -> Tensor:
 
 
 def sent_emitted(raw: Tensor, length: int) -> Tensor:
-    """Raw spikes (batch, steps, H) bool at least `length` after the last one sent.
+    """Return the raw spikes (batch, steps, H) bool that have no sent spike in the ``length - 1`` steps before.
 
-    Each raw spike, if sent, names the next one sent: the first at least `length` later. Which are sent, from the first
-    on, follows by doubling the jump: about log2(steps / length) rounds over all steps at once.
+    Each raw spike, if sent, names the next one sent: the first at least `length` later. Doubling this jump gives all
+    sent spikes, from the first on. It takes about log2(steps / length) rounds over all steps at once.
     """
     batch, steps, h = raw.shape
     nowhere = torch.full((batch, length + 1, h), steps, device=raw.device)
@@ -104,9 +110,10 @@ SENT = {"raw": sent_raw, "emitted": sent_emitted}
 
 
 def sent_linear(y: npt.NDArray[Any], theta: float, length: int) -> npt.NDArray[np.bool_]:
-    """The source's third meaning, not deployed: y (steps, ...) plus ``m (t' - length)`` for t' <= length steps.
+    """Return the spikes of the source's third meaning, which is not deployed.
 
-    t' counts from the last spike, and m is the largest y up to it. A membrane that goes on growing exceeds it early.
+    They are those of y (steps, ...) plus ``m (t' - length)`` for t' <= length steps. t' counts from the last spike, and
+    m is the largest y up to it. A membrane that continues to grow exceeds the threshold early.
 
     >>> sent_linear(np.array([.6, .7, .8, .9, 1.3, 1.4, 1.5]), 0.5, 5).nonzero()[0].tolist()
     [0, 4]
@@ -122,7 +129,7 @@ def sent_linear(y: npt.NDArray[Any], theta: float, length: int) -> npt.NDArray[n
 
 
 def difference_rates(y: Tensor, theta: float, length: int) -> dict[str, float]:
-    """How often the three meanings differ on membranes y (batch, steps, H): share of the steps of neurons, by pair."""
+    """Return the share of neuron-steps in which two of the three meanings differ, by pair, for y (batch, steps, H)."""
     raw = y > theta
     linear = sent_linear(y.movedim(1, 0).double().numpy(), theta, length)
     sent = {name: rule(raw, length) for name, rule in SENT.items()}

@@ -1,4 +1,4 @@
-"""Integrate-and-fire neurons: one soma each, at most one state before it."""
+"""Integrate-and-fire neurons with one soma and at most one state before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from nmdeploy.models.modules.neuron import SpikingNeuron, column, positive, time
 
 
 class IF(SpikingNeuron):
-    """``v <- v + a``; the threshold is subtracted where it is exceeded. Parameter ``threshold_raw`` (H,)."""
+    """Integrate-and-fire, ``v <- v + a``, with the threshold subtracted when v exceeds it.
+
+    Parameter ``threshold_raw`` (H,).
+    """
 
     start_scale: ClassVar[float] = 0.5
     start_spread: ClassVar[float] = 0.5
@@ -30,7 +33,10 @@ class IF(SpikingNeuron):
 
 
 class LIFSoft(IF):
-    """``v <- (1 - 1/tau) v + a``. Parameter ``leak_logit`` (H,): ``1 - 1/tau = sigmoid``."""
+    """Leaky `IF`, ``v <- (1 - 1/tau) v + a``.
+
+    Parameter ``leak_logit`` (H,), with ``1 - 1/tau = sigmoid(leak_logit)``.
+    """
 
     def __init__(self, channels: int, states: int) -> None:
         super().__init__(channels, states)
@@ -41,7 +47,7 @@ class LIFSoft(IF):
 
 
 class LIFHard(LIFSoft):
-    """`LIFSoft` that is set to ``v_reset``, or with `learn_reset` to parameter ``reset`` (H,), after a spike."""
+    """`LIFSoft` that sets v after a spike, to ``v_reset`` or, with `learn_reset`, to the parameter ``reset`` (H,)."""
 
     mechanisms = replace(IF.mechanisms, reset_action="hard")
 
@@ -57,7 +63,10 @@ class LIFHard(LIFSoft):
 
 
 class CubaLIF(LIFSoft):
-    """``u <- alpha u + a``, ``v <- beta v + u``, ``v <- 0`` after a spike. Parameter ``current_logit`` (H,)."""
+    """Current-based LIF, ``u <- alpha u + a``, ``v <- beta v + u``, ``v <- 0`` after a spike.
+
+    Parameter ``current_logit`` (H,).
+    """
 
     start_scale: ClassVar[float] = 0.25
     mechanisms = replace(LIFHard.mechanisms, dynamics="real")
@@ -74,10 +83,11 @@ class CubaLIF(LIFSoft):
 
 
 class ALIF(LIFSoft):
-    """Threshold ``b0 + beta b``, ``b <- rho b + (1 - rho) s``; b0 is subtracted after a spike, or v set to 0.
+    """Adaptive LIF with threshold ``b0 + beta b``, ``b <- rho b + (1 - rho) s``.
 
-    The adaptation register is ``w = beta (b - (1 - rho) s / rho)``: it decays before the spike that it delays.
-    Parameters beside those of `LIFSoft`: ``adaptation_logit``, ``strength_raw`` (H,): ``rho``, ``beta``.
+    After a spike b0 is subtracted, or v is set to 0. The adaptation register is ``w = beta (b - (1 - rho) s / rho)``.
+    It decays before the spike that it delays. Parameters (H,) besides those of `LIFSoft`: ``adaptation_logit`` for
+    ``rho`` and ``strength_raw`` for ``beta``.
     """
 
     def __init__(self, channels: int, states: int, *, reset: str = "soft") -> None:

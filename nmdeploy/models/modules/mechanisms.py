@@ -1,8 +1,8 @@
 """One step of a spiking state-space neuron: dynamics, membrane, spiking function, refractory period, reset.
 
-Every model is a configuration of this step (docs/arithmetic.md states it for integers): `Mechanisms` says which parts
-it has, a mapping of coefficients holds its tensors, named as the fields of the float populations. All of it is
-differentiable; the feedback of a spike to a reset carries the spike's surrogate gradient.
+Every model is a configuration of this step. docs/arithmetic.md defines it for integers. `Mechanisms` names the parts
+that a neuron has. A mapping of coefficients holds its tensors, named as the fields of the float populations. The step
+is differentiable; a spike's feedback to a reset carries the spike's surrogate gradient.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Dynamics = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Mechanisms:
-    """Which parts a neuron has; the names are those of the float populations.
+    """Parts of a neuron, named as in the float populations.
 
     Parameters
     ----------
     dynamics : {"none", "real", "diagonal", "dense"}
-        None (y is the synaptic sum), real diagonal A (H, N), complex diagonal A, or A (H, N, N).
+        Form of A: none (y is the synaptic sum), real diagonal (H, N), complex diagonal (H, N), or dense (H, N, N).
     """
 
     dynamics: str = "none"
@@ -46,7 +46,7 @@ class Mechanisms:
 
 
 class State(NamedTuple):
-    """Dynamics (batch, H, N), soma and adaptation (batch, H, p), silent steps left (batch, H, 1)."""
+    """Registers: dynamics (batch, H, N), soma and adaptation (batch, H, p), silent steps left (batch, H, 1)."""
 
     dynamics: Dynamics
     v: Tensor
@@ -55,7 +55,7 @@ class State(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What enters in one step: synaptic sums (batch, H, q), whether a periodic reset is due (), random bits (H, p)."""
+    """Input of one step: synaptic sums (batch, H, q), a flag () for a due periodic reset, random bits (H, p)."""
 
     a: Tensor
     due: Tensor
@@ -63,7 +63,7 @@ class Now(NamedTuple):
 
 
 def initial_state(m: Mechanisms, p: Coefficients, batch: int) -> State:
-    """All registers zero."""
+    """Return registers that are all zero."""
     threshold = p["v_threshold"]
     zero = threshold.new_zeros(batch, *threshold.shape)
     states = {"none": (), "real": ("a",), "diagonal": ("a_re", "a_im"), "dense": ("a",)}[m.dynamics]
@@ -72,7 +72,7 @@ def initial_state(m: Mechanisms, p: Coefficients, batch: int) -> State:
 
 
 def advance(m: Mechanisms, p: Coefficients, norm: Norm, state: State, now: Now) -> tuple[State, Tensor]:
-    """One step: ``-> (state', s)`` with s (batch, H, p)."""
+    """Run one step, ``-> (state', s)`` with s (batch, H, p)."""
     silent = state.silent > 0
     held = silent if m.refractory_steps and m.refractory_mode == "hold" else None
     dynamics = tuple(
@@ -105,7 +105,7 @@ def _hold(held: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
 
 
 def update(m: Mechanisms, p: Coefficients, x: Dynamics, a: Tensor) -> Dynamics:
-    """``A x + B a``."""
+    """Return ``A x + B a``."""
     if m.dynamics == "none":
         return ()
     if m.dynamics == "diagonal":
@@ -119,7 +119,7 @@ def update(m: Mechanisms, p: Coefficients, x: Dynamics, a: Tensor) -> Dynamics:
 
 
 def output(m: Mechanisms, p: Coefficients, x: Dynamics, a: Tensor) -> Tensor:
-    """``Re(C x) + D a``, (batch, H, p)."""
+    """Return ``Re(C x) + D a``, (batch, H, p)."""
     if m.dynamics == "none":
         return a
     diagonal = m.dynamics == "diagonal"
@@ -128,7 +128,7 @@ def output(m: Mechanisms, p: Coefficients, x: Dynamics, a: Tensor) -> Tensor:
 
 
 def _apply(matrix: Tensor, x: Tensor) -> Tensor:
-    """Each neuron's matrix (H, rows, columns) times its vector (batch, H, columns)."""
+    """Multiply each neuron's matrix (H, rows, columns) by its vector (batch, H, columns)."""
     if matrix.shape[-1] == 1:
         return matrix[..., 0] * x
     return (x.transpose(0, 1) @ matrix.mT).transpose(0, 1)
@@ -148,7 +148,7 @@ def _fire(m: Mechanisms, p: Coefficients, mu: Tensor, x: Dynamics, before: Dynam
 
 
 def _modulo(v: Tensor, threshold: Tensor) -> Tensor:
-    # What is removed is piecewise constant, so that it has no gradient: the parallel form has none either.
+    # The amount removed is piecewise constant, so it has no gradient. Nor has it one in the parallel form.
     whole = (torch.ceil(v / threshold) - 1).clamp(min=0)
     return v - (whole * threshold).detach()
 
@@ -167,7 +167,7 @@ def _reset(
 
 
 def _condition(m: Mechanisms, p: Coefficients, registers: Dynamics, fired: Tensor, due: Tensor) -> Tensor:
-    """1 where the reset acts, else 0: (batch, H, 1), (batch, H, p) or (batch, H, N)."""
+    """Return 1 where the reset acts, else 0: (batch, H, 1), (batch, H, p) or (batch, H, N)."""
     if m.reset_condition == "every":
         return due.to(fired.dtype).expand(fired.shape[0], fired.shape[1], 1)
     if m.reset_condition == "magnitude":
@@ -181,7 +181,7 @@ def _condition(m: Mechanisms, p: Coefficients, registers: Dynamics, fired: Tenso
 
 
 def _act(m: Mechanisms, p: Coefficients, x: Dynamics, acts: Tensor, feedback: Tensor | None) -> Dynamics:
-    """The reset action on the dynamics, or on the soma as dynamics of its own."""
+    """Apply the reset action to the dynamics, or to the soma as if it were dynamics."""
     suffixes = ("_re", "_im") if m.dynamics == "diagonal" and not m.soma else ("",)
     prefix = "soma_" if m.soma else ""
     changed = _scale_states(m, p, x) if m.reset_action in ("scale", "linear") else x

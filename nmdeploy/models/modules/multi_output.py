@@ -1,4 +1,4 @@
-"""The general neuron: N states, any A, several inputs and outputs, each mechanism chosen by itself, all learnable."""
+"""The general neuron: N states, any A, several inputs and outputs, independent and learnable mechanisms."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from nmdeploy.neurons.state_space.mechanisms import require_meaning
 
 
 class MultiOutput(SpikingNeuron):
-    """``x <- A x + B a``, ``y = Re(C x) + D a``, spikes per output, reset of x.
+    """General neuron, ``x <- A x + B a``, ``y = Re(C x) + D a``, spikes per output, reset of x.
 
-    Parameters, with H neurons, N states, q inputs, p outputs: ``a`` (H, N, N) or, coupling ``diagonal``, (H, N, 2);
-    ``b`` (H, N, q[, 2]), ``c`` (H, p, N[, 2]), ``d`` (H, p, q), ``threshold_raw`` (H, p); where the reset uses them,
-    ``r`` (H, N, p[, 2]), of action ``hard`` (H, N, 1[, 2]), ``m`` as ``a``, of action ``scale`` (H, N),
-    ``magnitude_raw`` (H, N). The last axis 2 is real and imaginary part.
+    It has H neurons with N states, q inputs and p outputs each. Parameters: ``a`` (H, N, N) or, with coupling
+    ``diagonal``, (H, N, 2); ``b`` (H, N, q[, 2]), ``c`` (H, p, N[, 2]), ``d`` (H, p, q), ``threshold_raw`` (H, p). The
+    last axis of size 2 is real and imaginary part.
 
-    With `stable`, A is divided by its spectral norm where that exceeds 1; else nothing limits it.
+    Parameters that exist only if the reset uses them: ``r`` (H, N, p[, 2]), with action ``hard`` (H, N, 1[, 2]); ``m``
+    as ``a``, with action ``scale`` (H, N); ``magnitude_raw`` (H, N).
+
+    With `stable`, an A whose spectral norm exceeds 1 is divided by it. Otherwise nothing limits A.
     """
 
     start_scale: ClassVar[float] = 0.5
@@ -98,7 +100,7 @@ class MultiOutput(SpikingNeuron):
         return p
 
     def transition(self) -> Tensor:
-        """A, as the parameter ``a`` is shaped."""
+        """Return A, in the shape of the parameter ``a``."""
         if not self.stable:
             return self.a
         if self.diagonal:
@@ -108,14 +110,14 @@ class MultiOutput(SpikingNeuron):
 
 
 def _poles(channels: int, states: int) -> Tensor:
-    """Poles inside the unit circle: time constants of 2 to 64 steps, periods from 4 steps on."""
+    """Return poles inside the unit circle, with time constants of 2 to 64 steps and periods of 4 steps or more."""
     size = 1 - torch.exp(-math.log(2) - torch.rand(channels, states) * math.log(32))
     angle = torch.rand(channels, states) ** 2 * math.pi / 2
     return torch.stack([size * torch.cos(angle), size * torch.sin(angle)], -1)
 
 
 def _rotations(channels: int, states: int) -> Tensor:
-    """Matrices of 2 x 2 blocks with such poles, slightly coupled; an odd state is real."""
+    """Return slightly coupled matrices of 2 x 2 blocks with such poles; an odd state is real."""
     a = torch.zeros(channels, states, states)
     poles = _poles(channels, -(-states // 2))
     for n in range(states):

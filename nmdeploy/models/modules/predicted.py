@@ -1,4 +1,4 @@
-"""The approximation of `spike-ssm` and `spiking-ssm`: the membrane predicted without the spikes that reset it."""
+"""Approximation of `spike-ssm` and `spiking-ssm` that predicts the membrane without its resets."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ class Predictor(nn.Module):
 
         predicted[t] = weight[0] + sum over j < 16 of weight[1 + j] y[t - j]
 
-    It is fitted by `fit`, not trained.
+    `fit` sets its weights; they are not trained.
 
     Attributes
     ----------
     weight : (H, 17) buffer
+        Constant and taps of each neuron, newest input first.
     fitted : () buffer
-        1 once it was fitted, 0 before; a checkpoint keeps it.
+        1 after the first fit, 0 before it. A checkpoint keeps it.
 
     Raises
     ------
     BadOption
-        By `forward`, before the first fit.
+        `forward` ran before the first fit.
     """
 
     weight: Tensor
@@ -43,7 +44,7 @@ class Predictor(nn.Module):
         self.register_buffer("fitted", torch.zeros(()))
 
     def forward(self, y: Tensor) -> Tensor:
-        """y (batch, steps, H) -> predicted membrane before the reset, the same shape."""
+        """Predict the membrane before the reset, y (batch, steps, H) -> the same shape."""
         if not self.fitted:
             raise BadOption(
                 "approximation = 'predicted': fitted 0 times, needs 1: call "
@@ -53,7 +54,7 @@ class Predictor(nn.Module):
 
     @torch.no_grad()
     def fit(self, y: Tensor, membrane: Tensor) -> None:
-        """Least squares, a small ridge keeping unused lags at 0: y and membrane (batch, steps, H)."""
+        """Fit by least squares to y and membrane, each (batch, steps, H); a small ridge keeps unused lags at 0."""
         x = regressors(y).permute(3, 0, 1, 2).flatten(1, 2)
         gram = x.mT @ x / x.shape[1] + 1e-6 * torch.eye(1 + LENGTH, dtype=y.dtype)
         moment = x.mT @ membrane.permute(2, 0, 1).flatten(1)[..., None] / x.shape[1]
@@ -62,7 +63,7 @@ class Predictor(nn.Module):
 
 
 def regressors(y: Tensor) -> Tensor:
-    """1 and the last inputs, newest first: (batch, steps, H) -> (batch, steps, 1 + LENGTH, H)."""
+    """Return 1 and the last inputs, newest first: (batch, steps, H) -> (batch, steps, 1 + LENGTH, H)."""
     padded = nn.functional.pad(y, (0, 0, LENGTH - 1, 0))
     past = padded.unfold(1, LENGTH, 1).flip(-1).movedim(-1, 2)
     return torch.cat([torch.ones_like(past[:, :, :1]), past], 2)
@@ -78,7 +79,7 @@ def fit(network: SpikingNetwork, x: Tensor) -> None:
 
 @torch.no_grad()
 def spike_disagreement(network: SpikingNetwork, x: Tensor) -> list[float]:
-    """Share of each block's neuron-steps where the prediction and the recurrence differ, on the same inputs."""
+    """Return each block's share of neuron-steps in which prediction and recurrence differ, on the same inputs."""
     found = []
     for block, h in network.walk(x):
         y = block.normalize(block.neuron.outputs(block.synapse(h)))

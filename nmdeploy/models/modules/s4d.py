@@ -1,4 +1,4 @@
-"""The diagonal state-space neuron layer."""
+"""Diagonal state-space layer S4D."""
 
 from __future__ import annotations
 
@@ -11,38 +11,43 @@ from nmdeploy.errors import BadOption
 
 
 def complex_expm1(z: Tensor) -> Tensor:
-    """``exp(z) - 1`` of complex z = a + ib, exact for small z: ``expm1(a) cos b - 2 sin(b/2)^2 + i exp(a) sin b``."""
+    """Return ``exp(z) - 1`` of complex z = a + ib, exact for small z.
+
+    The formula is ``expm1(a) cos b - 2 sin(b/2)^2 + i exp(a) sin b``.
+    """
     a, b = z.real, z.imag
     return torch.complex(torch.expm1(a) * torch.cos(b) - 2 * torch.sin(b / 2) ** 2, torch.exp(a) * torch.sin(b))
 
 
 class S4D(nn.Module):
-    """Single-input single-output state-space models with diagonal complex A, one a channel.
+    """Single-input single-output state-space models with diagonal complex A, one per channel.
 
         x_t = A_d x_{t-1} + B_d u_t            A_d = exp(dt A),  B_d = A^-1 (exp(dt A) - I) B,  B = 1
         y_t = 2 Re(C x_t) + D u_t
 
-    A stored complex state stands for a conjugate pair, hence the factor 2. x_t includes the input of its own step.
-    `outputs` convolves with the kernel ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` by FFT; a step with the
+    A stored complex state represents a conjugate pair, hence the factor 2. x_t includes the input of its own step.
+    `outputs` convolves with the kernel ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` by FFT. A step with the
     `coefficients` computes the same.
 
     Parameters
     ----------
     channels, states : int
-        H independent systems of N stored complex states.
+        Number H of independent systems, and number N of stored complex states of each.
     dt_min, dt_max : float
-        The step sizes (dimensionless, learned) start log-uniformly between these.
+        Range of the initial step sizes, which are dimensionless, learned, and log-uniform at first.
 
     Attributes
     ----------
     log_a_real : (H, N)
-        ``log(-Re A)``: A is stable whatever it learns. Starts at ``Re A = -1/2`` (S4D-Lin).
+        ``log(-Re A)``, so that A is always stable. It starts at ``Re A = -1/2`` (S4D-Lin).
     a_imag : (H, N)
-        ``Im A``, starts at ``pi n``.
+        ``Im A``. It starts at ``pi n``.
     log_dt : (H,)
+        Logarithm of the step size dt.
     c : (H, N, 2)
-        Real and imaginary part.
+        C, as real and imaginary part.
     d : (H,)
+        Feedthrough D.
 
     References
     ----------
@@ -61,7 +66,7 @@ class S4D(nn.Module):
         self.d = nn.Parameter(torch.randn(channels))
 
     def discrete(self) -> tuple[Tensor, Tensor]:
-        """``A_d`` and ``B_d`` by zero-order hold, each (H, N) complex."""
+        """Return ``A_d`` and ``B_d`` by zero-order hold, each (H, N) complex."""
         z, b = self._exponents()
         return torch.exp(z), b
 
@@ -71,13 +76,13 @@ class S4D(nn.Module):
         return z, complex_expm1(z) / a
 
     def kernel(self, steps: int) -> Tensor:
-        """``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` for t = 0 .. steps - 1; (H, steps)."""
+        """Return ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` for t = 0 .. steps - 1, (H, steps)."""
         z, b = self._exponents()
         powers = torch.exp(z[..., None] * torch.arange(steps, dtype=self.d.dtype, device=self.d.device))
         return 2 * torch.einsum("hn,hnt->ht", torch.view_as_complex(self.c) * b, powers).real
 
     def outputs(self, u: Tensor) -> Tensor:
-        """All outputs at once: u (batch, steps, H) -> y (batch, steps, H)."""
+        """Return all outputs at once, u (batch, steps, H) -> y (batch, steps, H)."""
         steps = u.shape[1]
         spectrum = torch.fft.rfft(u.transpose(1, 2), n=2 * steps) * torch.fft.rfft(self.kernel(steps), n=2 * steps)
         y: Tensor = torch.fft.irfft(spectrum, n=2 * steps)[..., :steps].transpose(1, 2)
@@ -86,7 +91,10 @@ class S4D(nn.Module):
         return y - torch.where(at_rest, y, 0.0).detach() + self.d * u
 
     def coefficients(self) -> dict[str, Tensor]:
-        """A, B, C, D of the step of `nmdeploy.models.modules.mechanisms`: states rather than pairs, hence 2 C."""
+        """Return A, B, C, D for the step of `nmdeploy.models.modules.mechanisms`.
+
+        The step has states instead of pairs, hence 2 C.
+        """
         a, b = self.discrete()
         c = 2 * self.c[:, None]
         return {

@@ -1,4 +1,4 @@
-"""Neurons whose dynamics is an S4D block that no spike resets: it runs in parallel over time."""
+"""Neurons whose dynamics is an S4D block that no spike resets, and that runs in parallel over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmdeploy.models.modules.scan import deployed_bits, scan
 
 
 class S4DNeuron(S4D, SpikingNeuron):
-    """S4D, normalization, and `fire`; without more, spikes where the normalized output exceeds `threshold`."""
+    """S4D, normalization, then `fire`, which spikes where the normalized output exceeds `threshold`."""
 
     start_shift: ClassVar[float] = -1.0
     threshold: float = 0.0
@@ -31,19 +31,22 @@ class S4DNeuron(S4D, SpikingNeuron):
         return self.fire(norm(self.outputs(a)))
 
     def fire(self, y: Tensor) -> Tensor:
-        """Spikes of the normalized outputs, each (batch, steps, H)."""
+        """Return the spikes of the normalized outputs, each (batch, steps, H)."""
         return surrogate.spike(y - self.threshold)
 
 
 class BinaryS4D(S4DNeuron):
-    """``s = H(y)``, never reset."""
+    """S4D with binary spikes ``s = H(y)`` and no reset."""
 
     def __init__(self, channels: int, states: int, *, dt_min: float = 0.01, dt_max: float = 0.2) -> None:
         super().__init__(channels, states, dt_min=dt_min, dt_max=dt_max)
 
 
 class StochasticS4D(S4DNeuron):
-    """``s ~ Bernoulli(clamp(y, 0, 1))``: torch's generator in training, the deployed one in evaluation."""
+    """S4D with random spikes ``s ~ Bernoulli(clamp(y, 0, 1))``.
+
+    Training draws from torch's generator, evaluation from the deployed one.
+    """
 
     start_scale: ClassVar[float] = 0.5
     start_shift: ClassVar[float] = 0.0
@@ -58,9 +61,9 @@ class StochasticS4D(S4DNeuron):
 
 
 class CountingS4D(S4DNeuron):
-    """Integrates ``max(y, 0)``, spikes beyond 1, and loses every whole 1 at once.
+    """S4D into a soma that integrates ``max(y, 0)``, spikes beyond 1, and loses every whole 1 at once.
 
-    What is left before step t is then ``V - ceil(V) + 1`` of the running sum V: all steps at once.
+    The rest before step t is ``V - ceil(V) + 1`` of the running sum V. This gives all steps at once.
     """
 
     start_shift: ClassVar[float] = -0.5
@@ -78,10 +81,11 @@ class CountingS4D(S4DNeuron):
 
 
 class LeakyS4D(S4DNeuron):
-    """``v <- leak v + y``, soft reset, learnable ``threshold_raw`` and ``leak_logit`` (H,).
+    """S4D into a leaky soma with soft reset, ``v <- leak v + y``.
 
-    The recurrence is exact. With ``approximation = "predicted"``, `forward` predicts the membrane by a causal
-    convolution of y instead, which must be fitted first, see `nmdeploy.models.modules.predicted`.
+    Parameters ``threshold_raw`` and ``leak_logit`` (H,) are learned. The recurrence is exact. With ``approximation =
+    "predicted"``, `forward` predicts the membrane by a causal convolution of y instead. The convolution must be fitted
+    first: see `nmdeploy.models.modules.predicted`.
     """
 
     start_scale: ClassVar[float] = 0.5
@@ -98,7 +102,7 @@ class LeakyS4D(S4DNeuron):
         return {**super().coefficients(), **self.soma()}
 
     def soma(self) -> dict[str, Tensor]:
-        """The coefficients of what follows the dynamics."""
+        """Return the coefficients of the soma, which follows the dynamics."""
         threshold = column(softplus(self.threshold_raw))
         return {"v_threshold": threshold, "soma_r": threshold, "leak": column(torch.sigmoid(self.leak_logit))}
 
@@ -109,7 +113,7 @@ class LeakyS4D(S4DNeuron):
 
     @torch.no_grad()
     def before_reset(self, y: Tensor) -> Tensor:
-        """The exact membrane that the threshold is compared with: y (batch, steps, H), the same shape."""
+        """Return the exact membrane that the threshold is compared with, in the shape of y, (batch, steps, H)."""
         p = {name: value[:, 0] for name, value in self.soma().items()}
         decay, jump = p.get("adaptation_leak", 0.0), p.get("adaptation_jump", 0.0)
         v, w, membranes = torch.zeros_like(y[:, 0]), torch.zeros_like(y[:, 0]), []
@@ -120,14 +124,15 @@ class LeakyS4D(S4DNeuron):
         return torch.stack(membranes, 1)
 
     def recur(self, y: Tensor) -> Tensor:
-        """The exact spikes, whatever `fire` approximates."""
+        """Return the exact spikes, even if `fire` approximates them."""
         return scan(replace(self.mechanisms, dynamics="none"), self.soma(), y, compiled=self.compiled)
 
 
 class RefractoryS4D(LeakyS4D):
-    """`LeakyS4D` with a refractory variable: ``w <- rho w``, spikes of ``v - w``, a spike adds its magnitude to w.
+    """`LeakyS4D` with a refractory variable w that decays, ``w <- rho w``, and is subtracted from the membrane.
 
-    Parameters beside: ``refractory_logit``, ``magnitude_raw`` (H,).
+    The neuron compares ``v - w`` with the threshold. A spike adds its magnitude to w. Further parameters:
+    ``refractory_logit`` and ``magnitude_raw`` (H,).
     """
 
     mechanisms = replace(LeakyS4D.mechanisms, adaptation=True)

@@ -1,4 +1,4 @@
-"""Runs the step over time: a plain loop, or chunks of it compiled."""
+"""Scan of the step over time, as a plain loop or in compiled chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 8  # steps compiled as one: more take longer to compile and gain little
 
 
 def identity(y: Tensor) -> Tensor:
-    """No normalization."""
+    """Return y without normalization."""
     return y
 
 
@@ -33,14 +33,14 @@ def scan(
     compiled: bool = False,
     bits: Tensor | None = None,
 ) -> Tensor:
-    """All steps, one after the other: a (batch, steps, H*q) -> s (batch, steps, H*p).
+    """Run all steps in turn, a (batch, steps, H*q) -> s (batch, steps, H*p).
 
     Parameters
     ----------
     norm : callable
-        On y (batch, steps, H*p) of dynamics; an affine map a step.
+        Normalization of the dynamics' y (batch, steps, H*p), an affine map per step.
     compiled : bool
-        Compile chunks of steps (without a norm): the first calls take seconds, the later ones less time.
+        Compile chunks of steps. It needs `norm` to be `identity`. The first calls take seconds, later calls less time.
     bits : (steps, H*p), optional
         Random bits of stochastic spikes.
     """
@@ -78,12 +78,12 @@ def _chunk(m: Mechanisms, norm: Norm) -> Any:
 
 
 def find_compiler() -> str | None:
-    """Path of the C++ compiler that compiles scans, or None: that of $CXX, else the first of `COMPILERS` in PATH."""
+    """Return the path of the C++ compiler for scans: that of $CXX, else the first of `COMPILERS` in PATH, else None."""
     return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))), None)
 
 
 def require_compiler() -> str:
-    """`find_compiler`; `BadOption` without one."""
+    """Return the compiler of `find_compiler`; raise `BadOption` if there is none."""
     found = find_compiler()
     if found is None:
         known = ", ".join(COMPILERS)
@@ -95,12 +95,12 @@ def require_compiler() -> str:
 
 @cache
 def _compiled_chunk(m: Mechanisms) -> Any:
-    # by default torch tries $CXX or g++ alone
+    # By default torch tries only $CXX or g++.
     options: dict[str, Any] = {"cpp.cxx": (require_compiler(),)}
     return torch.compile(_chunk(m, identity), options=options)
 
 
 def deployed_bits(seed: int, p: Coefficients, steps: int) -> Tensor:
-    """The bits that every backend draws: (steps, H*p)."""
+    """Return the random bits that every backend draws, (steps, H*p)."""
     outputs = np.arange(p["v_threshold"].numel())
     return torch.from_numpy(np.stack([random16(seed, outputs, step) for step in range(steps)]))

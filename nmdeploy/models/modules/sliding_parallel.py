@@ -1,4 +1,4 @@
-"""The sliding parallel spiking neuron: a temporal FIR filter and a threshold."""
+"""Sliding parallel spiking neuron, a temporal FIR filter with a threshold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from nmdeploy.models.modules.neuron import SpikingNeuron
 
 
 class SlidingParallel(SpikingNeuron):
-    """``y_t = sum over j < k of taps[j] a[t - j]``, ``s = H(y - threshold)``; a convolution over all steps.
+    """FIR filter ``y_t = sum over j < k of taps[j] a[t - j]`` with spikes ``s = H(y - threshold)``.
 
-    Parameters ``taps`` (H, k), newest input first, and ``threshold`` (H,). As dynamics, k states shift the inputs on.
+    It is a convolution over all steps. As dynamics, k states shift the inputs on. Parameters ``taps`` (H, k), newest
+    input first, and ``threshold`` (H,).
     """
 
     start_shift: ClassVar[float] = 0.0

@@ -1,4 +1,4 @@
-"""A layer of spiking state-space neurons with its synapses."""
+"""Layer of spiking state-space neurons with its synapses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NORM_EPS = 1e-5
 
 
 class SpikingBlock(nn.Module):
-    """Dense synapses, normalization, spiking neurons.
+    """Dense synapses, normalization and spiking neurons.
 
         a = W h                                 dense synapses without bias
         s = neuron(a)                           normalized: a, or the dynamics' output (`NeuronModel.normalizes`)
@@ -24,18 +24,21 @@ class SpikingBlock(nn.Module):
     Parameters
     ----------
     synapse : nn.Linear without bias, or nn.Identity
-        The second where the block has no synapses of its own and h is a.
+        Synapses. `nn.Identity` means that the block has none of its own and h is a.
     neuron : SpikingNeuron
+        Neurons of the block.
     sums, spikes : int
-        Synaptic sums and outputs of the whole population.
+        Numbers of synaptic sums and of outputs of the whole population.
     norm : {"batch", "layer", "none"}
-        Over batch and time per channel; over the channels per step; none.
+        Normalization: over batch and time per channel, over the channels per step, or none.
     current : bool
-        Whether a is normalized, rather than what `neuron` hands to its norm.
+        True if a is normalized, instead of the signal that `neuron` hands to its norm.
     mixer : bool
+        True if a gated linear unit follows the neurons.
     residual : bool
+        True if the block's input is added to its output.
     dropout : float
-        Of the spikes, in training.
+        Dropout rate of the spikes in training.
 
     Notes
     -----
@@ -67,18 +70,18 @@ class SpikingBlock(nn.Module):
             nn.init.normal_(self.mixer.weight, std=2 / math.sqrt(spikes))
 
     def normalize(self, y: Tensor) -> Tensor:
-        """y (batch, steps, channels) -> the same shape."""
+        """Normalize y (batch, steps, channels), keeping its shape."""
         normalized: Tensor = self.norm(y.flatten(0, 1)).view_as(y)
         return normalized
 
     def spikes(self, h: Tensor, sequential: bool = False) -> Tensor:
-        """h (batch, steps, inputs) -> s (batch, steps, H*p)."""
+        """Return the spikes s (batch, steps, H*p) of h (batch, steps, inputs)."""
         a = self.synapse(h)
         run = self.neuron.sequential if sequential else self.neuron
         return run(self.normalize(a), identity) if self.current else run(a, self.normalize)
 
     def hand_on(self, h: Tensor, s: Tensor) -> Tensor:
-        """What the next block sees of the block's input h and its spikes s."""
+        """Return the next block's input, from the block's input h and its spikes s."""
         out: Tensor = self.dropout(s)
         if self.mixer is not None:
             value, gate = self.mixer(out).unflatten(-1, (-1, 2)).unbind(-1)
@@ -86,7 +89,7 @@ class SpikingBlock(nn.Module):
         return out + h if self.residual else out
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h (batch, steps, inputs) -> the block's output h' and its spikes s."""
+        """Return the block's output h' and its spikes s, for h (batch, steps, inputs)."""
         s = self.spikes(h)
         return self.hand_on(h, s), s
 
@@ -104,9 +107,9 @@ def _norm(kind: str, channels: int, neuron: SpikingNeuron) -> nn.Module:
 class IntegratingReadout(nn.Linear):
     """Dense synapses with bias, averaged over time: ``logits = mean_t(W h_t + b)``.
 
-    h (batch, steps, inputs) -> (batch, outputs). The deployed readout sums instead, which has the same argmax.
+    It maps h (batch, steps, inputs) to (batch, outputs). The deployed readout sums instead, with the same argmax.
     """
 
     def forward(self, h: Tensor) -> Tensor:
-        """h (batch, steps, inputs) -> logits (batch, outputs)."""
+        """Return the logits (batch, outputs) of h (batch, steps, inputs)."""
         return torch.nn.functional.linear(h.mean(1), self.weight, self.bias)

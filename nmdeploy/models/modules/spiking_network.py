@@ -1,4 +1,4 @@
-"""The network: blocks of spiking state-space neurons and an integrating readout."""
+"""Network of blocks of spiking state-space neurons with an integrating readout."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ from nmdeploy.models.modules.spiking_block import NORM_EPS, IntegratingReadout, 
 
 
 class SpikingNetwork(nn.Module):
-    """Blocks of one model's neurons.
+    """Blocks of one model's neurons and a readout.
 
         h_0 = input values,  h_l = SpikingBlock_l(h_{l-1}),  logits = mean_t(W h_L + b)
 
     Parameters
     ----------
     name : str
-        Of the model, see `nmdeploy.models.catalog`.
+        Name of the model, see `nmdeploy.models.catalog`.
     inputs, channels, states, layers, outputs : int
-        Input channels, neurons a block, states a neuron (of models that do not fix them), blocks, classes.
+        Numbers of input channels, neurons per block, states per neuron (of models that do not fix them), blocks and
+        classes.
     residual : bool
-        Every block whose input has as many channels as its output adds its input to it.
+        True if every block with equally many input and output channels adds its input to its output.
     dropout : float
-        On the spikes, in training.
+        Dropout rate of the spikes in training.
     norm : {"batch", "layer", "none"}
-        What normalizes each block; only "batch" and "none" can be deployed.
+        Normalization of each block. Only "batch" and "none" can be deployed.
     compiled : bool
-        Compile the scans of training; needs a C++ compiler.
+        Compile the scans of training. This needs a C++ compiler.
     **options
-        The model's own.
+        The model's own options.
+
+    Raises
+    ------
+    BadOption
+        A name, option or value is unknown, a size is below 1, or a compiler is missing.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class SpikingNetwork(nn.Module):
     def _block(self, index: int, width: int, residual: bool, dropout: float, compiled: bool) -> SpikingBlock:
         channels = self.sizes["channels"]
         sums = channels * self.neuron_model.inputs(self.options)
-        # drawn before the neuron's parameters: the order fixes what a seed means
+        # Drawn before the neuron's parameters: this order fixes the weights that a seed gives.
         synapse = nn.Identity() if self.neuron_model.mixer and index else nn.Linear(width, sums, bias=False)
         module, _, attribute = self.neuron_model.module.partition(":")
         factory = getattr(importlib.import_module(module), attribute)
@@ -91,12 +97,12 @@ class SpikingNetwork(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a checkpoint's header states about the architecture."""
+        """Architecture, as a checkpoint's header holds it."""
         fixed = {"residual": self.residual, "norm": self.norm, "norm_eps": NORM_EPS, "options": self.options}
         return {"model": self.name, **self.sizes, **fixed}
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Values x (batch, steps, inputs) -> logits (batch, outputs), spikes (batch, steps, H*p) of each block."""
+        """Map values x (batch, steps, inputs) to logits (batch, outputs) and spikes (batch, steps, H*p) per block."""
         spikes = []
         for block in self.blocks:
             x, s = block(x)
@@ -104,14 +110,14 @@ class SpikingNetwork(nn.Module):
         return self.readout(x), spikes
 
     def walk(self, x: Tensor) -> Iterator[tuple[Any, Tensor]]:
-        """Each block with what arrives at it: x (batch, steps, inputs), then each block's output."""
+        """Yield each block with its input: x (batch, steps, inputs), then the output of the block before."""
         for block in self.blocks:
             yield block, x
             x, _ = block(x)
 
 
 def _check(model: str, sizes: dict[str, int], switches: dict[str, bool], dropout: float, norm: str) -> None:
-    """`BadOption` for the first value that no network can have."""
+    """Raise `BadOption` for the first value that no network can have."""
     for what, value, valid, wanted in (
         *((what, size, type(size) is int and size >= 1, "an int of at least 1") for what, size in sizes.items()),
         *((what, value, isinstance(value, bool), "True or False") for what, value in switches.items()),

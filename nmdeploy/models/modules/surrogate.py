@@ -1,4 +1,4 @@
-"""Spiking functions, with a surrogate gradient or the straight-through one."""
+"""Spiking functions with a surrogate or straight-through gradient."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WIDTH = LENGTH
 
 
 def normal_density(x: Tensor, mean: float, std: float) -> Tensor:
-    """Density of the normal distribution, ``exp(-((x - mean) / std)**2 / 2) / (std sqrt(2 pi))``; any shape."""
+    """Return the normal density ``exp(-((x - mean) / std)**2 / 2) / (std sqrt(2 pi))``, for x of any shape."""
     return torch.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
 
 
 def multi_gaussian(x: Tensor) -> Tensor:
-    """The surrogate of the Heaviside function's derivative.
+    """Return the surrogate of the Heaviside function's derivative.
 
-    ``G(x) = g [(1 + h) phi(x; 0, s) - h phi(x; l, 6 s) - h phi(x; -l, 6 s)]`` with h = 0.15, l = g = 0.5, s = l, and
-    phi(x; mean, std) the normal density.
+    ``G(x) = g [(1 + h) phi(x; 0, s) - h phi(x; l, 6 s) - h phi(x; -l, 6 s)]`` with h = 0.15, l = g = 0.5, s = l.
+    phi(x; mean, std) is the normal density.
 
     Parameters
     ----------
@@ -62,26 +62,30 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def spike(x: Tensor) -> Tensor:
-    """``H(x)``: 1 where x > 0, else 0 (so ``H(0) = 0``); its gradient is `multi_gaussian`. Any shape."""
+    """Return ``H(x)``: 1 where x > 0, else 0 (so ``H(0) = 0``).
+
+    Its gradient is `multi_gaussian`. x has any shape.
+    """
     spikes: Tensor = _Spike.apply(x)  # type: ignore[no-untyped-call]
     return spikes
 
 
 def straight_through(value: Tensor, path: Tensor) -> Tensor:
-    """Exactly `value`, with the gradient of `path`."""
+    """Return exactly `value`, with the gradient of `path`."""
     passed: Tensor = _StraightThrough.apply(value, path)  # type: ignore[no-untyped-call]
     return passed
 
 
 def ternary(mu: Tensor, threshold: Tensor) -> Tensor:
-    """1 above the threshold, -1 below its negative, else 0."""
+    """Return 1 above the threshold, -1 below its negative, else 0."""
     return spike(mu - threshold) - spike(-mu - threshold)
 
 
 def graded(mu: Tensor, threshold: Tensor, step: float, bits: int) -> Tensor:
-    """``mu`` in whole steps (towards zero, clipped to `bits` bits) where ``abs(mu) > threshold``, else 0.
+    """Return ``mu`` in whole steps where ``abs(mu) > threshold``, else 0.
 
-    The gradient of the rounding is 1 inside the clip and 0 outside; that of the gate is `multi_gaussian`.
+    Steps round towards zero and are clipped to `bits` bits. The gradient of the rounding is 1 inside the clip and 0
+    outside. The gradient of the gate is `multi_gaussian`.
     """
     limit = (1 << (bits - 1)) - 1
     scaled = mu / step
@@ -90,10 +94,13 @@ def graded(mu: Tensor, threshold: Tensor, step: float, bits: int) -> Tensor:
 
 
 def stochastic(mu: Tensor, threshold: Tensor, bits: Tensor) -> Tensor:
-    """1 where ``mu > threshold * bits / 65536``; the gradient is that of ``clamp(mu / threshold, 0, 1)``."""
+    """Return 1 where ``mu > threshold * bits / 65536``, else 0.
+
+    The gradient is that of ``clamp(mu / threshold, 0, 1)``.
+    """
     return straight_through((mu > threshold * bits / 65536).to(mu.dtype), (mu / threshold).clamp(0, 1))
 
 
 def phase(re: Tensor, im: Tensor, im_before: Tensor, threshold: Tensor) -> Tensor:
-    """1 where ``re >= threshold``, ``im >= 0`` and ``im_before < 0``: a surrogate gradient on each factor."""
+    """Return 1 where ``re >= threshold``, ``im >= 0`` and ``im_before < 0``. Each factor has a surrogate gradient."""
     return (1 - spike(threshold - re)) * (1 - spike(-im)) * spike(-im_before)

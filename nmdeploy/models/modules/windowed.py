@@ -1,4 +1,4 @@
-"""S4D whose output is read once a window, by a temporal kernel, and whose spike lasts the window."""
+"""S4D whose output a temporal kernel reads once per window, and whose spike lasts the window."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from nmdeploy.models.modules.s4d_neurons import S4DNeuron
 
 
 class WindowedS4D(S4DNeuron):
-    """``u = sum over j < r of kernel[j] y[k r + j]``, ``s = H(norm(u))`` in all r steps of window k.
+    """S4D with ``u = sum over j < r of kernel[j] y[k r + j]`` and ``s = H(norm(u))`` in all r steps of window k.
 
-    The last window is padded with zeros. The normalization acts on u: (batch, windows, H). Parameter ``kernel`` (H, r).
+    The last window is padded with zeros. The normalization acts on u, (batch, windows, H). Parameter ``kernel_taps``
+    (H, r).
     """
 
     start_shift: ClassVar[float] = -1.0
