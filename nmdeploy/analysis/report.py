@@ -40,6 +40,8 @@ class Report:
         What is used of each limit.
     problems : tuple of str
         What keeps the network from running on the target.
+    scales : mapping of population to name to (smallest, largest)
+        The factor on its weights ("scale") and the fraction bits of its integers ("frac_in", ...).
     overflows : mapping of layer to register to count, over all samples
     accuracy : mapping of "float" and "quantized" to a fraction or None
     verification : Verification or None
@@ -61,6 +63,7 @@ class Report:
     cores: tuple[Core, ...]
     utilization: tuple[Row, ...]
     problems: tuple[str, ...]
+    scales: Mapping[str, Mapping[str, tuple[float, float]]]
     overflows: Mapping[str, Mapping[str, int]]
     accuracy: Mapping[str, float | None]
     verification: Verification | None
@@ -86,6 +89,7 @@ class Report:
             "utilization": [row._asdict() for row in self.utilization],
             "fits": self.fits,
             "problems": list(self.problems),
+            "scales": {name: {key: list(ends) for key, ends in held.items()} for name, held in self.scales.items()},
             "accuracy": dict(self.accuracy),
             "overflows": {name: dict(counts) for name, counts in self.overflows.items()},
             "verification": None if self.verification is None else self.verification.to_json(),
@@ -109,6 +113,7 @@ class Report:
             cores=tuple(map(Core.from_json, values["cores"])),
             utilization=tuple(Row(**row) for row in values["utilization"]),
             problems=tuple(values["problems"]),
+            scales={name: {key: tuple(ends) for key, ends in held.items()} for name, held in values["scales"].items()},
             overflows=values["overflows"],
             accuracy=values["accuracy"],
             verification=None if verification is None else Verification.from_json(verification),
@@ -149,6 +154,7 @@ def build_report(
         cores=mapped.cores,
         utilization=tuple(mapped.utilization()),
         problems=mapped.problems,
+        scales={name: neuron.scales.ends() for name, neuron in network.populations.items()},
         overflows=overflows(network, totals),
         accuracy=accuracy,
         verification=verification,

@@ -107,6 +107,11 @@ class Scales(Frozen):
         table = self.limits.get(frac, ())
         return f"{binding(table).name}: {binding(table).reason}" if table else ""
 
+    def ends(self) -> dict[str, tuple[float, float]]:
+        """Return the smallest and largest factor ("scale") and fraction bits, by name."""
+        fracs = {name: (int(np.min(value)), int(np.max(value))) for name, value in self.fracs.items()}
+        return {"scale": (float(self.scale.min()), float(self.scale.max())), **fracs}
+
     def to_json(self) -> dict[str, Any]:
         """Return the scales as JSON values: ``{"scale": ..., "fracs": {...}, "bound": {frac: name}}``."""
         fracs = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in self.fracs.items()}
