@@ -121,8 +121,9 @@ def test_the_readme_names_only_commands_and_options_that_exist() -> None:
                     assert {word for word in words if word.startswith("-")} <= known, line
 
 
-def test_the_page_of_commands_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("generate_commands", ROOT / "docs" / "generate_commands.py")
+@pytest.mark.parametrize("name", ["generate_commands", "generate_layers"])
+def test_generated_pages_are_current(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
