@@ -76,7 +76,7 @@ class NeuronModel:
     chosen : str
         What the source leaves open, and what was chosen (Markdown).
     hardware : str
-        How it maps to hardware, and its latency (Markdown); what a step costs is counted, not told.
+        How it maps to hardware, and its latency (Markdown); the cost of a step is counted, not stated.
     module : str
         ``"package.module:Class"`` of the trainable neuron.
     shapes : callable

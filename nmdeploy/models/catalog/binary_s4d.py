@@ -22,9 +22,9 @@ s = H(norm(y))
         "NeurIPS 2022."
     ),
     chosen="""
-- A is S4D-Lin at first, B = 1, zero-order hold. Each stored complex state stands for a conjugate pair, hence the
+- A is S4D-Lin at first, B = 1, zero-order hold. Each stored complex state is a conjugate pair, hence the
   factor 2.
-- Stan and Rhodes put a gated spiking unit (GSU), which mixes the channels, behind the spikes. It is no part of the
+- Stan and Rhodes put a gated spiking unit (GSU), which mixes the channels, after the spikes. It is no part of the
   neuron and is left out: the synapses of the next block mix the channels.
 - The threshold is 0: the normalization's shift is the threshold. It starts at -1, so that about one neuron in six
   spikes.

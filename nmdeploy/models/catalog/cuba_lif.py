@@ -28,7 +28,7 @@ v <- 0 where s
 - The current runs on through a spike, as on Loihi; only the membrane is reset, to 0.
 - The reset's feedback carries the spike's surrogate gradient, so that training runs step by step.
 - Normalization acts on the synaptic sum and folds into the weights and a bias of the synapses: the population's own
-  bias would enter v behind the filter.
+  bias would enter v after the filter.
 """,
     hardware="""
 A population `lif`: Loihi's own neuron, bit for bit Intel's. One step of latency.

@@ -24,7 +24,7 @@ s = 1 with probability p
         "dependency tasks, 2024 (arXiv 2406.02923)."
     ),
     chosen="""
-- Training draws from torch's generator, anew for every batch. Evaluation and deployment compare y with `random16 /
+- Training draws from torch's generator, again for every batch. Evaluation and deployment compare y with `random16 /
   65536` of the counter-based generator of docs/arithmetic.md, keyed by (block, neuron, step): every backend draws the
   same bits, and every sample the same. The seed is the block's index, 0 for the first; a model file holds it as
   `seed` of the population's node.
