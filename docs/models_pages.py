@@ -14,9 +14,9 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 HEAD = f"""# Models
 
-Every model is a spiking state-space neuron from the literature. `nmdeploy.models.create(name, ...)` makes a network of it
-to train, and nmdeploy deploys the checkpoint. `nmdeploy models` lists the models; `nmdeploy models NAME` prints equation,
-options, source and hardware.
+Every model is a spiking state-space neuron from the literature. `nmdeploy.models.create(name, ...)` makes a network of
+it to train, and nmdeploy deploys the checkpoint. `nmdeploy models` lists the models; `nmdeploy models NAME` prints
+equation, options, source and hardware.
 
 ```sh
 python examples/train_digits.py --model spiking-ssm --out spiking-ssm.safetensors
@@ -35,8 +35,9 @@ measurements of its options `--train` and `--checks`.
 has three blocks of 64 neurons. The accuracies are those of 450 test samples that training never saw. The networks were
 quantized to 8-bit weights and 24-bit states with 128 calibration samples, and run by the reference.
 
-- Rate is in spikes per neuron and step, training in wall-clock seconds of one thread on a machine that did other work too.
-- A row in bold misses {LEAST_ACCURACY:.0%} in float, or differs by more than {100 * MOST_APART:.0f} point after quantization.
+- Rate is in spikes per neuron and step, training in wall-clock seconds of one thread on a machine that did other work
+  too.
+- A row in bold misses {LEAST_ACCURACY:.0%} in float, or differs more than {100 * MOST_APART:.0f} point once quantized.
 - Operations are [synaptic operations](metrics.md#counts) per sample. Computed are those that remain if the spikes of a
   window are sent once.
 - Energy is in nJ per sample, from the counts and the figures of profile `loihi2`. The letter names their source.
@@ -45,12 +46,13 @@ quantized to 8-bit weights and 24-bit states with 128 calibration samples, and r
 
 ## Checks
 
-- Parallel: `exact` if training computes all steps at once, and equals the step-by-step form; `none` if it does not.
-- Random, trained: differing spikes between the parallel form and the step-by-step form, in float64, with random and with
-  trained weights.
-- Population: differing spikes between the trained module and the float population that is deployed, with trained weights.
+- Parallel: `exact` if training computes all steps at once, equal to the step-by-step form; `none` if it does not.
+- Random, trained: differing spikes between the parallel form and the step-by-step form, in float64, with random and
+  with trained weights.
+- Population: differing spikes between the trained module and the float population that is deployed, with trained
+  weights.
 - Gradient: the largest relative difference of a parameter's gradient between the two forms, in float64.
-- Lava: random live networks, quantized; the spikes and states that were compared with Lava's, and how many differ.
+- Lava: random live networks, quantized; the spikes and states that were compared with Lava's; how many differ.
 
 {{checks}}
 """

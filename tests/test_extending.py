@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md and docs/extending/, installed by entry points as a third party's package would be, and run."""
+"""The examples of docs/extending/, installed by entry points as a third party's package would be, and run."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIM = ROOT / "docs" / "javascripts" / "iframe-worker" / "shim.js"
-# The page's column beside both sidebars of a window of 1280 pixels, and sizes of docs/stylesheets/tables.css, in pixels.
+# In pixels: the page's column beside both sidebars of a window of 1280, and the sizes of docs/stylesheets/tables.css.
 COLUMN, FONT = 733, 12.8
 CELL_PADDING, CODE_PADDING = 2 * 0.6 * FONT, 2 * 0.3 * 0.85 * FONT
 TEXT, CODE = 0.6 * FONT, 0.62 * 0.85 * FONT

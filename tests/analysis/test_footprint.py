@@ -51,7 +51,8 @@ def windowed_state_space(n: Any) -> int:
     return int(n.size * (states + after))
 
 
-BITS = {f.__name__: f for f in (lif, integrator, gated_linear_unit, state_space, dense_state_space, windowed_state_space)}
+RULES = (lif, integrator, gated_linear_unit, state_space, dense_state_space, windowed_state_space)
+BITS = {rule.__name__: rule for rule in RULES}
 OWN = [neuron for neuron in family_examples.examples() if type(neuron).__module__.startswith("nmdeploy.")]
 
 
