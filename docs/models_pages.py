@@ -37,7 +37,7 @@ quantized to 8-bit weights and 24-bit states with 128 calibration samples, and r
 
 - Rate is in spikes per neuron and step, training in wall-clock seconds of one thread on a machine that did other work
   too.
-- A row in bold misses {LEAST_ACCURACY:.0%} in float, or differs more than {100 * MOST_APART:.0f} point once quantized.
+- A row in bold misses {LEAST_ACCURACY:.0%} in float, or differs by over {100 * MOST_APART:.0f} point once quantized.
 - Operations are [synaptic operations](metrics.md#counts) per sample. Computed are those that remain if the spikes of a
   window are sent once.
 - Energy is in nJ per sample, from the counts and the figures of profile `loihi2`. The letter names their source.
