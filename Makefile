@@ -2,6 +2,7 @@
 # make test    the tests
 # make test-slow, make test-long   the tests that take minutes, and those that take hours
 # make check   lint, types, direction of imports
+# make docs    the documentation, into build/site; needs no torch
 # make bench   speed: against Lava, float libraries and the machine; BENCH="--quick --only LIF" passes options
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -27,14 +28,14 @@ check: .venv-dev/ready
 	$(DEV)mypy
 	$(DEV)python -m pytest -q tests/test_imports.py
 
-docs: .venv-dev/ready
-	$(DEV)mkdocs build --strict --site-dir build/site
+docs: .venv-docs/ready
+	.venv-docs/bin/mkdocs build --strict --site-dir build/site
 
 bench: .venv-bench/ready
 	.venv-bench/bin/python -m benchmarks.run $(BENCH)
 
 clean:
-	rm -rf build .venv .venv-dev .venv-bench
+	rm -rf build .venv .venv-dev .venv-docs .venv-bench
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -44,6 +45,11 @@ clean:
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV)python $(PIP) --editable ".[train,importers,docs,dev]"
+	touch $@
+
+.venv-docs/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python $(PIP) --editable ".[docs]"
 	touch $@
 
 .venv-bench/ready: pyproject.toml constraints.txt

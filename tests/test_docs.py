@@ -22,6 +22,7 @@ PACKAGE = ROOT / "nmdeploy"
 FENCED = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
+NAME_OF_FILE = re.compile(r"`(\w+)` (?:of|in)\s+`([\w./]+\.py)`")
 OURS = re.compile(r"(?:nmdeploy|docs|tests|hw_profiles|examples|\.ci)/[\w./*-]*")
 
 
@@ -102,6 +103,64 @@ def test_modules_that_are_named_exist(page: Path) -> None:
             assert hasattr(importlib.import_module(name), attribute), code
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_names_are_in_the_files_that_pages_give_for_them(page: Path) -> None:
+    for name, file in NAME_OF_FILE.findall(FENCED.sub("", page.read_text("utf-8"))):
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text("utf-8")), f"{name} of {file}"
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "engine.md"])
+def test_parts_in_drawings_exist(name: str) -> None:
+    """What a drawing names as FOLDER/ or FOLDER/MODULE is a part of the package, or a file of the repository."""
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    drawings = "".join(block for language, _, block in FENCED.findall(text) if language == "text")
+    found = re.findall(r"(?<![\w.])([a-z][a-z_]*/(?:[a-z_]+(?:\.md)?/?)*)", drawings)
+    assert len(found) > 5
+    for part in found:
+        places = (PACKAGE / part, PACKAGE / f"{part}.py", ROOT / part)
+        assert any(place.exists() for place in places), part
+
+
+@pytest.mark.parametrize("folder", ["trace", "bounds", "lower", "llvm", "run"])
+def test_the_page_of_the_engine_lists_every_module(folder: str) -> None:
+    text = (ROOT / "docs" / "engine.md").read_text("utf-8")
+    (row,) = re.findall(rf"^\| `nmdeploy/engine/{folder}/` \| (.*?) \|", text, re.M)
+    modules = {path.stem for path in (PACKAGE / "engine" / folder).glob("*.py")} - {"__init__"}
+    assert set(CODE.findall(row)) == modules
+
+
+def test_building_the_pages_installs_no_torch() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert "docs: .venv-docs/ready\n\t.venv-docs/bin/mkdocs build --strict" in makefile
+    (installed,) = re.findall(r"^\t\.venv-docs/bin/python .*?\"(.*?)\"$", makefile, re.M)
+    assert installed == ".[docs]"
+    extra = re.search(r"^docs = \[(.*?)\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    assert extra is not None and "torch" not in extra[1] and "train" not in extra[1]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Except those that `exclude_docs` leaves out, which are no Markdown."""
+    shown = set(re.findall(r"[\w./-]+\.md$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M))
+    assert shown == {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+
+
+@pytest.mark.slow
+@pytest.mark.lava
+def test_the_commands_of_getting_started_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_lava()
+    monkeypatch.chdir(tmp_path)
+    blocks = FENCED.findall((ROOT / "docs" / "getting-started.md").read_text("utf-8"))
+    exec(next(text for language, _, text in blocks if language == "python"), {})
+    lines = [line for language, _, text in blocks if language == "sh" for line in text.splitlines()]
+    commands = [line.split() for line in lines if line.startswith("nmdeploy ")]
+    assert [words[1] for words in commands] == ["doctor", "check", "export", "simulate", "verify", "report"]
+    for words in commands:
+        arguments = [sys.executable, "-m", *words]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "report.md").is_file()
+
+
 def test_the_first_two_commands_of_the_readme() -> None:
     commands = next(text for language, _, text in FENCED.findall((ROOT / "README.md").read_text("utf-8")))
     assert commands.splitlines() == ["make demo", "make test"]
@@ -122,8 +181,9 @@ def test_the_readme_names_only_commands_and_options_that_exist() -> None:
                     assert {word for word in words if word.startswith("-")} <= known, line
 
 
-def test_the_page_of_commands_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("generate_commands", ROOT / "docs" / "generate_commands.py")
+@pytest.mark.parametrize("name", ["generate_commands", "generate_layers"])
+def test_generated_pages_are_current(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md, installed by entry points as a third party's package would be, and run."""
+"""The examples of docs/extending/, installed by entry points as a third party's package would be, and run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 from requires_lava import require_lava
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "extending.md"
+PAGES = [ROOT / "docs" / "extending.md", *sorted((ROOT / "docs" / "extending").glob("*.md"))]
 FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.M | re.S)
 GROUP = re.compile(r'^\[project\.entry-points\."([\w.]+)"\]\n((?:\w+ = "\w+"\n)+)', re.M)
 
 
 def examples() -> dict[str, str]:
-    return dict(FILE.findall(PAGE.read_text("utf-8")))
+    return {name: text for page in PAGES for name, text in FILE.findall(page.read_text("utf-8"))}
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every file of the page and the metadata that installing its pyproject.toml would leave."""
+    """A folder with every file of the pages and the metadata that installing its pyproject.toml would leave."""
     folder = tmp_path_factory.mktemp("site")
     files = examples()
     for name, text in files.items():

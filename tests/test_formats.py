@@ -97,7 +97,10 @@ def model_content(path: Path) -> Any:
         values = json.loads(held["model"].asstr()[()])
         for name, node in held["nodes"].items():
             assert all(array.dtype.kind in "iuf" for array in node.values())
-            values["nodes"][name] |= {field: array[()].tolist() for field, array in node.items()}
+            for field, array in node.items():
+                part, _, inner = field.rpartition(".")
+                place = values["nodes"][name]
+                (place[part] if part else place)[inner] = array[()].tolist()
         return values
 
 

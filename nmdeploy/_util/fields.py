@@ -23,7 +23,7 @@ class BadField(ValueError):
 def split(node: Any) -> tuple[dict[str, Any], Arrays]:
     """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out.
 
-    A field that is a dataclass is split as well: its plain values are a mapping, its arrays are named "field.array".
+    A field that is a dataclass is split as well: its kind and plain values are a mapping, its arrays are named "field.array".
     """
     plain: dict[str, Any] = {}
     arrays: Arrays = {}
@@ -31,7 +31,8 @@ def split(node: Any) -> tuple[dict[str, Any], Arrays]:
         if isinstance(value, np.ndarray):
             arrays[name] = narrowest(value)
         elif is_dataclass(value):
-            plain[name], inner = split(value)
+            held, inner = split(value)
+            plain[name] = {"kind": value.kind, **held}
             arrays |= {f"{name}.{key}": array for key, array in inner.items()}
         elif value is not None:
             plain[name] = value.item() if isinstance(value, np.generic) else value
@@ -66,8 +67,11 @@ def _nested(hints: Mapping[str, tuple[Any, ...]], values: Mapping[str, Any]) -> 
         plain = values.get(name, {})
         if not isinstance(plain, Mapping):
             raise BadField(f"field {name!r} = {_shown(plain)}: is not an object of fields: export it again")
-        if plain or arrays:
-            found[name] = build(kind, {**plain, **arrays})
+        if plain.get("kind", kind.kind) != kind.kind:  # type: ignore[attr-defined]
+            raise BadField(f"field {name!r} is of kind {plain['kind']!r}, not {kind.kind!r}: export it again")  # type: ignore[attr-defined]
+        given = {key: value for key, value in plain.items() if key != "kind"} | arrays
+        if given:
+            found[name] = build(kind, given)
     return found
 
 
