@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import safetensors
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
+from networks_windowed import windowed_case
 from referencing import Registry, Resource
 from shared import CALIBRATION, CHECKPOINT
 
+from nmdeploy import pipeline
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models import create
 from nmdeploy.models.checkpoint import save
@@ -102,6 +104,13 @@ def model_content(path: Path) -> Any:
                 place = values["nodes"][name]
                 (place[part] if part else place)[inner] = array[()].tolist()
         return values
+
+
+def test_metadata_of_a_node_with_a_part(tmp_path: Path) -> None:
+    pipeline.write(windowed_case(1).network, tmp_path / "windowed.nir")
+    content = model_content(tmp_path / "windowed.nir")
+    validate(content, "model")
+    assert any(node.get("dynamics", {}).get("a_re") for node in content["nodes"].values())
 
 
 def test_model_metadata(digits_model: Any, lif_model: Any) -> None:

@@ -23,7 +23,8 @@ class BadField(ValueError):
 def split(node: Any) -> tuple[dict[str, Any], Arrays]:
     """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out.
 
-    A field that is a dataclass is split as well: its kind and plain values are a mapping, its arrays are named "field.array".
+    A field that is a dataclass with a `kind` is split too: its kind and plain values are a mapping, its arrays are named
+    "field.array".
     """
     plain: dict[str, Any] = {}
     arrays: Arrays = {}
@@ -32,7 +33,7 @@ def split(node: Any) -> tuple[dict[str, Any], Arrays]:
             arrays[name] = narrowest(value)
         elif is_dataclass(value):
             held, inner = split(value)
-            plain[name] = {"kind": value.kind, **held}
+            plain[name] = {"kind": value.kind, **held}  # type: ignore[union-attr]
             arrays |= {f"{name}.{key}": array for key, array in inner.items()}
         elif value is not None:
             plain[name] = value.item() if isinstance(value, np.generic) else value
