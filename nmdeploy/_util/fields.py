@@ -23,8 +23,8 @@ class BadField(ValueError):
 def split(node: Any) -> tuple[dict[str, Any], Arrays]:
     """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out.
 
-    A field that is a dataclass with a `kind` is split too: its kind and plain values are a mapping, its arrays are named
-    "field.array".
+    A field that is a dataclass with a `kind` is split too. Its kind and plain values are a mapping, its arrays are
+    named "field.array".
     """
     plain: dict[str, Any] = {}
     arrays: Arrays = {}
