@@ -212,7 +212,11 @@ class GatedLinearUnit(Neuron):
         needed = frac_out - TABLE_FRAC
         room = power_below((1 << 31) - 1, float(context.a_max.max(initial=0.0)), default=context.frac)
         limits = (
-            Limit("weights and output", max(context.frac, needed), "more than weights offer and the output needs"),
+            Limit(
+                "weights",
+                max(context.frac, needed),
+                f"weights of {config.weight_bits} bits offer no more, the output needs no more",
+            ),
             Limit("weight exponent", context.frac_max, f"an exponent is at most {config.weight_exp_max}"),
             Limit("synaptic sum", room, "a sum has 32 bits"),
         )

@@ -132,9 +132,11 @@ def _sum_limits(
     most = int(frac_x.min()) + config.coefficient_frac
     bias = power_below(1 << 29, float(np.abs(input_bias).max(initial=0.0)), default=most)
     return (
-        Limit("weights and states", max(context.frac, needed), "more than weights offer and the states' B needs"),
+        Limit(
+            "weights", max(context.frac, needed), f"weights of {config.weight_bits} bits offer no more, B needs no more"
+        ),
         Limit("weight exponent", context.frac_max, f"an exponent is at most {config.weight_exp_max}"),
-        Limit("states", most, f"B has {config.coefficient_frac} fraction bits"),
+        Limit("states", most, f"B has at most {config.coefficient_frac} fraction bits"),
         Limit("input bias", bias, "an input bias has 30 bits"),
     )
 
