@@ -65,7 +65,7 @@ def model(site: Path) -> Path:
 
 def test_the_profile_is_listed_and_its_figures_have_sources(site: Path) -> None:
     assert re.search(r"^example_chip +Example chip: runs pif; 4 cores$", nmdeploy(site, "profiles"), re.M)
-    assert "made up for docs/extending.md" in nmdeploy(site, "profiles", "example_chip")
+    assert "made up for docs/extending/profile.md" in nmdeploy(site, "profiles", "example_chip")
 
 
 def test_the_importer_loads_and_the_network_is_deployable_where_the_profile_runs_it(site: Path) -> None:

@@ -46,8 +46,9 @@ def dense_state_space(n: Any) -> int:
 
 
 def windowed_state_space(n: Any) -> int:
-    states = n.states_per_neuron * (2 * n.state_bits + 6 * n.coefficient_bits)
-    after = n.coefficient_bits + 48 + n.window * n.coefficient_bits + 32 + 2
+    k = n.dynamics.coefficient_bits
+    states = n.states_per_neuron * (2 * n.state_bits + 6 * k)
+    after = k + 48 + n.window * k + 32 + 2
     return int(n.size * (states + after))
 
 

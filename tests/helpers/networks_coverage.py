@@ -51,7 +51,7 @@ def _mechanisms(neuron: Any) -> set[str]:
         return _chosen(neuron)
     if neuron.kind == "windowed_state_space":
         once = {"sent once"} if neuron.send_once else set()
-        return {"windowed", neuron.rounding, f"window {neuron.window}"} | once
+        return {"windowed", neuron.dynamics.rounding, f"window {neuron.window}"} | once
     return {neuron.kind}
 
 

@@ -15,7 +15,7 @@ class WindowedStateSpace(Population):
         size = len(node["vth"])
         super().__init__(node, size, size)
         self.window = node["window"]
-        self.dynamics = Diagonal(node["dynamics"], self.sat)
+        self.dynamics = Diagonal(node.get("dynamics", node), self.sat)
         self.y, self.u = [0] * size, [0] * size
 
     def step(self, a: list[int], t: int) -> list[int]:

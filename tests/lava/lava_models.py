@@ -153,10 +153,8 @@ def dense_state_space(
 
 def windowed(rng: np.random.Generator, neurons: int, states: int, window: int, **changes: Any) -> Node:
     """Oscillators whose output is summed over windows."""
-    dynamics = diagonal(rng, neurons, states, 1, 1)
-    node: Node = {
-        "kind": "windowed_state_space",
-        "dynamics": dynamics | {key: changes.pop(key) for key in list(changes) if key in dynamics},
+    node = {"kind": "windowed_state_space"} | diagonal(rng, neurons, states, 1, 1)
+    node |= {
         "window": window,
         "kernel": rng.integers(-2000, 4000, (neurons, window)).tolist(),
         "frac_k": 10,

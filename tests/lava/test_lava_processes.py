@@ -42,7 +42,7 @@ def windowed_unit(kernel: list[int], vth: int, send_once: bool = False) -> dict[
     one |= {"c_im": [[[0]]], "d": [[[0]]], "bias": [[0]], "frac_a": 0, "frac_b": 0, "frac_c": 0, "frac_d": 0}
     rng = np.random.default_rng(1)
     own = {"kernel": [kernel], "frac_k": 0, "vth": [vth], "send_once": send_once}
-    return m.windowed(rng, 1, 1, len(kernel), **one, **own)
+    return {**m.windowed(rng, 1, 1, len(kernel)), **one, **own}
 
 
 def windowed_chain(send_once: bool) -> dict[str, Any]:
