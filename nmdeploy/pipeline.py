@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
 from nmdeploy._util.digests import content_sha256
@@ -39,7 +40,7 @@ from nmdeploy.running import (
     simulate_into,
     totals_of,
 )
-from nmdeploy.samples.source import Data, SampleFile, check_samples, load_data, open_data
+from nmdeploy.samples.source import Arrays, Data, SampleFile, check_samples, load_data, open_data
 
 __all__ = [
     "Data",
@@ -65,8 +66,9 @@ __all__ = [
 ]
 
 Model = str | Path | QuantizedNetwork
-Floats = str | Path | Network
-Samples = str | Path | SampleFile | Data
+Floats = Any
+"""A path, a Network, or an object that `load` takes."""
+Samples = str | Path | SampleFile | Data | Arrays
 Progress = Callable[[int, int], object]
 """Takes the samples that are done, and their number in all."""
 
@@ -143,7 +145,7 @@ def export(
     source: Floats,
     output: str | Path,
     profile: str | HardwareProfile = "loihi2",
-    data: str | Path | Data | None = None,
+    data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
     dt: float | None = None,
@@ -152,10 +154,10 @@ def export(
 
     Parameters
     ----------
-    source : path of a checkpoint or NIR graph, or a Network
+    source : path of a checkpoint or NIR graph, a Network, or another object that `load` takes
     output : path of the model file, which ends with ``.nir``
     profile : name, path or HardwareProfile
-    data : path or Data, optional
+    data : path, SampleFile, Data or arrays, optional
         Calibration samples; without them scales are static worst-case bounds.
     options, window_input : as for `quantize`
     dt : float, optional
@@ -173,7 +175,7 @@ def export(
     require_suffix(output, ".nir")
     target = load_profile(profile) if isinstance(profile, str) else profile
     target.quantization_config(**vars(options))
-    network = source if isinstance(source, Network) else load(source, dt=dt)
+    network = load(source, dt=dt)
     calibration = _data(data, network).first(None) if data is not None else None
     with prefix_errors(str(source) if isinstance(source, (str, Path)) else "the network"):
         require_families(network, target)
@@ -255,7 +257,7 @@ def simulate(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile or Data
+    data : path, SampleFile, Data or arrays
     output : path of the recording, which ends with ``.h5``
     samples : int, optional
         How many samples are run, from the first one on.
@@ -291,10 +293,10 @@ def verify(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile or Data
+    data : path, SampleFile, Data or arrays
         Of a file, what is not compared value by value is read chunk by chunk.
     against : names of backends, or one name
-    floats : path or Network, optional
+    floats : path, Network or another object that `load` takes, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
     samples : int, optional
         How many samples are compared value by value; accuracies are over all.
@@ -357,11 +359,11 @@ def report(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile or Data
+    data : path, SampleFile, Data or arrays
         A file is read and run chunk by chunk.
     profile : name, path or HardwareProfile, optional
         The target; the one that the model was quantized for if left out.
-    floats : path or Network, optional
+    floats : path, Network or another object that `load` takes, optional
         The float network, for its accuracy.
     verification : Verification, optional
         A result to include; its accuracies are taken over.
@@ -419,9 +421,10 @@ def _floats(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: 
         if dt is not None:
             raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
         return None
-    if isinstance(floats, Network):
-        require_origin(network, floats)
-        return floats
+    if not isinstance(floats, (str, Path)):
+        found = load(floats, dt=dt)
+        require_origin(network, found)
+        return found
     return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)
 
 
