@@ -106,7 +106,7 @@ class Simulated:
 def quantize(
     network: Network,
     profile: str | HardwareProfile = "loihi2",
-    data: Data | None = None,
+    data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
 ) -> QuantizedNetwork:
@@ -116,7 +116,7 @@ def quantize(
     ----------
     network : Network
     profile : name, path or HardwareProfile
-    data : Data, optional
+    data : path, SampleFile, Data or arrays, optional
         Calibration samples; without them scales are static worst-case bounds.
     options : FormatOverrides
         Overrides of the profile's formats.
@@ -126,6 +126,7 @@ def quantize(
     if window_input not in FORMS:
         raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
     target = load_profile(profile) if isinstance(profile, str) else profile
+    data = None if data is None else _data(data, network).first(None)
     if window_input == "scaled":
         approximate, notes = send_once(network)
         scaled = quantize(approximate, target, data, options)
@@ -219,16 +220,17 @@ def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
 
 def run(
     network: QuantizedNetwork,
-    data: Data,
+    data: Samples,
     backend: str = "auto",
     trace: str = "none",
     threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Recording:
-    """Run a quantized network on samples that are in memory.
+    """Run a quantized network on samples, in memory.
 
     Parameters
     ----------
+    data : path, SampleFile, Data or arrays
     backend : name of a backend
     trace : {"none", "spikes", "states"}
     threads : int, optional
@@ -236,8 +238,9 @@ def run(
     on_progress : callable
         Called with the number of samples done, and that of all.
     """
-    recording = run_data(network, data, backend, trace, threads, _counting(on_progress, data.samples))
-    return replace(recording, inputs_sha256=digest_of(network, data))
+    samples = _data(data, network).first(None)
+    recording = run_data(network, samples, backend, trace, threads, _counting(on_progress, samples.samples))
+    return replace(recording, inputs_sha256=digest_of(network, samples))
 
 
 def simulate(

@@ -39,6 +39,7 @@ from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
+from nmdeploy.synapses.dense import Dense
 
 SUFFIXES = (".safetensors", ".pt")
 
@@ -194,7 +195,7 @@ def _connect(
     spikes = [source for source in sources if _sends_spikes(builder.node(source))]
     groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
     for index, group in enumerate(groups):
-        builder.connect(group, target, weight, None if index else bias)
+        builder.connect(group, target, Dense(weight, None if index else bias))
 
 
 def _sends_spikes(node: Any) -> bool:

@@ -283,6 +283,9 @@ def _numbers(where: str, name: str, values: Any, axes: int) -> FloatArray:
         raise BadOption(f"{where}: {name} is no array of numbers: give one of {axes} dimensions") from None
     if array.ndim != axes:
         raise BadOption(f"{where}: {name} of shape {array.shape}: give an array of {axes} dimensions")
+    if not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise BadOption(f"{where}: {name} holds {count} NaN or infinite values, limit 0: replace them")
     return array
 
 

@@ -141,6 +141,8 @@ def test_names_are_unique_and_tell_what_they_name() -> None:
         (lambda b: b.connect(["input", "hidden"], "hidden", np.eye(2)), ["send [3, 2] values", "each by itself"]),
         (lambda b: b.connect("input", "hidden", np.ones(3)), ["weight of shape (3,)", "2 dimensions"]),
         (lambda b: b.connect("input", "hidden", [[1, 2], [3]]), ["weight is no array of numbers"]),
+        (lambda b: b.connect("input", "hidden", np.full((2, 3), np.nan)), ["weight holds 6 NaN or infinite values"]),
+        (lambda b: b.population(LIF(np.zeros(3), np.ones(4), 1.0)), ["LIF: alpha has shape (3,)", "fill (4,)"]),
         (lambda b: b.connect("input", "hidden", np.ones((2, 3)), np.ones(3)), ["bias of shape (3,)", "give (2,)"]),
         (lambda b: b.connect("input", "hidden", Dense(np.ones((2, 3)), np.ones(2)), 1), ["a bias already"]),
         (lambda b: b.connect("input", "hidden", np.ones((2, 3)), delay=-1), ["delay -1", "0 steps or more"]),
@@ -398,6 +400,9 @@ def test_every_function_takes_what_load_takes(tmp_path: Path) -> None:
     arrays = {"inputs": x, "labels": np.array([0, 1, 1, 0])}
     exported = nmdeploy.export(graph, tmp_path / "a.nir", data=arrays, dt=DT)
     assert exported.network == nmdeploy.export(network, tmp_path / "b.nir", data=x).network
+    data = nmdeploy.load_data(x, network.input)
+    assert nmdeploy.quantize(network, "loihi2", x) == nmdeploy.quantize(network, "loihi2", data) == exported.network
+    assert nmdeploy.run(exported.network, x) == nmdeploy.run(exported.network, data)
     assert nmdeploy.check(graph, "loihi2", DT) == nmdeploy.check(network, "loihi2")
     assert nmdeploy.check(network, "loihi2").deployable
     model = tmp_path / "a.nir"
