@@ -59,9 +59,12 @@ class Check:
         return {"file": self.file, "profile": self.profile, "deployable": self.deployable, "nodes": nodes}
 
 
-def check_file(path: str, profile: str, dt: float | None = None) -> Check:
-    """Check every node of a checkpoint or NIR graph against a profile."""
+def check_file(source: Any, profile: str, dt: float | None = None) -> Check:
+    """Check every node of a network against a profile: of a file, or of an object that `load` takes."""
     target = load_profile(profile)
+    if not isinstance(source, (str, Path)):
+        return Check("the network", target.name, tuple(_importable("the network", source, target, dt)))
+    path = str(source)
     importer = importer_for(path)
     if is_sealed(load_bytes(path)):
         model = read(path)
@@ -70,11 +73,15 @@ def check_file(path: str, profile: str, dt: float | None = None) -> Check:
     problems = getattr(importer, "problems", None)
     rejected = problems(Path(path), dt=dt) if problems else []
     findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
+    return Check(path, target.name, tuple(findings or _importable(path, path, target, dt)))
+
+
+def _importable(name: str, source: Any, profile: HardwareProfile, dt: float | None) -> list[Finding]:
+    """Return the findings for a network as a whole, if it can be imported; else the reason."""
     try:
-        findings = findings or list(check_network(load(path, dt=dt), target))
+        return list(check_network(load(source, dt=dt), profile))
     except UnsupportedParameter as error:
-        findings = [Finding("network", "graph", False, problem=str(error).removeprefix(f"{path}: "))]
-    return Check(path, target.name, tuple(findings))
+        return [Finding("network", "graph", False, problem=str(error).removeprefix(f"{name}: "))]
 
 
 def check_model(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
 from nmdeploy._util.digests import content_sha256
@@ -41,7 +42,7 @@ from nmdeploy.running import (
     simulate_into,
     totals_of,
 )
-from nmdeploy.samples.source import Data, SampleFile, check_samples, load_data, open_data
+from nmdeploy.samples.source import Arrays, Data, SampleFile, check_samples, load_data, open_data
 
 __all__ = [
     "Data",
@@ -68,8 +69,9 @@ __all__ = [
 ]
 
 Model = str | Path | QuantizedNetwork
-Floats = str | Path | Network
-Samples = str | Path | SampleFile | Data
+Floats = Any
+"""A path, a Network, or an object that `load` takes."""
+Samples = str | Path | SampleFile | Data | Arrays
 Progress = Callable[[int, int], object]
 """Takes the samples that are done, and their number in all."""
 
@@ -107,7 +109,7 @@ class Simulated:
 def quantize(
     network: Network,
     profile: str | HardwareProfile = "loihi2",
-    data: Data | None = None,
+    data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
     scales: Mapping[str, Scales] | None = None,
@@ -118,7 +120,7 @@ def quantize(
     ----------
     network : Network
     profile : name, path or HardwareProfile
-    data : Data, optional
+    data : path, SampleFile, Data or arrays, optional
         Calibration samples; without them scales are static worst-case bounds.
     options : FormatOverrides
         Overrides of the profile's formats.
@@ -130,6 +132,7 @@ def quantize(
     if window_input not in FORMS:
         raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
     target = load_profile(profile) if isinstance(profile, str) else profile
+    data = None if data is None else _data(data, network).first(None)
     if window_input == "scaled":
         approximate, notes = send_once(network)
         scaled = quantize(approximate, target, data, options, scales=scales)
@@ -165,7 +168,7 @@ def export(
     source: Floats,
     output: str | Path,
     profile: str | HardwareProfile = "loihi2",
-    data: str | Path | Data | None = None,
+    data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
     dt: float | None = None,
@@ -175,10 +178,10 @@ def export(
 
     Parameters
     ----------
-    source : path of a checkpoint or NIR graph, or a Network
+    source : path of a checkpoint or NIR graph, a Network, or another object that `load` takes
     output : path of the model file, which ends with ``.nir``
     profile : name, path or HardwareProfile
-    data : path or Data, optional
+    data : path, SampleFile, Data or arrays, optional
         Calibration samples; without them scales are static worst-case bounds.
     options, window_input, scales : as for `quantize`
     dt : float, optional
@@ -196,7 +199,7 @@ def export(
     require_suffix(output, ".nir")
     target = load_profile(profile) if isinstance(profile, str) else profile
     target.quantization_config(**vars(options))
-    network = source if isinstance(source, Network) else load(source, dt=dt)
+    network = load(source, dt=dt)
     calibration = _data(data, network).first(None) if data is not None else None
     with prefix_errors(str(source) if isinstance(source, (str, Path)) else "the network"):
         require_families(network, target)
@@ -250,16 +253,17 @@ def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
 
 def run(
     network: QuantizedNetwork,
-    data: Data,
+    data: Samples,
     backend: str = "auto",
     trace: str = "none",
     threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Recording:
-    """Run a quantized network on samples that are in memory.
+    """Run a quantized network on samples, in memory.
 
     Parameters
     ----------
+    data : path, SampleFile, Data or arrays
     backend : name of a backend
     trace : {"none", "spikes", "states"}
     threads : int, optional
@@ -267,8 +271,9 @@ def run(
     on_progress : callable
         Called with the number of samples done, and that of all.
     """
-    recording = run_data(network, data, backend, trace, threads, _counting(on_progress, data.samples))
-    return replace(recording, inputs_sha256=digest_of(network, data))
+    samples = _data(data, network).first(None)
+    recording = run_data(network, samples, backend, trace, threads, _counting(on_progress, samples.samples))
+    return replace(recording, inputs_sha256=digest_of(network, samples))
 
 
 def simulate(
@@ -288,7 +293,7 @@ def simulate(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile or Data
+    data : path, SampleFile, Data or arrays
     output : path of the recording, which ends with ``.h5``
     samples : int, optional
         How many samples are run, from the first one on.
@@ -324,10 +329,10 @@ def verify(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile or Data
+    data : path, SampleFile, Data or arrays
         Of a file, what is not compared value by value is read chunk by chunk.
     against : names of backends, or one name
-    floats : path or Network, optional
+    floats : path, Network or another object that `load` takes, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
     samples : int, optional
         How many samples are compared value by value; accuracies are over all.
@@ -390,11 +395,11 @@ def report(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile or Data
+    data : path, SampleFile, Data or arrays
         A file is read and run chunk by chunk.
     profile : name, path or HardwareProfile, optional
         The target; the one that the model was quantized for if left out.
-    floats : path or Network, optional
+    floats : path, Network or another object that `load` takes, optional
         The float network, for its accuracy.
     verification : Verification, optional
         A result to include; its accuracies are taken over.
@@ -452,9 +457,10 @@ def _floats(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: 
         if dt is not None:
             raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
         return None
-    if isinstance(floats, Network):
-        require_origin(network, floats)
-        return floats
+    if not isinstance(floats, (str, Path)):
+        found = load(floats, dt=dt)
+        require_origin(network, found)
+        return found
     return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)
 
 

@@ -19,7 +19,7 @@ VERBS = ("check", "export", "load", "load_data", "quantize", "write", "read", "r
 
 
 def test_all_is_what_a_user_sees() -> None:
-    assert sorted(nmdeploy.__all__) == sorted(VERBS)
+    assert sorted(nmdeploy.__all__) == sorted([*VERBS, *nmdeploy.CLASSES])
 
 
 def test_no_module_hides_a_verb() -> None:

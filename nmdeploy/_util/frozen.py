@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy.errors import BadOption
+
 
 def same(a: Any, b: Any) -> bool:
     """Return True if two values are equal, arrays compared by shape, type and content."""
@@ -49,8 +51,15 @@ class Frozen:
             object.__setattr__(self, name, value)
 
     def _freeze(self, name: str, value: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> None:
-        """Store `value` as a read-only array of `dtype`, broadcast to `shape`."""
+        """Store `value` as a read-only array of `dtype`, broadcast to `shape`; `BadOption` if it does not fill it."""
         array = np.array(value, dtype=dtype)
-        array = np.array(np.broadcast_to(array, shape)) if shape is not None else array
+        if shape is not None:
+            try:
+                array = np.array(np.broadcast_to(array, shape))
+            except ValueError:
+                raise BadOption(
+                    f"{type(self).__name__}: {name} has shape {array.shape}, which does not fill {shape}: give one "
+                    "number, or an array of that shape"
+                ) from None
         array.setflags(write=False)
         object.__setattr__(self, name, array)

@@ -1,8 +1,12 @@
-"""Importers, one file a source.
+"""Importers, one file per source.
 
 An importer module has ``SUFFIXES`` and ``load(path, *, dt=None) -> Network``. It may have ``problems(path, *, dt)``,
-which lists (node, kind, problem or None) of a file whose nodes cannot all be imported, and nothing else. A third party
-registers a module under the entry point group ``nmdeploy.importers``.
+which lists (node, kind, problem or None) of a file whose nodes cannot all be imported, and nothing else.
+
+It may read objects, too: with ``takes(source) -> bool``, and ``load_object(source, *, dt=None, input_format=None) ->
+Network`` for those that it takes. It recognizes them without importing their package (`nmdeploy._util.foreign`).
+
+A third party registers a module under the entry point group ``nmdeploy.importers``.
 """
 
 from __future__ import annotations
@@ -10,18 +14,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from nmdeploy._util.plugins import modules
+from nmdeploy._util.plugins import attribute, modules
 from nmdeploy.errors import BadFile, BadOption
-from nmdeploy.network.network import Network
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network.network import Network, QuantizedNetwork
 
 
 def importers() -> dict[str, ModuleType]:
-    """Return the importer modules by the suffix of the files that they read."""
+    """Importer modules by the suffix of the files they read."""
     return {suffix: module for module in modules(__name__) for suffix in getattr(module, "SUFFIXES", ())}
 
 
-def importer_for(path: str | Path) -> ModuleType:
+def importer_for(path: str | os.PathLike[str]) -> ModuleType:
     """The importer of a file, by its suffix; `BadFile` for a missing file, a folder, or another suffix."""
     known = importers()
     source = Path(path)
@@ -34,19 +40,49 @@ def importer_for(path: str | Path) -> ModuleType:
     return known[source.suffix]
 
 
-def load(path: str | Path, *, dt: float | None = None) -> Network:
-    """Read a float network from a checkpoint or a NIR graph.
+def load(source: Any, *, dt: float | None = None, input_format: FixedPoint | None = None) -> Network:
+    """Read a float network from a file, or make it of an object.
 
     Parameters
     ----------
-    path : path of the file; its suffix chooses the importer
+    source : path, or object
+        Of a checkpoint or NIR graph, whose suffix chooses the importer; a ``nir.NIRGraph``; a torch module of
+        `nmdeploy.models`; a `Network`, which is returned as it is.
     dt : float, optional
-        Seconds a step, for files that hold none; `BadOption` where it is not the file's own.
+        Seconds per step, for sources that hold none; `BadOption` if a source holds another one.
+    input_format : FixedPoint, optional
+        Number format of the inputs, for objects that hold none; `BadOption` if a source holds another one.
     """
     if dt is not None and not 0 < dt < float("inf"):
         raise BadOption(f"--dt {dt}: give a positive number of seconds a step")
-    network: Network = importer_for(path).load(Path(path), dt=dt)
+    if isinstance(source, Network):
+        refuse_other_dt("the network", dt, source.dt)
+        network = source
+    elif isinstance(source, (str, os.PathLike)):
+        network = importer_for(source).load(Path(source), dt=dt)
+    else:
+        return _importer_of(source).load_object(source, dt=dt, input_format=input_format)  # type: ignore[no-any-return]
+    if input_format not in (None, network.input.format):
+        raise BadOption(
+            f"input_format {input_format}: the source holds its own, {network.input.format}: leave input_format out"
+        )
     return network
+
+
+def _importer_of(source: object) -> ModuleType:
+    if isinstance(source, QuantizedNetwork):
+        raise BadOption("a QuantizedNetwork is no source of a float network: use it as it is")
+    for module in modules(__name__):
+        if attribute(module, "takes", _nothing)(source):
+            return module
+    raise BadOption(
+        f"an object of type {type(source).__name__} is no source of a network: give a path, a Network, a nir.NIRGraph "
+        "or a module of nmdeploy.models"
+    )
+
+
+def _nothing(source: object) -> bool:
+    return False
 
 
 def refuse_other_dt(path: str | os.PathLike[str], dt: float | None, stored: float) -> None:

@@ -4,7 +4,7 @@ The normalization is folded per block, in float64. Batch normalization has k = g
 c = beta - k mean. Its form depends on the signal that the block's model normalizes:
 
     membrane    k y + c: the model scales what makes y, and adds c to its bias
-    current     k (W h) + c: weights k W, and a bias c of the population's sums, or where it has none, of the synapses
+    current     k (W h) + c: weights k W, and a bias c of the synaptic sums
 
 With a mixer, a gated linear unit follows the spikes s: (M s + m)[2h] * sigmoid((M s + m)[2h + 1]).
 """
@@ -12,19 +12,29 @@ With a mixer, a gated linear unit follows the spikes s: (M s + m)[2h] * sigmoid(
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadFile, UnsupportedParameter, prefix_errors
+from nmdeploy._util.foreign import is_instance
+from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
-from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, parse_config
+from nmdeploy.importers.checkpoint_content import (
+    DT,
+    Config,
+    Tensors,
+    check_tensors,
+    digest,
+    module_config,
+    module_tensors,
+    parse_config,
+)
 from nmdeploy.models.catalog import Trained
-from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
@@ -56,6 +66,30 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     network = read_checkpoint(path)
     refuse_other_dt(path, dt, network.dt)
     return network
+
+
+def takes(source: object) -> bool:
+    """Return True for a module that `nmdeploy.models.create` makes."""
+    return is_instance(source, "nmdeploy.models", "SpikingNetwork")
+
+
+def load_object(module: Any, *, dt: float | None = None, input_format: FixedPoint | None = None) -> Network:
+    """Return the float network of a trained module, as `load` would of its checkpoint; torch is not imported here.
+
+    Parameters
+    ----------
+    module : SpikingNetwork
+    dt : float, optional
+        Seconds per step; 0.001 if left out, as in a checkpoint.
+    input_format : FixedPoint
+        Of the inputs; the module was trained on ``code * 2**-frac``.
+    """
+    name = "the module"
+    if input_format is None:
+        raise BadOption(f"{name}: holds no number format of its inputs: load it with input_format=FixedPoint(...)")
+    tensors = module_tensors(module)
+    config = module_config(name, module, tensors, input_format=input_format, dt=DT if dt is None else dt)
+    return _network(name, config, {key: np.asarray(t, np.float64) for key, t in tensors.items()})
 
 
 def read_checkpoint(path: str | Path) -> Network:
@@ -118,59 +152,53 @@ def _network(file: str, config: Config, tensors: Tensors) -> Network:
             f"{file}: norm = 'layer' cannot be deployed: its scale depends on the data of each step, so weights and "
             "thresholds cannot hold it: train with norm='batch'"
         )
-    graph = _Graph(file, config, {"input": Input((config.inputs,), FixedPoint(**config.input_format))})
-    sources = ["input"]
+    builder = NetworkBuilder(config.dt)
+    sources = [builder.input(config.inputs, FixedPoint(**config.input_format))]
     for index, width in enumerate(config.widths):
-        sent = graph.add_block(index, _prefixed(tensors, f"blocks.{index}."), sources)
+        sent = _add_block(builder, file, config, index, _prefixed(tensors, f"blocks.{index}."), sources)
         # h' = s + h: all synapses that read this block also read the inputs of the block itself
         sources = [sent, *sources] if config.residual and width == config.width else [sent]
-    graph.connect(sources, "readout", Dense(tensors["readout.weight"]))
-    graph.nodes["readout"] = Integrator(beta=np.ones(config.outputs), bias=tensors["readout.bias"])
-    return Network(graph.nodes, tuple(graph.edges), float(config.dt), "readout", config.readout)
+    builder.population(Integrator(beta=np.ones(config.outputs)), "readout")
+    _connect(builder, sources, "readout", tensors["readout.weight"], tensors["readout.bias"])
+    with np.errstate(all="ignore"):
+        network = builder.build("readout", config.readout)
+    for name, node in network.nodes.items():
+        _require_finite(file, name, node)
+    return network
 
 
-@dataclass
-class _Graph:
-    """Nodes and edges while they are collected."""
+def _add_block(
+    builder: NetworkBuilder, file: str, config: Config, index: int, block: Tensors, sources: list[str]
+) -> str:
+    """Add synapses, population and, if the model has one, mixer and gate; return the name of what the block sends."""
+    name, kind = f"block{index}", config.neuron_model
+    with np.errstate(all="ignore"), prefix_errors(file):
+        scale, shift = _normalization(config, block)
+        weight, bias = block.get("synapse.weight", np.eye(config.channels)), None
+        if kind.normalizes == "current" and config.norm == "batch":
+            weight, bias = scale[:, None] * weight, shift
+            scale, shift = np.ones(config.spikes), np.zeros(config.spikes)
+        trained = Trained(_prefixed(block, "neuron."), scale, shift, config.options, index)
+        builder.population(kind.population(trained), name)
+        _connect(builder, sources, name, weight, bias)
+    if not kind.mixer:
+        return name
+    gate = builder.population(GatedLinearUnit(neurons=config.channels), f"{name}.gate")
+    builder.connect(name, gate, block["mixer.weight"], block["mixer.bias"], name=f"{name}.mixer")
+    return gate
 
-    file: str
-    config: Config
-    nodes: dict[str, Any]
-    edges: list[Edge] = field(default_factory=list)
 
-    def add_block(self, index: int, block: Tensors, sources: list[str]) -> str:
-        """Synapses, population and, where the model has one, mixer and gate; the name of what the block sends."""
-        name, config, kind = f"block{index}", self.config, self.config.neuron_model
-        with np.errstate(all="ignore"), prefix_errors(self.file):
-            scale, shift = _normalization(config, block)
-            weight, bias = block.get("synapse.weight", np.eye(config.channels)), None
-            if kind.normalizes == "current" and config.norm == "batch":
-                weight, bias = scale[:, None] * weight, shift
-                scale, shift = np.ones(config.spikes), np.zeros(config.spikes)
-            population = kind.population(Trained(_prefixed(block, "neuron."), scale, shift, config.options, index))
-            biased = None if bias is None else population.with_input_bias(bias)
-            self.connect(sources, name, Dense(weight, bias if biased is None else None))
-            self.nodes[name] = biased or population
-        for node in (f"{name}.synapse", name):
-            _require_finite(self.file, node, self.nodes[node])
-        if not kind.mixer:
-            return name
-        self.nodes[f"{name}.mixer"] = Dense(block["mixer.weight"], block["mixer.bias"])
-        self.nodes[f"{name}.gate"] = GatedLinearUnit(neurons=config.channels)
-        self.edges += [Edge(name, f"{name}.mixer"), Edge(f"{name}.mixer", f"{name}.gate")]
-        return f"{name}.gate"
+def _connect(
+    builder: NetworkBuilder, sources: list[str], target: str, weight: FloatArray, bias: FloatArray | None
+) -> None:
+    """Connect all spikes, which are integers, by one synapse; each other source, whose codes have fractions, by one.
 
-    def connect(self, sources: list[str], target: str, dense: Dense) -> None:
-        """One synapse for all spikes, which are integers; one for each other source, whose codes have fractions.
-
-        The first has the bias.
-        """
-        spikes = [source for source in sources if _sends_spikes(self.nodes[source])]
-        groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
-        for index, group in enumerate(groups):
-            synapse = f"{target}.{group[0]}_synapse" if index else f"{target}.synapse"
-            self.nodes[synapse] = Dense(dense.weight) if index else dense
-            self.edges += [*(Edge(source, synapse) for source in group), Edge(synapse, target)]
+    The first has the bias.
+    """
+    spikes = [source for source in sources if _sends_spikes(builder.node(source))]
+    groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
+    for index, group in enumerate(groups):
+        builder.connect(group, target, Dense(weight, None if index else bias))
 
 
 def _sends_spikes(node: Any) -> bool:

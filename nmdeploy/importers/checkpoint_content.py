@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadFile, BadOption
+from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models.catalog import NORMS, NeuronModel, neuron_model, neuron_models
 from nmdeploy.network.graph import READOUTS
@@ -23,6 +23,7 @@ from nmdeploy.network.graph import READOUTS
 FORMAT = "nmdeploy-checkpoint"
 VERSION = 2
 SINCE_VERSION_2: Mapping[str, Any] = {"norm": "batch", "options": {}}
+DT, READOUT = 0.001, "last"  # seconds per step, and readout rule, of modules that are saved or loaded without others
 SIZES = ("inputs", "channels", "states", "layers", "outputs")
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -227,3 +228,32 @@ def check_tensors(file: str, config: Config, tensors: Tensors) -> None:
             raise BadFile(f"{file}: tensor {name!r} holds {count} NaN or infinite values, limit 0: train it again")
         if name.endswith("norm.running_var") and (array < 0).any():
             raise BadFile(f"{file}: tensor {name!r} has a variance of {float(array.min()):g}, limit 0: train it again")
+
+
+def module_tensors(module: Any) -> Tensors:
+    """Return the tensors of a torch module's ``state_dict`` as arrays."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in module.state_dict().items()}
+
+
+def module_config(
+    name: str, module: Any, tensors: Tensors, *, input_format: FixedPoint, dt: float = DT, readout: str = READOUT
+) -> Config:
+    """Return the configuration of a module of `nmdeploy.models`, checked against its tensors.
+
+    Raises
+    ------
+    BadData
+        A tensor holds NaN or infinite values.
+    BadOption
+        A value is out of range.
+    """
+    for key, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise BadData(f"{name}: tensor {key!r} holds NaN or infinite values: training diverged, lower its rate")
+    given = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
+    try:
+        config = parse_config(name, given.to_json())
+        check_tensors(name, config, tensors)
+    except BadFile as error:
+        raise BadOption(str(error)) from error
+    return config

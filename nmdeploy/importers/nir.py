@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nmdeploy import nir_io
-from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, prefix_errors
+from nmdeploy._util.foreign import is_instance
+from nmdeploy.errors import BadOption, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
 from nmdeploy.importers.nir_nodes import (
@@ -47,13 +48,12 @@ from nmdeploy.importers.nir_nodes import (
     population,
 )
 from nmdeploy.importers.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
-from nmdeploy.network.graph import BINARY, Edge, Input
+from nmdeploy.network.builder import NetworkBuilder
+from nmdeploy.network.graph import BINARY
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.lif import LIF
 from nmdeploy.nir_io.file import is_sealed, load_bytes, read_tree
-from nmdeploy.synapses.dense import Dense
 
 SUFFIXES = (".nir",)
 
@@ -86,6 +86,28 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     with prefix_errors(path):
         graph = topology(path, tree)
         return _Import(graph, _time_step(path, dt, stored)).network(codes)
+
+
+def takes(source: object) -> bool:
+    """Return True for a ``nir.NIRGraph``."""
+    return is_instance(source, "nir", "NIRGraph")
+
+
+def load_object(graph: Any, *, dt: float | None = None, input_format: FixedPoint | None = None) -> Network:
+    """Return the float network of a ``nir.NIRGraph``, as `load` would of its file.
+
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+    dt : float
+        Seconds per step.
+    input_format : FixedPoint, optional
+        Of the inputs; binary spikes if left out.
+    """
+    name = "the NIR graph"
+    tree = nir_io.foreign_tree(name, nir_io.graph_bytes(name, graph))
+    with prefix_errors(name):
+        return _Import(topology(name, tree), _time_step(name, dt, None)).network(input_format or BINARY)
 
 
 def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
@@ -128,7 +150,7 @@ def _time_step(path: Path, dt: float | None, stored: float | None) -> float:
     chosen = stored if dt is None else dt
     if chosen is None:
         raise BadOption(
-            f"{path}: a NIR file holds no time step: give the one it was trained with in seconds, e.g. --dt 1e-4 "
+            f"{path}: NIR holds no time step: give the one it was trained with in seconds, e.g. --dt 1e-4 "
             "(snnTorch exports for 1e-4; files whose IF nodes have r = 1 mean --dt 1)"
         )
     if not (math.isfinite(chosen) and chosen > 0):
@@ -236,7 +258,8 @@ class _Import:
                 f"node {self.exit!r}: shape {expected}, but {self.shapes[self.output]} arrives: export the file again"
             )
 
-    def _edges(self) -> list[Edge]:
+    def _delays(self) -> dict[tuple[str, Wire], int]:
+        """Steps of each wire into each link: those of its Delay nodes, or one if it closes a loop without any."""
         delays = {(link.name, wire): self.graph.steps(wire, self.dt) for link in self.links for wire in link.wires}
         delayed: dict[tuple[str, str], bool] = {}
         for link in self.links:
@@ -244,13 +267,11 @@ class _Import:
                 pair = wire.source, link.target
                 delayed[pair] = delayed.get(pair, True) and delays[link.name, wire] > 0
         late = feedback(delayed, self.entry)
-        edges = []
-        for link in self.links:
-            for wire in link.wires:
-                delay = delays[link.name, wire] or int((wire.source, link.target) in late)
-                edges.append(Edge(wire.source, link.name, delay))
-            edges.append(Edge(link.name, link.target))
-        return edges
+        return {
+            (link.name, wire): delays[link.name, wire] or int((wire.source, link.target) in late)
+            for link in self.links
+            for wire in link.wires
+        }
 
     def _population(self, name: str) -> Population:
         size = math.prod(self.shapes[name])
@@ -263,18 +284,20 @@ class _Import:
         """Return the whole float network, for input codes of that format."""
         shape = self.shapes[self.entry]
         only_batch = math.prod(shape) == shape[-1]
-        nodes: dict[str, Any] = {self.entry: Input(shape[-1:] if only_batch else shape, codes)}
+        builder = NetworkBuilder(self.dt)
+        builder.input(shape[-1:] if only_batch else shape, codes, self.entry)
+        scale = {}
         for name in self.names:
             made = self._population(name)
-            bias = np.zeros(made.scale.size)
-            filtered = isinstance(made.neuron, LIF) and bool(made.neuron.alpha.any())
-            for link in (link for link in self.links if link.target == name):
-                weight, own = _folded(link, made.scale)
-                bias = bias if own is None or filtered else bias + own
-                _add(nodes, link.name, Dense(weight, own if filtered else None))
-            _add(nodes, name, replace(made.neuron, bias=made.neuron.bias + bias))
+            scale[name] = made.scale
+            builder.population(made.neuron, name)
+        delays = self._delays()
+        for link in self.links:
+            sources = [wire.source for wire in link.wires]
+            steps = [delays[link.name, wire] for wire in link.wires]
+            builder.connect(sources, link.target, *_folded(link, scale[link.target]), delay=steps, name=link.name)
         readout = "last" if self.graph.types[self.output] in SILENT else "sum"
-        return Network(nodes, tuple(self._edges()), self.dt, self.output, readout)
+        return builder.build(self.output, readout)
 
 
 def _folded(link: _Link, scale: FloatArray) -> tuple[FloatArray, FloatArray | None]:
@@ -287,9 +310,3 @@ def _folded(link: _Link, scale: FloatArray) -> tuple[FloatArray, FloatArray | No
             f"node {link.name!r}: its weights times the resistances of {link.target!r} are not finite: rescale them"
         )
     return weight, bias
-
-
-def _add(nodes: dict[str, Any], name: str, node: Any) -> None:
-    if name in nodes:
-        raise BadFile(f"node {name!r}: this name is needed for two nodes: rename it")
-    nodes[name] = node

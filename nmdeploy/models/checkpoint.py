@@ -11,10 +11,10 @@ import safetensors.numpy
 import torch
 
 from nmdeploy._util.atomic_files import write_bytes
-from nmdeploy.errors import BadData, BadFile, BadOption
+from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_content
-from nmdeploy.importers.checkpoint_content import SIZES, Config, check_tensors, digest, parse_config
+from nmdeploy.importers.checkpoint_content import DT, READOUT, SIZES, digest, module_config
 from nmdeploy.models import create
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
@@ -24,8 +24,8 @@ def save(
     path: str | Path,
     *,
     input_format: FixedPoint,
-    dt: float = 0.001,
-    readout: str = "last",
+    dt: float = DT,
+    readout: str = READOUT,
 ) -> None:
     """Write a trained model, atomically.
 
@@ -60,15 +60,7 @@ def save(
         raise BadOption(f"{path}: suffix {path.suffix!r} is not a checkpoint's: give .safetensors or .pt")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise BadData(f"{path}: tensor {name!r} holds NaN or infinite values: training diverged, lower its rate")
-    given = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
-    try:
-        config = parse_config(str(path), given.to_json())
-        check_tensors(str(path), config, arrays)
-    except BadFile as error:
-        raise BadOption(str(error)) from error
+    config = module_config(str(path), module, arrays, input_format=input_format, dt=dt, readout=readout)
     text = config.to_json()
     encode = _pt if path.suffix == ".pt" else _safetensors
     write_bytes(path, encode(text, digest(text, arrays), state))

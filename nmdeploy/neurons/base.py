@@ -144,6 +144,11 @@ class QuantizedNeuron(Frozen, ABC):
         return 1
 
     @property
+    def adds_bias(self) -> bool:
+        """True if its bias is added to its synaptic sums, as that of a synapse is: either of them can hold it."""
+        return False
+
+    @property
     def states_per_neuron(self) -> int:
         """Number of states N per neuron; a state has one register for each of `state_registers`."""
         return 1
@@ -276,9 +281,14 @@ class Neuron(Frozen, ABC):
         """Steps by which an output is later than the inputs that it depends on."""
         return 0
 
-    def with_input_bias(self, bias: FloatArray) -> Neuron | None:
-        """The population with `bias` (input_size,) added to its sums by itself, or None where it cannot."""
-        return None
+    @property
+    def adds_bias(self) -> bool:
+        """True if the population can add a bias to its synaptic sums by itself: `with_input_bias`."""
+        return False
+
+    def with_input_bias(self, bias: FloatArray) -> Neuron:
+        """Return the population that adds `bias` (input_size,) to its sums, on top of what it adds already."""
+        raise NotImplementedError(f"{self.kind}: adds no bias to its synaptic sums")
 
     def hold_steps(self, arriving: int) -> int:
         """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""

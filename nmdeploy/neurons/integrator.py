@@ -6,7 +6,7 @@ Float, per neuron: ``v <- beta * v + a + bias``, output v. Integers: docs/arithm
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -108,6 +108,10 @@ class QuantizedIntegrator(ThreePartNeuron):
                 f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent"
             )
 
+    @property
+    def adds_bias(self) -> bool:
+        return True
+
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.scale
 
@@ -152,6 +156,13 @@ class Integrator(Neuron):
                 f"node {name!r}: an integrator without leak has no static bound: give calibration data (--data)"
             )
         return {"v": (a_max + np.abs(self.bias)) / (1 - self.beta)}
+
+    @property
+    def adds_bias(self) -> bool:
+        return True
+
+    def with_input_bias(self, bias: FloatArray) -> Integrator:
+        return replace(self, bias=self.bias + bias)
 
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]

@@ -161,6 +161,10 @@ class QuantizedLIF(ThreePartNeuron):
                 f"limit 2**31: lower the weight exponent or the fan-in, or raise du"
             )
 
+    @property
+    def adds_bias(self) -> bool:
+        return bool((self.du == 4095).all())
+
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -(self.frac_in + 6)) / self.scale
 
@@ -237,9 +241,13 @@ class LIF(Neuron):
         drift = (u + np.abs(self.bias)) / (1 - self.beta)
         return {"u": u, "y": np.maximum(drift, np.abs(self.v_threshold))}
 
-    def with_input_bias(self, bias: FloatArray) -> Neuron | None:
-        # Without synaptic filter, what enters u enters v in the same step.
-        return None if self.alpha.any() else replace(self, bias=self.bias + bias)
+    @property
+    def adds_bias(self) -> bool:
+        """Without a synaptic filter, what enters u enters v in the same step."""
+        return not self.alpha.any()
+
+    def with_input_bias(self, bias: FloatArray) -> LIF:
+        return replace(self, bias=self.bias + bias)
 
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]

@@ -166,6 +166,20 @@ def _nir_bytes(graph: Primitives, metadata: Mapping[str, str]) -> bytes:
     return target.getvalue()
 
 
+def graph_bytes(name: str, graph: Any) -> bytes:
+    """Return a ``nir.NIRGraph`` as the bytes of its file; `BadFile` for one that cannot be written."""
+    import nir
+
+    target = BytesIO()
+    try:
+        nir.write(target, graph)
+    except Exception as error:  # nir and h5py each raise their own for what a file cannot hold
+        raise BadFile(
+            f"{name}: cannot be written as NIR ({type(error).__name__}: {error}): correct its nodes"
+        ) from None
+    return target.getvalue()
+
+
 def _require_ours(path: Path, content: bytes) -> None:
     """Raise `BadFile` unless the file is sealed by nmdeploy and unchanged."""
     if not is_sealed(content):

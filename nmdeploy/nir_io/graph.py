@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import UnsupportedParameter
+from nmdeploy.network.biases import bias_moves_into
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray
@@ -34,7 +35,9 @@ def primitives(q: QuantizedNetwork) -> Primitives:
         if isinstance(node, Input):
             _add_input(graph, name, node)
     for name, neuron in q.populations.items():
-        left = _adder(name, neuron, NEURONS)(graph, name, neuron, _bias_goes_into_synapse(q, name))
+        synapses = [q.synapses[edge.source] for edge in q.incoming[name]]
+        into_synapse = bias_moves_into("synapse", neuron, synapses)
+        left = _adder(name, neuron, NEURONS)(graph, name, neuron, into_synapse)
         _add_synapses(graph, q, name, left)
     _add_output(graph, q.output, q.populations[q.output].output_size)
     if not any(source == graph.leaves[q.input_name] for source, _ in graph.edges):
@@ -49,10 +52,6 @@ def _adder(name: str, node: Any, table: Mapping[str, Callable[..., Any]]) -> Cal
     if not hasattr(node, "nir_primitives"):
         raise UnsupportedParameter(f"node {name!r}: family {node.kind!r} has no NIR form: give it `nir_primitives`")
     return lambda graph, name, node, *more: node.nir_primitives(graph, name, *more)
-
-
-def _bias_goes_into_synapse(q: QuantizedNetwork, name: str) -> bool:
-    return any(q.synapses[e.source].kind == "dense" for e in q.incoming[name][:1])
 
 
 def _add_input(graph: Primitives, name: str, node: Input) -> None:
@@ -151,10 +150,8 @@ def _add_lif(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatA
     bias = np.ldexp((n.bias_mant << n.bias_exp).astype(np.float64), -(n.frac_in + 6))
     threshold = np.ldexp(n.vth.astype(np.float64), -n.frac_in)
     tau_mem, tau_syn, zero = _leaks(n.dv), 4096.0 / (n.du + 1), np.zeros(n.size)
-    plain = bool((n.du == 4095).all())
-    moved = into_synapse and plain
-    kept = zero if moved else bias
-    if plain and not n.dv.any() and not kept.any():
+    kept = zero if into_synapse else bias
+    if (n.du == 4095).all() and not n.dv.any() and not kept.any():
         graph.add(name, "IF", r=np.full(n.size, 1 / graph.dt), v_threshold=threshold, v_reset=zero)
     else:
         graph.add(
@@ -169,7 +166,7 @@ def _add_lif(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatA
             w_in=tau_syn,
         )
     graph.enters[name], graph.leaves[name] = [name], name
-    return bias if moved and bias.any() else None
+    return bias if into_synapse and bias.any() else None
 
 
 def _add_integrator(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:

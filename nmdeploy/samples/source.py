@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -16,11 +16,14 @@ from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Input
 from nmdeploy.neurons.base import IntArray
+from nmdeploy.samples.arrays import ARRAYS, open_arrays
 from nmdeploy.samples.hdf5 import open_hdf5
 from nmdeploy.samples.npz import open_npy, open_npz
 from nmdeploy.samples.stored import Stored, join_names
 
 Codes = npt.NDArray[Any]
+Arrays = npt.NDArray[Any] | Mapping[str, npt.ArrayLike]
+"""Inputs by themselves, or what an .npz holds, by name."""
 BLOCK_BYTES = 1 << 22
 OPEN = {".npy": open_npy, ".h5": open_hdf5, ".hdf5": open_hdf5}  # everything else is taken for an .npz
 
@@ -184,8 +187,8 @@ class SampleFile:
         return self.lengths[part].astype(np.int64)
 
 
-def open_data(path: str | Path, expected: Input, classes: int | None = None) -> SampleFile:
-    """Open a file of samples.
+def open_data(path: str | Path | Arrays, expected: Input, classes: int | None = None) -> SampleFile:
+    """Open a file of samples, or take arrays as one.
 
     An .npz or HDF5 file holds ``inputs``, optionally ``labels`` and ``lengths``; an .npy holds inputs. ``inputs`` are
     values, whatever their type: the model's input format rounds them. An array ``codes`` in their place holds integers
@@ -194,6 +197,7 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     Parameters
     ----------
     path : path of the file; by its ending it is an .npy, an HDF5 file (.h5, .hdf5), or else an .npz
+        Or an array of the inputs, or a mapping of name to array of all that a file would hold.
     expected : the model's input: shape a step, and format of the codes
     classes : number of outputs, for the range of the labels
 
@@ -202,8 +206,13 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     BadFile, BadData
         One line that names the file, the array, the limit and the remedy.
     """
-    file = Path(path)
-    stored = open_stored(file, f"(samples, steps, {expected.size})")
+    shape = f"(samples, steps, {expected.size})"
+    if isinstance(path, (str, Path)):
+        file = Path(path)
+        stored = open_stored(file, shape)
+    else:
+        file = ARRAYS
+        stored = _require_samples(file, open_arrays(path), shape)
     _check_inputs(file, stored, expected)
     samples, steps = stored.shape[:2]
     lengths = _vector(file, stored, "lengths", samples, 1, steps)
@@ -211,8 +220,8 @@ def open_data(path: str | Path, expected: Input, classes: int | None = None) -> 
     return SampleFile(file, expected, replace(stored, vectors={}), labels, lengths)
 
 
-def load_data(path: str | Path, expected: Input, classes: int | None = None) -> Data:
-    """Read and check a whole file of samples; parameters and exceptions as for `open_data`."""
+def load_data(path: str | Path | Arrays, expected: Input, classes: int | None = None) -> Data:
+    """Read and check a whole file of samples, or arrays; parameters and exceptions as for `open_data`."""
     return open_data(path, expected, classes).first(None)
 
 
@@ -222,7 +231,11 @@ def open_stored(path: Path, shape: str = "(samples, steps, channels)") -> Stored
         raise BadFile(f"{path}: there is no such file: check the path given to --data")
     if path.is_dir():
         raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
-    stored = OPEN.get(path.suffix, open_npz)(path)
+    return _require_samples(path, OPEN.get(path.suffix, open_npz)(path), shape)
+
+
+def _require_samples(path: Path, stored: Stored | tuple[str, ...], shape: str) -> Stored:
+    """Return the samples; `BadData` if there are only names of other arrays."""
     if isinstance(stored, tuple):
         held = f"only {join_names(stored)}" if stored else "nor any other"
         raise BadData(f"{path}: holds no array 'inputs' or 'codes', {held}: save one of shape {shape} at its top")

@@ -13,11 +13,15 @@ from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
 
 
 class QuantizedSynapse(Frozen, ABC):
-    """Integer synapses from one source to one population."""
+    """Integer synapses from one source to one population.
+
+    ``takes_bias``: it can hold a bias, and its NIR form takes over one that the population holds.
+    """
 
     kind: ClassVar[str]
     role: ClassVar[str] = "synapse"
     output_latency: ClassVar[int] = 0
+    takes_bias: ClassVar[bool] = False
 
     def hold_steps(self, arriving: int) -> int:
         """Steps over which its sums are constant: those of what arrives."""
@@ -89,15 +93,26 @@ class QuantizedSynapse(Frozen, ABC):
 
 
 class Synapse(Frozen, ABC):
-    """Float synapses from one source to one population."""
+    """Float synapses from one source to one population.
+
+    ``takes_bias``: it can hold a bias.
+    """
 
     kind: ClassVar[str]
     role: ClassVar[str] = "synapse"
     output_latency: ClassVar[int] = 0
+    takes_bias: ClassVar[bool] = False
+    bias: FloatArray | None = None
 
     def hold_steps(self, arriving: int) -> int:
         """Steps over which its sums are constant: those of what arrives."""
         return arriving
+
+    def with_bias(self, bias: FloatArray | None) -> Synapse:
+        """Return the synapses with `bias` (outputs,), or without one, in place of their own."""
+        if bias is None and self.bias is None:
+            return self
+        raise NotImplementedError(f"{self.kind}: holds no bias")
 
     @property
     @abstractmethod

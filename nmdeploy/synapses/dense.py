@@ -7,7 +7,7 @@ Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,6 +68,7 @@ class QuantizedDense(QuantizedSynapse):
     bias_exp: int = 0
 
     kind: ClassVar[str] = "dense"
+    takes_bias: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8:
@@ -145,6 +146,7 @@ class Dense(Synapse):
     bias: FloatArray | None = None
 
     kind: ClassVar[str] = "dense"
+    takes_bias: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._freeze("weight", self.weight, np.float64)
@@ -154,6 +156,9 @@ class Dense(Synapse):
     @property
     def shape(self) -> tuple[int, int]:
         return self.weight.shape[0], self.weight.shape[1]
+
+    def with_bias(self, bias: FloatArray | None) -> Dense:
+        return replace(self, bias=bias)
 
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
         a = s @ self.weight.T.astype(s.dtype)

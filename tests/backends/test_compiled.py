@@ -78,7 +78,7 @@ def every(step: int) -> list[Any]:
 @pytest.mark.parametrize("m", every(197), ids=lambda m: m.name)
 def test_mechanisms(m: Any) -> None:
     wired = Wired(len(m.name), 7, FixedPoint(3, 0, signed=False))
-    wired.nodes["n"] = random_spiking(wired.rng, m.kind, 19, 2, m).at(90)
+    wired.builder.population(random_spiking(wired.rng, m.kind, 19, 2, m).at(90), "n")
     wired.connect(["input"], "n")
     agree(Case(m.name, wired.network("n"), None))
 

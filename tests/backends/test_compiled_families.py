@@ -64,7 +64,7 @@ def test_combinations_of_mechanisms(remainder: int, figures: Figures) -> None:
     found = [m for index, m in enumerate(mechanisms(16)) if index % 4 == remainder]
     for index, m in enumerate(found):
         wired = Wired(index, 7, FixedPoint(3, 0, signed=False))
-        wired.nodes["n"] = random_spiking(wired.rng, m.kind, 19, 1 + index % 2, m).at(90)
+        wired.builder.population(random_spiking(wired.rng, m.kind, 19, 1 + index % 2, m).at(90), "n")
         wired.connect(["input"], "n")
         agree(Case(m.name, wired.network("n"), None), samples=4, steps=60)
     figures(f"{len(found)} of {len(legal())} combinations of mechanisms equal the reference")

@@ -11,8 +11,10 @@ from networks_build import Rng
 from networks_neurons import random_spiking
 
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network.graph import BINARY, Edge, Input
+from nmdeploy.network.builder import NetworkBuilder
+from nmdeploy.network.graph import BINARY
 from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.synapses.dense import QuantizedDense, code_range
@@ -26,13 +28,14 @@ class Wired:
     def __init__(self, seed: int, channels: int, form: FixedPoint = BINARY) -> None:
         self.seed = seed
         self.rng: Rng = np.random.default_rng(seed)
-        self.nodes: dict[str, Any] = {"input": Input((channels,), form)}
-        self.edges: list[Edge] = []
+        self.builder = NetworkBuilder(1e-3)
+        self.builder.input(channels, form)
+        self.synapses: list[str] = []
 
     def lif(self, name: str, size: int, refractory: int = 0) -> None:
         """Add neurons that differ from each other."""
         rng = self.rng
-        self.nodes[name] = QuantizedLIF(
+        neuron = QuantizedLIF(
             du=rng.integers(0, 4096, size),
             dv=rng.integers(0, 1000, size),
             vth=rng.integers(20, LEVEL, size),
@@ -40,30 +43,32 @@ class Wired:
             bias_exp=rng.integers(0, 3, size),
             refractory_steps=refractory,
         )
+        self.builder.population(neuron, name)
 
     def spiking(self, name: str, size: int, spike: str, outputs: int = 1, inputs: int = 1, soma: bool = False) -> None:
         """Add dense dynamics with a spiking function; all of a network have the same number of states."""
         m = Mechanisms("dense_state_space", spike, "never", "none", "hold", soma, outputs=outputs)
         rng = np.random.default_rng(self.seed)
-        self.nodes[name] = random_spiking(rng, "dense_state_space", size, inputs, m).at(LEVEL)
+        self.builder.population(random_spiking(rng, "dense_state_space", size, inputs, m).at(LEVEL), name)
 
     def readout(self, name: str, size: int) -> None:
         """Add an integrator."""
         rng = self.rng
-        self.nodes[name] = QuantizedIntegrator(rng.choice([0, 1, 500, 4096], size), rng.integers(-9, 10, size))
+        neuron = QuantizedIntegrator(rng.choice([0, 1, 500, 4096], size), rng.integers(-9, 10, size))
+        self.builder.population(neuron, name)
 
     def connect(self, sources: Sequence[str | tuple[str, int]], target: str, **fields: Any) -> str:
-        """Add dense synapses from the sum of sources, each a name or (name, delay); return the synapse's name."""
+        """Dense synapses from the sum of sources, each a name or (name, delay); returns the synapse's name."""
         name = f"{target}.{sum(edge.target == target for edge in self.edges)}"
         ways = [(way, 0) if isinstance(way, str) else way for way in sources]
-        first = self.nodes[ways[0][0]]
-        inputs = first.size if isinstance(first, Input) else first.output_size
-        self.nodes[name] = dense(self.rng, self.nodes[target].input_size, inputs, **fields)
-        self.edges += [*(Edge(source, name, delay) for source, delay in ways), Edge(name, target)]
-        return name
+        names, delays = zip(*ways, strict=True)
+        source, population = self.builder.node(names[0]), self.builder.node(target)
+        assert isinstance(population, QuantizedNeuron)
+        synapse = dense(self.rng, population.input_size, source.output_size, **fields)
+        return self.builder.connect(names, target, synapse, delay=delays, name=name)
 
     def network(self, output: str) -> QuantizedNetwork:
-        """Return the network built so far."""
+        """What was built."""
         return QuantizedNetwork(self.nodes, tuple(self.edges), 1e-3, output)
 
 

@@ -227,7 +227,7 @@ def biases(network: Network, name: str) -> Any:
 
 def test_only_one_of_several_synapses_has_the_bias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # of a population that cannot take it over
-    monkeypatch.setattr(StateSpace, "with_input_bias", lambda self, bias: None)
+    monkeypatch.setattr(StateSpace, "adds_bias", False)
     network, held = loaded(tmp_path, config("current", inputs=4, residual=True))
     assert dense(network, "block1.synapse").bias is not None
     assert dense(network, "block1.input_synapse").bias is None

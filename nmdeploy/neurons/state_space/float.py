@@ -226,6 +226,10 @@ class Spiking(Dims, Neuron):
     def unit(self) -> Array:
         """(H, N) or (H, 1): what each state is divided by, so that its input enters with a coefficient of up to 1."""
 
+    @property
+    def adds_bias(self) -> bool:
+        return True
+
     def with_input_bias(self, bias: FloatArray) -> Spiking:
         return replace(self, input_bias=self.input_bias + np.reshape(bias, (self.size, self.inputs)))
 

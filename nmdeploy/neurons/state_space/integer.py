@@ -240,6 +240,10 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     def _largest(self, *names: str) -> int:
         return max(int(np.abs(getattr(self, name)).max(initial=0)) for name in names)
 
+    @property
+    def adds_bias(self) -> bool:
+        return True
+
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         frac = self.frac_x if state in self.state_registers else self.frac_y[:, 0] if self.outputs == 1 else self.frac_y
         return np.ldexp(np.asarray(values, np.float64), -frac)
