@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmdeploy._util.signals import defer_signals
-from nmdeploy.backends._lava_python import commands
+from nmdeploy.backends._lava_python import commands, download_note
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 
 GRACE_SECONDS = 1.5
@@ -133,6 +134,9 @@ def run_python(
     deadline = time.monotonic() + timeout
     complaint = ""
     for command in commands():
+        note = download_note(command, complaint)
+        if note is not None:
+            warnings.warn(note, RuntimeWarning, stacklevel=1)
         started, code, complaint = _run([*command, *arguments], folder, deadline, timeout, on_message)
         if started and code:
             last = complaint.strip().splitlines()[-1:] or ["no message"]
