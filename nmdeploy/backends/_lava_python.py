@@ -34,7 +34,7 @@ def commands() -> list[list[str]]:
     if named:
         if not _has_lava(named):
             raise LavaUnavailable(
-                f"{VARIABLE}={named}: is no Python 3.10 with lava-nc {LAVA_VERSION} and h5py: install them there"
+                f"{VARIABLE}={named}: is not a Python 3.10 with lava-nc {LAVA_VERSION} and h5py: install them there"
             )
         return [[named]]
     if sys.version_info[:2] == (3, 10) and _has_lava(sys.executable):
@@ -84,7 +84,7 @@ def _candidates() -> Iterator[Path]:
 
 @cache
 def _python310() -> str | None:
-    """Return a Python 3.10 that runs from anywhere (pyenv's shims only run where a .python-version names one)."""
+    """Return a Python 3.10 that runs from anywhere (pyenv's shims need a .python-version that names one)."""
     for path in _candidates():
         if path.is_file() and _answers(str(path), "import sys; sys.exit(sys.version_info[:2] != (3, 10))"):
             return str(path)

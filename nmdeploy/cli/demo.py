@@ -101,7 +101,7 @@ def _widths(model: QuantizedNetwork) -> str:
 
 
 def _narrow(floats: Network, calibration: Data, test: Data) -> Iterator[str]:
-    """What is left of the accuracy at half the width."""
+    """Yield the accuracy at narrower formats."""
     low = pipeline.quantize(floats, PROFILE, calibration, LOW)
     values = pipeline.run(low, test)
     share = accuracy(values.output, low.readout, values.lengths, test.labels)

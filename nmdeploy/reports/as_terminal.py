@@ -24,7 +24,7 @@ def render(report: Report) -> str:
 
 
 def _drawn(report: Report, width: int) -> list[str]:
-    """Lines of the table, which may exceed the width: a column's name takes a line per word."""
+    """Return the lines of the table, which may exceed the width; a column's name takes one line per word."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -42,7 +42,7 @@ def _drawn(report: Report, width: int) -> list[str]:
 
 
 def _wrapped(lines: list[str], width: int) -> list[str]:
-    """Lines broken between words, and indented where they go on."""
+    """Break lines between words, and indent their continuation."""
     return [
         textwrap.fill(
             line,

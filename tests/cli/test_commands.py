@@ -285,7 +285,7 @@ def test_inspect_compares_the_primitives(cli: Cli, lif_model: Model, tmp_path: P
     refused = cli("inspect", work, "--verify")
     assert refused.exit_code == 2 and "weight is not what its integers say" in refused.stderr
     other = cli("inspect", lif_model.data, "--verify")
-    assert other.exit_code == 2 and "is no model" in other.stderr
+    assert other.exit_code == 2 and "is not a model" in other.stderr
 
 
 def test_progress_only_on_a_terminal(digits_model: Model, tmp_path: Path) -> None:
