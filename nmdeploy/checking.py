@@ -1,4 +1,7 @@
-"""Whether a file can be deployed: each node by itself, what is lost, or why not. Nothing is converted or written."""
+"""A check of each node of a file for a profile: deployable, what is lost, or why not.
+
+Nothing is converted or written.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ Bounds = dict[str, Mapping[str, FloatArray]]
 
 @dataclass(frozen=True)
 class Finding:
-    """One node: whether it is deployable, what is lost (or empty), and why not (or None)."""
+    """One node: if it is deployable, what is lost (or empty), and why it is not (or None)."""
 
     node: str
     kind: str
@@ -50,11 +53,11 @@ class Check:
 
     @property
     def deployable(self) -> bool:
-        """Whether every node is."""
+        """True if every node is deployable."""
         return all(node.deployable for node in self.nodes)
 
     def to_json(self) -> dict[str, Any]:
-        """As `nmdeploy check --json` prints it."""
+        """Return what `nmdeploy check --json` prints."""
         nodes = [asdict(node) for node in self.nodes]
         return {"file": self.file, "profile": self.profile, "deployable": self.deployable, "nodes": nodes}
 
@@ -85,7 +88,7 @@ def _importable(name: str, source: Any, profile: HardwareProfile, dt: float | No
 
 
 def check_model(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[Finding]:
-    """Each node of a quantized model: whether the profile runs it, and what of the whole does not fit."""
+    """Check each node of a quantized model: if the profile runs it, and what of the whole does not fit."""
     for name, synapse in network.synapses.items():
         yield Finding(name, synapse.kind, True)
     for name, neuron in network.populations.items():
@@ -101,7 +104,7 @@ def _not_run(kind: str, profile: HardwareProfile) -> str | None:
 
 
 def check_network(network: Network, profile: HardwareProfile) -> Iterator[Finding]:
-    """Each population and its synapses, quantized by themselves; then whether the whole fits the cores."""
+    """Check each population with its synapses, quantized by themselves, then if the whole fits the cores."""
     config = profile.quantization_config()
     nodes: dict[str, Any] = {network.input_name: network.input}
     # A population that fails, or that feeds back, leaves the others something to be judged by.
@@ -156,7 +159,7 @@ def _unit_ranges(network: Network, name: str) -> dict[str, FloatArray]:
 
 
 def render(check: Check) -> str:
-    """A table for the terminal."""
+    """Return a table for the terminal."""
     lines = [f"{check.file} on {check.profile}: " + ("deployable" if check.deployable else "NOT deployable")]
     for node in check.nodes:
         verdict = "yes" if node.deployable else "no "

@@ -1,6 +1,6 @@
 """The exceptions of nmdeploy, one small tree.
 
-    NmdeployError                 every error that a user can cause and mend; the command line exits with 2
+    NmdeployError                 every error that a user can cause and fix; the command line exits with 2
       BadFile                     a file is missing, damaged, or not of the kind that was asked for
       BadData                     input data that the model cannot take
       BadOption                   a value outside of what an option allows
@@ -21,11 +21,11 @@ from contextlib import contextmanager
 
 
 class NmdeployError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and fix."""
 
 
 class BadFile(NmdeployError):
-    """A file is missing, damaged, or not of the kind that was asked for."""
+    """A file that is missing, damaged, or not of the kind that was asked for."""
 
 
 class BadData(NmdeployError):
@@ -37,23 +37,23 @@ class BadOption(NmdeployError):
 
 
 class UnsupportedParameter(NmdeployError):
-    """A node holds a value that has no deployed meaning."""
+    """A node with a value that has no deployed meaning."""
 
 
 class DoesNotFit(NmdeployError):
-    """The network exceeds a limit of the hardware profile."""
+    """A network that exceeds a limit of the hardware profile."""
 
 
 class OverflowPossible(NmdeployError):
-    """A register could leave the width that the arithmetic proves."""
+    """A register that could leave the width that the arithmetic proves."""
 
 
 class LavaUnavailable(NmdeployError):
-    """Lava cannot be run here."""
+    """A missing or unusable Lava."""
 
 
 class LavaFailed(NmdeployError):
-    """Lava ran and failed.
+    """A run of Lava that failed.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The chain: load, quantize, export, run, simulate, verify, report. The command line calls these functions."""
+"""The chain that the command line calls: load, quantize, export, run, simulate, verify, report."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ Floats = Any
 """A path, a Network, or an object that `load` takes."""
 Samples = str | Path | SampleFile | Data | Arrays
 Progress = Callable[[int, int], object]
-"""Takes the samples that are done, and their number in all."""
+"""A callable that takes the number of samples done, and their number in all."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class FormatOverrides:
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export` made: the integers, their place on the chip, notes for the user, and the job that it was."""
+    """The result of `export`: the integers, their place on the chip, notes for the user, and the job."""
 
     network: QuantizedNetwork
     mapped: MappedNetwork
@@ -114,7 +114,7 @@ def quantize(
     window_input: str = "exact",
     scales: Mapping[str, Scales] | None = None,
 ) -> QuantizedNetwork:
-    """Return the integers of a float network, in the profile's formats.
+    """Quantize a float network to integers in the profile's formats.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def quantize(
     options : FormatOverrides
         Overrides of the profile's formats.
     window_input : {"exact", "scaled"}
-        How what receives a window's output keeps it: in a register, or approximately, by a scaled input.
+        How a layer keeps an input that is constant over a window: in a register, or approximately, as a scaled input.
     scales : mapping of str to Scales, optional
         Scales by population, as `choose_scales` returns them or training learned them; by default chosen from `data`.
     """
@@ -390,7 +390,7 @@ def report(
     output: str | Path | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
-    """Per-layer metrics, energy and utilization of a run on samples.
+    """Report metrics, energy and use of the chip per layer, of a run on samples.
 
     Parameters
     ----------
@@ -521,7 +521,7 @@ def _traced(network: QuantizedNetwork, part: Data, backend: str, recorded: Recor
 
 
 def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
-    """Against the float network in the same form of windows."""
+    """Compare with the float network in the same form of windows."""
     if any(getattr(neuron, "send_once", False) for neuron in network.populations.values()):
         floats, _ = send_once(floats)
     values = floats.input.format.dequantize(data.codes)
@@ -534,7 +534,7 @@ def _refuse_itself(against: Sequence[str]) -> None:
     for name, module in found.items():
         if module in (find_backend("reference"), find_backend("auto")):
             raise BadOption(
-                f"backend {name!r} is the reference itself, or may choose it: nothing would be verified: "
+                f"backend {name!r} is the reference, or may choose it, and verifies nothing: "
                 "give --against lava, or compiled"
             )
 

@@ -83,7 +83,7 @@ def with_predictions(network: QuantizedNetwork, recording: Recording) -> Recordi
 
 
 def _seed(network: QuantizedNetwork) -> int:
-    """That of the first population that draws its spikes; 0 where none does."""
+    """Return the seed of the first population that draws its spikes; 0 if none does."""
     drawing = (n for n in network.populations.values() if getattr(n, "spike", "") == "stochastic")
     return int(next((getattr(n, "seed", 0) for n in drawing), 0))
 
@@ -92,8 +92,7 @@ def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
     """`BadOption` unless the samples have the network's channels, and there are some."""
     if data.codes.ndim != 3 or data.codes.shape[2] != network.input.size or not all(data.codes.shape):
         raise BadOption(
-            f"data of shape {data.codes.shape}: the network takes (samples, steps, {network.input.size}), "
-            "one each at least"
+            f"data of shape {data.codes.shape}: give (samples, steps, {network.input.size}), at least one of each"
         )
 
 
@@ -102,15 +101,17 @@ def require_codes(network: QuantizedNetwork, data: Data) -> None:
     require_channels(network, data)
     codes, lengths, form = data.codes, np.asarray(data.lengths), network.input.format
     if codes.dtype.kind not in "biu":
-        raise BadOption(f"codes of type {codes.dtype}: give integers, as the input's format quantizes values to them")
+        raise BadOption(f"codes of type {codes.dtype}: give integers of the input's format")
     if codes.min() < form.min or codes.max() > form.max:
         raise BadOption(
             f"codes from {codes.min()} to {codes.max()}: the network takes {form.min} to {form.max}: rescale the inputs"
         )
     if lengths.shape != codes.shape[:1] or lengths.dtype.kind not in "iu":
-        raise BadOption(f"lengths of shape {lengths.shape} and type {lengths.dtype}: give an integer a sample")
+        raise BadOption(f"lengths of shape {lengths.shape} and type {lengths.dtype}: give one integer per sample")
     if lengths.min() < 1 or lengths.max() > data.steps:
-        raise BadOption(f"lengths from {lengths.min()} to {lengths.max()}: the samples have 1 to {data.steps} steps")
+        raise BadOption(
+            f"lengths from {lengths.min()} to {lengths.max()}: give 1 to {data.steps}, the steps of the samples"
+        )
 
 
 def run_parts(
@@ -133,12 +134,12 @@ def run_parts(
 
 
 def offset_progress(on_progress: Progress | None, done: int) -> Progress | None:
-    """Progress of what follows `done` samples."""
+    """Return the progress of the samples after the first `done`."""
     return None if on_progress is None else lambda more: on_progress(done + more)
 
 
 def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
-    """Samples that are run at once, so that inputs, outputs and traces take a bounded part of memory."""
+    """Return how many samples run at once, so that inputs, outputs and traces take a bounded part of memory."""
     populations = network.populations
 
     def wide(neuron: QuantizedNeuron) -> int:
@@ -212,7 +213,7 @@ def _total(network: QuantizedNetwork, parts: Iterator[tuple[Data, Recording]]) -
 
 
 def totals_of(network: QuantizedNetwork, data: Data | SampleFile, recording: Recording) -> Totals:
-    """The sums of a run of all of the samples, and how many of them were classified as their labels say."""
+    """Return the sums of a run of all samples, and how many of their classes are their labels."""
     classes = recording.predictions
     if classes is None:
         classes = predictions(recording.output, network.readout, recording.lengths)

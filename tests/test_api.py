@@ -48,7 +48,7 @@ def test_the_chain_in_python(tmp_path: Path) -> None:
 def test_the_reference_does_not_verify_itself() -> None:
     network = nmdeploy.load(CHECKPOINT)
     data = nmdeploy.load_data(TEST, network.input).first(1)
-    with pytest.raises(BadOption, match="is the reference itself"):
+    with pytest.raises(BadOption, match="is the reference, or may choose it"):
         nmdeploy.verify(nmdeploy.quantize(network, "loihi2", data), data, ["reference"])
 
 
@@ -63,11 +63,14 @@ def digits() -> Any:
     ("call", "message"),
     [
         (lambda n, q, d: nmdeploy.verify(q, d, samples=-1), "--samples -1"),
-        (lambda n, q, d: nmdeploy.run(q, d.first(0)), "one each at least"),
+        (lambda n, q, d: nmdeploy.run(q, d.first(0)), "at least one of each"),
         (lambda n, q, d: nmdeploy.verify(q, d, against="lvaa"), "'lvaa' does not exist"),
         (lambda n, q, d: nmdeploy.run(q, d, trace="sttes"), "trace 'sttes'"),
-        (lambda n, q, d: nmdeploy.run(q, replace(d, codes=d.codes.repeat(2, 2))), "the network takes"),
-        (lambda n, q, d: nmdeploy.quantize(n, "loihi2", replace(d, codes=d.codes.repeat(2, 2))), "the network takes"),
+        (lambda n, q, d: nmdeploy.run(q, replace(d, codes=d.codes.repeat(2, 2))), "give \\(samples, steps, 1\\)"),
+        (
+            lambda n, q, d: nmdeploy.quantize(n, "loihi2", replace(d, codes=d.codes.repeat(2, 2))),
+            "give \\(samples, steps, 1\\)",
+        ),
         (lambda n, q, d: nmdeploy.verify(q, d, (), replace(n, dt=1.0)), "its dt is 1.0, the model's is 0.001"),
         (lambda n, q, d: nmdeploy.report(q, d, floats=replace(n, readout="sum")), "its output is"),
         (lambda n, q, d: nmdeploy.report(replace(q, profile="mine"), d), "'mine', which is not installed"),

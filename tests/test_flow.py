@@ -215,7 +215,7 @@ def test_reports_and_totals_are_read_back_and_added(digits_model: Model, tmp_pat
     with pytest.raises(BadOption, match="totals of two models"):
         one.totals + replace(two.totals, model_sha256="other")
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(BadFile, match="is no report of nmdeploy"):
+    with pytest.raises(BadFile, match="is not a report of nmdeploy"):
         read_report(tmp_path / "bad.json")
 
 

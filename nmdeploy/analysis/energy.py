@@ -128,7 +128,7 @@ def _label(real_states: int, hypothetical: bool, energy: Energy) -> list[str]:
     advanced = energy.states_per_update.required_value
     if hypothetical:
         return [HYPOTHETICAL]
-    bounded = f"lower bound: one update a neuron of {real_states} real states, the figure is for {advanced}"
+    bounded = f"lower bound: the figure per update is for {advanced} real states, these neurons have {real_states}"
     return [bounded] if real_states > advanced else []
 
 
@@ -142,7 +142,7 @@ def _sources(counted: Sequence[str], figures: Mapping[str, Figure[float]]) -> li
     static = [figure.value for event, figure in given.items() if event not in dynamic]
     said += [f"not available: {', '.join(missing)}"] if missing else []
     said += [f"not counted: {', '.join(absent)}"] if absent else []
-    return said + (["static not available: total is dynamic"] if None in static or not static else [])
+    return said + (["static power not available: the total is dynamic energy"] if None in static or not static else [])
 
 
 def _provenance(figure: Figure[float]) -> str:

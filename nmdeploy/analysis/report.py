@@ -21,7 +21,7 @@ from nmdeploy.recording.types import Totals
 
 @dataclass(frozen=True)
 class Report:
-    """What a run cost, layer by layer.
+    """The cost of a run, layer by layer.
 
     Parameters
     ----------
@@ -29,17 +29,17 @@ class Report:
         Name of the target; SHA-256 of the model.
     samples : int
     layers, total : LayerMetrics
-        Counts are means a sample.
+        Counts are means per sample.
     operations : mapping of str to float
-        NeuroBench's synaptic operations of the network: Effective_MACs, Effective_ACs, Dense, means a sample.
+        NeuroBench's synaptic operations of the network: Effective_MACs, Effective_ACs, Dense, means per sample.
     rates : mapping of str to float or None
-        Spikes a neuron and step, by layer.
+        Spikes per neuron output and step, by layer.
     cores : tuple of Core
-        Where each neuron lies.
+        The place of each neuron.
     utilization : tuple of Row
-        What is used of each limit.
+        How much of each limit is used.
     problems : tuple of str
-        What keeps the network from running on the target.
+        Everything that keeps the network from running on the target.
     scales : mapping of population to name to (smallest, largest)
         The factor on its weights ("scale") and the fraction bits of its integers ("frac_in", ...).
     overflows : mapping of layer to register to count, over all samples
@@ -77,7 +77,7 @@ class Report:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """docs/formats.md has the JSON Schema."""
+        """Return the report as JSON values; docs/formats.md has the JSON Schema."""
         return {
             "profile": self.profile,
             "model": self.model,
@@ -128,7 +128,7 @@ def read_report(path: str | Path) -> Report:
     try:
         return Report.from_json(json.loads(Path(path).read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BadFile(f"{path}: is no report of nmdeploy ({type(error).__name__}: {error}): make it again") from None
+        raise BadFile(f"{path}: is not a report of nmdeploy ({type(error).__name__}: {error}): make it again") from None
 
 
 def build_report(
@@ -140,7 +140,7 @@ def build_report(
     job: Job,
     verification: Verification | None = None,
 ) -> Report:
-    """Metrics and energy of a run on a target, from its sums."""
+    """Compute metrics and energy of a run on a target, from its sums."""
     energies = network_energy(network, totals, mapped, profile)
     layers = layer_metrics(network, totals, energies)
     return Report(

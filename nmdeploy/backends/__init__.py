@@ -18,13 +18,13 @@ from nmdeploy.errors import BadOption
 
 @cache
 def backends() -> dict[str, ModuleType]:
-    """Backend modules by name."""
+    """Return the backend modules by name."""
     return {name: module for module in modules(__name__) for name in attribute(module, "NAMES", ())}
 
 
 @cache
 def _aliases() -> dict[str, ModuleType]:
-    """Backend modules by names that are understood, but not listed."""
+    """Return the backend modules by names that are understood, but not listed."""
     return {name: module for module in modules(__name__) for name in attribute(module, "ALIASES", ())}
 
 
@@ -37,10 +37,10 @@ def backend(name: str) -> ModuleType:
 
 
 def takes_threads(name: str) -> bool:
-    """Return whether a backend can be told how many threads to use."""
+    """Return True for a backend that takes a number of threads."""
     return bool(attribute(backend(name), "THREADS", False))
 
 
 def takes_all_samples(name: str) -> bool:
-    """True for a backend that gets all samples in one call, because each call costs much."""
+    """Return True for a backend that takes all samples in one call, because each call is expensive."""
     return bool(attribute(backend(name), "WHOLE", False))

@@ -1,12 +1,13 @@
-"""Where to find a Python 3.10 with lava-nc: nmdeploy's own, one that the user names, or one that uv provides."""
+"""The search for a Python 3.10 with lava-nc: nmdeploy's own, one that the user names, or one that uv provides."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from nmdeploy.errors import LavaUnavailable
 VARIABLE = "NMDEPLOY_LAVA_PYTHON"
 LAVA_VERSION = "0.10.0"
 PACKAGES = (f"lava-nc=={LAVA_VERSION}", "h5py")
+PACKAGES_MIB, PYTHON_MIB = 77, 28  # as uv 0.13.9 prints them on Linux x86-64
 PROBE_SECONDS = 20.0
 
 
 def commands() -> list[list[str]]:
-    """Command lines that start a Python with lava-nc and h5py, in the order in which to try them.
+    """Return command lines that start a Python with lava-nc and h5py, in the order in which to try them.
 
-    uv is first told to stay off the network: with a filled cache that is four times faster.
+    uv first tries without the network: with a filled cache that is four times faster.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def commands() -> list[list[str]]:
     if named:
         if not _has_lava(named):
             raise LavaUnavailable(
-                f"{VARIABLE}={named}: is no Python 3.10 with lava-nc {LAVA_VERSION} and h5py: install them there"
+                f"{VARIABLE}={named}: is not a Python 3.10 with lava-nc {LAVA_VERSION} and h5py: install them there"
             )
         return [[named]]
     if sys.version_info[:2] == (3, 10) and _has_lava(sys.executable):
@@ -49,6 +51,19 @@ def commands() -> list[list[str]]:
     packages = [argument for package in PACKAGES for argument in ("--with", package)]
     run = [uv, "run", "--quiet", "--no-project"]
     return [[*run, *offline, *interpreter, *packages, "python"] for offline in (["--offline"], [])]
+
+
+def download_note(command: Sequence[str], complaint: str) -> str | None:
+    """Return what a command of `commands` is about to download, and how much; None if it downloads nothing.
+
+    `complaint` is what the command before it printed: uv without the network says so if that kept it from starting.
+    """
+    online = "--no-project" in command and "--offline" not in command and not os.environ.get("UV_OFFLINE")
+    if not online or not re.search("network|offline", complaint, re.IGNORECASE):
+        return None
+    python = "No interpreter found" in complaint
+    what, size = ("Python 3.10, ", PYTHON_MIB + PACKAGES_MIB) if python else ("", PACKAGES_MIB)
+    return f"Lava needs a Python of its own: downloading {what}lava-nc {LAVA_VERSION} and more, up to {size} MiB, once"
 
 
 def _uv() -> str | None:
@@ -69,7 +84,7 @@ def _candidates() -> Iterator[Path]:
 
 @cache
 def _python310() -> str | None:
-    """A Python 3.10 that runs from anywhere (pyenv's shims only run where a .python-version names one)."""
+    """Return a Python 3.10 that runs from anywhere (pyenv's shims need a .python-version that names one)."""
     for path in _candidates():
         if path.is_file() and _answers(str(path), "import sys; sys.exit(sys.version_info[:2] != (3, 10))"):
             return str(path)
@@ -78,7 +93,7 @@ def _python310() -> str | None:
 
 @cache
 def _has_lava(python: str) -> bool:
-    """Whether it is a Python 3.10 that has h5py and the one release of lava-nc that the models were checked with."""
+    """Return True for a Python 3.10 that has h5py and the one release of lava-nc that the models were checked with."""
     return _answers(
         python,
         "import importlib.metadata as m, importlib.util as u, sys; "

@@ -1,4 +1,4 @@
-"""The side of nmdeploy that starts Lava in a Python 3.10 of its own and reads what it recorded.
+"""The client that starts Lava in a Python 3.10 of its own and reads what it recorded.
 
 lava-nc 0.10.0 needs Python 3.10 and numpy 1. The worker is `nmdeploy.lava.worker`, copied into a temporary folder so
 that nothing else of nmdeploy's environment reaches it.
@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmdeploy._util.signals import defer_signals
-from nmdeploy.backends._lava_python import commands
+from nmdeploy.backends._lava_python import commands, download_note
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 
 GRACE_SECONDS = 1.5
@@ -34,7 +35,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class LavaJob:
-    """One model to run in Lava.
+    """A model to run in Lava.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class LavaJob:
 
 
 def available() -> str | None:
-    """Why Lava cannot be run here, or None if nothing stands against it (nothing is started or downloaded)."""
+    """Return why Lava cannot be run here, or None if no obstacle is found; start and download nothing."""
     try:
         commands()
     except LavaUnavailable as error:
@@ -83,7 +84,7 @@ def run_jobs(
     Raises
     ------
     LavaUnavailable
-        There is no Python 3.10, or lava-nc cannot be had.
+        There is no Python 3.10, or lava-nc cannot be downloaded.
     LavaFailed
         Lava refused a model, raised, or did not finish in time.
     """
@@ -108,14 +109,14 @@ def run_jobs(
 def run_python(
     arguments: Sequence[str], folder: Path, *, timeout: float, on_message: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Run a Python program in an environment with lava-nc and h5py, and leave no process behind.
+    """Run a Python program in an environment with lava-nc and h5py, and leave no process running.
 
     The program's first line of output must be ``{"ready": true}``; every line is a JSON object.
 
     Parameters
     ----------
     arguments : sequence of str
-        Command line behind ``python``.
+        Command line after ``python``.
     folder : Path
         Working directory, and the only entry of PYTHONPATH.
     timeout : float
@@ -133,6 +134,9 @@ def run_python(
     deadline = time.monotonic() + timeout
     complaint = ""
     for command in commands():
+        note = download_note(command, complaint)
+        if note is not None:
+            warnings.warn(note, RuntimeWarning, stacklevel=1)
         started, code, complaint = _run([*command, *arguments], folder, deadline, timeout, on_message)
         if started and code:
             last = complaint.strip().splitlines()[-1:] or ["no message"]
@@ -149,7 +153,7 @@ def run_python(
 def _run(
     command: list[str], folder: Path, deadline: float, timeout: float, on_message: Callable[[dict[str, Any]], None]
 ) -> tuple[bool, int, str]:
-    """Returns whether the program reported ready, its exit code and its standard error."""
+    """Return if the program reported ready, its exit code and its standard error."""
     with tempfile.TemporaryFile("w+") as errors, _process(command, folder, errors) as process:
         started = False
         try:
@@ -159,7 +163,7 @@ def _run(
             code = process.wait(max(0.0, deadline - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
             raise LavaFailed(
-                f"Lava did not finish within {timeout:g} s; allow more time, or run fewer samples or steps",
+                f"Lava did not finish within {timeout:g} s: run fewer samples or steps",
                 _text(errors),
             ) from None
         return started, code, _text(errors)
@@ -171,7 +175,7 @@ def _text(file: Any) -> str:
 
 
 def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[str, Any]]:
-    """JSON objects on standard output, until it closes or the program ends.
+    """Yield the JSON objects of standard output, until it closes or the program ends.
 
     Raises
     ------
@@ -203,7 +207,7 @@ def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[
 
 @contextmanager
 def _process(command: list[str], folder: Path, errors: Any) -> Iterator[subprocess.Popen[str]]:
-    """Process in a group of its own, none of which is left at the end."""
+    """Start a process in a group of its own, none of which is left at the end."""
     with ExitStack() as cleanup:
         with defer_signals():  # a process that nobody knows yet when an exception comes would stay
             process = subprocess.Popen(
@@ -221,7 +225,7 @@ def _process(command: list[str], folder: Path, errors: Any) -> Iterator[subproce
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
-    """Environment without anything that points into another Python; BLAS threads would only slow Lava's forks."""
+    """Return the environment without what points into another Python; BLAS threads would only slow Lava's forks."""
     foreign = {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "PYTHONWARNINGS"}
     kept = {key: value for key, value in os.environ.items() if key not in foreign}
     own = {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -247,7 +251,7 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 
 def _signal_group(process: subprocess.Popen[str], sign: int) -> bool:
-    """Returns whether the group still has a process."""
+    """Send a signal; return True if the group still has a process."""
     try:
         os.killpg(process.pid, sign)
     except (ProcessLookupError, PermissionError):
@@ -257,7 +261,7 @@ def _signal_group(process: subprocess.Popen[str], sign: int) -> bool:
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Temporary folder with a package `nmdeploy` that holds nothing but `nmdeploy.lava`."""
+    """Make a temporary folder with a package `nmdeploy` that holds `nmdeploy.lava` alone."""
     with tempfile.TemporaryDirectory(prefix="nmdeploy-lava-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         package = folder / "nmdeploy"

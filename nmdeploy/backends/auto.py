@@ -1,4 +1,4 @@
-"""The default backend: runs a job on the compiled engine, or on the reference where that is sooner or the only way.
+"""The default backend: the compiled engine, or the reference if that is sooner or the only way.
 
 Both give the same values. The recording names the one that ran.
 """
@@ -41,7 +41,7 @@ def choose(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> t
 
 
 def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -> bool:
-    """True where the reference finishes before the engine could begin, from the cache if it holds all, or compiling."""
+    """Return True if the reference finishes before the engine could begin, with what its cache holds."""
     populations = network.populations.values()
     states = sum(neuron.size * max(neuron.real_states, 1) for neuron in populations)
     batches = -(-samples // reference.BATCH)

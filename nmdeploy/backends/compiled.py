@@ -1,4 +1,4 @@
-"""The compiled backend: the reference's values, bit for bit, from vector code. docs/engine.md."""
+"""The compiled backend: the reference's values, bit for bit, from vector code (docs/engine.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALIASES = ("embedded",)  # its name before
 
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
-    """The network's compiled engine, made once and kept with the network."""
+    """Return the network's compiled engine, made once and kept with the network."""
     from nmdeploy.engine.run.plan_cache import program
     from nmdeploy.engine.run.runner import Engine
 
@@ -34,7 +34,7 @@ def engine(network: QuantizedNetwork, trace: str) -> Engine:
 
 
 def is_loaded(network: QuantizedNetwork, trace: str) -> bool:
-    """True where the network's engine has been made already."""
+    """Return True if the network's engine has been made already."""
     return trace in vars(network).get("_engines", {})
 
 
@@ -54,7 +54,7 @@ def run(
     samples, steps = inputs.shape[:2]
     lengths = np.full(samples, steps, np.int64) if lengths is None else np.asarray(lengths, np.int64)
     if lengths.shape != (samples,) or lengths.min(initial=0) < 0 or lengths.max(initial=0) > steps:
-        raise ValueError(f"lengths {lengths}: one a sample, up to {steps}")  # code would leave its memory
+        raise ValueError(f"lengths {lengths}: give one per sample, up to {steps}")  # code would leave its memory
     compiled = engine(network, trace)
     results = compiled.run(inputs, lengths, threads, on_progress)
     made = compiled.program
@@ -70,7 +70,7 @@ def run(
 
 
 def _output(made: Program, results: Results, name: str) -> npt.NDArray[Any]:
-    """(samples, steps, outputs), without idle lanes, in the network's order."""
+    """Return (samples, steps, outputs), without idle lanes, in the network's order."""
     wires = made.wires[name]
     values = results.outputs[name]
     samples, steps, planes, _ = values.shape
@@ -96,7 +96,7 @@ def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Lay
 
 
 def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> dict[str, IntArray]:
-    """docs/metrics.md; what does not depend on events is computed here."""
+    """Return the counts of docs/metrics.md; what does not depend on events is computed here."""
     network = made.network
     neuron, layout = network.populations[name], made.populations[name].layout
     own = dict(zip(layout.counters, results.counts[name].T, strict=True))

@@ -1,4 +1,4 @@
-"""Lava: the independent executor. A worker on Python 3.10 builds Processes from the model file and runs them."""
+"""Lava, the independent executor: a worker on Python 3.10 builds Processes from the model file and runs them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run_many(
     Raises
     ------
     LavaUnavailable, LavaFailed
-        The second also where the worker exceeds its time limit, which grows with the number of steps.
+        The second also if the worker exceeds its time limit, which grows with the number of steps.
     """
     jobs = list(jobs)
     valid = [None] * len(jobs) if lengths is None else list(lengths)
@@ -119,7 +119,7 @@ def _layer(
 
 
 def _sent_as(neuron: QuantizedNeuron) -> type:
-    """Spikes are bool, signed and graded codes and values are integers."""
+    """Return the type of outputs: bool for spikes, integers for signed and graded codes and values."""
     return bool if neuron.spiking and getattr(neuron, "spike", "") not in SIGNED else np.int64
 
 

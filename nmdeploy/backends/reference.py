@@ -23,7 +23,7 @@ METRICS = (
 
 
 class _Observer:
-    """Collects traces and counts of one batch while it runs."""
+    """An observer that collects traces and counts of one batch while it runs."""
 
     def __init__(self, network: QuantizedNetwork, lengths: IntArray, steps: int, trace: str) -> None:
         self.populations = network.populations
@@ -79,7 +79,7 @@ class _Observer:
             self.states[name].setdefault(key, []).append(value * mask)
 
     def _sent(self, name: str, step: int, output: npt.NDArray[Any]) -> None:
-        """The aligned output of a step."""
+        """Count and keep the aligned output of a step."""
         neuron, valid, counts = self.populations[name], self.valid[step], self.counts[name]
         events = (output != 0).sum(1) * valid
         if neuron.spiking:
@@ -91,7 +91,7 @@ class _Observer:
 
 
 def _any(values: npt.NDArray[Any], neurons: int) -> npt.NDArray[np.bool_]:
-    """(samples, neurons) whether any of each neuron's values is not zero."""
+    """Return (samples, neurons): True if one of a neuron's values is not zero."""
     return np.asarray((values != 0).reshape(len(values), neurons, -1).any(-1))
 
 

@@ -17,7 +17,7 @@ from nmdeploy.cli.process import OneLineErrors
 
 
 class _File(click.Path):
-    """A path, which is not empty."""
+    """A path that is not empty."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -35,6 +35,7 @@ def main() -> None:
 
     \b
     Typical use:
+      nmdeploy check net.safetensors --profile loihi2
       nmdeploy export net.safetensors --profile loihi2 --data calibration.npz -o model.nir
       nmdeploy verify model.nir --data test.npz
       nmdeploy report model.nir --data test.npz -o report.md
@@ -63,22 +64,22 @@ def _complete_backends(ctx: click.Context, param: click.Parameter, incomplete: s
 
 
 profile_option = functools.partial(
-    click.option, "--profile", shell_complete=_complete_profiles, help="Hardware profile: a name or a .toml file."
+    click.option, "--profile", shell_complete=_complete_profiles, help="Hardware profile: a name, or a .toml file."
 )
 data_option = functools.partial(
     click.option,
     "--data",
     type=FILE,
-    help=".npz or .h5 with inputs (samples, steps, channels), optionally labels and lengths; or .npy of inputs.",
+    help=".npz or .h5 with inputs (samples, steps, channels), optionally labels and lengths; or .npy with inputs.",
 )
-dt_option = click.option("--dt", type=float, default=None, help="Seconds a step, where the file holds none.")
+dt_option = click.option("--dt", type=float, default=None, help="Seconds per step, if the file holds none.")
 checkpoint_option = click.option(
-    "--checkpoint", type=FILE, default=None, help="The float network the model came from, for float figures."
+    "--checkpoint", type=FILE, default=None, help="The float network that MODEL was exported from, to compare with."
 )
 
 
 recording_option = click.option(
-    "--recording", type=FILE, default=None, help="A recording of MODEL on the same --data, in place of another run."
+    "--recording", type=FILE, default=None, help="A recording of MODEL on the same --data: saves a run."
 )
 
 
@@ -88,9 +89,10 @@ recording_option = click.option(
 @dt_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
-    """Say what of FILE can be deployed.
+    """Check which nodes of FILE can be deployed.
 
-    Each node: deployable, what is lost, or why not. Converts nothing; exit code 1 where a node cannot be deployed.
+    Each line says of a node whether it can be deployed, what is lost, or why it cannot. Nothing is converted. The exit
+    code is 1 if a node cannot be deployed.
     """
     from nmdeploy.checking import check_file, render
 
@@ -105,17 +107,24 @@ def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
 @profile_option(default="loihi2", show_default=True)
 @click.option("-o", "--output", type=FILE, required=True, help="The model file to write (.nir).")
 @data_option(default=None)
-@click.option("--weight-bits", type=int, default=None, help="Width of the weights.  [default: the profile's]")
-@click.option("--state-bits", type=int, default=None, help="Width of the states.  [default: the profile's]")
-@click.option("--coefficient-bits", type=int, default=None, help="Width of state-space coefficients.")
-@click.option("--coefficient-frac", type=int, default=None, help="Fraction bits of the transition coefficients.")
-@click.option("--rounding", type=click.Choice(["per-product", "per-sum"]), default=None, help="State-space rounding.")
+@click.option("--weight-bits", type=int, default=None, help="Bits per weight.  [default: the profile's]")
+@click.option("--state-bits", type=int, default=None, help="Bits per state.  [default: the profile's]")
+@click.option("--coefficient-bits", type=int, default=None, help="Bits per coefficient.  [default: the profile's]")
+@click.option(
+    "--coefficient-frac", type=int, default=None, help="Fraction bits of A's coefficients.  [default: the profile's]"
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(["per-product", "per-sum"]),
+    default=None,
+    help="Round each product of a state's update, or their sum once.  [default: the profile's]",
+)
 @click.option(
     "--window-input",
     type=click.Choice(["exact", "scaled"]),
     default="exact",
     show_default=True,
-    help="How receivers keep what is constant over a window: a register, or (approximate) a scaled input.",
+    help="Keep an input that is constant over a window in a register, or scale it (approximate).",
 )
 @dt_option
 def export(
@@ -127,19 +136,19 @@ def export(
     window_input: str,
     **formats: Any,
 ) -> None:
-    """Quantize a network, write a NIR file.
+    """Quantize a network and write it as a NIR file.
 
-    CHECKPOINT is a .safetensors or .pt file, or a NIR graph; the integers are those of the profile.
+    CHECKPOINT is a .safetensors or .pt file, or a NIR graph. The profile gives the widths of the integers.
     """
     from nmdeploy import pipeline
 
     formats["state_rounding"] = formats.pop("rounding")
     options = pipeline.FormatOverrides(**formats)
     made = pipeline.export(checkpoint, output, profile, data, options, window_input, dt)
-    for note in made.notes:
-        click.echo(f"note: {note}", err=True)
     target = made.mapped.profile
     click.echo(f"{output}: {len(made.network.populations)} populations on {len(made.mapped.cores)} cores of {target}")
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
 
 
 @main.command()
@@ -150,25 +159,25 @@ def export(
     default="auto",
     show_default=True,
     shell_complete=_complete_backends,
-    help="auto, compiled, reference (NumPy) or lava; all give the same values. auto chooses compiled or reference.",
+    help="auto, compiled, reference (NumPy) or lava: all give the same values. auto takes compiled or reference.",
 )
 @click.option(
     "--trace",
     type=click.Choice(["none", "spikes", "states"]),
     default="none",
     show_default=True,
-    help="What is recorded of every layer and step: none, its spikes, or spikes and states.",
+    help="Record of every layer and step: nothing, its spikes, or spikes and states.",
 )
-@click.option("--samples", type=int, default=None, help="Run the first ones only, this many.  [default: all]")
+@click.option("--samples", type=int, default=None, help="Run only the first samples, this many.  [default: all]")
 @click.option("--threads", type=int, default=None, help="Most threads that run samples.  [default: one per processor]")
 @click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
 def simulate(
     model: str, data: str, backend: str, trace: str, samples: int | None, threads: int | None, output: str
 ) -> None:
-    """Run MODEL on samples, write a recording.
+    """Run MODEL on samples and write a recording.
 
-    It holds outputs, classes, event counts and, where asked, spikes and states. Samples are read, and the recording is
-    written, as the run goes on: neither has to fit in memory.
+    The recording holds outputs, classes and event counts, and with --trace spikes and states. Samples are read, and the
+    recording is written, during the run: neither has to fit in memory.
     """
     from nmdeploy import pipeline
     from nmdeploy.cli.progress import progress, recording_lines
@@ -183,9 +192,9 @@ def simulate(
 @main.command()
 @click.argument("models", nargs=-1, type=FILE, metavar="[MODEL]...")
 def warmup(models: tuple[str, ...]) -> None:
-    """Compile the kernels of MODELs, or of the demo's.
+    """Compile the kernels of MODELs, by default of the demo's model.
 
-    Later runs find them in the cache folder (NMDEPLOY_CACHE, or the user's) instead of compiling.
+    Later runs take them from the cache folder, which is NMDEPLOY_CACHE or the user's, instead of compiling.
     """
     from nmdeploy.cli.warmup import warmed
 
@@ -197,7 +206,11 @@ def warmup(models: tuple[str, ...]) -> None:
 @click.argument("model", type=FILE)
 @data_option(required=True)
 @click.option(
-    "--against", default="lava", show_default=True, shell_complete=_complete_backends, help="Backends, with commas."
+    "--against",
+    default="lava",
+    show_default=True,
+    shell_complete=_complete_backends,
+    help="Backends to compare with, separated by commas.",
 )
 @checkpoint_option
 @dt_option
@@ -207,7 +220,8 @@ def warmup(models: tuple[str, ...]) -> None:
 def verify(model: str, data: str, against: str, as_json: bool, checkpoint: str | None, **options: Any) -> None:
     """Compare MODEL bit for bit with Lava.
 
-    Every spike and every state at every step, or against other executors; exit code 1 where one differs.
+    Every spike and every state of every step is compared, with Lava or the backends of --against. The exit code is 1
+    if one value differs.
     """
     from nmdeploy import pipeline
     from nmdeploy.cli.progress import progress
@@ -234,7 +248,7 @@ def verify(model: str, data: str, against: str, as_json: bool, checkpoint: str |
 @recording_option
 @click.option("-o", "--output", type=FILE, default=None, help="Report file: .json, .csv or .md.  [default: terminal]")
 def report(model: str, data: str, checkpoint: str | None, output: str | None, **options: Any) -> None:
-    """Metrics, energy and utilization per layer."""
+    """Report operations, memory, energy and use of the chip per layer."""
     from nmdeploy import pipeline
     from nmdeploy.cli.progress import progress
     from nmdeploy.reports import emit
@@ -252,7 +266,7 @@ def report(model: str, data: str, checkpoint: str | None, output: str | None, **
 @click.option("--verify", is_flag=True, help="Compute the NIR primitives of a model again, and compare them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: str, verify: bool, as_json: bool) -> None:
-    """Say what a file holds.
+    """Describe what a file holds.
 
     FILE is a model, another NIR graph, a checkpoint, a recording or samples.
     """
@@ -267,7 +281,7 @@ def inspect(file: str, verify: bool, as_json: bool) -> None:
 def profiles(name: str | None) -> None:
     """List the hardware profiles, or print one.
 
-    With NAME, every figure with its source.
+    With NAME, every figure is printed with its source.
     """
     from nmdeploy.cli.profiles import details, listing
     from nmdeploy.hardware.profile_toml import load_profile
@@ -282,7 +296,7 @@ def profiles(name: str | None) -> None:
 def models(name: str | None, as_json: bool) -> None:
     """List the trainable models, or describe one.
 
-    With NAME: equation, options, source, what was chosen, and how it maps to hardware.
+    With NAME: its equation, options and source, what was chosen here, and how it maps to hardware.
     """
     from nmdeploy.cli.models import details, listing, model_json
     from nmdeploy.models.catalog import neuron_model, neuron_models
@@ -299,11 +313,13 @@ def models(name: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.option("-o", "--output", type=FILE, default="build/demo", show_default=True, help="Folder for the results.")
-@click.option("--samples", type=int, default=20, show_default=True, help="Samples to verify against Lava, all states.")
+@click.option(
+    "--samples", type=int, default=20, show_default=True, help="Samples to compare with Lava, value by value."
+)
 def demo(output: str, samples: int) -> None:
     """Run the whole chain on handwritten digits.
 
-    Quantizes, exports, simulates, verifies and reports, and ends by saying what each file is.
+    It quantizes, exports, simulates, verifies and reports, then lists the files that it wrote and what to do next.
     """
     from nmdeploy.cli.demo import run_demo
 
@@ -313,7 +329,7 @@ def demo(output: str, samples: int) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what is installed, and what is missing."""
+    """List what is installed and what is missing."""
     from nmdeploy.cli.doctor import findings
 
     for line in findings():

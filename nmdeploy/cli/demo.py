@@ -1,16 +1,15 @@
-"""The whole chain on real data: handwritten digits, read as sequences of 64 pixels, a trained checkpoint that ships."""
+"""The whole chain on handwritten digits, read as sequences of 64 pixels, with a trained checkpoint that ships."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nmdeploy import pipeline
 from nmdeploy._util.atomic_files import write_text
-from nmdeploy.analysis.comparison import Verification, accuracy
-from nmdeploy.analysis.report import Report
+from nmdeploy.analysis.comparison import accuracy
 from nmdeploy.cli.progress import progress
 from nmdeploy.errors import BadFile
 from nmdeploy.examples import digits
@@ -22,6 +21,13 @@ from nmdeploy.synapses.dense import QuantizedDense
 
 PROFILE = "loihi2"
 LOW = pipeline.FormatOverrides(weight_bits=4, state_bits=16)
+NEXT = (
+    "",
+    "Your own network:",
+    f"  nmdeploy check net.safetensors --profile {PROFILE}    which of its nodes can be deployed",
+    f"  nmdeploy export net.safetensors --profile {PROFILE} --data calibration.npz -o model.nir",
+    "  nmdeploy models                                    if there is none yet: those that train in PyTorch",
+)
 Say = Callable[[str], object]
 
 
@@ -39,7 +45,7 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     Returns
     -------
     bool
-        False where verification found a difference; a Lava that cannot run is said, and is no difference.
+        False if verification found a difference. A Lava that cannot run is reported, and is no difference.
     """
     pipeline.check_samples(samples)
     out = _folder(folder)
@@ -49,12 +55,13 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     calibration, test = (pipeline.load_data(path, floats.input) for path in (files.calibration, files.test))
     samples = min(samples, test.samples)
     model = pipeline.quantize(floats, PROFILE, calibration)
-    for note in (*model.notes, *pipeline.write(model, out / "model.nir")):
-        say(f"note: {note}")
-    say(f"quantized and exported for {PROFILE}; simulating {test.samples} digits, verifying {samples} in Lava ...")
+    notes = pipeline.write(model, out / "model.nir")
+    say(f"1. Quantized a network that was trained on handwritten digits for {PROFILE}: {_widths(model)}.")
+    say(f"2. Running {test.samples} test digits ...")
     with progress("simulate") as advance:
         recording = pipeline.run(model, test, trace="spikes", on_progress=advance)
     write_recording(recording, out / "recording.h5")
+    say(f"3. Comparing {samples} of them with Intel's simulator Lava, value by value ...")
     with progress("verify in Lava") as advance:
         result = pipeline.verify(
             model, test, ("lava",), floats, samples, require=False, recording=recording, on_progress=advance
@@ -63,15 +70,16 @@ def run_demo(folder: str, samples: int, say: Say = print) -> bool:
     report = pipeline.report(model, test, verification=result, recording=recording)
     for name in ("report.json", "report.md"):
         emit(report, out / name)
+    narrow = _narrow(floats, calibration, test)
+    say("")
     emit(report)
-    for line in (*_accuracies(floats, model, calibration, test, result), *_summary(out, model, report, result)):
+    for line in (*narrow, *_files(out, notes), "", f"Done in {time.perf_counter() - started:.1f} s.", *NEXT):
         say(line)
-    say(f"done in {time.perf_counter() - started:.1f} s")
     return result.equal or result.not_verified is not None
 
 
 def demo_model() -> QuantizedNetwork:
-    """The model that the demo exports."""
+    """Return the model that the demo exports."""
     files = digits()
     floats = pipeline.load(files.checkpoint)
     return pipeline.quantize(floats, PROFILE, pipeline.load_data(files.calibration, floats.input))
@@ -92,29 +100,23 @@ def _widths(model: QuantizedNetwork) -> str:
     return f"{'/'.join(map(str, weights))}-bit weights, {'/'.join(map(str, states))}-bit states"
 
 
-def _accuracies(
-    floats: Network, model: QuantizedNetwork, calibration: Data, test: Data, result: Verification
-) -> Iterator[str]:
+def _narrow(floats: Network, calibration: Data, test: Data) -> Iterator[str]:
+    """Yield the accuracy at narrower formats."""
     low = pipeline.quantize(floats, PROFILE, calibration, LOW)
     values = pipeline.run(low, test)
-    known = {
-        "float": result.accuracy["float"],
-        _widths(model): result.accuracy["quantized"],
-        _widths(low): accuracy(values.output, low.readout, values.lengths, test.labels),
-    }
+    share = accuracy(values.output, low.readout, values.lengths, test.labels)
     yield ""
-    for name, share in known.items():
-        yield f"accuracy, {name}: " + ("not available" if share is None else f"{share:.4f} of {test.samples} digits")
+    yield f"With {_widths(low)} instead: accuracy {'not available' if share is None else f'{share:.4f}'}"
 
 
-def _summary(out: Path, model: QuantizedNetwork, report: Report, result: Verification) -> Iterator[str]:
-    if report.total.activation_sparsity is not None:
-        yield f"spike rate of the hidden layers: {1 - report.total.activation_sparsity:.4f}"
-    yield result.status if result.not_verified else f"against Lava: {result.status}"
+def _files(out: Path, notes: Sequence[str]) -> Iterator[str]:
     yield ""
-    yield "What to look at:"
-    yield f"  {out / 'model.nir'}     the integers as a NIR graph; `nmdeploy inspect` it, or open it with nir.read"
+    yield "Files:"
+    yield f"  {out / 'model.nir'}     the integers as a NIR graph: `nmdeploy inspect` describes it, nir.read reads it"
     yield f"  {out / 'recording.h5'}  outputs, spikes and event counts of every test digit"
-    yield f"  {out / 'verify.json'}   every comparison with Lava, accuracies, overflows"
+    yield f"  {out / 'verify.json'}   the comparison with Lava, accuracies, overflows"
     yield f"  {out / 'report.json'}   the report for programs"
-    yield f"  {out / 'report.md'}     the report for people: cost of each layer, utilization, energy and its source"
+    yield f"  {out / 'report.md'}     the report above, to read"
+    yield ""
+    yield "If another tool reads model.nir:"
+    yield from (f"  {note}" for note in notes)

@@ -1,4 +1,4 @@
-"""What is installed here, and what each missing part would be needed for."""
+"""The list of what is installed, and of what each missing part is needed for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = {
 
 
 def findings() -> Iterator[str]:
-    """One line for each part: version, or what its absence means."""
+    """Yield one line per part: its version, or what it is needed for."""
     yield f"nmdeploy {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     for name, purpose in PARTS.items():
         try:
@@ -33,10 +33,8 @@ def findings() -> Iterator[str]:
 
 
 def lava_line() -> str:
-    """Whether verification against Lava can run here, and what to install if not."""
+    """Return the line on Lava: that it can run here, or what to install."""
     from nmdeploy.backends._lava_worker import available
 
     reason = available()
-    return (
-        f"Lava: cannot run: {reason}" if reason else "Lava: nothing stands against it (nothing was started or fetched)"
-    )
+    return f"Lava: cannot run: {reason}" if reason else "Lava: no obstacle found (nothing was started or downloaded)"

@@ -1,4 +1,4 @@
-"""What a file holds, in a few lines: models, checkpoints, foreign NIR graphs, recordings, samples."""
+"""Descriptions of files: models, checkpoints, other NIR graphs, recordings, samples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _verified(path: str, described: dict[str, Any]) -> dict[str, Any]:
     from nmdeploy.nir_io.model import FORMAT
 
     if described["format"] != FORMAT:
-        raise BadFile(f"{path}: is no model: --verify compares the NIR primitives of a model with its integers")
+        raise BadFile(f"{path}: is not a model: --verify compares the NIR primitives of a model with its integers")
     check_primitives(path)
     return {"primitives": "equal to what its integers say"}
 
@@ -59,14 +59,14 @@ def _checkpoint(path: Path) -> dict[str, Any]:
         nodes = {name: _node(node) for name, node in load(path).nodes.items()}
     except NmdeployError as error:  # the file itself is sound: what is wrong keeps it from being deployed
         problem = str(error).removeprefix(f"{path}: ")
-    told = ("version", "model", "options", "norm", "residual", "dt", "readout")
+    shown = ("version", "model", "options", "norm", "residual", "dt", "readout")
     sizes = {name: getattr(config, name) for name in SIZES}
-    described = {"format": "checkpoint"} | {name: getattr(config, name) for name in told}
+    described = {"format": "checkpoint"} | {name: getattr(config, name) for name in shown}
     return described | {"sizes": sizes, "nodes": nodes, "problem": problem}
 
 
 def _node(node: Any) -> str:
-    """Kind and size; what has several outputs a neuron also says how many there are."""
+    """Return kind and size, and the number of outputs if a neuron has several."""
     size = getattr(node, "size", 0)
     sent = getattr(node, "output_size", size)
     text = f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (size,)))}"
@@ -103,7 +103,7 @@ DESCRIBE = {
 
 
 def render(described: dict[str, Any]) -> str:
-    """Lines for the terminal."""
+    """Return the lines for the terminal."""
     return "\n".join(line for key, value in described.items() for line in _lines(key, value))
 
 
@@ -120,7 +120,7 @@ def _lines(key: str, value: Any) -> Iterator[str]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Aligned columns, numbers to the right."""
+    """Yield aligned columns, numbers to the right."""
     columns = list(rows[0])
     cells = [columns, *([_cell(row[key]) for key in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -131,7 +131,7 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    """A value as a few words: lists of numbers as 64x1, other lists and mappings with commas."""
+    """Return a value as a few words: lists of numbers as 64x1, other lists and mappings with commas."""
     if value is None or value in ([], {}, ""):
         return "-"
     if isinstance(value, list):
@@ -142,11 +142,11 @@ def _cell(value: Any) -> str:
 
 
 def describe_data(path: Path) -> dict[str, Any]:
-    """A description of samples; `BadFile` or `BadData` where there are none."""
+    """Describe samples; raise `BadFile` or `BadData` if there are none."""
     stored = open_stored(path)
     arrays = {stored.name: _array(stored.shape, stored.dtype, _blocks(stored))}
     for name, held in stored.vectors.items():
-        # Of what is no integer a sample only shape and type are known.
+        # Only shape and type are known of what is not one integer per sample.
         known = held.shape == stored.shape[:1] and held.dtype.kind in "iu"
         arrays[name] = _array(held.shape, held.dtype, iter([held] if known else []))
     return {"format": "samples", "arrays": arrays, "others": list(stored.others)}

@@ -1,4 +1,4 @@
-"""The trainable models as lines of text: the list, and what there is to know about one."""
+"""The trainable models as text: the list, and the description of one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from nmdeploy.models.catalog import NeuronModel, Option, neuron_models
 
 PARALLEL = {
     "exact": "in parallel over time, exactly",
-    "conditional": "in parallel over time where the condition below holds",
+    "conditional": "in parallel over time if the condition below holds",
     "none": "step by step",
 }
 
 
 def listing() -> Iterator[str]:
-    """One line a model."""
+    """Yield one line per model."""
     width = max(map(len, neuron_models()))
     for name, model in neuron_models().items():
         yield f"{name:<{width}}  {model.summary}"
 
 
 def details(model: NeuronModel) -> Iterator[str]:
-    """Equation, options, source, what was chosen, how it maps to hardware."""
+    """Yield equation, options, source, what was chosen, how it maps to hardware."""
     yield f"{model.name}: {model.summary}"
     yield from ("", "equation:", *_indented(model.equation))
     yield from ("", "options:", *map(option_line, model.options))
@@ -35,14 +35,14 @@ def details(model: NeuronModel) -> Iterator[str]:
 
 
 def option_line(option: Option) -> str:
-    """Name, default, choices and meaning of an option."""
+    """Return name, default, choices and meaning of an option."""
     choices = f", one of {', '.join(map(str, option.choices))}" if option.choices else ""
     least = "" if option.least is None else f", at least {option.least}"
     return f"  {option.name} = {option.default}{choices}{least}: {option.help}"
 
 
 def model_json(model: NeuronModel) -> dict[str, Any]:
-    """As `nmdeploy models --json` prints it."""
+    """Return what `nmdeploy models --json` prints."""
     texts = (
         "name",
         "summary",

@@ -1,4 +1,4 @@
-"""How a command ends: errors in one line with exit code 2, signals without a trace of what was half done."""
+"""The end of a command: errors are one line with exit code 2, and signals leave nothing half done."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import click
 from nmdeploy.errors import NmdeployError
 
 AGAIN_SECONDS = 0.05
-OBJECTS_A_SEARCH = 20_000
-MENDABLE = (NmdeployError, click.ClickException, OSError, MemoryError)
+OBJECTS_PER_SEARCH = 20_000
+FIXABLE = (NmdeployError, click.ClickException, OSError, MemoryError)
 
 
 class OneLineErrors(click.Group):
-    """Turns every error that a user can mend into one line on stderr and exit code 2; signals end it tidily."""
+    """A group that turns errors that a user can fix into one line and exit code 2, and ends tidily after signals."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         with _tidy_signals() as stopped, _notes(), _rare_searches():
@@ -33,7 +33,7 @@ class OneLineErrors(click.Group):
                 sys.exit(2)
             except Exception as error:
                 # C code may turn the exit that a signal asked for into an error of its own.
-                if not stopped and not isinstance(error, MENDABLE):
+                if not stopped and not isinstance(error, FIXABLE):
                     raise
                 if not stopped:
                     click.echo(f"Error: {' '.join(_message(error).split())}", err=True)
@@ -54,7 +54,7 @@ def _rare_searches() -> Iterator[None]:
     Imports alone make a hundred thousand objects; the searches would take a tenth of the time of a short command.
     """
     default = gc.get_threshold()
-    gc.set_threshold(OBJECTS_A_SEARCH, *default[1:])
+    gc.set_threshold(OBJECTS_PER_SEARCH, *default[1:])
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ def _rare_searches() -> Iterator[None]:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Our warnings are notes: one line each, without the place in the code."""
+    """Print nmdeploy's warnings as notes: one line each, without the place in the code."""
     default = warnings.formatwarning
 
     def note(message: Any, category: Any, *place: Any, **more: Any) -> str:
@@ -78,7 +78,7 @@ def _notes() -> Iterator[None]:
 
 
 class _Stopped(SystemExit):
-    """Unwinds the stack after a signal."""
+    """The exit that unwinds the stack after a signal."""
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{error.format_message()} See '{error.ctx.command_path} --help'."
     if isinstance(error, OSError) and not isinstance(error, click.ClickException):
-        return f"{error.filename or 'output'}: {error.strerror or error}: free space, or mend the permissions"
+        return f"{error.filename or 'output'}: {error.strerror or error}: free space, or change the permissions"
     if isinstance(error, MemoryError):
         return f"out of memory ({str(error) or 'no size given'}): give fewer samples or steps"
     return error.format_message() if isinstance(error, click.ClickException) else str(error)

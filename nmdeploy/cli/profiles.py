@@ -1,4 +1,4 @@
-"""Hardware profiles as lines of text: the list, and every figure of one with its source."""
+"""Hardware profiles as text: the list, and every figure of one with its source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nmdeploy.hardware.profile_toml import load_profile, profile_names
 
 
 def listing() -> Iterator[str]:
-    """One line a profile: name, title, the neuron families that it runs."""
+    """Yield one line per profile: name, title, the neuron families that it runs."""
     for name in profile_names():
         profile = load_profile(name)
         cores = profile.chip.cores.required_value
@@ -17,7 +17,7 @@ def listing() -> Iterator[str]:
 
 
 def details(profile: HardwareProfile) -> Iterator[str]:
-    """Every figure of a profile with its source, table by table."""
+    """Yield every figure of a profile with its source, table by table."""
     yield f"{profile.title} ({profile.path})"
     table = ""
     for name, key, figure in profile.figures():

@@ -1,4 +1,4 @@
-"""What the command line shows on a terminal: progress, and the lines after a run."""
+"""Progress on a terminal, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on stderr, if that is a terminal: samples done, samples per second, time gone and time left.
 
-    Yields what to call with the number of samples done, and that of all.
+    Yield what to call with the number of samples done, and that of all.
     """
     if not sys.stderr.isatty():
         yield None
@@ -51,7 +51,7 @@ def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def speed_text(speed: float | None) -> str:
-    """Samples per second, to three digits."""
+    """Return samples per second, to three digits."""
     if speed is None:
         return "- samples/s"
     digits = max(0, 2 - math.floor(math.log10(speed))) if speed > 0 else 0
@@ -59,7 +59,7 @@ def speed_text(speed: float | None) -> str:
 
 
 def recording_lines(network: QuantizedNetwork, totals: Totals, others: Sequence[str] = ()) -> Iterator[str]:
-    """A summary of a run: size, accuracy, spike rates, overflows.
+    """Yield a summary of a run: size, accuracy, spike rates, overflows.
 
     Without labels it names the `others`, the arrays that were not read: one of them may be meant.
     """
@@ -73,7 +73,7 @@ def recording_lines(network: QuantizedNetwork, totals: Totals, others: Sequence[
     for name, neuron in network.populations.items():
         if "spikes" in totals.metrics(name) and neuron.spiking:
             rate = totals.total(name, "spikes") / (totals.valid_steps * neuron.output_size)
-            yield f"{name}: spike rate {rate:.4f}"
+            yield f"{name}: spike rate {rate:.4f} per output and step"
     counted = overflows(network, totals)
     if len(counted) == len(network.populations):
         yield overflow_line(counted)

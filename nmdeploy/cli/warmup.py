@@ -1,4 +1,4 @@
-"""``nmdeploy warmup``: kernels are compiled before anyone waits for them."""
+"""The command ``nmdeploy warmup``: it compiles kernels before anyone waits for them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nmdeploy.pipeline import read
 
 
 def warmed(models: Sequence[str] = ()) -> Iterator[str]:
-    """Compile the kernels of model files, of the demo's model without any; a line for each."""
+    """Compile the kernels of model files, by default of the demo's model; yield one line per model."""
     from nmdeploy.cli.demo import demo_model
 
     for name, network in [(path, read(path)) for path in models] or [("demo", demo_model())]:
         done = warm(network)
-        yield f"{name}: {done.compiled} kernels compiled, {done.available} were at hand in {cache_folder()}"
+        yield f"{name}: {done.compiled} kernels compiled, {done.available} were available in {cache_folder()}"

@@ -1,4 +1,4 @@
-"""Recordings on disk: HDF5, docs/formats.md."""
+"""The reader of recordings in HDF5 (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def read_recording(path: str | Path, samples: int | None = None) -> Recording:
 
 
 def is_recording(path: str | Path) -> bool:
-    """Whether an HDF5 file is laid out as a recording; `BadFile` where it is none that can be read."""
+    """Return True for an HDF5 file that is laid out as a recording; raise `BadFile` if it cannot be read."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
             return "output" in file and "layers" in file
     except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or no HDF5 file ({one_line(error)}): copy or make it again") from None
+        raise BadFile(f"{path}: is damaged or not an HDF5 file ({one_line(error)}): copy or make it again") from None
 
 
 def describe_recording(path: str | Path) -> dict[str, Any]:
-    """Samples, steps, names of the layers and attributes of a recording, without its arrays."""
+    """Return samples, steps, names of the layers and attributes of a recording, without its arrays."""
     with open_recording(path) as file:
         samples, steps, _ = file[f"output/{_kind(file)}"].shape
         layers = file["layers"]
@@ -87,7 +87,7 @@ def _kind(file: Any) -> str:
 
 
 def _attributes(file: Any) -> dict[str, Any]:
-    known = {"inputs_sha256": ""} | dict(file.attrs)  # files of before have no digest of their inputs
+    known = {"inputs_sha256": ""} | dict(file.attrs)  # older files have no digest of their inputs
     return {name: _plain(known[name]) for name in ATTRIBUTES}
 
 
@@ -103,13 +103,15 @@ def open_recording(path: str | Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or no recording ({one_line(error)}): run nmdeploy simulate again") from None
+        raise BadFile(
+            f"{path}: is damaged or not a recording ({one_line(error)}): run nmdeploy simulate again"
+        ) from None
 
 
 def _check_heaps(path: str | Path) -> None:
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if has_endless_heap(content):
-            raise ValueError("its texts have no end")
+            raise ValueError("one of its texts never ends")
 
 
 def _layer(group: Any, part: slice) -> Layer:
@@ -121,7 +123,7 @@ def _layer(group: Any, part: slice) -> Layer:
 
 
 def _spikes(stored: Any) -> Any:
-    """Bytes are binary spikes; what is wider are signed and graded codes."""
+    """Return bool for bytes, which are binary spikes; wider types are signed and graded codes."""
     return stored.astype(bool) if stored.dtype == np.uint8 else stored
 
 

@@ -16,7 +16,7 @@ from nmdeploy.recording.types import Recording, Totals, totals
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording that is used in place of a run: read from a file where asked, or in memory.
+    """A recording that is used in place of a run: in a file, of which it reads what is needed, or in memory.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Recorded:
 
     @classmethod
     def of(cls, recording: str | Path | Recording) -> Recorded:
-        """Return the recording of a path, or one that is in memory; `BadFile` where the path holds none."""
+        """Return the recording of a path, or one that is in memory; `BadFile` if the path holds none."""
         if isinstance(recording, Recording):
             facts = {name: getattr(recording, name) for name in ("backend", "model_sha256", "inputs_sha256")}
             traced = any(layer.states for layer in recording.layers.values())

@@ -1,4 +1,4 @@
-"""What a run leaves behind: outputs, traces where asked, and event counts per layer and sample."""
+"""The result of a run: outputs, traces if asked for, and event counts per layer and sample."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Layer(Frozen):
     Parameters
     ----------
     spikes : (samples, steps, output_size) bool, int (signed and graded codes) or None
-        Where traced, and the population spikes; entry t is the output of step t.
+        None if not traced, or if the population does not spike; entry t is the output of step t.
     states : mapping of str to array
-        (samples, steps, H) or (samples, steps, H, N) codes, where traced.
+        (samples, steps, H) or (samples, steps, H, N) codes, if traced.
     counts : mapping of str to (samples,) int
         Events, by metric: docs/metrics.md.
     """
@@ -45,7 +45,7 @@ class Recording(Frozen):
     output : (samples, steps, channels)
         The output population's spikes (bool, or signed and graded codes) or values (codes).
     spiking : bool
-        Whether the output is spikes.
+        True if the output is spikes.
     layers : mapping of str to Layer
         By population, sources first.
     lengths : (samples,) int
@@ -54,7 +54,7 @@ class Recording(Frozen):
         Steps by which the chip is later than the stored, aligned times.
     backend, version, model_sha256 : str
     seed : int
-        Of the random spikes of the first population that draws them; 0 where none does.
+        Seed of the first population that draws random spikes; 0 if none does.
     predictions : (samples,) int or None
         The class of each sample by the model's readout; None as a backend returns it.
     inputs_sha256 : str
@@ -111,16 +111,16 @@ class Recording(Frozen):
         return int(np.sum(self.lengths))
 
     def metrics(self, layer: str) -> Collection[str]:
-        """What was counted in a layer."""
+        """Return the metrics that were counted in a layer."""
         return self.layers[layer].counts.keys() if layer in self.layers else ()
 
     def total(self, layer: str, metric: str) -> int:
-        """A count summed over the samples."""
+        """Return a count summed over the samples."""
         return int(np.sum(self.layers[layer].counts[metric]))
 
 
 class Counted(Protocol):
-    """What metrics and energies need of a run: a `Recording` or, where that would be too large, its `Totals`."""
+    """The part of a run that metrics and energies need: a `Recording`, or its `Totals` if that would be too large."""
 
     @property
     def samples(self) -> int:
@@ -132,22 +132,22 @@ class Counted(Protocol):
 
     @property
     def backend(self) -> str:
-        """Name of what ran."""
+        """Name of the backend that ran."""
 
     @property
     def model_sha256(self) -> str:
         """Digest of the model that was run."""
 
     def metrics(self, layer: str) -> Collection[str]:
-        """What was counted in a layer."""
+        """Return the metrics that were counted in a layer."""
 
     def total(self, layer: str, metric: str) -> int:
-        """A count summed over the samples."""
+        """Return a count summed over the samples."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What is left of a run whose parts are gone: sums over the samples.
+    """The sums of a run over its samples.
 
     Parameters
     ----------
@@ -176,11 +176,11 @@ class Totals:
         return None if self.correct is None else self.correct / self.samples
 
     def metrics(self, layer: str) -> Collection[str]:
-        """What was counted in a layer."""
+        """Return the metrics that were counted in a layer."""
         return self.counts[layer].keys() if layer in self.counts else ()
 
     def total(self, layer: str, metric: str) -> int:
-        """A count summed over the samples."""
+        """Return a count summed over the samples."""
         return self.counts[layer][metric]
 
     def to_json(self) -> dict[str, Any]:
@@ -212,7 +212,7 @@ class Totals:
 
 
 def totals(recording: Recording, correct: int | None = None) -> Totals:
-    """A recording's sums over its samples."""
+    """Return a recording's sums over its samples."""
     return Totals(
         samples=recording.samples,
         steps=recording.steps,
@@ -227,7 +227,7 @@ def totals(recording: Recording, correct: int | None = None) -> Totals:
 
 
 def join(parts: Sequence[tuple[IntArray, Recording]], steps: int) -> Recording:
-    """One recording of samples that were run in parts: (which samples, their recording). What is missing is zero."""
+    """Join recordings of parts, (which samples, their recording), to one; what is missing is zero."""
     first = parts[0][1]
     samples = sum(len(which) for which, _ in parts)
 

@@ -1,4 +1,4 @@
-"""Writing a recording part by part: HDF5, docs/formats.md. What is held in memory does not grow with the samples."""
+"""The writer of recordings in HDF5 (docs/formats.md), part by part, in memory that does not grow with the samples."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ Array = npt.NDArray[Any]
 
 
 class RecordingWriter:
-    """Writes a recording in parts, as a whole or not at all: ``with RecordingWriter(path) as w: w.append(part)``.
+    """A writer of a recording in parts, as a whole or not at all.
 
-    The file takes its place at the end of the block. If the block raises, nothing is left behind.
+    ``with RecordingWriter(path) as writer: writer.append(part)``
+
+    The file takes its place at the end of the block. If the block raises, no file is left.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ class RecordingWriter:
         return self._block.__exit__(kind, error, trace)
 
     def append(self, part: Recording) -> None:
-        """Add the samples of a part behind those that are there.
+        """Add the samples of a part after those that are there.
 
         Raises
         ------
@@ -94,7 +96,7 @@ class RecordingWriter:
 
     def _finish(self) -> None:
         if not self.done or self.samples not in (None, self.done):
-            raise BadData(f"{self.path}: {self.done} samples were recorded, {self.samples or 'one at least'} expected")
+            raise BadData(f"{self.path}: {self.done} samples were recorded, {self.samples or 'at least one'} expected")
         with self._writing():
             for column in self._columns.values():
                 column.flush()
@@ -119,7 +121,7 @@ class RecordingWriter:
             raise unwritable(self.path, self._disk.error, most) from None
 
     def _start(self, part: Recording, arrays: dict[str, Array]) -> None:
-        """HDF5's cache of chunks is off: only whole ones are written."""
+        """Create the file and its arrays; HDF5's cache is off, because only whole chunks are written."""
         import h5py
 
         self._file = h5py.File(self._disk, "w", rdcc_nbytes=0)
@@ -134,7 +136,7 @@ class RecordingWriter:
 
 
 def _arrays(part: Recording) -> dict[str, Array]:
-    """Every array by its place in the file; binary spikes are bytes."""
+    """Return every array by its place in the file; binary spikes are bytes."""
     found = {f"output/{'spikes' if part.spiking else 'readout'}": part.output, "lengths": part.lengths}
     found |= {} if part.predictions is None else {"predictions": part.predictions}
     for name, layer in part.layers.items():
@@ -183,7 +185,7 @@ class _Column:
 
 
 def _chunk(values: Array, samples: int | None) -> tuple[int, ...]:
-    """Shape of a chunk: whole samples, or if one is large, some of its steps."""
+    """Return the shape of a chunk: whole samples, or if one is large, some of its steps."""
     each = values[:1].nbytes or 1
     rows = min(max(1, CHUNK_BYTES // each), CHUNK_SAMPLES)
     shape = (rows if samples is None else min(rows, samples), *values.shape[1:])
@@ -193,10 +195,10 @@ def _chunk(values: Array, samples: int | None) -> tuple[int, ...]:
 
 
 def _dataset(file: Any, name: str, first: Array, samples: int | None) -> Any:
-    """Integers are packed to as many bits as the chunk needs, under a checksum: five times as fast as gzip.
+    """Create a dataset; integers are packed to as many bits as the chunk needs, five times as fast as gzip.
 
-    h5py itself refuses a checksum behind this filter, because with floats it would be lossy. What is small and of a
-    known number is stored as it is.
+    A checksum follows. h5py itself refuses one after this filter, because with floats it would be lossy. What is small
+    and of a known number is stored as it is.
     """
     from h5py import Dataset, h5d, h5p, h5s, h5t, h5z
 

@@ -16,12 +16,12 @@ from nmdeploy.errors import BadOption
 
 
 def formats() -> dict[str | None, ModuleType]:
-    """Format modules by suffix."""
+    """Return the format modules by suffix."""
     return {module.SUFFIX: module for module in modules(__name__) if hasattr(module, "SUFFIX")}
 
 
 def writer_for(path: str | Path | None) -> ModuleType:
-    """The format module for a path, by its suffix; None for the terminal."""
+    """Return the format module for a path, by its suffix, or that of the terminal for None."""
     suffix = None if path is None else Path(path).suffix
     if suffix not in formats():
         known = ", ".join(sorted(s for s in formats() if s))

@@ -1,4 +1,4 @@
-"""The report as CSV: one row a layer, and the total."""
+"""The report as CSV: one row per layer, and the total."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SUFFIX = ".csv"
 
 
 def render(report: Report) -> str:
-    """The per-layer metrics; an empty cell is a figure that is not available."""
+    """Return the metrics per layer; an empty cell is a figure that is not available."""
     rows = [layer.to_json() | {"spike_rate": report.rates.get(layer.name)} for layer in (*report.layers, report.total)]
     flat = []
     for row in rows:

@@ -10,5 +10,5 @@ SUFFIX = ".json"
 
 
 def render(report: Report) -> str:
-    """The whole report; figures that nobody published are null."""
+    """Return the whole report; figures that nobody published are null."""
     return json.dumps(report.to_json(), indent=2) + "\n"

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from nmdeploy.analysis.report import Report
-from nmdeploy.reports.table import lines, table
+from nmdeploy.reports.sections import headline, sections
+from nmdeploy.reports.table import caption, legend, table
 
 SUFFIX = ".md"
 
 
 def render(report: Report) -> str:
-    """Table of layers, then utilization, accuracy, verification and notes as a list."""
+    """Return the result, the table of layers, then each section as a list."""
     header, *rows = table(report)
-    parts = [
-        f"# {report.profile}: {report.samples} samples",
-        "",
-        f"Model {report.model}. Counts are means a sample.",
-        "",
-    ]
-    parts += [_row(header), _row(["---", *["---:"] * (len(header) - 1)]), *map(_row, rows), ""]
-    parts += [f"- {line}" for line in lines(report)]
+    parts = [f"# Report: {report.profile}", "", *(f"- {line}" for line in headline(report)), ""]
+    parts += ["## Layers", "", caption(report), ""]
+    parts += [_row(header), _row(["---", *["---:"] * (len(header) - 1)]), *map(_row, rows), "", legend(report), ""]
+    for title, lines in sections(report):
+        parts += [f"## {title}", "", *(f"- {line}" for line in lines), ""]
+    parts += [f"Model: SHA-256 {report.model}."]
     return "\n".join(parts) + "\n"
 
 

@@ -1,39 +1,57 @@
-"""The table that the terminal and Markdown show: the same cells, drawn differently."""
+"""The table of layers, which the terminal and Markdown draw with the same cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from nmdeploy.analysis.metrics import LayerMetrics
 from nmdeploy.analysis.report import Report
-from nmdeploy.reports.verification import overflow_line, verification_lines
 
+BITS_PER_KIB = 8192
 NOT_AVAILABLE = "not available"
 HEADER = (
     "layer",
     "neurons",
     "synapses",
-    "memory/bit",
-    "rate",
-    "syn. ops",
-    "computed",
+    "memory KiB",
+    "spike rate",
+    "synaptic ops",
+    "computed ops",
     "dense ops",
-    "updates",
-    "energy/nJ",
+    "neuron updates",
+    "energy nJ",
 )
+LEGEND = (
+    "Spike rate: spikes per neuron output and step. Synaptic ops: one per spike and synapse that it meets. "
+    "Dense ops: one per synapse and step. Neuron updates: one per neuron and step."
+)
+LEGEND_COMPUTED = "Computed ops: synaptic ops, of which those that repeat within a window count once."
+
+
+def caption(report: Report) -> str:
+    """Return the sentence above the table: over which samples its means are."""
+    return f"Operations, updates and energy are means per sample, over {report.samples} samples."
 
 
 def table(report: Report) -> list[tuple[str, ...]]:
-    """The header, then one row a layer, and the total; counts a sample.
+    """Return the header, one row per layer, and the total; counts are means per sample.
 
-    Operations *computed* have a column where they differ from the synaptic operations: in models with windows.
+    Operations *computed* have a column if they differ from the synaptic operations: in models with windows.
     """
     layers = (*report.layers, report.total)
     everything = [HEADER, *(_cells(layer, report.rates.get(layer.name)) for layer in layers)]
-    if any(layer.synaptic_operations_computed != layer.synaptic_operations for layer in layers):
+    if _has_windows(report):
         return everything
-    hidden = HEADER.index("computed")
+    hidden = HEADER.index("computed ops")
     return [cells[:hidden] + cells[hidden + 1 :] for cells in everything]
+
+
+def legend(report: Report) -> str:
+    """Return the sentences below the table that say what a column counts."""
+    return f"{LEGEND} {LEGEND_COMPUTED}" if _has_windows(report) else LEGEND
+
+
+def _has_windows(report: Report) -> bool:
+    layers = (*report.layers, report.total)
+    return any(layer.synaptic_operations_computed != layer.synaptic_operations for layer in layers)
 
 
 def _cells(layer: LayerMetrics, rate: float | None) -> tuple[str, ...]:
@@ -44,7 +62,7 @@ def _cells(layer: LayerMetrics, rate: float | None) -> tuple[str, ...]:
         layer.name,
         str(layer.neurons),
         str(layer.synapses),
-        str(layer.footprint_bits),
+        f"{layer.footprint_bits / BITS_PER_KIB:.2f}",
         "-" if rate is None else f"{rate:.4f}",
         f"{layer.synaptic_operations:.1f}",
         f"{layer.synaptic_operations_computed:.1f}",
@@ -52,21 +70,3 @@ def _cells(layer: LayerMetrics, rate: float | None) -> tuple[str, ...]:
         f"{layer.neuron_updates:.0f}",
         NOT_AVAILABLE if energy is None else f"{energy * 1e9:.2f}",
     )
-
-
-def lines(report: Report) -> Iterator[str]:
-    """What stands below the table."""
-    yield f"energy: {report.total.energy_source}"
-    yield from (
-        f"{row.resource}: {row.used}" + (" (limit not published)" if row.limit is None else f" of {row.limit}")
-        for row in report.utilization
-    )
-    yield "fits: yes" if report.fits else "fits: NO"
-    yield from report.problems
-    if report.verification is not None:
-        yield from (f"verification: {line}" for line in verification_lines(report.verification))
-    else:
-        for name, share in report.accuracy.items():
-            yield f"accuracy {name}: " + (NOT_AVAILABLE if share is None else f"{share:.4f}")
-        yield overflow_line(report.overflows)
-    yield from (f"note: {note}" for note in report.notes)

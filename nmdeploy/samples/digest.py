@@ -13,7 +13,7 @@ from nmdeploy.neurons.base import IntArray
 
 
 class InputDigest:
-    """SHA-256 of codes and lengths that come in chunks; how they are cut, and their integer type, make no difference.
+    """The SHA-256 of codes and lengths that come in chunks; the cuts and the integer type make no difference.
 
     Codes count in the narrowest little-endian type that holds the input's format; those of one bit are packed, sample
     by sample.

@@ -17,7 +17,7 @@ CACHE_BYTES, MOST_CACHE_BYTES = 1 << 20, 1 << 26
 
 
 def open_hdf5(path: Path) -> Stored | tuple[str, ...]:
-    """The arrays of an HDF5 file; their names where none holds samples.
+    """Open the arrays of an HDF5 file; return their names if none holds samples.
 
     Texts are never read: libhdf5 does not return from a damaged heap of them.
     """
@@ -36,7 +36,7 @@ def open_hdf5(path: Path) -> Stored | tuple[str, ...]:
 
 
 def _names(file: Any) -> tuple[str, ...]:
-    """The arrays at every depth, or the first of them."""
+    """Return the names of arrays at every depth, or the first of them."""
     import h5py
 
     found: list[str] = []
@@ -55,19 +55,19 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     held = file[name]
     if not isinstance(held, h5py.Dataset) or held.shape is None:
         what = "an empty dataset" if isinstance(held, h5py.Dataset) else "a group"
-        raise BadFile(f"{path}: {name!r} is {what}, no array: save one under this name")
+        raise BadFile(f"{path}: {name!r} is {what}, not an array: save one under this name")
     return held
 
 
 def _vector(held: Any, shape: tuple[int, ...]) -> Array:
-    """One integer a sample; of anything else shape and type only, by which it is refused."""
+    """Read one integer per sample; of anything else only shape and type, by which it is refused."""
     if held.shape == shape and held.dtype.kind in "iu":
         return np.asarray(held[()])
     return np.broadcast_to(np.zeros((), held.dtype), held.shape)
 
 
 def _cache_bytes(inputs: Any) -> int:
-    """So much that a chunk is unpacked once, although several blocks are read of it."""
+    """Return so many bytes that a chunk is unpacked once, although several blocks are read of it."""
     if inputs.chunks is None:
         return CACHE_BYTES
     across = math.prod(

@@ -1,4 +1,4 @@
-"""Samples in NumPy's formats, .npz and .npy, read one after the other: neither is ever held as a whole."""
+"""Samples in NumPy's formats, .npz and .npy, read in blocks: neither is ever held as a whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NPZ_KIND, NPY_KIND = (".npz", "numpy.savez"), (".npy", "numpy.save")
 
 
 def open_npz(path: Path) -> Stored | tuple[str, ...]:
-    """The arrays of an .npz; their names where none holds samples.
+    """Open the arrays of an .npz; return their names if none holds samples.
 
     Every member's name, and every checksum except that of the samples, is checked now; that one after the last block.
     """
@@ -45,7 +45,7 @@ def open_npz(path: Path) -> Stored | tuple[str, ...]:
 
 
 def open_npy(path: Path) -> Stored:
-    """The array of an .npy as inputs."""
+    """Open the array of an .npy as inputs."""
     with describe_damage(path, *NPY_KIND), path.open("rb") as file:
         shape, _, dtype = _header(file)
         _require_size(shape, dtype, path.stat().st_size - file.tell(), exactly=True)
@@ -75,7 +75,7 @@ def _npy_blocks(path: Path, samples: int) -> Iterator[Array]:
 
 
 def _read(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], samples: int) -> Iterator[Array]:
-    """Blocks of an array in C order, and the rest of the file, so that its checksum is looked at."""
+    """Yield blocks of an array in C order, then read the rest of the file, so that its checksum is checked."""
     each = math.prod(shape[1:]) * dtype.itemsize
     for first in range(0, shape[0], samples):
         number = min(samples, shape[0] - first)
@@ -99,13 +99,13 @@ def _fill(file: IO[bytes], place: npt.NDArray[np.uint8]) -> None:
 
 
 def _slices(whole: Array, samples: int) -> Iterator[Array]:
-    """Blocks of an array in Fortran order, of which no sample lies in one piece."""
+    """Yield blocks of an array in Fortran order, in which no sample lies in one piece."""
     for first in range(0, len(whole), samples):
         yield np.array(whole[first : first + samples], order="C")
 
 
 def _header(file: IO[bytes], name: str | None = None) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and type of an array; `ObjectArray` names what holds objects."""
+    """Return shape, True for Fortran order, and type of an array; `ObjectArray` names what holds objects."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -141,7 +141,7 @@ def _require_zip(path: Path, file: IO[bytes]) -> None:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> str | None:
-    """The member that holds an array, as `numpy.load` finds it."""
+    """Return the member that holds an array, as `numpy.load` finds it."""
     return next((held for held in (f"{name}.npy", name) if held in archive.NameToInfo), None)
 
 
@@ -156,7 +156,7 @@ def _whole(archive: zipfile.ZipFile, member: str) -> Array:
 
 
 def _check_members(archive: zipfile.ZipFile, but: str | None) -> None:
-    """Every member's name and checksum, and that none is hidden: a damaged directory must not make arrays vanish."""
+    """Check every member's name and checksum, and that none is hidden: no array may vanish by damage."""
     for info in archive.infolist():
         if DIRECTORY_ENTRY in info.comment + info.extra:
             raise zipfile.BadZipFile("an entry of its directory hides another")

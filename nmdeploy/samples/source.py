@@ -40,7 +40,7 @@ class Data:
     lengths : (samples,) int
         Valid steps of each sample.
     values : (samples, steps, channels) numbers, optional
-        Inputs as they were given, not rounded; None where codes were given.
+        Inputs as they were given, not rounded; None if codes were given.
     """
 
     codes: Codes
@@ -61,19 +61,19 @@ class Data:
     others = ()
 
     def first(self, samples: int | None) -> Data:
-        """The first samples, or all."""
+        """Return the first samples, or all."""
         return self._part(slice(samples))
 
     def limited(self, samples: int | None) -> Data:
-        """The first samples, or all."""
+        """Return the first samples, or all."""
         return self.first(samples)
 
     def after(self, samples: int) -> Data:
-        """The samples after the first ones."""
+        """Return the samples after the first ones."""
         return self._part(slice(samples, None))
 
     def chunks(self, samples: int) -> Iterator[Data]:
-        """All of it in order, that many samples at a time."""
+        """Yield all samples in order, that many at a time."""
         for first in range(0, self.samples, samples):
             yield self._part(slice(first, first + samples))
 
@@ -82,7 +82,7 @@ class Data:
         return Data(self.codes[part], labels, self.lengths[part], values)
 
     def as_values(self, number: FixedPoint) -> npt.NDArray[Any]:
-        """Return the inputs as given; where codes were given, the values that they stand for in a format."""
+        """Return the inputs as given, or the values of the codes in a format."""
         return number.dequantize(self.codes) if self.values is None else self.values
 
 
@@ -111,7 +111,7 @@ class SampleFile:
         return self.stored.shape[1]
 
     def chunks(self, samples: int) -> Iterator[Data]:
-        """All samples in order, that many at a time.
+        """Yield all samples in order, that many at a time.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class SampleFile:
             done += len(codes)
 
     def first(self, samples: int | None) -> Data:
-        """The first samples, or all, in memory."""
+        """Read the first samples, or all, into memory."""
         wanted = self.samples if samples is None else min(samples, self.samples)
         each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
         size = min(max(BLOCK_BYTES // each, 1), wanted)
@@ -154,7 +154,7 @@ class SampleFile:
         return self.stored.others
 
     def after(self, samples: int) -> SampleFile:
-        """The samples after the first ones, still in the file."""
+        """Return the samples after the first ones, still in the file."""
         stored = self.stored
         blocks = partial(_after, stored.blocks, samples)
         part = replace(stored, shape=(self.samples - samples, *stored.shape[1:]), blocks=blocks)
@@ -162,7 +162,7 @@ class SampleFile:
         return replace(self, stored=part, labels=labels, lengths=lengths)
 
     def limited(self, samples: int | None) -> SampleFile:
-        """The first samples, or all, still in the file."""
+        """Return the first samples, or all, still in the file."""
         if samples is None or samples >= self.samples:
             return self
         stored, whole = self.stored, self.stored.blocks
@@ -173,7 +173,7 @@ class SampleFile:
 
     @property
     def _is_exact(self) -> bool:
-        """True where values are their own codes."""
+        """True if values are their own codes."""
         return self.stored.dtype.kind in "biu" and self.expected.format.frac == 0
 
     def _values(self, given: npt.NDArray[Any], codes: Codes) -> npt.NDArray[Any] | None:
@@ -198,7 +198,7 @@ def open_data(path: str | Path | Arrays, expected: Input, classes: int | None = 
     ----------
     path : path of the file; by its ending it is an .npy, an HDF5 file (.h5, .hdf5), or else an .npz
         Or an array of the inputs, or a mapping of name to array of all that a file would hold.
-    expected : the model's input: shape a step, and format of the codes
+    expected : the model's input: shape per step, and format of the codes
     classes : number of outputs, for the range of the labels
 
     Raises
@@ -226,7 +226,7 @@ def load_data(path: str | Path | Arrays, expected: Input, classes: int | None = 
 
 
 def open_stored(path: Path, shape: str = "(samples, steps, channels)") -> Stored:
-    """The arrays of a file of samples, by its ending; `BadFile` or `BadData` where there are none."""
+    """Open the arrays of a file of samples, by its ending; raise `BadFile` or `BadData` if there are none."""
     if not path.exists():
         raise BadFile(f"{path}: there is no such file: check the path given to --data")
     if path.is_dir():
@@ -249,7 +249,7 @@ def check_samples(samples: int | None) -> None:
 
 
 def _first_of(whole: Callable[[int], Iterator[Codes]], samples: int, sealed: bool, size: int) -> Iterator[Codes]:
-    """Blocks up to a number of samples; what lies behind is only read where a checksum is at its end."""
+    """Yield blocks up to a number of samples; what follows is read only if a checksum is at the end."""
     blocks = whole(size)
     while samples > 0:
         block = next(blocks)[:samples]
@@ -260,7 +260,7 @@ def _first_of(whole: Callable[[int], Iterator[Codes]], samples: int, sealed: boo
 
 
 def _after(whole: Callable[[int], Iterator[Codes]], skipped: int, size: int) -> Iterator[Codes]:
-    """Blocks after a number of samples, which are read, but not kept."""
+    """Yield the blocks after a number of samples, which are read, but not kept."""
     for block in whole(size):
         rest = block[skipped:]
         skipped -= min(skipped, len(block))
@@ -330,14 +330,14 @@ def _hint(name: str, given: Codes, number: FixedPoint) -> str:
 
 
 def _place(inputs: Codes, bad: npt.NDArray[np.bool_], first: int) -> str:
-    """The first bad value, with all of its digits, and where it is."""
+    """Return the first bad value, with all of its digits, and its place."""
     sample, step, channel = np.unravel_index(int(np.argmax(bad)), bad.shape)
     value = inputs.reshape(bad.shape)[sample, step, channel]
     return f"{value} in sample {first + sample}, step {step}, channel {channel}"
 
 
 def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high: int | None) -> Codes | None:
-    """Labels or lengths, in the narrowest type."""
+    """Return labels or lengths, in the narrowest type."""
     if name not in stored.vectors:
         return None
     values = stored.vectors[name]

@@ -1,4 +1,4 @@
-"""What a file of samples holds, read in blocks: the type that every file format gives, and how its damage is told."""
+"""The content of a file of samples, read in blocks, which every file format gives."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Stored:
         Array that holds the samples: real values, or integers of the model's input format.
     shape, dtype : of that array
     vectors : mapping of str to array
-        ``labels`` and ``lengths``, where the file holds them.
+        ``labels`` and ``lengths``, if the file holds them.
     blocks : callable
         ``blocks(samples)`` yields that array in order, that many samples at a time. What is damaged raises `BadFile`,
         at the end at the latest.
     sealed_at_end : bool
-        Whether damage of a block may be found after the last one only.
+        True if damage of a block may be found only after the last one.
     others : tuple of str
         Names of the arrays that are none of these.
     """
@@ -70,7 +70,7 @@ class Stored:
 
 
 class ObjectArray(ValueError):
-    """Something holds a pickle."""
+    """An array of objects, or a pickle."""
 
 
 def name_of_samples(path: Path, names: Collection[str]) -> str | None:
@@ -89,24 +89,24 @@ def name_of_samples(path: Path, names: Collection[str]) -> str | None:
 
 @contextmanager
 def describe_damage(path: Path, suffix: str, saver: str) -> Iterator[None]:
-    """Whatever a damaged file makes its reader raise, as one line."""
+    """Turn whatever a damaged file makes its reader raise into one line."""
     try:
         yield
     except ObjectArray as error:
         raise BadFile(f"{path}: {error}, which is never loaded: save numbers") from None
     except DAMAGED as error:
         raise BadFile(
-            f"{path}: is damaged or no {suffix} file ({one_line(error)}): save it again with {saver}"
+            f"{path}: is damaged or not an {suffix} file ({one_line(error)}): save it again with {saver}"
         ) from None
 
 
 def one_line(error: Exception) -> str:
-    """A library's reason in a few words; of HDF5's, what stands in parentheses behind the name of the operation."""
+    """Return a library's reason in a few words; of HDF5's, what follows the operation in parentheses."""
     text = " ".join(str(error).strip("'\"").split()) or type(error).__name__
     inner = re.fullmatch(r"Unable to [\w ]+ \((.+)\)", text)
     return textwrap.shorten(inner[1] if inner else text, LONGEST_REASON, placeholder=" ...")
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Names in quotes, the first few."""
+    """Return names in quotes, the first few."""
     return ", ".join([*map(repr, names[:MOST_NAMES]), *(["..."] if len(names) > MOST_NAMES else [])])

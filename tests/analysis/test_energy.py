@@ -137,7 +137,7 @@ def test_an_event_is_one_line_of_the_table_and_one_of_the_profile(
     q, profile = tiny(), load_profile("loihi1")
     recording = run(q, INPUTS, lengths=LENGTHS)
     before = network_energy(q, recording, map_network(q, profile), profile)["l"]
-    assert before.citation.endswith("not counted: input_event; static not available: total is dynamic")
+    assert before.citation.endswith("not counted: input_event; static power not available: the total is dynamic energy")
     text = Path(profile.path).read_text("utf-8")
     line = 'input_event = { value = 1e-9, unit = "J", kind = "measured", source = "a test of ours" }'
     (tmp_path / "mine.toml").write_text(text.replace("[energy]\n", f"[energy]\n{line}\n"), "utf-8")
@@ -154,7 +154,7 @@ def test_an_event_without_a_figure_is_said_to_be_not_counted() -> None:
     recording = run(q, INPUTS, lengths=LENGTHS)
     profile = without(whole, "hop_north_south", "neuron_update_inactive")
     energy = network_energy(q, recording, map_network(q, profile), profile)["l"]
-    assert "; not counted: neuron_update_inactive, hop_north_south; static not available" in energy.citation
+    assert "; not counted: neuron_update_inactive, hop_north_south; static power not available" in energy.citation
     assert energy.joules.spike == pytest.approx(7 / 2 * (1.5 * 1.7 + 1.0 * 3.0) * PJ)
     assert energy.joules.neuron == pytest.approx(8 * 81 / 2 * PJ)
 
@@ -166,7 +166,9 @@ def test_a_part_without_any_figure_is_not_zero() -> None:
     assert "not counted: neuron_update_active, neuron_update_inactive" in energies["l"].citation
     bare = without(load_profile("loihi1"), "static_power_per_core")
     source = network_energy(q, run(q, INPUTS), map_network(q, bare), bare)["l"].citation
-    assert source.endswith("; not counted: static_power_per_core; static not available: total is dynamic")
+    assert source.endswith(
+        "; not counted: static_power_per_core; static power not available: the total is dynamic energy"
+    )
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -184,7 +186,7 @@ def test_loihi2_is_labelled_derived() -> None:
     source = network_energy(q, run(q, INPUTS), map_network(q, profile), profile)["l"].citation
     assert source == (
         "derived at 0.75 V: derived from Loihi 1 (Davies et al. 2018, table 2); "
-        "Intel has published no energy per operation for Loihi 2; static not available: total is dynamic"
+        "Intel has published no energy per operation for Loihi 2; static power not available: the total is dynamic energy"
     )
 
 
@@ -268,7 +270,9 @@ def test_more_states_than_the_figure_is_for(states: int, bounded: bool) -> None:
     q, profile = with_states(states), load_profile("loihi2")
     energy = network_energy(q, run(q, INPUTS, lengths=LENGTHS), map_network(q, profile), profile)["x"]
     assert energy.joules.neuron == pytest.approx((2 * 81 + 8 * 52) / 2 * PJ)
-    assert ("lower bound: one update a neuron of 4 real states, the figure is for 2" in energy.citation) is bounded
+    assert (
+        "lower bound: the figure per update is for 2 real states, these neurons have 4" in energy.citation
+    ) is bounded
     assert HYPOTHETICAL not in energy.citation
 
 

@@ -79,10 +79,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "less than none": (replace(DATA, codes=-CODES), "codes from -1 to 0"),
     "floats": (replace(DATA, codes=CODES / 1), "codes of type float64: give integers"),
     "objects": (replace(DATA, codes=CODES.astype(object)), "codes of type object"),
-    "lengths beyond": (replace(DATA, lengths=np.array([5, 6, 5])), "lengths from 5 to 6: the samples have 1 to 5"),
+    "lengths beyond": (replace(DATA, lengths=np.array([5, 6, 5])), "lengths from 5 to 6: give 1 to 5"),
     "lengths of none": (replace(DATA, lengths=np.array([5, 0, 5])), "lengths from 0 to 5"),
     "lengths of others": (replace(DATA, lengths=np.full(2, 5)), r"lengths of shape \(2,\)"),
-    "lengths in between": (replace(DATA, lengths=np.full(3, 1.5)), "type float64: give an integer a sample"),
+    "lengths in between": (replace(DATA, lengths=np.full(3, 1.5)), "type float64: give one integer per sample"),
 }
 
 
@@ -99,5 +99,5 @@ def test_samples_in_memory_that_cannot_be_run(name: str, backend: str, tmp_path:
 
 def test_lengths_never_leave_the_engines_memory() -> None:
     for lengths in ([5, 6, 5], [-1, 5, 5], [5, 5]):
-        with pytest.raises(ValueError, match="one a sample, up to 5"):
+        with pytest.raises(ValueError, match="give one per sample, up to 5"):
             compiled.run(chain(1, 7, 9), CODES, lengths=np.array(lengths))

@@ -275,13 +275,13 @@ def test_data_in_other_files(refused: Refused, digits_model: Model, tmp_path: Pa
     refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=words)
     refused("inspect", "a.h5", words=("a.h5", *words))
     (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:-9])
-    refused("inspect", "a.h5", words=("a.h5: is damaged or no HDF5 file (truncated file",))
+    refused("inspect", "a.h5", words=("a.h5: is damaged or not an HDF5 file (truncated file",))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inputs/x"] = GOOD
-    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is a group, no array",))
+    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is a group, not an array",))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inputs"] = h5py.Empty("f")
-    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is an empty dataset, no array",))
+    refused(*filled(READS_DATA[1], digits_model, "a.h5"), words=("'inputs' is an empty dataset, not an array",))
 
 
 def test_the_reason_of_a_library_is_cut_between_words(refused: Refused, digits_model: Model, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_the_reason_of_a_library_is_cut_between_words(refused: Refused, digits_m
     content = (tmp_path / "a.h5").read_bytes()
     (tmp_path / "a.h5").write_bytes(content[:-1000])
     line = refused(
-        *filled(READS_DATA[1], digits_model, "a.h5"), words=("is damaged or no HDF5 file (truncated file: eof = ",)
+        *filled(READS_DATA[1], digits_model, "a.h5"), words=("is damaged or not an HDF5 file (truncated file: eof = ",)
     )
     assert f"stored_eof = {len(content)}): save it again with h5py" in line
 
@@ -540,7 +540,7 @@ def test_full_standard_output(digits_model: Model) -> None:
             processes.command("inspect", digits_model.path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert outcome.returncode == 2
-    assert outcome.stderr == "Error: output: No space left on device: free space, or mend the permissions\n"
+    assert outcome.stderr == "Error: output: No space left on device: free space, or change the permissions\n"
 
 
 def test_no_traceback_of_a_bad_extension(tmp_path: Path) -> None:

@@ -128,3 +128,38 @@ def test_uv_commands_name_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     offline, online = lava_python.commands()
     assert [argument for argument in offline if argument not in online] == ["--offline"]
     assert {"lava-nc==0.10.0", "--no-project"} <= set(online)
+
+
+PYTHON_IS_MISSING = "error: No interpreter found for Python 3.10\n\nhint: ... but uv is set to offline mode"
+PACKAGE_IS_MISSING = "cause: lava-nc was not found in the cache\n\nhint: ... because the network was disabled"
+
+
+@pytest.mark.skipif(lava_python._uv() is None, reason="needs uv")
+def test_a_download_is_announced_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NMDEPLOY_LAVA_PYTHON", raising=False)
+    monkeypatch.delenv("UV_OFFLINE", raising=False)
+    monkeypatch.setattr(sys, "version_info", (3, 12, 0))
+    offline, online = lava_python.commands()
+    note = lava_python.download_note
+    assert "downloading Python 3.10, lava-nc 0.10.0 and more, up to 105 MiB" in str(note(online, PYTHON_IS_MISSING))
+    assert "downloading lava-nc 0.10.0 and more, up to 77 MiB" in str(note(online, PACKAGE_IS_MISSING))
+    assert note(offline, PACKAGE_IS_MISSING) is None and note(online, "") is None
+    assert note(online, "Traceback (most recent call last):\nImportError: x") is None
+    assert note(["python3.10"], PACKAGE_IS_MISSING) is None
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    assert note(online, PACKAGE_IS_MISSING) is None
+
+
+def test_the_announcement_comes_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = ["sh", "-c", "echo the network was disabled >&2; exit 1", "--no-project", "--offline"]
+    online = ["sh", "-c", "exit 1", "--no-project"]
+    monkeypatch.delenv("UV_OFFLINE", raising=False)
+    monkeypatch.setattr(lava_worker, "commands", lambda: [offline, online])
+    with (
+        pytest.warns(RuntimeWarning, match="lava-nc 0.10.0 and more, up to 77 MiB, once"),
+        pytest.raises(LavaUnavailable),
+    ):
+        run_jobs([NO_JOB], timeout=10)
+    monkeypatch.setattr(lava_worker, "commands", lambda: [offline])
+    with pytest.raises(LavaUnavailable):
+        run_jobs([NO_JOB], timeout=10)

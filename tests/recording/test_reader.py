@@ -91,7 +91,7 @@ def test_replaces_an_existing_file_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(999)])
 def test_no_recording(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.h5").write_bytes(content)
-    with pytest.raises(BadFile, match=r"r\.h5: .* no recording"):
+    with pytest.raises(BadFile, match=r"r\.h5: .* not a recording"):
         read_recording(tmp_path / "r.h5")
     for path in (tmp_path, tmp_path / "gone.h5"):
         with pytest.raises(BadFile, match="check the path"):
@@ -102,7 +102,7 @@ def test_another_hdf5_file(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "r.h5", "w") as file:
         file["layers"] = 3
         file["output/spikes"] = "text"
-    with pytest.raises(BadFile, match="no recording"):
+    with pytest.raises(BadFile, match="not a recording"):
         read_recording(tmp_path / "r.h5")
 
 

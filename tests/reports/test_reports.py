@@ -1,14 +1,17 @@
-"""The table that terminal and Markdown show: which columns it has."""
+"""The report as terminal and Markdown show it: the result first, once, in units that a stranger knows."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from agreement import live
 
 from nmdeploy import pipeline
+from nmdeploy.analysis.comparison import Comparison, Divergence, Verification
 from nmdeploy.analysis.report import Report
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models.checkpoint import save
@@ -28,8 +31,8 @@ def windowed_report(path: Path) -> Report:
 def test_operations_computed_have_a_column_where_they_differ(tmp_path: Path) -> None:
     report = windowed_report(tmp_path / "x.safetensors")
     header, *rows = table(report)
-    at = header.index("computed")
-    assert header[at - 1] == "syn. ops" and {len(row) for row in rows} == {len(header)}
+    at = header.index("computed ops")
+    assert header[at - 1] == "synaptic ops" and {len(row) for row in rows} == {len(header)}
     for row, layer in zip(rows, (*report.layers, report.total), strict=True):
         assert row[0] == layer.name
         assert row[at - 1 : at + 1] == (
@@ -38,8 +41,9 @@ def test_operations_computed_have_a_column_where_they_differ(tmp_path: Path) -> 
         )
     assert 0 < report.total.synaptic_operations_computed < report.total.synaptic_operations
     for suffix in (None, ".md"):
-        line = next(line for line in formats()[suffix].render(report).splitlines() if "syn. ops" in line)
-        assert "computed" in line
+        text = formats()[suffix].render(report)
+        assert "computed" in next(line for line in text.splitlines() if "synaptic" in line and "dense" in line)
+        assert "Computed ops: " in text
 
 
 def test_the_column_is_left_out_where_they_are_the_same(tmp_path: Path) -> None:
@@ -50,7 +54,52 @@ def test_the_column_is_left_out_where_they_are_the_same(tmp_path: Path) -> None:
     ]
     header, *rows = table(replace(report, layers=tuple(same[:-1]), total=same[-1]))
     full, *more = table(report)
-    at = full.index("computed")
+    at = full.index("computed ops")
     assert header == full[:at] + full[at + 1 :] and len(rows) == len(more)
     for suffix in (None, ".md"):
-        assert "computed" not in formats()[suffix].render(replace(report, layers=tuple(same[:-1]), total=same[-1]))
+        assert "omputed" not in formats()[suffix].render(replace(report, layers=tuple(same[:-1]), total=same[-1]))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return windowed_report(tmp_path_factory.mktemp("report") / "x.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [None, ".md"])
+def test_the_result_comes_first_and_once(suffix: str | None, report: Report) -> None:
+    text = formats()[suffix].render(report)
+    first = next(line for line in text.splitlines() if line and not line.startswith("#"))
+    joules = report.total.energy_joules
+    assert joules is not None and joules.total is not None
+    energy = f"{joules.total * 1e9:.2f} nJ of dynamic energy per sample"
+    assert f"The network fits loihi2: {len(report.cores)} of 120 cores, " in first and energy in first
+    assert text.count("fits") == text.count(energy) == text.lower().count("accuracy") == 1
+    assert "are means per sample, over 3 samples" in text
+    assert not re.search(r"\b(a sample|a neuron|bits?)\b", text.partition("Energy figures")[0])
+
+
+@pytest.mark.parametrize("suffix", [None, ".md"])
+def test_memory_is_in_kib_and_as_a_share_of_a_core(suffix: str | None, report: Report) -> None:
+    text = formats()[suffix].render(report)
+    fullest = max(core.usage["memory_bits"].used for core in report.cores)
+    used = f"{fullest / 8192:.2f}".rstrip("0").rstrip(".")
+    assert re.search(rf" memory: {used} of 192 KiB \((under 0\.1|{fullest / 1572864 * 100:.1f})%\)\n", text)
+    assert "inserted delays" not in text
+
+
+def test_what_does_not_fit_is_said_first(report: Report) -> None:
+    lines = formats()[None].render(replace(report, problems=("cores (4) exceed max (2)",))).splitlines()
+    assert lines[0].startswith("The network DOES NOT FIT loihi2 (") and lines[1] == "cores (4) exceed max (2)"
+
+
+@pytest.mark.parametrize("suffix", [None, ".md"])
+def test_the_comparison_with_lava_is_said_once(suffix: str | None, report: Report) -> None:
+    found = Comparison("reference", "lava", 3, 40, 120, 720, 0, None)
+    checked = Verification((found,), report.accuracy, report.overflows)
+    text = formats()[suffix].render(replace(report, verification=checked))
+    assert text.count("Equal to lava: 3 samples, 40 steps, 720 values compared (every spike and state), 0") == 1
+    assert "equal" not in text and "no comparison" not in text
+    divergence = Divergence(1, "block0", "spikes", 2, None, 5, 0, 1)
+    wrong = replace(checked, comparisons=(replace(found, mismatches=2, first_divergence=divergence),))
+    text = formats()[suffix].render(replace(report, verification=wrong))
+    assert "DIFFERENT from lava: " in text and "sample 1, step 5, layer block0, spikes of neuron 2" in text

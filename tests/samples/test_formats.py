@@ -122,7 +122,7 @@ def test_truncated(kind: str, tmp_path: Path) -> None:
     content = path.read_bytes()
     for length in range(0, len(content), len(content) // 40):
         path.write_bytes(content[:length])
-        with pytest.raises(BadFile, match=r"damaged or no (\.npz|\.npy|HDF5) file|never loaded"):
+        with pytest.raises(BadFile, match=r"damaged or not an (\.npz|\.npy|HDF5) file|never loaded"):
             list(open_data(path, CODES, classes=9).chunks(4))
 
 
@@ -158,7 +158,7 @@ def test_names_and_kinds(tmp_path: Path) -> None:
         open_data(tmp_path / "a.h5", CODES)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_group("inputs")
-    with pytest.raises(BadFile, match="'inputs' is a group, no array"):
+    with pytest.raises(BadFile, match="'inputs' is a group, not an array"):
         open_data(tmp_path / "a.h5", CODES)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inputs"] = [["text", "of"], ["any", "length"]]

@@ -164,7 +164,7 @@ def test_truncated_anywhere(tmp_path: Path) -> None:
     content = path.read_bytes()
     for length in range(0, len(content), 11):
         path.write_bytes(content[:length])
-        with pytest.raises(BadFile, match=r"damaged or no \.npz file|holds an object array or a pickle"):
+        with pytest.raises(BadFile, match=r"damaged or not an \.npz file|holds an object array or a pickle"):
             load_data(path, SPIKES)
 
 
