@@ -186,7 +186,8 @@ def test_loihi2_is_labelled_derived() -> None:
     source = network_energy(q, run(q, INPUTS), map_network(q, profile), profile)["l"].citation
     assert source == (
         "derived at 0.75 V: derived from Loihi 1 (Davies et al. 2018, table 2); "
-        "Intel has published no energy per operation for Loihi 2; static power not available: the total is dynamic energy"
+        "Intel has published no energy per operation for Loihi 2; "
+        "static power not available: the total is dynamic energy"
     )
 
 
