@@ -61,8 +61,7 @@ def check_file(path: str, profile: str, dt: float | None = None) -> Check:
         model = read(path)
         refuse_other_dt(path, dt, model.dt)
         return Check(path, target.name, tuple(check_model(model, target)))
-    problems = getattr(importer, "problems", None)
-    rejected = problems(Path(path), dt=dt) if problems else []
+    rejected = importer.problems(Path(path), dt=dt)
     findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
     try:
         findings = findings or list(check_network(load(path, dt=dt), target))

@@ -11,14 +11,20 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from nmdeploy._util.plugins import modules
+from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.network.network import Network
 
 
 def importers() -> dict[str, ModuleType]:
     """Importer modules by the suffix of the files they read."""
-    return {suffix: module for module in modules(__name__) for suffix in getattr(module, "SUFFIXES", ())}
+    found = parts(__name__, "SUFFIXES", "load", problems=no_problems)
+    return {suffix: module for module in found for suffix in module.SUFFIXES}
+
+
+def no_problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
+    """Name no node: the `problems` of an importer that defines none."""
+    return []
 
 
 def importer_for(path: str | Path) -> ModuleType:

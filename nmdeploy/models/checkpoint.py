@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
 import torch
 
@@ -59,9 +62,7 @@ def save(
         raise BadOption(f"{path}: suffix {path.suffix!r} is no checkpoint: give .safetensors or .pt")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise BadData(f"{path}: tensor {name!r} holds NaN or infinite values: training diverged, lower its rate")
+    _require_finite(path, arrays)
     given = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
     try:
         config = parse_config(str(path), given.to_json())
@@ -71,6 +72,12 @@ def save(
     text = config.to_json()
     encode = _pt if path.suffix == ".pt" else _safetensors
     write_bytes(path, encode(text, digest(text, arrays), state))
+
+
+def _require_finite(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise BadData(f"{path}: tensor {name!r} holds NaN or infinite values: training diverged, lower its rate")
 
 
 def load(path: str | Path) -> SpikingNetwork:

@@ -8,7 +8,7 @@ Coefficients that are all zero are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,13 +71,10 @@ def _blocks(values: FloatArray, size: int, inputs: int) -> FloatArray:
 def _ends(graph: Primitives, name: str, n: Any) -> _Builder:
     """The threshold, the soma before it, and the feedthrough; what the states lead to is the builder's target."""
     graph.enters[name], graph.leaves[name] = [], name
-    soma = getattr(n, "soma", False)
-    # a window's threshold is in units of its own sum: the linear part before it stands alone
-    codes = np.zeros_like(n.bias) if hasattr(n, "window") else n.vth
-    bias, vth = (np.ldexp(values.astype(np.float64), -n.frac_y).ravel() for values in (n.bias, codes))
-    graph.add(name, "Threshold", threshold=exact(vth if soma else vth - bias))
-    builder = _Builder(graph, name, n, f"{name}.v" if soma else name)
-    if soma:
+    bias, vth = (np.ldexp(values.astype(np.float64), -n.frac_y).ravel() for values in (n.bias, n.vth))
+    graph.add(name, "Threshold", threshold=exact(vth if n.soma else vth - bias))
+    builder = _Builder(graph, name, n, f"{name}.v" if n.soma else name)
+    if n.soma:
         _add_soma(graph, name, n, bias)
     if n.d.any():
         d = np.ldexp(n.d.astype(np.float64), n.frac_in - n.frac_d - n.frac_y[..., None]).reshape(-1, n.inputs)
@@ -103,9 +100,14 @@ def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> F
     return _input_bias(name, n, into_synapse)
 
 
+def _add_windowed(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+    """The dynamics alone, with threshold 0: the window's threshold is in units of its own sum."""
+    return _add_diagonal(graph, name, replace(n.dynamics, vth=np.zeros_like(n.bias)), into_synapse)
+
+
 def _input_bias(name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """The bias that the synapse is to carry."""
-    bias = getattr(n, "input_bias", np.zeros(1))
+    bias = n.input_bias
     if not bias.any():
         return None
     if not into_synapse:
@@ -176,6 +178,6 @@ AddStateSpace = Callable[[Primitives, str, Any, bool], "FloatArray | None"]
 STATE_SPACES: dict[str, AddStateSpace] = {
     "state_space": _add_diagonal,
     "dense_state_space": _add_dense,
-    "windowed_state_space": _add_diagonal,
+    "windowed_state_space": _add_windowed,
     "gated_linear_unit": _add_gate,
 }

@@ -113,13 +113,13 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
             f"population {name!r} ({neuron.kind}): --window-input scaled takes diagonal dynamics without reset or hold "
             "and readouts: choose exact"
         )
-    if np.any(getattr(neuron, "input_bias", 0.0)):
+    if isinstance(neuron, StateSpace) and neuron.input_bias.any():
         raise UnsupportedParameter(
             f"population {name!r}: its input bias arrives in every step, --window-input scaled would scale it: move it "
             "into the bias of the neuron's y, or choose exact"
         )
     for edge in network.incoming[name]:
-        if getattr(network.nodes[edge.source], "bias", None) is not None:
+        if network.synapses[edge.source].bias is not None:
             raise UnsupportedParameter(
                 f"synapse {edge.source!r}: its bias arrives in every step, --window-input scaled would scale it: "
                 "move it into the bias of the neuron's y, or choose exact"

@@ -16,13 +16,13 @@ from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Input
 from nmdeploy.neurons.base import IntArray
-from nmdeploy.samples.hdf5 import open_hdf5
+from nmdeploy.samples.hdf5 import open_samples
 from nmdeploy.samples.npz import open_npy, open_npz
 from nmdeploy.samples.stored import Stored, join_names
 
 Codes = npt.NDArray[Any]
 BLOCK_BYTES = 1 << 22
-OPEN = {".npy": open_npy, ".h5": open_hdf5, ".hdf5": open_hdf5}  # everything else is taken for an .npz
+OPEN = {".npy": open_npy, ".h5": open_samples, ".hdf5": open_samples}  # everything else is taken for an .npz
 
 
 @dataclass(frozen=True, eq=False)

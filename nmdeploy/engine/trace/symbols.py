@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from nmdeploy.errors import NmdeployError
+from nmdeploy.neurons.ops import take_at
 
 Place = int | tuple[int, int, int]
 """What an axis of a node is read at: one index, or (axis of the view, start, step)."""
@@ -122,11 +123,6 @@ class Symbol(NDArrayOperatorsMixin):
         found: Symbol = HANDLERS["astype"](self, dtype)
         return found
 
-    def take_from(self, table: Any) -> Symbol:
-        """``table[..., self]``."""
-        found: Symbol = HANDLERS["take"](table, self)
-        return found
-
     def reshape(self, *shape: Any) -> Symbol:
         """Only what keeps each neuron's values together."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
@@ -142,6 +138,12 @@ class Symbol(NDArrayOperatorsMixin):
         """Over the last axis."""
         found: Symbol = HANDLERS["any"](self, axis, keepdims)
         return found
+
+
+@take_at.register
+def _take_at(index: Symbol, table: Any) -> Symbol:
+    found: Symbol = HANDLERS["take"](table, index)
+    return found
 
 
 def constant(value: int, boolean: bool = False) -> Symbol:

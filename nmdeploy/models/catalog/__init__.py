@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy._util.plugins import modules
+from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, Neuron
 
@@ -148,9 +148,7 @@ def is_finite(value: Any) -> bool:
 @cache
 def neuron_models() -> dict[str, NeuronModel]:
     """Every model by name, sorted."""
-    found = [
-        module.MODEL for module in modules("nmdeploy.models.catalog", "nmdeploy.models") if hasattr(module, "MODEL")
-    ]
+    found = [module.MODEL for module in parts("nmdeploy.models.catalog", "MODEL", group="nmdeploy.models")]
     return {model.name: model for model in sorted(found, key=lambda model: model.name)}
 
 
