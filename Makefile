@@ -1,6 +1,6 @@
 # make demo    the main job on real data, from nothing
 # make test    the tests
-# make check   lint, types, direction of imports
+# make check   lint, types, direction of imports, rules of code and English
 # make bench   speed: against Lava, float libraries and the machine; BENCH="--quick --only LIF" passes options
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -21,7 +21,7 @@ check: .venv-dev/ready
 	$(DEV)ruff check .
 	$(DEV)ruff format --check .
 	$(DEV)mypy
-	$(DEV)python -m pytest -q tests/test_imports.py
+	$(DEV)python -m pytest -q tests/test_imports.py tests/test_house.py tests/test_english.py
 
 docs: .venv-dev/ready
 	$(DEV)mkdocs build --strict --site-dir build/site

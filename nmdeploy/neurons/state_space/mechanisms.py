@@ -57,7 +57,7 @@ class Mechanisms(Protocol):
 
 
 def nir_losses(n: Mechanisms) -> Iterator[str]:
-    """What NIR's primitives do not say of the mechanisms, and what other readers do instead."""
+    """Name the mechanisms that NIR's primitives do not say, with what other readers do instead."""
     yield from refractory_losses(n.refractory_steps)
     if n.reset_action != "none":
         yield f"its {n.reset_action} reset has no primitive: in other readers a spike leaves the states as they are"
