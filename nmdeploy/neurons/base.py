@@ -224,7 +224,7 @@ class QuantizedNeuron(Population):
         raise UnsupportedParameter(f"node {name!r}: family {self.kind!r} has no NIR form: give it `nir_primitives`")
 
     def nir_losses(self) -> Sequence[str]:
-        """Name all that NIR's primitives do not say of the population, a line each with what other readers do instead."""
+        """Name all that NIR's primitives do not say of the population, and what other readers do, a line each."""
         return ()
 
     @property
