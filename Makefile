@@ -26,7 +26,7 @@ check: .venv-dev/ready
 	$(DEV)ruff check .
 	$(DEV)ruff format --check .
 	$(DEV)mypy
-	$(DEV)python -m pytest -q tests/test_imports.py
+	$(DEV)python -m pytest -q tests/test_imports.py tests/test_house.py tests/test_english.py
 
 docs: .venv-docs/ready
 	.venv-docs/bin/mkdocs build --strict --site-dir build/site

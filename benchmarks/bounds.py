@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy._util.system import processors
 from nmdeploy.engine.llvm.machine import has
-from nmdeploy.engine.run.thread_pool import processors
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Recording
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import UNFINISHED, fitting, swept
-from nmdeploy.engine.run.thread_pool import processors
+from nmdeploy._util.system import processors
 
 SWEEP_RUNS, SWEEP_SECONDS = 3, 1.0
 Neuron = Callable[[torch.Tensor], torch.Tensor]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, judge
-from nmdeploy.engine.run.thread_pool import processors
+from nmdeploy._util.system import processors
 
 PACKAGES = ("nmdeploy", "numpy", "llvmlite", "torch", "snntorch", "norse", "spikingjelly")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.bounds import Measure
 from benchmarks.loops import aligned, compiled, rate
-from nmdeploy.engine.run.thread_pool import processors
+from nmdeploy._util.system import processors
 
 HELD, UPDATES, LANES = 1024, 1 << 19, 8
 STATE_CODES = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")

@@ -73,8 +73,7 @@ def check_file(source: Any, profile: str, dt: float | None = None) -> Check:
         model = read(path)
         refuse_other_dt(path, dt, model.dt)
         return Check(path, target.name, tuple(check_model(model, target)))
-    problems = getattr(importer, "problems", None)
-    rejected = problems(Path(path), dt=dt) if problems else []
+    rejected = importer.problems(Path(path), dt=dt)
     findings = [Finding(node, kind, problem is None, problem=problem) for node, kind, problem in rejected]
     return Check(path, target.name, tuple(findings or _importable(path, path, target, dt)))
 

@@ -324,8 +324,6 @@ def verify(
 ) -> Verification:
     """Compare the reference with other backends, and the integer network with the float one.
 
-    No sample runs twice in one backend: those that are compared value by value count for the accuracies, too.
-
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
@@ -335,7 +333,7 @@ def verify(
     floats : path, Network or another object that `load` takes, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
     samples : int, optional
-        How many samples are compared value by value; accuracies are over all.
+        How many samples are compared value by value. Accuracies are over all; no sample runs twice in one backend.
     require : bool
         If Lava cannot run: raise `LavaUnavailable` (True), or say so in the result (False).
     recording : path or Recording, optional
@@ -345,8 +343,7 @@ def verify(
         Seconds per step of `floats`, if the file holds none.
     """
     check_samples(samples)
-    against = [against] if isinstance(against, str) else list(dict.fromkeys(against))
-    _refuse_itself(against)
+    against = _names(against)
     network = _model(model)
     source = _data(data, network)
     origin = _floats(floats, model, network, dt)
@@ -355,21 +352,8 @@ def verify(
     part = source.first(samples)
     work = _Work(on_progress, _verify_work(source, part, against, recorded))
     expected = _traced(network, part, "reference", recorded, work)
-    comparisons: list[Comparison] = []
-    missing = None
-    for name in against:
-        try:
-            comparisons.append(compare(expected, _traced(network, part, name, recorded, work)))
-        except LavaUnavailable as error:
-            if require:
-                raise
-            missing = str(error)
-    if recorded is not None:
-        totals = recorded.totals(source.labels)
-    else:
-        totals = totals_of(network, part, expected)
-        if part.samples < source.samples:
-            totals += run_totals(network, source.after(part.samples), on_progress=work.next(source.samples))
+    comparisons, missing = _compared(expected, network, part, against, require, recorded, work)
+    totals = _completed(expected, network, part, source, work) if recorded is None else recorded.totals(source.labels)
     return Verification(
         comparisons=tuple(comparisons),
         accuracy=_accuracies(source, totals, origin),
@@ -513,6 +497,37 @@ def _is_held(recorded: Recorded | None, backend: str) -> bool:
     return recorded is not None and recorded.has_states and recorded.backend == backend
 
 
+def _compared(
+    expected: Recording,
+    network: QuantizedNetwork,
+    part: Data,
+    against: Sequence[str],
+    require: bool,
+    recorded: Recorded | None,
+    work: _Work,
+) -> tuple[list[Comparison], str | None]:
+    """Compare with each backend; also return why Lava could not run, unless it is required."""
+    found, missing = [], None
+    for name in against:
+        try:
+            found.append(compare(expected, _traced(network, part, name, recorded, work)))
+        except LavaUnavailable as error:
+            if require:
+                raise
+            missing = str(error)
+    return found, missing
+
+
+def _completed(
+    expected: Recording, network: QuantizedNetwork, part: Data, source: SampleFile | Data, work: _Work
+) -> Totals:
+    """Return the sums over all samples: of those that ran with all states, and of a run of the others."""
+    totals = totals_of(network, part, expected)
+    if part.samples < source.samples:
+        totals += run_totals(network, source.after(part.samples), on_progress=work.next(source.samples))
+    return totals
+
+
 def _traced(network: QuantizedNetwork, part: Data, backend: str, recorded: Recorded | None, work: _Work) -> Recording:
     """Return the run of a backend with all states, from the recording if it is that run."""
     if recorded is not None and _is_held(recorded, backend):
@@ -522,10 +537,17 @@ def _traced(network: QuantizedNetwork, part: Data, backend: str, recorded: Recor
 
 def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
     """Compare with the float network in the same form of windows."""
-    if any(getattr(neuron, "send_once", False) for neuron in network.populations.values()):
+    if any(neuron.send_once for neuron in network.populations.values()):
         floats, _ = send_once(floats)
     values = floats.input.format.dequantize(data.codes)
     return agree(floats, run_float(floats, values, trace=True, lengths=data.lengths), network, recording)
+
+
+def _names(against: str | Sequence[str]) -> list[str]:
+    """Return the backends to compare with, each once."""
+    names = [against] if isinstance(against, str) else list(dict.fromkeys(against))
+    _refuse_itself(names)
+    return names
 
 
 def _refuse_itself(against: Sequence[str]) -> None:

@@ -15,7 +15,6 @@ from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
-from nmdeploy.neurons.state_space.mechanisms import SIGNED
 from nmdeploy.nir_io import model_sha256
 from nmdeploy.recording.types import TRACES, Recording, Totals, totals
 from nmdeploy.recording.writer import RecordingWriter
@@ -84,8 +83,8 @@ def with_predictions(network: QuantizedNetwork, recording: Recording) -> Recordi
 
 def _seed(network: QuantizedNetwork) -> int:
     """Return the seed of the first population that draws its spikes; 0 if none does."""
-    drawing = (n for n in network.populations.values() if getattr(n, "spike", "") == "stochastic")
-    return int(next((getattr(n, "seed", 0) for n in drawing), 0))
+    seeds = (neuron.random_seed for neuron in network.populations.values())
+    return next((seed for seed in seeds if seed is not None), 0)
 
 
 def require_channels(network: Network | QuantizedNetwork, data: Data) -> None:
@@ -143,8 +142,7 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
     populations = network.populations
 
     def wide(neuron: QuantizedNeuron) -> int:
-        bits = neuron.spiking and getattr(neuron, "spike", "") not in SIGNED
-        return neuron.output_size * (OUTPUT_BYTES if bits else CODE_BYTES)
+        return neuron.output_size * (OUTPUT_BYTES if neuron.emits == "binary" else CODE_BYTES)
 
     size = OUTPUT_BYTES * network.input.size + wide(populations[network.output])
     for neuron in populations.values() if trace != "none" else ():

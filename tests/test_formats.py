@@ -150,6 +150,7 @@ def backend_named(name: str, monkeypatch: pytest.MonkeyPatch, change: int) -> No
 
     class Twin:
         NAMES = (name,)
+        WHOLE = THREADS = False
 
         @staticmethod
         def run(*arguments: Any, **options: Any) -> Any:

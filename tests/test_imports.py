@@ -41,7 +41,7 @@ LAZY = {
     "onnxruntime": ("engine.run.products",),
     "llvmlite": ("engine",),
     "nir": ("nir_io",),
-    "h5py": ("nir_io", "recording", "samples.hdf5", "lava.model_file"),
+    "h5py": ("_util.open_file", "nir_io", "recording", "samples.hdf5", "lava.model_file"),
     "rich": ("cli.progress", "reports.as_terminal"),
     "safetensors": ("importers.checkpoint", "importers.checkpoint_content", "models.checkpoint"),
     **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "sklearn", "scipy"), ()),

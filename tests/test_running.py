@@ -109,7 +109,7 @@ def test_size_of_a_chunk(case: Case) -> None:
 
 
 def fake(run: Any, **attributes: Any) -> Any:
-    return SimpleNamespace(NAMES=("fake",), run=run, **attributes)
+    return SimpleNamespace(**{"NAMES": ("fake",), "run": run, "WHOLE": False, "THREADS": False} | attributes)
 
 
 def install(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any
 
+from nmdeploy._util.system import reason
 from nmdeploy.errors import BadFile
 
 
@@ -167,6 +168,5 @@ def _target(path: str | os.PathLike[str]) -> Path:
 
 def unwritable(path: str | os.PathLike[str], error: Exception, size: int = 0) -> BadFile:
     """Return the error for a file that cannot be written, with the reason and the `size` in bytes that it needs."""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     space = f" with {size} bytes to spare" if size else ""
-    return BadFile(f"{path}: cannot be written ({reason}): choose a path in a writable folder{space}")
+    return BadFile(f"{path}: cannot be written ({reason(error)}): choose a path in a writable folder{space}")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import mmap
 
+from nmdeploy._util.system import forget_pages
+
 MARK = b"GCOL\x01\0\0\0"
 HEADER = 16
 WINDOW = 1 << 24
@@ -24,8 +26,7 @@ def has_endless_heap(content: bytes | mmap.mmap) -> bool:
             if _is_endless(content, start):
                 return True
             start = content.find(MARK, start + 1, end)
-        if isinstance(content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            content.madvise(mmap.MADV_DONTNEED, first, WINDOW)  # else a large file would count as memory used
+        forget_pages(content, first, WINDOW)
     return False
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import AbstractContextManager, suppress
 from typing import Any
+
+from nmdeploy._util.system import register_at_fork
 
 RETRY_SECONDS = 0.001
 
@@ -32,6 +33,5 @@ def held_across_forks() -> AbstractContextManager[Any]:
             while True:
                 lock.release()
 
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=acquire, after_in_parent=release, after_in_child=release)
+    register_at_fork(before=acquire, after_in_parent=release, after_in_child=release)
     return lock

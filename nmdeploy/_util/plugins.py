@@ -65,6 +65,29 @@ def _any_registered(folders: tuple[str, ...]) -> bool:
     return any(MARK in file.read_bytes() for file in files)
 
 
-def attribute(module: ModuleType, name: str, default: Any) -> Any:
-    """Return the attribute `name` of a module, or `default`, for attributes that a plugin may leave out."""
-    return getattr(module, name, default)
+def parts(package: str, *required: str, group: str | None = None, **optional: Any) -> list[Any]:
+    """Return the modules that are parts of one kind; each has every required and every optional name.
+
+    Parameters
+    ----------
+    package, group : as for `modules`
+    required : names that a part defines
+        A module of our own folder without the first of them is a helper of the parts, and left out.
+    optional : names that a part may leave out, with their defaults
+
+    Raises
+    ------
+    BadOption
+        A module that another distribution registers, or a part of our own, lacks a required name.
+    """
+    found = [module for module in _own(package) if required[0] in vars(module)]
+    found += registered(package if group is None else group)
+    for module in found:
+        if missing := [name for name in required if name not in vars(module)]:
+            raise BadOption(
+                f"extension module {module.__name__!r} of {group or package} does not define {', '.join(missing)}: "
+                "update or uninstall it"
+            )
+        for name, default in optional.items():
+            vars(module).setdefault(name, default)
+    return found

@@ -140,7 +140,7 @@ def incoming_synapses(network: QuantizedNetwork, population: str) -> list[Quanti
 
 def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
     """Weights that are zero over all weights, as stored; biases are no weights. None without weights."""
-    weights = [weight for synapse in synapses if (weight := getattr(synapse, "weight", None)) is not None]
+    weights = [synapse.stored_weights for synapse in synapses]
     stored = sum(weight.size for weight in weights)
     return sum(int(np.count_nonzero(weight == 0)) for weight in weights) / stored if stored else None
 

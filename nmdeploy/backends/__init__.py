@@ -12,20 +12,24 @@ from __future__ import annotations
 from functools import cache
 from types import ModuleType
 
-from nmdeploy._util.plugins import attribute, modules
+from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadOption
+
+
+def _parts() -> list[ModuleType]:
+    return parts(__name__, "NAMES", "run", ALIASES=(), WHOLE=False, THREADS=False)
 
 
 @cache
 def backends() -> dict[str, ModuleType]:
     """Return the backend modules by name."""
-    return {name: module for module in modules(__name__) for name in attribute(module, "NAMES", ())}
+    return {name: module for module in _parts() for name in module.NAMES}
 
 
 @cache
 def _aliases() -> dict[str, ModuleType]:
     """Return the backend modules by names that are understood, but not listed."""
-    return {name: module for module in modules(__name__) for name in attribute(module, "ALIASES", ())}
+    return {name: module for module in _parts() for name in module.ALIASES}
 
 
 def backend(name: str) -> ModuleType:
@@ -38,9 +42,9 @@ def backend(name: str) -> ModuleType:
 
 def takes_threads(name: str) -> bool:
     """Return True for a backend that takes a number of threads."""
-    return bool(attribute(backend(name), "THREADS", False))
+    return bool(backend(name).THREADS)
 
 
 def takes_all_samples(name: str) -> bool:
     """Return True for a backend that takes all samples in one call, because each call is expensive."""
-    return bool(attribute(backend(name), "WHOLE", False))
+    return bool(backend(name).WHOLE)

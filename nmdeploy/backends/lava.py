@@ -16,7 +16,6 @@ from nmdeploy.backends._lava_worker import LavaJob, run_jobs
 from nmdeploy.errors import LavaFailed
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
-from nmdeploy.neurons.state_space.mechanisms import SIGNED
 from nmdeploy.recording.types import Layer, Recording, join
 
 NAMES = ("lava",)
@@ -120,7 +119,7 @@ def _layer(
 
 def _sent_as(neuron: QuantizedNeuron) -> type:
     """Return the type of outputs: bool for spikes, integers for signed and graded codes and values."""
-    return bool if neuron.spiking and getattr(neuron, "spike", "") not in SIGNED else np.int64
+    return bool if neuron.emits == "binary" else np.int64
 
 
 def _kept(values: npt.NDArray[Any], valid: npt.NDArray[Any]) -> npt.NDArray[Any]:

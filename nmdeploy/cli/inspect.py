@@ -67,10 +67,9 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _node(node: Any) -> str:
     """Return kind and size, and the number of outputs if a neuron has several."""
-    size = getattr(node, "size", 0)
-    sent = getattr(node, "output_size", size)
-    text = f"{node.kind} {'x'.join(map(str, getattr(node, 'shape', None) or (size,)))}"
-    return text if sent == size else f"{text}, {sent} outputs"
+    population = node.role == "population"
+    text = f"{node.kind} {'x'.join(map(str, (node.size,) if population else node.shape))}"
+    return f"{text}, {node.output_size} outputs" if population and node.outputs > 1 else text
 
 
 def _recording(path: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron
-from nmdeploy.neurons.state_space.mechanisms import SIGNED
 from nmdeploy.synapses.base import QuantizedSynapse
 
 RESOURCES = ("neurons", "input_axons", "output_axons", "synapse_bits", "neuron_bits", "memory_bits")
@@ -65,13 +64,9 @@ def core_limits(profile: HardwareProfile) -> dict[str, int | None]:
 def payload_bits(network: QuantizedNetwork, source: str) -> int:
     """Bits of the value that an event of `source` carries: 0 for a binary spike."""
     node: Input | QuantizedNeuron | QuantizedSynapse = network.nodes[source]
-    if isinstance(node, Input):
-        binary = node.format.min == 0 and node.format.max == 1
-        return 0 if binary else node.format.bits
-    if not isinstance(node, QuantizedNeuron):
+    if isinstance(node, QuantizedSynapse) or node.emits == "binary":
         return 0
-    signed = not node.spiking or getattr(node, "spike", "") in SIGNED
-    return node.output_max.bit_length() + 1 if signed else 0
+    return node.format.bits if isinstance(node, Input) else node.output_max.bit_length() + 1
 
 
 class Demand:
@@ -130,9 +125,8 @@ def network_problems(network: QuantizedNetwork, profile: HardwareProfile) -> Ite
             )
         yield from _too_wide(f"population {name!r}", "state bits", neuron.state_bits, rules.state_bits.high, profile)
     for name, synapse in network.synapses.items():
-        bits = getattr(synapse, "bits", 0)
-        yield from _too_wide(f"synapse {name!r}", "weight bits", bits, rules.weight_bits.high, profile)
-        mode = getattr(synapse, "sign_mode", None)
+        yield from _too_wide(f"synapse {name!r}", "weight bits", synapse.bits, rules.weight_bits.high, profile)
+        mode = synapse.sign_mode
         if mode is not None and mode not in rules.sign_modes.required_value:
             yield f"synapse {name!r}: profile {profile.name!r} has no sign mode {mode!r}: quantize for this profile"
         yield from _graded(network, name, profile)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nmdeploy._util.plugins import attribute, modules
+from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -24,7 +24,16 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 
 def importers() -> dict[str, ModuleType]:
     """Importer modules by the suffix of the files they read."""
-    return {suffix: module for module in modules(__name__) for suffix in getattr(module, "SUFFIXES", ())}
+    return {suffix: module for module in _modules() for suffix in module.SUFFIXES}
+
+
+def _modules() -> list[ModuleType]:
+    return parts(__name__, "SUFFIXES", "load", problems=no_problems, takes=takes_nothing)
+
+
+def no_problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
+    """Name no node: the `problems` of an importer that defines none."""
+    return []
 
 
 def importer_for(path: str | os.PathLike[str]) -> ModuleType:
@@ -54,7 +63,7 @@ def load(source: Any, *, dt: float | None = None, input_format: FixedPoint | Non
         Number format of the inputs, for objects that hold none; `BadOption` if a source holds another one.
     """
     if dt is not None and not 0 < dt < float("inf"):
-        raise BadOption(f"--dt {dt}: give a positive number of seconds a step")
+        raise BadOption(f"--dt {dt}: give a positive number of seconds per step")
     if isinstance(source, Network):
         refuse_other_dt("the network", dt, source.dt)
         network = source
@@ -72,8 +81,8 @@ def load(source: Any, *, dt: float | None = None, input_format: FixedPoint | Non
 def _importer_of(source: object) -> ModuleType:
     if isinstance(source, QuantizedNetwork):
         raise BadOption("a QuantizedNetwork is no source of a float network: use it as it is")
-    for module in modules(__name__):
-        if attribute(module, "takes", _nothing)(source):
+    for module in _modules():
+        if module.takes(source):
             return module
     raise BadOption(
         f"an object of type {type(source).__name__} is no source of a network: give a path, a Network, a nir.NIRGraph "
@@ -81,7 +90,8 @@ def _importer_of(source: object) -> ModuleType:
     )
 
 
-def _nothing(source: object) -> bool:
+def takes_nothing(source: object) -> bool:
+    """Refuse every object: the `takes` of an importer that defines none."""
     return False
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.foreign import is_instance
+from nmdeploy._util.system import reason
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
@@ -36,7 +37,7 @@ from nmdeploy.importers.checkpoint_content import (
 from nmdeploy.models.catalog import Trained
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.network import Network
-from nmdeploy.neurons.base import FloatArray, Neuron
+from nmdeploy.neurons.base import SPIKES, FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.synapses.dense import Dense
@@ -117,8 +118,7 @@ def _read(path: Path) -> tuple[str, str, Tensors]:
         with path.open("rb") as file:
             data = file.read() if path.suffix != ".pt" else file.read(1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadFile(f"{path}: cannot be read ({reason}): give an existing checkpoint file") from error
+        raise BadFile(f"{path}: cannot be read ({reason(error)}): give an existing checkpoint file") from error
     if not data:
         raise BadFile(f"{path}: the file is empty: copy or save the checkpoint again")
     if path.suffix == ".pt":
@@ -202,7 +202,7 @@ def _connect(
 
 
 def _sends_spikes(node: Any) -> bool:
-    return isinstance(node, Neuron) and node.spiking and getattr(node, "spike", "binary") != "graded"
+    return isinstance(node, Neuron) and node.emits in SPIKES
 
 
 def _prefixed(tensors: Tensors, prefix: str) -> dict[str, npt.NDArray[np.float64]]:

@@ -137,8 +137,7 @@ def _of_ours(path: Path) -> tuple[float, FixedPoint]:
     """
     q = nir_io.read(path)
     for name, neuron in q.populations.items():
-        silent: int = getattr(neuron, "refractory_steps", 0)
-        if neuron.kind not in ("lif", "integrator") or silent:
+        if neuron.kind not in ("lif", "integrator") or neuron.nir_losses():
             raise UnsupportedParameter(
                 f"{path}: node {name!r}: NIR's primitives lack part of this {neuron.kind} population: the file is "
                 "quantized already: use it unchanged"

@@ -116,8 +116,8 @@ def population(name: str, kind: str, values: Values, dt: float) -> Population:
     """Return the population that a NIR node is under Euler with step `dt` (seconds), its values of shape (H,)."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         made = MAKE[kind](name, values, dt)
-    for key in ("bias", "v_threshold"):
-        if not np.isfinite(getattr(made.neuron, key, 0.0)).all():
+    for key in ("bias", "v_threshold") if isinstance(made.neuron, LIF) else ("bias",):
+        if not np.isfinite(getattr(made.neuron, key)).all():
             raise UnsupportedParameter(f"node {name!r}: its {key} overflows: rescale v_leak, v_reset and v_threshold")
     return made
 

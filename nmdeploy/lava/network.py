@@ -1,9 +1,10 @@
 """Builder of a Lava network from a model file."""
 # mypy: disable-error-code="import-not-found,import-untyped"
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
@@ -13,7 +14,7 @@ from nmdeploy.lava.model_file import read_model
 from nmdeploy.lava.periodic import ENDLESS_STEPS
 from nmdeploy.lava.population import Placement, Population
 from nmdeploy.lava.populations import describe
-from nmdeploy.lava.topology import Schedule, connections, schedule
+from nmdeploy.lava.topology import Connection, Schedule, connections, schedule
 from nmdeploy.lava.trace import Trace
 from nmdeploy.lava.windows import constant, latch_steps, sends_once
 from nmdeploy.lava.wiring import Wiring
@@ -45,6 +46,12 @@ class LavaNetwork:
     traces : dict of str to Trace
         Recordings by population; empty without `record` in `build`. A sample has `interval` rows, and its first `steps`
         rows count.
+
+    Examples
+    --------
+    >>> network = build("model.nir", steps=100)                                 # doctest: +SKIP
+    >>> network.connect_input(RingBuffer(data=spikes).s_out)                    # doctest: +SKIP
+    >>> network.processes[network.output].run(RunSteps(100), LavaNetwork.run_config())   # doctest: +SKIP
     """
 
     processes: dict[str, AbstractProcess]
@@ -106,25 +113,47 @@ def build(
     ------
     ValueError
         The file is not a model file, or Lava cannot run the network. The message names the node or the edge.
-
-    Examples
-    --------
-    >>> network = build("model.nir", steps=100)                                 # doctest: +SKIP
-    >>> network.connect_input(RingBuffer(data=spikes).s_out)                    # doctest: +SKIP
-    >>> network.processes[network.output].run(RunSteps(100), LavaNetwork.run_config())   # doctest: +SKIP
     """
     model = read_model(path)
-    nodes = model["nodes"]
-    populations = describe(path, nodes)
-    links = connections(populations, nodes, model["edges"])
+    populations = describe(path, model["nodes"])
+    links = connections(populations, model["nodes"], model["edges"])
     when = schedule(populations, links)
-    if model["output"] not in populations:
-        raise ValueError(f"{path}: the output {model['output']!r} is no population")
+    channels = _input_channels(path, populations, model["output"])
+    interval = ENDLESS_STEPS if steps is None else steps + when.drain_steps
+    traces = _traces(populations, when, interval * samples, record, folder)
+    wiring = _wiring(model, populations, links, when, interval, traces)
+    return LavaNetwork(
+        inputs=tuple(wiring.connect()),
+        processes=wiring.processes,
+        channels=channels,
+        arrival_step=when.arrival_step,
+        departure_step=when.departure_step,
+        output=model["output"],
+        steps=interval - when.drain_steps,
+        interval=interval,
+        traces=traces,
+    )
+
+
+def _input_channels(path: str | Path, populations: Mapping[str, Population], output: str) -> int:
+    """Return the size of the one input; `ValueError` for another number of inputs, or an output that is none."""
+    if output not in populations:
+        raise ValueError(f"{path}: the output {output!r} is no population")
     channels = [population.outputs for population in populations.values() if population.make is None]
     if len(channels) != 1:
         raise ValueError(f"{path}: {len(channels)} inputs; a Lava network has one")
-    interval = ENDLESS_STEPS if steps is None else steps + when.drain_steps
-    traces = _traces(populations, when, interval * samples, record, folder)
+    return channels[0]
+
+
+def _wiring(
+    model: Mapping[str, Any],
+    populations: dict[str, Population],
+    links: list[Connection],
+    when: Schedule,
+    interval: int,
+    traces: Mapping[str, Trace],
+) -> Wiring:
+    """Make the Processes of the populations, each with its place in time; nothing is connected yet."""
     held = constant(populations, links, when)
     kept = latch_steps(links, held)
     every = {name: held[name] for name in sends_once(links, kept) - {model["output"]}}
@@ -137,18 +166,7 @@ def build(
         for name, population in populations.items()
         if population.make is not None
     }
-    wiring = Wiring(processes, places, nodes, populations, links, when, kept)
-    return LavaNetwork(
-        processes=processes,
-        inputs=tuple(wiring.connect()),
-        channels=channels[0],
-        arrival_step=when.arrival_step,
-        departure_step=when.departure_step,
-        output=model["output"],
-        steps=interval - when.drain_steps,
-        interval=interval,
-        traces=traces,
-    )
+    return Wiring(processes, places, model["nodes"], populations, links, when, kept)
 
 
 def _make(make: Callable[[Placement], AbstractProcess], place: Placement) -> AbstractProcess:

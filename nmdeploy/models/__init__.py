@@ -18,8 +18,7 @@ def create(
 ) -> SpikingNetwork:
     """Return a new network, ready to be trained.
 
-    These are the models that ``nmdeploy models`` lists. ``nmdeploy models NAME`` prints the equation, options and
-    source of one::
+    ``nmdeploy models NAME`` prints the equation, options and source of one::
 
         alif                  adaptive threshold: each spike raises it for a while (LSNN)
         binary-s4d            S4D, then a Heaviside function; never reset
@@ -41,21 +40,17 @@ def create(
 
     Parameters
     ----------
-    name : str
-        Name of one of these models, or of a model that another distribution registers.
-    inputs, channels, states, layers, outputs : int
-        Numbers of input channels, neurons per block, states per neuron (of models that do not fix them), blocks and
-        classes.
-    seed : int
-        Seed of the initial weights. The state of torch's own generator is preserved.
+    name : one of these models, or one that another distribution registers
+    inputs, channels, states, layers, outputs : numbers of input channels, neurons per block, states per neuron (of
+        models that do not fix them), blocks and classes
+    seed : of the initial weights; the state of torch's own generator is preserved
     **options
         Options of `SpikingNetwork`: ``residual`` (False), ``dropout`` (0.0), ``norm`` ("batch", "layer" or "none") and
         ``compiled`` (False; needs a C++ compiler). The model's own options follow.
 
     Returns
     -------
-    SpikingNetwork
-        Module from values (batch, steps, inputs) to logits (batch, outputs) and the spikes of each block.
+    SpikingNetwork, values (batch, steps, inputs) to logits (batch, outputs) and the spikes of each block
 
     Raises
     ------

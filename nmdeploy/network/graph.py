@@ -13,6 +13,7 @@ from nmdeploy._util.frozen import Frozen
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.timing import Timing, require_aligned, timing_of
+from nmdeploy.neurons.base import Emits
 
 READOUTS = ("sum", "last", "max", "mean")
 BINARY = FixedPoint(bits=1, frac=0, signed=False)
@@ -20,7 +21,7 @@ BINARY = FixedPoint(bits=1, frac=0, signed=False)
 
 @dataclass(frozen=True)
 class Input:
-    """Where samples enter: their shape a step, and the format of their codes (binary spikes unless told otherwise)."""
+    """The entry of the samples: their shape per step, and the format of their codes (binary spikes by default)."""
 
     shape: tuple[int, ...]
     format: FixedPoint = BINARY
@@ -38,6 +39,21 @@ class Input:
     def output_size(self) -> int:
         """Number of channels."""
         return self.size
+
+    @property
+    def emits(self) -> Emits:
+        """Spikes (0, 1), or codes of the format as events."""
+        return "binary" if (self.format.min, self.format.max) == (0, 1) else "graded"
+
+    @property
+    def output_max(self) -> int:
+        """Largest magnitude of a code."""
+        return max(self.format.max, -self.format.min)
+
+    @property
+    def output_frac(self) -> int:
+        """Fraction bits of a code."""
+        return self.format.frac
 
     def hold_steps(self, arriving: int) -> int:
         """Steps over which its output is constant."""

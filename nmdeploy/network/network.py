@@ -78,6 +78,7 @@ class QuantizedNetwork(Graph):
         object.__setattr__(self, "notes", tuple(self.notes))
         self.require_aligned()
         for name, neuron in self.populations.items():
+            neuron.check_declared(name)
             neuron.check_overflow(name, self.a_max(name))
 
     @property
@@ -96,9 +97,7 @@ class QuantizedNetwork(Graph):
 
     def _largest_output(self, name: str) -> int:
         node = self.nodes[name]
-        if isinstance(node, Input):
-            return max(node.format.max, -node.format.min)
-        assert isinstance(node, QuantizedNeuron)
+        assert isinstance(node, (Input, QuantizedNeuron))
         return node.output_max
 
     def a_max(self, population: str) -> IntArray:

@@ -67,17 +67,16 @@ class _Run:
         }
         most = max((behind for ways in self.ways.values() for _, behind in ways), default=0)
         self.history: deque[dict[str, Array]] = deque(maxlen=most + 1)
-        self.zero = {name: self._zeros(node) for name, node in graph.nodes.items() if not hasattr(node, "apply")}
+        self.zero = {name: self._zeros(node) for name, node in graph.nodes.items() if node.role != "synapse"}
         self.nothing = {
             name: np.zeros((len(inputs), node.input_size), inputs.dtype)
             for name, node in graph.nodes.items()
-            if hasattr(node, "input_size")
+            if node.role == "population"
         }
         self.history.extend([self.zero] * (most + 1))
 
     def _zeros(self, node: Any) -> Array:
-        size = node.size if isinstance(node, Input) else node.output_size
-        return np.zeros((len(self.inputs), size), self.inputs.dtype)
+        return np.zeros((len(self.inputs), node.output_size), self.inputs.dtype)
 
     def step(self, step: int) -> None:
         """One step of every node that has one now."""
@@ -88,7 +87,7 @@ class _Run:
             node, own = graph.nodes[name], step - graph.timing.start_offset[name]
             if not 0 <= own < self.last + graph.timing.output_latency[name]:
                 continue
-            if hasattr(node, "apply"):
+            if node.role == "synapse":
                 arriving = np.asarray(sum(self.history[-1 - behind][source] for source, behind in self.ways[name]))
                 if self.on_synapse:
                     self.on_synapse(name, arriving, own)

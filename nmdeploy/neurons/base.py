@@ -1,4 +1,4 @@
-"""What every neuron family provides: a float population, and the integer population that a chip would hold.
+"""The base of every neuron family: a float population, and the integer population that a chip would hold.
 
 A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, the choice of
 scales and the rounding) and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three
@@ -11,18 +11,24 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.declarations import require_declared
 from nmdeploy._util.frozen import Frozen
+from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.neurons.scales import Scales
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Registers: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
 FloatState: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Emits: TypeAlias = Literal["binary", "signed", "graded", "values"]
+
+EMITS: tuple[str, ...] = get_args(Emits)
+SPIKES = ("binary", "signed")
 
 
 class StepTime(NamedTuple):
@@ -77,7 +83,77 @@ class QuantizationContext:
     frac_max: int
 
 
-class QuantizedNeuron(Frozen, ABC):
+DECLARED = {"emits": f"one of {', '.join(map(repr, EMITS))}"}
+
+
+class Population(Frozen, ABC):
+    """Declarations that float and integer populations share.
+
+    A family declares them as class variables, or as properties if its fields decide. Nothing is guessed: whatever has
+    no default here must be declared, and a family without it is refused when its class is defined.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the family, the same for its float and its integer population.
+    emits : {"binary", "signed", "graded", "values"}
+        Outputs of a step: a spike (0, 1), a spike with a sign (-1, 0, 1), an integer code as an event, with 0 for no
+        event, or a value in every step that is no event. No default.
+    send_once : bool
+        True if the outputs of a window are sent in its first step only: the approximate form of windows.
+    """
+
+    kind: ClassVar[str]
+    role: ClassVar[str] = "population"
+    emits: ClassVar[Emits]
+    send_once: bool = False
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of neurons H."""
+
+    @property
+    def inputs(self) -> int:
+        """Synaptic sums per neuron."""
+        return 1
+
+    @property
+    def outputs(self) -> int:
+        """Outputs per neuron."""
+        return 1
+
+    @property
+    def input_size(self) -> int:
+        """Number of synaptic sums, H times the inputs per neuron."""
+        return self.size * self.inputs
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs, H times those per neuron."""
+        return self.size * self.outputs
+
+    @property
+    def spiking(self) -> bool:
+        """True if the outputs are events: spikes or graded codes."""
+        return self.emits != "values"
+
+    @property
+    def feeds_synapses(self) -> bool:
+        """True if the outputs may feed synapses: events may, the values of a readout may not."""
+        return self.spiking
+
+    @property
+    def output_latency(self) -> int:
+        """Steps by which an output is later than the inputs that it depends on: a window's length less one."""
+        return 0
+
+    def hold_steps(self, arriving: int) -> int:
+        """Steps over which outputs are constant, if all that arrives is constant over `arriving` steps."""
+        return 1
+
+
+class QuantizedNeuron(Population):
     """A population of integer neurons.
 
     ``state_registers`` names the registers of a neuron's N states (shape (H, N)), ``neuron_registers`` those of the
@@ -86,62 +162,54 @@ class QuantizedNeuron(Frozen, ABC):
     `reset` return it.
     """
 
-    kind: ClassVar[str]
-    role: ClassVar[str] = "population"
     state_registers: ClassVar[tuple[str, ...]]
     neuron_registers: ClassVar[tuple[str, ...]]
     recorded: ClassVar[tuple[str, ...]]
     flags: ClassVar[tuple[str, ...]]
-    spiking: ClassVar[bool] = True
     per_state: ClassVar[bool] = False
     state_bits: int
     frac_in: int
     scale: FloatArray
 
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Number of neurons H."""
-
-    @property
-    def input_size(self) -> int:
-        """Number of synaptic sums, H times the inputs of a neuron."""
-        return self.size
-
-    @property
-    def output_size(self) -> int:
-        """Number of outputs, H times those of a neuron."""
-        return self.size
-
-    @property
-    def feeds_synapses(self) -> bool:
-        """Whether the outputs may feed synapses: spikes and graded events may, the values of a readout may not."""
-        return self.spiking
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        require_declared(cls, QuantizedNeuron, DECLARED)
 
     @property
     def output_max(self) -> int:
-        """Largest magnitude of an output code."""
-        return 1 if self.spiking else (1 << (self.state_bits - 1)) - 1
+        """Largest magnitude of an output code: 1 of a spike; of codes and values, by default, what a state holds."""
+        return 1 if self.emits in SPIKES else (1 << (self.state_bits - 1)) - 1
 
     @property
     def output_frac(self) -> int:
         """Fraction bits of an output code."""
-        return 0 if self.spiking else self.frac_in
+        return 0 if self.emits in SPIKES else self.frac_in
 
     @property
     def scales(self) -> Scales:
-        """The scales of its integers: the fields whose names begin with ``frac_``, and the factor on its inputs."""
+        """Scales of its integers: the fields whose names begin with ``frac_``, and the factor on its inputs."""
         fracs = {f.name: getattr(self, f.name) for f in fields(self) if f.name.startswith("frac_")}  # type: ignore[arg-type]
         return Scales(self.scale, fracs)
 
     @property
-    def output_latency(self) -> int:
-        """Steps by which an output is later than the inputs that it depends on: a window's length less one."""
-        return 0
+    def random_seed(self) -> int | None:
+        """Seed of the random numbers that spikes are drawn with; None for a population that draws none."""
+        return None
 
-    def hold_steps(self, arriving: int) -> int:
-        """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
-        return 1
+    @property
+    def unstable(self) -> bool:
+        """True if a state grows without input until it saturates; the export then checks it on the calibration data."""
+        return False
+
+    def check_declared(self, name: str) -> None:
+        """`BadOption` if `emits` is no kind of output, or says spikes although a larger code can be sent."""
+        if self.emits not in EMITS:
+            raise BadOption(f"node {name!r}: family {self.kind!r} emits {self.emits!r}: declare one of {EMITS}")
+        if self.emits in SPIKES and self.output_max != 1:
+            raise BadOption(
+                f"node {name!r}: family {self.kind!r} emits {self.emits!r} spikes and codes up to {self.output_max}: "
+                "declare emits = 'graded', or output_max 1"
+            )
 
     @property
     def adds_bias(self) -> bool:
@@ -160,6 +228,14 @@ class QuantizedNeuron(Frozen, ABC):
     @abstractmethod
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         """A recorded integer state in the units of the float network."""
+
+    def nir_primitives(self, graph: Any, name: str, bias_goes_into_synapse: bool) -> FloatArray | None:
+        """Add the population's nodes to a NIR graph; return the bias that its first synapse is to carry, if any."""
+        raise UnsupportedParameter(f"node {name!r}: family {self.kind!r} has no NIR form: give it `nir_primitives`")
+
+    def nir_losses(self) -> Sequence[str]:
+        """Name all that NIR's primitives do not say of the population, and what other readers do, a line each."""
+        return ()
 
     @property
     @abstractmethod
@@ -238,48 +314,24 @@ class ThreePartNeuron(QuantizedNeuron):
         return (states, z), s, [*update_overflows, *reset_overflows]
 
 
-class Neuron(Frozen, ABC):
+class Neuron(Population):
     """A population of float neurons.
 
     The float step is ``step(state, a, now) -> (state', output)``; `observe` names the magnitudes that fix the scales.
     ``per_channel``: the weights of each row may get a factor of their own; ``unscaled``: no weight may get any.
     """
 
-    kind: ClassVar[str]
-    role: ClassVar[str] = "population"
-    spiking: ClassVar[bool] = True
     per_channel: ClassVar[bool] = False
     unscaled: ClassVar[bool] = False
     membrane_name: ClassVar[str] = "v"
 
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Number of neurons H."""
-
-    @property
-    def input_size(self) -> int:
-        """Number of synaptic sums, H times the inputs of a neuron."""
-        return self.size
-
-    @property
-    def output_size(self) -> int:
-        """Number of outputs, H times those of a neuron."""
-        return self.size
-
-    @property
-    def feeds_synapses(self) -> bool:
-        """Whether the outputs may feed synapses."""
-        return self.spiking
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        require_declared(cls, Neuron, DECLARED)
 
     def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
         """Largest magnitude of an output, and the fraction bits of its code: of spikes, 1 and 0."""
         return 1.0, 0
-
-    @property
-    def output_latency(self) -> int:
-        """Steps by which an output is later than the inputs that it depends on."""
-        return 0
 
     @property
     def adds_bias(self) -> bool:
@@ -289,10 +341,6 @@ class Neuron(Frozen, ABC):
     def with_input_bias(self, bias: FloatArray) -> Neuron:
         """Return the population that adds `bias` (input_size,) to its sums, on top of what it adds already."""
         raise NotImplementedError(f"{self.kind}: adds no bias to its synaptic sums")
-
-    def hold_steps(self, arriving: int) -> int:
-        """Steps over which outputs are constant, where all that arrives is constant over `arriving` steps."""
-        return 1
 
     @abstractmethod
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
@@ -327,6 +375,11 @@ class Neuron(Frozen, ABC):
     ) -> tuple[QuantizedNeuron, Sequence[str]]:
         """Return the integer population at the scales that `choose_scales` finds, and the lines of `round`."""
         return self.round(name, self.choose_scales(name, context, config), config)
+
+
+def refractory_losses(steps: int) -> tuple[str, ...]:
+    """Return the line of `QuantizedNeuron.nir_losses` for a refractory period, none without one."""
+    return (f"its refractory period of {steps} steps has no primitive: other readers have none",) if steps else ()
 
 
 def power_below(limit: float, magnitude: float, default: int = 0) -> int:

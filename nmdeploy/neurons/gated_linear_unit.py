@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible
 from nmdeploy.neurons.base import (
+    Emits,
     FloatArray,
     FloatState,
     IntArray,
@@ -75,7 +76,7 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
     window: int = 1
 
     kind: ClassVar[str] = "gated_linear_unit"
-    spiking: ClassVar[bool] = False
+    emits: ClassVar[Emits] = "values"
     state_registers: ClassVar[tuple[str, ...]] = ()
     neuron_registers: ClassVar[tuple[str, ...]] = ("g",)
     recorded: ClassVar[tuple[str, ...]] = ("g",)
@@ -100,8 +101,8 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
         return self.neurons
 
     @property
-    def input_size(self) -> int:
-        return 2 * self.neurons
+    def inputs(self) -> int:
+        return 2
 
     @property
     def states_per_neuron(self) -> int:
@@ -145,6 +146,9 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: a product can reach {wide}, limit 2**62: lower the weight exponent")
 
+    def nir_losses(self) -> Sequence[str]:
+        return ("its sigmoid gate has no primitive: other readers pass the values on ungated",)
+
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -self.frac_out)
 
@@ -162,7 +166,7 @@ class GatedLinearUnit(Neuron):
     window: int = 1
 
     kind: ClassVar[str] = "gated_linear_unit"
-    spiking: ClassVar[bool] = False
+    emits: ClassVar[Emits] = "values"
     unscaled: ClassVar[bool] = True
     membrane_name: ClassVar[str] = "g"
 
@@ -171,8 +175,8 @@ class GatedLinearUnit(Neuron):
         return self.neurons
 
     @property
-    def input_size(self) -> int:
-        return 2 * self.neurons
+    def inputs(self) -> int:
+        return 2
 
     @property
     def feeds_synapses(self) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
+    Emits,
     FloatArray,
     FloatState,
     IntArray,
@@ -69,7 +70,7 @@ class QuantizedIntegrator(ThreePartNeuron):
     scale: FloatArray = None  # type: ignore[assignment]
 
     kind: ClassVar[str] = "integrator"
-    spiking: ClassVar[bool] = False
+    emits: ClassVar[Emits] = "values"
     state_registers: ClassVar[tuple[str, ...]] = ("v",)
     neuron_registers: ClassVar[tuple[str, ...]] = ()
     recorded: ClassVar[tuple[str, ...]] = ("v",)
@@ -128,7 +129,7 @@ class Integrator(Neuron):
     bias: FloatArray = 0.0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "integrator"
-    spiking: ClassVar[bool] = False
+    emits: ClassVar[Emits] = "values"
 
     def __post_init__(self) -> None:
         shape = (max(np.size(self.beta), np.size(self.bias)),)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
+    Emits,
     FloatArray,
     FloatState,
     IntArray,
@@ -33,6 +34,7 @@ from nmdeploy.neurons.base import (
     StepTime,
     ThreePartNeuron,
     power_below,
+    refractory_losses,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, wrap24
 from nmdeploy.neurons.scales import Limit, Scales, tightest
@@ -112,6 +114,7 @@ class QuantizedLIF(ThreePartNeuron):
     scale: FloatArray = None  # type: ignore[assignment]
 
     kind: ClassVar[str] = "lif"
+    emits: ClassVar[Emits] = "binary"
     state_registers: ClassVar[tuple[str, ...]] = ("u", "v")
     neuron_registers: ClassVar[tuple[str, ...]] = ("refractory",)
     recorded: ClassVar[tuple[str, ...]] = ("u", "v")
@@ -168,6 +171,9 @@ class QuantizedLIF(ThreePartNeuron):
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -(self.frac_in + 6)) / self.scale
 
+    def nir_losses(self) -> Sequence[str]:
+        return refractory_losses(self.refractory_steps)
+
     @property
     def footprint_bits(self) -> int:
         return self.size * (2 * 24 + 2 * 12 + 17 + 13 + 3)
@@ -198,6 +204,7 @@ class LIF(Neuron):
     refractory_steps: int = 0
 
     kind: ClassVar[str] = "lif"
+    emits: ClassVar[Emits] = "binary"
 
     def __post_init__(self) -> None:
         names = ("alpha", "beta", "v_threshold", "bias", "v_reset")

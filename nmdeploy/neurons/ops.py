@@ -6,6 +6,7 @@ and has no branch. ``docs/arithmetic.md`` states the same rules in words.
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,12 @@ def take(table: Any, index: Any) -> Any:
     >>> int(take(np.array([3, 5, 7]), 2))
     7
     """
-    if hasattr(index, "take_from"):  # a symbol of the compiled engine: NumPy would turn it into an array
-        return index.take_from(table)
+    return take_at(index, table)
+
+
+@singledispatch
+def take_at(index: Any, table: Any) -> Any:
+    """`take` for one type of index. The compiled engine registers its symbols, which NumPy would turn into arrays."""
     return np.take(table, index if isinstance(index, int) else index.astype(np.int64), axis=-1)
 
 

@@ -143,7 +143,7 @@ def _layer(node: Any) -> dict[str, Any]:
 
 
 def _synapse(node: Any) -> dict[str, Any]:
-    fields = {"kind": node.kind, "bits": getattr(node, "bits", None), "shape": list(node.shape)}
+    fields = {"kind": node.kind, "bits": node.bits, "shape": list(node.shape)}
     return fields | {"synapses": node.synapse_count, "footprint_bits": node.footprint_bits}
 
 

@@ -8,7 +8,6 @@ Source: HDF5 file format specification 3.0, section II.A (the superblock is sear
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections.abc import Mapping
 from io import BytesIO
@@ -17,16 +16,15 @@ from typing import Any
 
 import numpy.typing as npt
 
-from nmdeploy._util.hdf5_guard import has_endless_heap
+from nmdeploy._util.open_file import open_hdf5
+from nmdeploy._util.system import reason
 from nmdeploy.errors import BadFile
 from nmdeploy.nir_io.tree import Tree, Walk
 
 BLOCK = 512
 PACKED_BYTES = 1 << 12
 MAGIC = b"nmdeploy-model\n"
-_images = itertools.count()
 HDF5 = b"\x89HDF\r\n\x1a\n"
-HDF5_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, OverflowError)
 
 
 def load_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -38,11 +36,7 @@ def load_bytes(path: str | os.PathLike[str]) -> bytes:
     except FileNotFoundError:
         raise BadFile(f"{path}: there is no such file: check the path") from None
     except (OSError, ValueError) as error:
-        raise BadFile(f"{path}: cannot be read ({_why(error)}): check the path and its permissions") from None
-
-
-def _why(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        raise BadFile(f"{path}: cannot be read ({reason(error)}): check the path and its permissions") from None
 
 
 def with_user_block(content: bytes, arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
@@ -103,29 +97,9 @@ def read_tree(path: str | os.PathLike[str], content: bytes, *, only: str | None 
     if not (content.startswith(HDF5) or is_sealed(content) or HDF5 in content[BLOCK : 1 << 14]):
         kind = "is empty" if not content else f"({len(content)} bytes) is not an HDF5 file"
         raise BadFile(f"{path}: {kind}, and a .nir file is HDF5: check the path, or copy it again")
-    if has_endless_heap(content):
-        raise BadFile(f"{path}: damaged: its texts have no end: copy or export it again")
-    import h5py
+    remedy = "copy or export it again"
+    with open_hdf5(path, content, kind="NIR file", remedy=remedy, holds_texts=True) as file:
+        import h5py
 
-    try:
-        with h5py.File(_in_memory(content)) as file:
-            walk, root = Walk(str(path), content), h5py.h5g.open(file.id, b"/")
-            return {"": walk.entry(root, only)} if only else walk.group(root)
-    except BadFile:
-        raise
-    except (*HDF5_FAILURES, MemoryError, RecursionError) as error:
-        raise BadFile(f"{path}: damaged, or not a NIR file ({_why(error)}): copy or export it again") from None
-
-
-def _in_memory(content: bytes) -> Any:
-    """Open the bytes of a file by HDF5.
-
-    If it read a Python object instead, it would call it for every few bytes.
-    """
-    import h5py
-
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fapl_core(backing_store=False)
-    access.set_file_image(content)
-    # HDF5 takes images of one name for one file.
-    return h5py.h5f.open(f"memory {next(_images)}".encode(), h5py.h5f.ACC_RDONLY, access)
+        walk, root = Walk(str(path), content), h5py.h5g.open(file.id, b"/")
+        return {"": walk.entry(root, only)} if only else walk.group(root)

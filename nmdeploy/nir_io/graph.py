@@ -37,7 +37,7 @@ def primitives(q: QuantizedNetwork) -> Primitives:
     for name, neuron in q.populations.items():
         synapses = [q.synapses[edge.source] for edge in q.incoming[name]]
         into_synapse = bias_moves_into("synapse", neuron, synapses)
-        left = _adder(name, neuron, NEURONS)(graph, name, neuron, into_synapse)
+        left = _adder(neuron, NEURONS)(graph, name, neuron, into_synapse)
         _add_synapses(graph, q, name, left)
     _add_output(graph, q.output, q.populations[q.output].output_size)
     if not any(source == graph.leaves[q.input_name] for source, _ in graph.edges):
@@ -45,13 +45,9 @@ def primitives(q: QuantizedNetwork) -> Primitives:
     return graph
 
 
-def _adder(name: str, node: Any, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    """What adds the primitives of a node's family: the table's function, or the family's own method."""
-    if node.kind in table:
-        return table[node.kind]
-    if not hasattr(node, "nir_primitives"):
-        raise UnsupportedParameter(f"node {name!r}: family {node.kind!r} has no NIR form: give it `nir_primitives`")
-    return lambda graph, name, node, *more: node.nir_primitives(graph, name, *more)
+def _adder(node: Any, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """Return what adds the primitives of a node's family: the table's function, or the family's own method."""
+    return table.get(node.kind, lambda graph, name, node, *more: node.nir_primitives(graph, name, *more))
 
 
 def _add_input(graph: Primitives, name: str, node: Input) -> None:
@@ -74,7 +70,7 @@ def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: Float
     for edge in q.incoming[name]:
         synapse, targets = q.synapses[edge.source], [e.target for e in q.edges if e.source == edge.source]
         node = edge.source if name == targets[0] else f"{edge.source}.{name}"
-        _adder(node, synapse, SYNAPSES)(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
+        _adder(synapse, SYNAPSES)(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
         left = None
         for target in graph.enters[name]:
             graph.connect(node, target)
@@ -84,18 +80,13 @@ def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: Float
 
 def _input_frac(q: QuantizedNetwork, synapse: str) -> int:
     """Fraction bits of what arrives at a synapse."""
-    fracs = {_output_frac(q.nodes[e.source]) for e in q.incoming[synapse]}
+    sources: list[Any] = [q.nodes[e.source] for e in q.incoming[synapse]]
+    fracs: set[int] = {source.output_frac for source in sources}
     if len(fracs) > 1:
         raise UnsupportedParameter(
             f"node {synapse!r}: its sources have different fraction bits {sorted(fracs)}: give each its own synapse"
         )
     return fracs.pop() if fracs else 0
-
-
-def _output_frac(node: Any) -> int:
-    if isinstance(node, Input):
-        return node.format.frac
-    return int(node.output_frac)
 
 
 def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) -> str:
@@ -107,7 +98,7 @@ def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) ->
     if edge.delay == 0 or (edge.delay == 1 and edge.source in reachable(q, edge.target)):
         return source
     sender: Any = q.nodes[edge.source]
-    seconds = np.full(getattr(sender, "output_size", sender.size), edge.delay * q.dt)
+    seconds = np.full(sender.output_size, edge.delay * q.dt)
     delay = graph.add(f"{edge.source}.{target}.delay{edge.delay}", "Delay", delay=seconds)
     graph.connect(source, delay)
     return delay

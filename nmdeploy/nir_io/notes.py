@@ -1,4 +1,4 @@
-"""What other readers of a model file would misread or refuse, in words.
+"""Lines for the user about all that other readers of a model file would misread or refuse.
 
 Readers are named with the version that was tried; ``docs/formats.md`` has the table of measurements.
 """
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.nir_io.primitives import NO_LEAK, Fields, Primitives
 
 BOTH = "Norse 1.1.0 and snnTorch 1.0.0 refuse the file"
@@ -24,7 +23,7 @@ def reader_notes(q: QuantizedNetwork, graph: Primitives) -> list[str]:
         f"NIR holds no time step: tell other readers dt = {q.dt:g} s",
     ]
     for name, neuron in q.populations.items():
-        notes += [f"node {name!r}: {text}" for text in _of_neuron(neuron)]
+        notes += [f"node {name!r}: lossy: {text}" for text in neuron.nir_losses()]
     for name, fields in graph.nodes.items():
         notes += [f"node {name!r}: {text}" for text in PRIMITIVE.get(fields["type"], _nothing)(fields)]
     kinds = {fields["type"] for fields in graph.nodes.values()}
@@ -36,29 +35,6 @@ def reader_notes(q: QuantizedNetwork, graph: Primitives) -> list[str]:
     elif any(edge.delay for edge in q.edges):
         notes.append("snnTorch 1.0.0 refuses or misreads recurrence (it sends the input through the recurrent weights)")
     return notes
-
-
-def _of_neuron(neuron: QuantizedNeuron) -> Iterator[str]:
-    steps = getattr(neuron, "refractory_steps", 0)
-    if steps:
-        yield f"lossy: its refractory period of {steps} steps has no primitive: other readers have none"
-    action = getattr(neuron, "reset_action", "none")
-    if action != "none":
-        yield f"lossy: its {action} reset has no primitive: in other readers a spike leaves the states as they are"
-    spike = getattr(neuron, "spike", "binary")
-    if spike != "binary":
-        yield f"lossy: its {spike} spikes have no primitive: other readers see a threshold"
-    for what, instead in (("rectify", "pass negative sums on"), ("adaptation", "have a fixed threshold")):
-        if getattr(neuron, what, False):
-            yield f"lossy: its {NAMES[what]} has no primitive: other readers {instead}"
-    if neuron.output_latency:
-        window = neuron.output_latency + 1
-        yield f"lossy: its windows of {window} steps have no primitive: other readers see the dynamics only"
-    if neuron.kind == "gated_linear_unit":
-        yield "lossy: its sigmoid gate has no primitive: other readers pass the values on ungated"
-
-
-NAMES = {"rectify": "rectification", "adaptation": "adaptive threshold"}
 
 
 def _nothing(fields: Fields) -> Iterator[str]:

@@ -8,7 +8,7 @@ are all zero are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,13 @@ def _blocks(values: FloatArray, size: int, inputs: int) -> FloatArray:
     return matrix
 
 
-def _ends(graph: Primitives, name: str, n: Any, decides: bool) -> _Builder:
+def _ends(graph: Primitives, name: str, n: Any) -> _Builder:
     """Add the threshold, the soma before it, and the feedthrough; return the builder for the states."""
     graph.enters[name], graph.leaves[name] = [], name
-    soma = n.soma
-    codes = n.vth if decides else np.zeros_like(n.bias)
-    bias, vth = (np.ldexp(values.astype(np.float64), -n.frac_y).ravel() for values in (n.bias, codes))
-    graph.add(name, "Threshold", threshold=exact(vth if soma else vth - bias))
-    builder = _Builder(graph, name, n, f"{name}.v" if soma else name)
-    if soma:
+    bias, vth = (np.ldexp(values.astype(np.float64), -n.frac_y).ravel() for values in (n.bias, n.vth))
+    graph.add(name, "Threshold", threshold=exact(vth if n.soma else vth - bias))
+    builder = _Builder(graph, name, n, f"{name}.v" if n.soma else name)
+    if n.soma:
         _add_soma(graph, name, n, bias)
     if n.d.any():
         d = np.ldexp(n.d.astype(np.float64), n.frac_in - n.frac_d - n.frac_y[..., None]).reshape(-1, n.inputs)
@@ -97,21 +95,21 @@ def _add_soma(graph: Primitives, name: str, n: Any, bias: FloatArray) -> None:
     graph.connect(f"{name}.v", name)
 
 
-def _add_windowed(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """Add the linear part alone: the threshold of a window is in units of the window's own sum."""
-    return _add_diagonal(graph, name, n.dynamics, into_synapse, decides=False)
-
-
-def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool, decides: bool = True) -> FloatArray | None:
+def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """Add N pairs of integrators, or N if all coefficients are real."""
-    builder = _ends(graph, name, n, decides)
+    builder = _ends(graph, name, n)
     for state in range(n.states_per_neuron):
         _add_complex(builder, state)
     return _input_bias(name, n, into_synapse)
 
 
+def _add_windowed(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
+    """Add the dynamics alone, with threshold 0: the threshold of a window is in units of the window's own sum."""
+    return _add_diagonal(graph, name, replace(n.dynamics, vth=np.zeros_like(n.bias)), into_synapse)
+
+
 def _input_bias(name: str, n: Any, into_synapse: bool) -> FloatArray | None:
-    """The bias that the synapse is to carry."""
+    """Return the bias that the synapse is to carry."""
     bias = n.input_bias
     if not bias.any():
         return None
@@ -150,7 +148,7 @@ def _add_ways(builder: _Builder, states: Any, needed: bool) -> None:
 
 def _add_dense(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """Add N integrators that feed each other."""
-    builder = _ends(graph, name, n, decides=True)
+    builder = _ends(graph, name, n)
     a = np.ldexp(n.a.astype(np.float64), -n.frac_a)
     for state in range(n.states_per_neuron):
         builder.state(f"x{state}", a[:, state, state])

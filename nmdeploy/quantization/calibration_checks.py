@@ -28,7 +28,7 @@ def difference(exact: QuantizedNetwork, scaled: QuantizedNetwork, data: Data) ->
 
 def require_bounded(network: QuantizedNetwork, data: Data) -> QuantizedNetwork:
     """Run populations with unstable poles on the data: note their saturations, `DoesNotFit` for more than 10 %."""
-    unstable = [name for name, neuron in network.populations.items() if getattr(neuron, "unstable", False)]
+    unstable = [name for name, neuron in network.populations.items() if neuron.unstable]
     if not unstable:
         return network
     recording, notes = run(network, data.codes, lengths=data.lengths), []

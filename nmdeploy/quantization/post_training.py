@@ -171,7 +171,7 @@ def _require_range(network: Network, name: str) -> None:
     """`UnsupportedParameter` for numbers so far from 1 that the scales would leave float64; every float32 passes."""
     for source in (edge.source for edge in network.incoming[name]):
         _require_between(f"synapse {source!r}: weight", network.synapses[source].row_magnitudes())
-        bias = getattr(network.synapses[source], "bias", None)
+        bias = network.synapses[source].bias
         _require_between(f"synapse {source!r}: bias", np.zeros(1) if bias is None else np.abs(bias))
     for key, value in vars(network.populations[name]).items():
         if isinstance(value, np.ndarray):
@@ -200,9 +200,8 @@ def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationC
 
 def _row_magnitudes(synapse: Synapse) -> FloatArray:
     """The largest weight or bias of each row: the biases of all rows share one scale, which must stay fine for each."""
-    bias = getattr(synapse, "bias", None)
     rows = synapse.row_magnitudes()
-    return rows if bias is None else np.maximum(rows, np.abs(bias))
+    return rows if synapse.bias is None else np.maximum(rows, np.abs(synapse.bias))
 
 
 def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:

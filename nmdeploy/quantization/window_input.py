@@ -119,7 +119,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
             "into the bias of the neuron's y, or choose exact"
         )
     for edge in network.incoming[name]:
-        if getattr(network.nodes[edge.source], "bias", None) is not None:
+        if network.synapses[edge.source].bias is not None:
             raise UnsupportedParameter(
                 f"synapse {edge.source!r}: its bias arrives in every step, --window-input scaled would scale it: "
                 "move it into the bias of the neuron's y, or choose exact"

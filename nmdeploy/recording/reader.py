@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,23 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy._util.hdf5_guard import has_endless_heap
+from nmdeploy._util.open_file import open_hdf5
 from nmdeploy.errors import BadFile
 from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
 from nmdeploy.recording.writer import RecordingWriter
-from nmdeploy.samples.stored import one_line
-
-DAMAGED = (
-    AttributeError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def write_recording(recording: Recording, path: str | Path) -> None:
@@ -58,13 +44,8 @@ def read_recording(path: str | Path, samples: int | None = None) -> Recording:
 
 def is_recording(path: str | Path) -> bool:
     """Return True for an HDF5 file that is laid out as a recording; raise `BadFile` if it cannot be read."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return "output" in file and "layers" in file
-    except DAMAGED as error:
-        raise BadFile(f"{path}: is damaged or not an HDF5 file ({one_line(error)}): copy or make it again") from None
+    with open_hdf5(path) as file:
+        return "output" in file and "layers" in file
 
 
 def describe_recording(path: str | Path) -> dict[str, Any]:
@@ -94,24 +75,10 @@ def _attributes(file: Any) -> dict[str, Any]:
 @contextmanager
 def open_recording(path: str | Path) -> Iterator[Any]:
     """Open a recording as an `h5py.File`; whatever is wrong with it becomes a `BadFile`."""
-    import h5py
-
     if not Path(path).is_file():
         raise BadFile(f"{path}: there is no such file: check the path")
-    try:
-        _check_heaps(path)
-        with h5py.File(path, "r") as file:
-            yield file
-    except DAMAGED as error:
-        raise BadFile(
-            f"{path}: is damaged or not a recording ({one_line(error)}): run nmdeploy simulate again"
-        ) from None
-
-
-def _check_heaps(path: str | Path) -> None:
-    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if has_endless_heap(content):
-            raise ValueError("one of its texts never ends")
+    with open_hdf5(path, kind="recording", remedy="run nmdeploy simulate again", holds_texts=True) as file:
+        yield file
 
 
 def _layer(group: Any, part: slice) -> Layer:

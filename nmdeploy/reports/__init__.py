@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 
 from nmdeploy._util.atomic_files import write_text
-from nmdeploy._util.plugins import modules
+from nmdeploy._util.plugins import parts
 from nmdeploy.analysis.report import Report
 from nmdeploy.errors import BadOption
 
 
 def formats() -> dict[str | None, ModuleType]:
     """Return the format modules by suffix."""
-    return {module.SUFFIX: module for module in modules(__name__) if hasattr(module, "SUFFIX")}
+    return {module.SUFFIX: module for module in parts(__name__, "SUFFIX", "render")}
 
 
 def writer_for(path: str | Path | None) -> ModuleType:

@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy._util.open_file import open_hdf5
 from nmdeploy.errors import BadFile
-from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, describe_damage, name_of_samples
+from nmdeploy.samples.stored import MOST_NAMES, VECTORS, Array, Stored, name_of_samples
 
-KIND = ("HDF5", "h5py")
+REMEDY = "save it again with h5py"
 CACHE_BYTES, MOST_CACHE_BYTES = 1 << 20, 1 << 26
 
 
-def open_hdf5(path: Path) -> Stored | tuple[str, ...]:
+def open_samples(path: Path) -> Stored | tuple[str, ...]:
     """Open the arrays of an HDF5 file; return their names if none holds samples.
 
     Texts are never read: libhdf5 does not return from a damaged heap of them.
     """
-    import h5py
-
-    with describe_damage(path, *KIND), h5py.File(path, "r") as file:
+    with open_hdf5(path, remedy=REMEDY) as file:
         name = name_of_samples(path, file)
         if name is None:
             return _names(file)
@@ -77,9 +76,7 @@ def _cache_bytes(inputs: Any) -> int:
 
 
 def _blocks(path: Path, name: str, samples: int, cache: int) -> Iterator[Array]:
-    import h5py
-
-    with describe_damage(path, *KIND), h5py.File(path, "r", rdcc_nbytes=cache) as file:
+    with open_hdf5(path, remedy=REMEDY, cache_bytes=cache) as file:
         inputs = _dataset(path, file, name)
         for first in range(0, len(inputs), samples):
             yield np.asarray(inputs[first : first + samples])

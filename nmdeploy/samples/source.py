@@ -17,7 +17,7 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Input
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.samples.arrays import ARRAYS, open_arrays
-from nmdeploy.samples.hdf5 import open_hdf5
+from nmdeploy.samples.hdf5 import open_samples
 from nmdeploy.samples.npz import open_npy, open_npz
 from nmdeploy.samples.stored import Stored, join_names
 
@@ -25,7 +25,7 @@ Codes = npt.NDArray[Any]
 Arrays = npt.NDArray[Any] | Mapping[str, npt.ArrayLike]
 """Inputs by themselves, or what an .npz holds, by name."""
 BLOCK_BYTES = 1 << 22
-OPEN = {".npy": open_npy, ".h5": open_hdf5, ".hdf5": open_hdf5}  # everything else is taken for an .npz
+OPEN = {".npy": open_npy, ".h5": open_samples, ".hdf5": open_samples}  # everything else is taken for an .npz
 
 
 @dataclass(frozen=True, eq=False)

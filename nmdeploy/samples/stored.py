@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 import tokenize
 import zipfile
 import zlib
@@ -16,12 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.open_file import one_line
 from nmdeploy.errors import BadData, BadFile
 
 Array = npt.NDArray[Any]
 INPUTS = ("inputs", "codes")
 VECTORS = ("labels", "lengths")
-LONGEST_REASON, MOST_NAMES = 100, 8
+MOST_NAMES = 8
 DAMAGED = (
     AttributeError,
     OSError,
@@ -98,13 +97,6 @@ def describe_damage(path: Path, suffix: str, saver: str) -> Iterator[None]:
         raise BadFile(
             f"{path}: is damaged or not an {suffix} file ({one_line(error)}): save it again with {saver}"
         ) from None
-
-
-def one_line(error: Exception) -> str:
-    """Return a library's reason in a few words; of HDF5's, what follows the operation in parentheses."""
-    text = " ".join(str(error).strip("'\"").split()) or type(error).__name__
-    inner = re.fullmatch(r"Unable to [\w ]+ \((.+)\)", text)
-    return textwrap.shorten(inner[1] if inner else text, LONGEST_REASON, placeholder=" ...")
 
 
 def join_names(names: Sequence[str]) -> str:

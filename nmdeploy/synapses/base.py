@@ -1,4 +1,4 @@
-"""What every synapse family provides: float weights, and the integer weights that a chip would hold."""
+"""The base of every synapse family: float weights, and the integer weights that a chip would hold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.declarations import require_declared
 from nmdeploy._util.frozen import Frozen
+from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
+
+DECLARED = {"bits": "the width of a weight, or a field of this name"}
 
 
 class QuantizedSynapse(Frozen, ABC):
@@ -21,7 +25,14 @@ class QuantizedSynapse(Frozen, ABC):
     kind: ClassVar[str]
     role: ClassVar[str] = "synapse"
     output_latency: ClassVar[int] = 0
+    bits: int
+    bias: IntArray | None = None
+    sign_mode: str | None = None
     takes_bias: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        require_declared(cls, QuantizedSynapse, DECLARED)
 
     def hold_steps(self, arriving: int) -> int:
         """Steps over which its sums are constant: those of what arrives."""
@@ -36,6 +47,11 @@ class QuantizedSynapse(Frozen, ABC):
     @abstractmethod
     def matrix(self) -> IntArray:
         """(outputs, inputs) integers that the source's output is multiplied by, exactly."""
+
+    @property
+    def stored_weights(self) -> IntArray:
+        """Codes of the weights as the chip stores them, zeros among them; empty of a family without weights."""
+        return np.zeros(0, np.int64)
 
     def finish(self, sums: Any) -> Any:
         """The synaptic sums a of the product (samples, outputs), elementwise; the product itself unless overridden."""
@@ -88,8 +104,11 @@ class QuantizedSynapse(Frozen, ABC):
     @property
     def bias_synapses(self) -> int:
         """Number of synapses from a unit that sends 1 every step."""
-        bias = getattr(self, "bias", None)
-        return 0 if bias is None else int(np.count_nonzero(bias))
+        return 0 if self.bias is None else int(np.count_nonzero(self.bias))
+
+    def nir_primitives(self, graph: Any, name: str, source_frac: int, frac_in: int, bias: FloatArray | None) -> None:
+        """Add the synapses' node to a NIR graph; `bias` is what a population asks them to carry for it."""
+        raise UnsupportedParameter(f"node {name!r}: family {self.kind!r} has no NIR form: give it `nir_primitives`")
 
 
 class Synapse(Frozen, ABC):

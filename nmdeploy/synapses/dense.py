@@ -100,6 +100,10 @@ class QuantizedDense(QuantizedSynapse):
     def matrix(self) -> IntArray:
         return self.weight
 
+    @property
+    def stored_weights(self) -> IntArray:
+        return self.weight
+
     def finish(self, sums: Any) -> Any:
         a = shift(sums, self.weight_exp)
         return a if self.bias is None else a + shift(self.bias.astype(sums.dtype), self.bias_exp)

@@ -182,7 +182,7 @@ def test_shifted_sums_at_32_bits(a: int) -> None:
 class Sent(FormulaNeuron):
     """Sends what its first formula gives, as a readout does."""
 
-    spiking = False
+    emits = "values"
 
     @property
     def output_max(self) -> int:

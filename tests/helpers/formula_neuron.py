@@ -13,7 +13,7 @@ from networks_build import Case
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.base import FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
+from nmdeploy.neurons.base import Emits, FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
 from nmdeploy.neurons.ops import saturate
 from nmdeploy.synapses.dense import QuantizedDense
 
@@ -56,6 +56,7 @@ class FormulaNeuron(QuantizedNeuron):
     scale: FloatArray = 1.0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "formula"
+    emits: ClassVar[Emits] = "binary"
     flags: ClassVar[tuple[str, ...]] = ("clips",)
     state_registers: ClassVar[tuple[str, ...]] = ()
     neuron_registers: ClassVar[tuple[str, ...]] = ()
@@ -64,10 +65,6 @@ class FormulaNeuron(QuantizedNeuron):
     @property
     def size(self) -> int:
         return self.neurons
-
-    @property
-    def input_size(self) -> int:
-        return self.neurons * self.inputs
 
     @property
     def footprint_bits(self) -> int:

@@ -47,7 +47,10 @@ OUTSIDE = {
     *("require_meaning", "_objections", "_against_modulo", "code_range"),
     # names and sizes
     *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),
-    *("registers", "recorded", "feeds_synapses", "constant_over", "output_frac", "unstable"),
+    *("registers", "recorded", "feeds_synapses", "hold_steps", "output_frac", "unstable"),
+    *("emits", "spiking", "random_seed", "check_declared", "stored_weights"),
+    # the model file for other readers
+    *("nir_primitives", "nir_losses", "refractory_losses"),
     # proofs
     *("check_overflow", "check_common_overflow", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
     # conversion to floats, reports

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.locks import held_across_forks
+from nmdeploy._util.system import processors
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.layout import SYNAPSE_COUNTERS
@@ -19,7 +20,7 @@ from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, is_
 from nmdeploy.engine.lower.slots import words
 from nmdeploy.engine.run import plan_cache
 from nmdeploy.engine.run.dense_input import DenseInput, count_events, product
-from nmdeploy.engine.run.thread_pool import processors, run_tasks, split_samples
+from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 32, 128

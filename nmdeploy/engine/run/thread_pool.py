@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -10,15 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from nmdeploy._util.signals import defer_signals
+from nmdeploy._util.system import register_at_fork
 
 _pools: dict[int, ThreadPoolExecutor] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)  # a child has the object without its threads
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+register_at_fork(after_in_child=_pools.clear)  # a child has the object without its threads
 
 
 def split_samples(samples: int, most: int, threads: int) -> list[slice]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from nmdeploy.errors import NmdeployError
+from nmdeploy.neurons.ops import take_at
 
 Place = int | tuple[int, int, int]
 """Position at which an axis of a node is read: one index, or (axis of the view, start, step)."""
@@ -125,11 +126,6 @@ class Symbol(NDArrayOperatorsMixin):
         found: Symbol = HANDLERS["astype"](self, dtype)
         return found
 
-    def take_from(self, table: Any) -> Symbol:
-        """Return ``table[..., self]``."""
-        found: Symbol = HANDLERS["take"](table, self)
-        return found
-
     def reshape(self, *shape: Any) -> Symbol:
         """Reshape, if each neuron's values stay together."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
@@ -145,6 +141,12 @@ class Symbol(NDArrayOperatorsMixin):
         """Return 1 where any value along the last axis is not 0."""
         found: Symbol = HANDLERS["any"](self, axis, keepdims)
         return found
+
+
+@take_at.register
+def _take_at(index: Symbol, table: Any) -> Symbol:
+    found: Symbol = HANDLERS["take"](table, index)
+    return found
 
 
 def constant(value: int, boolean: bool = False) -> Symbol:

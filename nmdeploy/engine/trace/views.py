@@ -25,11 +25,15 @@ def align(operands: Sequence[Any]) -> list[Symbol]:
     for operand in operands:
         if isinstance(operand, Symbol):
             if operand.rank not in (0, rank) or (merged is not None and operand.rank and not operand.merged):
-                raise NotTraceable(f"shapes {[getattr(o, 'shape', ()) for o in operands]} in one operation")
+                raise NotTraceable(f"shapes {[_shape(o) for o in operands]} in one operation")
             symbols.append(operand)
         else:
             symbols.append(parameter(np.asarray(operand), rank, neurons, merged))
     return _broadcast(symbols)
+
+
+def _shape(operand: Any) -> tuple[int, ...]:
+    return operand.shape if isinstance(operand, Symbol) else np.shape(operand)
 
 
 def parameter(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Symbol:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy._util.plugins import modules
+from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, Neuron
 
@@ -156,9 +156,7 @@ def is_finite(value: Any) -> bool:
 @cache
 def neuron_models() -> dict[str, NeuronModel]:
     """Return every model by name, sorted."""
-    found = [
-        module.MODEL for module in modules("nmdeploy.models.catalog", "nmdeploy.models") if hasattr(module, "MODEL")
-    ]
+    found = [module.MODEL for module in parts("nmdeploy.models.catalog", "MODEL", group="nmdeploy.models")]
     return {model.name: model for model in sorted(found, key=lambda model: model.name)}
 
 

@@ -87,7 +87,7 @@ class MultiOutput(SpikingNeuron):
     def coefficients(self) -> Coefficients:
         p: dict[str, Tensor] = {"d": self.d, "v_threshold": softplus(self.threshold_raw)}
         given: dict[str, Any] = {"a": self.transition(), "b": self.b, "c": self.c}
-        given |= {name: getattr(self, name) for name in ("r", "m") if hasattr(self, name)}
+        given |= {name: value for name, value in self.named_parameters(recurse=False) if name in ("r", "m")}
         for name, value in given.items():
             if self.diagonal and name == "m" and self.mechanisms.reset_action == "scale":
                 p["m_re"] = value

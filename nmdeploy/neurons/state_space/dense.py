@@ -75,7 +75,6 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
 
     @property
     def unstable(self) -> bool:
-        """Whether an eigenvalue of a neuron's A lies outside of the unit circle."""
         radius = np.abs(np.linalg.eigvals(self.a / 2.0**self.frac_a)).max()
         return bool(radius > 1 + 2.0**-self.frac_a)
 

@@ -85,7 +85,6 @@ class QuantizedStateSpace(QuantizedSpiking):
 
     @property
     def unstable(self) -> bool:
-        """Whether the code of a pole lies outside of the unit circle."""
         return bool((self.a_re.astype(float) ** 2 + self.a_im.astype(float) ** 2 > 4.0**self.frac_a).any())
 
     def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:

@@ -32,13 +32,3 @@ class Dims(ABC):
     def outputs(self) -> int:
         """Outputs p of a neuron."""
         return self.dims[3]
-
-    @property
-    def input_size(self) -> int:
-        """Number of synaptic sums, H q."""
-        return self.size * self.inputs
-
-    @property
-    def output_size(self) -> int:
-        """Number of outputs, H p."""
-        return self.size * self.outputs

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
-from nmdeploy.neurons.base import FloatArray, FloatState, Neuron, StepTime
+from nmdeploy.neurons.base import Emits, FloatArray, FloatState, Neuron, StepTime
 from nmdeploy.neurons.state_space.dims import Dims
-from nmdeploy.neurons.state_space.mechanisms import ONE_SIDED, SIGNED, require_meaning
+from nmdeploy.neurons.state_space.mechanisms import EMITS, ONE_SIDED, SIGNED, require_meaning
 from nmdeploy.neurons.state_space.rules import random16
 
 Array = npt.NDArray[Any]
@@ -85,6 +85,10 @@ class Spiking(Dims, Neuron):
 
     membrane_name: ClassVar[str] = "y"
     per_channel: ClassVar[bool] = True
+
+    @property
+    def emits(self) -> Emits:  # type: ignore[override]
+        return EMITS[self.spike]
 
     def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
         if self.spike != "graded":

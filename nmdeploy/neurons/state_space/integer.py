@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import operator
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible
-from nmdeploy.neurons.base import FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
+from nmdeploy.neurons.base import Emits, FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
 from nmdeploy.neurons.state_space.dims import Dims
-from nmdeploy.neurons.state_space.mechanisms import ONE_SIDED, SIGNED, require_meaning
+from nmdeploy.neurons.state_space.mechanisms import EMITS, ONE_SIDED, SIGNED, nir_losses, require_meaning
 from nmdeploy.neurons.state_space.rules import (
     ROUNDINGS,
     SPIKE,
@@ -112,6 +113,17 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     scale: FloatArray = 1.0  # type: ignore[assignment]
 
     per_state: ClassVar[bool] = True
+
+    @property
+    def emits(self) -> Emits:  # type: ignore[override]
+        return EMITS[self.spike]
+
+    @property
+    def random_seed(self) -> int | None:
+        return self.seed if self.spike == "stochastic" else None
+
+    def nir_losses(self) -> Sequence[str]:
+        return tuple(nir_losses(self))
 
     @property
     def output_max(self) -> int:

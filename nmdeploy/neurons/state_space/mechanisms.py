@@ -8,12 +8,20 @@ function, reset condition and reset action as separate mechanisms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from nmdeploy.errors import BadOption
+from nmdeploy.neurons.base import Emits, refractory_losses
 
-SPIKES = ("binary", "ternary", "graded", "stochastic", "phase")
+EMITS: Mapping[str, Emits] = {
+    "binary": "binary",
+    "ternary": "signed",
+    "graded": "graded",
+    "stochastic": "binary",
+    "phase": "binary",
+}
+SPIKES = tuple(EMITS)
 CONDITIONS = ("never", "any", "each", "magnitude", "every")
 ACTIONS = ("none", "hard", "soft", "scale", "linear", "modulo")
 REFRACTORY_MODES = ("hold", "mask", "mask-raw")
@@ -41,9 +49,24 @@ class Mechanisms(Protocol):
     @property
     def refractory_mode(self) -> str: ...
     @property
+    def refractory_steps(self) -> int: ...
+    @property
     def states_per_neuron(self) -> int: ...
     @property
     def outputs(self) -> int: ...
+
+
+def nir_losses(n: Mechanisms) -> Iterator[str]:
+    """Name the mechanisms that NIR's primitives do not say, with what other readers do instead."""
+    yield from refractory_losses(n.refractory_steps)
+    if n.reset_action != "none":
+        yield f"its {n.reset_action} reset has no primitive: in other readers a spike leaves the states as they are"
+    if n.spike != "binary":
+        yield f"its {n.spike} spikes have no primitive: other readers see a threshold"
+    if n.rectify:
+        yield "its rectification has no primitive: other readers pass negative sums on"
+    if n.adaptation:
+        yield "its adaptive threshold has no primitive: other readers have a fixed threshold"
 
 
 def require_meaning(n: Mechanisms) -> None:

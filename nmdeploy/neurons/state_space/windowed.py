@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, OverflowPossible
 from nmdeploy.neurons.base import (
+    Emits,
     FloatArray,
     FloatState,
     IntArray,
@@ -75,6 +76,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     frac_u: IntArray = 0  # type: ignore[assignment]
 
     kind: ClassVar[str] = "windowed_state_space"
+    emits: ClassVar[Emits] = "binary"
     state_registers: ClassVar[tuple[str, ...]] = ("re", "im")
     neuron_registers: ClassVar[tuple[str, ...]] = ("y", "u", "decided", "latch")
     recorded: ClassVar[tuple[str, ...]] = ("re", "im", "y", "u")
@@ -126,22 +128,11 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         return self.dynamics.states_per_neuron
 
     @property
-    def inputs(self) -> int:
-        """Inputs of a neuron."""
-        return 1
-
-    @property
-    def outputs(self) -> int:
-        """Outputs of a neuron."""
-        return 1
-
-    @property
     def real_states(self) -> int:
         return 2 * self.states_per_neuron + 1
 
     @property
     def unstable(self) -> bool:
-        """Whether the code of a pole lies outside of the unit circle."""
         return self.dynamics.unstable
 
     @property
@@ -175,6 +166,11 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         wide = int(np.abs(self.kernel).max(initial=0)) << 31
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: kernel * y can reach {wide}, limit 2**62: use fewer bits")
+
+    def nir_losses(self) -> Sequence[str]:
+        if self.window == 1:
+            return ()
+        return (f"its windows of {self.window} steps have no primitive: other readers see the dynamics only",)
 
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         if state == "u":
@@ -217,6 +213,7 @@ class WindowedStateSpace(Neuron):
     send_once: bool = False
 
     kind: ClassVar[str] = "windowed_state_space"
+    emits: ClassVar[Emits] = "binary"
     membrane_name: ClassVar[str] = "u"
     per_channel: ClassVar[bool] = True
 
