@@ -54,8 +54,7 @@ def create(
 
     Raises
     ------
-    BadOption
-        A name, option or value is unknown, a size is below 1, or ``compiled=True`` finds no C++ compiler.
+    BadOption, for an unknown name, option or value, a size below 1, or ``compiled=True`` without a C++ compiler
     """
     import torch
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import CALIBRATION, CHECKPOINT
+from windows import windowed_of
 
 import nmdeploy
 from nmdeploy import NetworkBuilder, nir_io
@@ -31,7 +32,6 @@ from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.neurons.state_space.dense import DenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import StateSpace
-from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
 from nmdeploy.synapses.dense import Dense, QuantizedDense
 
 GRADED = FixedPoint(bits=5, frac=4, signed=False)
@@ -225,7 +225,7 @@ def outputs(neuron: Any, synapses: dict[str, Dense], x: Any) -> Any:
 
 def test_a_family_without_a_place_for_it_leaves_the_bias_to_the_synapse() -> None:
     ones = np.ones((2, 1))
-    windowed = WindowedStateSpace(a=ones, b=1.0, c=ones[:, None], d=0.0, kernel=np.ones((2, 3)), v_threshold=1.0)
+    windowed = windowed_of(a=ones, b=1.0, c=ones[:, None], d=0.0, kernel=np.ones((2, 3)), v_threshold=1.0)
     assert not bias_moves_into("population", windowed, [Dense(np.eye(2))])
 
 
