@@ -139,10 +139,10 @@ def incoming_synapses(network: QuantizedNetwork, population: str) -> list[Quanti
 
 
 def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
-    """Weights that are zero over all weights, as stored; biases are no weights. None without weights."""
-    weights = [weight for synapse in synapses if (weight := getattr(synapse, "weight", None)) is not None]
-    stored = sum(weight.size for weight in weights)
-    return sum(int(np.count_nonzero(weight == 0)) for weight in weights) / stored if stored else None
+    """Weights that are zero over all weights, outputs * inputs; biases are no weights. None without weights."""
+    rows = [synapse.rows for synapse in synapses]
+    weights = sum(each.shape[0] * each.shape[1] for each in rows)
+    return (weights - sum(each.nonzero for each in rows)) / weights if weights else None
 
 
 def activation_sparsity(network: QuantizedNetwork, recording: Counted, layers: Sequence[str]) -> float | None:

@@ -18,9 +18,11 @@ from nmdeploy.network.graph import Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+from nmdeploy.synapses.scale_group import shared_peaks
 
 SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
+ERROR_VALUES = 1 << 20  # weights that are compared at once
 LARGE_WEIGHT_ERROR = 0.25  # relative weight error from which an export says so
 
 
@@ -137,6 +139,7 @@ def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationC
     if neuron.unscaled or not incoming:
         return np.ones(size)
     rows = np.max([_row_magnitudes(synapse) for synapse in incoming], axis=0)
+    rows = shared_peaks([synapse.scale_group for synapse in incoming], rows)
     peak = rows if neuron.per_channel else np.full(size, rows.max(initial=0.0))
     peak = np.where(peak > 0, peak, 1.0)
     top = (1 << (config.weight_bits - 1)) - 1 or 1
@@ -189,11 +192,14 @@ def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
 
 def weight_error(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> float:
     """``norm(W_q / scale - W) / norm(W)``: what rounding changed, relative."""
-    unit = np.eye(synapse.shape[1])
-    exact = synapse.apply(unit)
-    rounded = quantized.dequantize(unit) / scale
-    norm = float(np.linalg.norm(exact))
-    return float(np.linalg.norm(rounded - exact)) / norm if norm else 0.0
+    outputs, inputs = synapse.shape
+    squares = np.zeros(2)
+    for first in range(0, inputs, block := max(1, ERROR_VALUES // max(outputs, 1))):
+        unit = np.eye(min(block, inputs - first), inputs, first)
+        exact = synapse.apply(unit)
+        squares += np.square(exact).sum(), np.square(quantized.dequantize(unit) / scale - exact).sum()
+    norm, error = np.sqrt(squares)
+    return float(error / norm) if norm else 0.0
 
 
 def _check_exponents(name: str, synapse: QuantizedSynapse, config: QuantizationConfig, alone: bool) -> None:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from nmdeploy._util.frozen import Frozen
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
+from nmdeploy.synapses.rows import Rows
+from nmdeploy.synapses.scale_group import PER_ROW, ScaleGroup
 
 
 class QuantizedSynapse(Frozen, ABC):
@@ -18,6 +20,8 @@ class QuantizedSynapse(Frozen, ABC):
     kind: ClassVar[str]
     role: ClassVar[str] = "synapse"
     output_latency: ClassVar[int] = 0
+    carries_bias: ClassVar[bool] = False
+    """Whether the NIR node of the family takes the bias of its population."""
 
     def hold_steps(self, arriving: int) -> int:
         """Steps over which its sums are constant: those of what arrives."""
@@ -25,21 +29,21 @@ class QuantizedSynapse(Frozen, ABC):
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, int]:
-        """(outputs, inputs)."""
+    def rows(self) -> Rows:
+        """Integers that an event of each input adds to the outputs that it meets, exactly."""
 
     @property
-    @abstractmethod
-    def matrix(self) -> IntArray:
-        """(outputs, inputs) integers that the source's output is multiplied by, exactly."""
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+        return self.rows.shape
 
     def finish(self, sums: Any) -> Any:
-        """The synaptic sums a of the product (samples, outputs), elementwise; the product itself unless overridden."""
+        """Return the synaptic sums a of the rows' sums (samples, outputs), elementwise: the same unless overridden."""
         return sums
 
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
-        return np.asarray(self.finish(s @ self.matrix.T.astype(s.dtype)))
+        """Return the synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
+        return np.asarray(self.finish(self.rows.sums(s)))
 
     @abstractmethod
     def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
@@ -50,9 +54,9 @@ class QuantizedSynapse(Frozen, ABC):
         """Largest possible ``abs(a)`` of each output, given ``abs(s) <= s_max``; intermediate sums included."""
 
     @property
-    @abstractmethod
     def fan_out(self) -> IntArray:
         """(inputs,) number of synapses that an event of each input meets."""
+        return self.rows.fan_out
 
     @property
     @abstractmethod
@@ -60,16 +64,16 @@ class QuantizedSynapse(Frozen, ABC):
         """Memory for the synapses, in bits."""
 
     @property
-    @abstractmethod
     def synapse_count(self) -> int:
         """Number of synapses that exist (weight not zero), bias synapses included."""
+        return self.rows.nonzero + self.bias_synapses
 
     def inputs_met(self, first: int, last: int) -> npt.NDArray[np.bool_]:
         """(inputs,) whether an event of each input meets an output of `first` to `last` (exclusive).
 
-        Mapping gives each of them an input axon. This default is an upper bound: it looks at all outputs.
+        Mapping gives each of them an input axon.
         """
-        return np.asarray(self.fan_out > 0)
+        return self.rows.inputs_met(first, last)
 
     def footprint_between(self, first: int, last: int) -> int:
         """Memory in bits of the synapses of outputs `first` to `last`: by default their share of `footprint_bits`."""
@@ -111,6 +115,11 @@ class Synapse(Frozen, ABC):
     @abstractmethod
     def a_max(self, s_max: float) -> FloatArray:
         """Largest possible ``abs(a)`` of each output, given ``abs(s) <= s_max``."""
+
+    @property
+    def scale_group(self) -> ScaleGroup:
+        """The outputs that share one scale of the weights: each has its own unless overridden."""
+        return PER_ROW
 
     @abstractmethod
     def row_magnitudes(self) -> FloatArray:

@@ -75,13 +75,13 @@ def test_a_profile_without_sign_modes_gets_mixed_weights() -> None:
 def test_biases_never_floor() -> None:
     q = Dense(np.eye(2), np.array([1e-3, -3e-3])).quantize(np.ones(2), 6, 0, QuantizationConfig())
     assert q.bias is not None and q.bias_exp >= 0 and q.bias_frac <= 6
-    assert q.synapses == 2 + int((q.bias != 0).sum())
+    assert q.synapse_count == 2 + int((q.bias != 0).sum())
 
 
 def test_counts() -> None:
     q = QuantizedDense([[1, 0, 2], [0, 0, 3]], 4, bias=[1, 0])
     assert q.fan_out.tolist() == [1, 0, 2]
-    assert (q.synapses, q.bias_synapses, q.footprint_bits, q.shape) == (4, 1, 4 * 8, (2, 3))
+    assert (q.synapse_count, q.bias_synapses, q.footprint_bits, q.shape) == (4, 1, 4 * 8, (2, 3))
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 40, 54, 55, 58, 60, 63, 64, 10**9])

@@ -122,6 +122,8 @@ class RowsForm:
         Whether the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
     paired : bool
         Whether two rows of bytes are added into 16 bits by one instruction (AVX-512 BW).
+    sparse : bool
+        Whether rows are lists of entries of `row_bits`: the lower half is the column, the upper one the weight.
     """
 
     sources: tuple[str, ...]
@@ -134,6 +136,7 @@ class RowsForm:
     event_bits: int
     compress: bool
     paired: bool
+    sparse: bool = False
 
     @property
     def binary(self) -> bool:

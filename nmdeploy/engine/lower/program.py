@@ -53,18 +53,30 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A synapse's kernel: weights by row, last one zero."""
+    """A synapse's kernel and what it adds up.
+
+    Parameters
+    ----------
+    weights : (inputs + 1, columns) with a last row of zeros; of sparse rows their entries
+    fan_out : (inputs + 1,) synapses of each row; of sparse rows (inputs + 2,) where each row starts
+    inputs, columns : int
+        Places of what arrives, and of sums.
+    """
 
     text: str
     form: RowsForm
     weights: Any
-    fan_out: IntArray
+    fan_out: Any
     inputs: int
+    columns: int
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network's kernels, by node; `ranges` of positions in `order` run together, stepwise where they hold a loop."""
+    """A network's kernels, by node; `ranges` of positions in `order` run together, stepwise where they hold a loop.
+
+    `alternatives` are the rows of synapses in their other form, where only a measurement tells which one is faster.
+    """
 
     network: QuantizedNetwork
     trace: str
@@ -73,6 +85,7 @@ class Program:
     ranges: tuple[tuple[int, int, bool], ...]
     populations: Mapping[str, Population]
     synapses: Mapping[str, Rows]
+    alternatives: Mapping[str, Rows]
     wires: Mapping[str, Wires]
 
     def without(self, names: frozenset[str]) -> Program:
@@ -81,10 +94,15 @@ class Program:
         order = tuple(name for group, _ in groups for name in group)
         return replace(self, groups=groups, order=order, ranges=ranges(groups))
 
+    def with_rows(self, rows: Mapping[str, Rows]) -> Program:
+        """The program with other rows for some synapses, the choice made."""
+        return replace(self, synapses={**self.synapses, **rows}, alternatives={})
+
     @property
     def texts(self) -> list[str]:
         """Of all modules that only this network needs."""
-        found = [p.text for p in self.populations.values()] + [s.text for s in self.synapses.values()]
+        rows = [*self.synapses.values(), *self.alternatives.values()]
+        found = [p.text for p in self.populations.values()] + [r.text for r in rows]
         return [*dict.fromkeys(found)]
 
 
