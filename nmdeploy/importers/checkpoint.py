@@ -12,7 +12,7 @@ and with a mixer, behind the spikes s, a gated linear unit: (M s + m)[2h] * sigm
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.sparse import Sparse, weights_of
 
 SUFFIXES = (".safetensors", ".pt")
 
@@ -65,11 +66,14 @@ def read_checkpoint(path: str | Path) -> Network:
 
 
 def read_content(path: Path) -> tuple[Config, Tensors]:
-    """Configuration and tensors of a checkpoint file, checked against each other; `BadFile` as for `load`."""
+    """Configuration and tensors of a checkpoint file, checked against each other; `BadFile` as for `load`.
+
+    Tensors that torch prunes are multiplied by their masks.
+    """
     text, sha256, tensors = _read(path)
     if digest(text, tensors) != sha256:
         raise BadFile(f"{path}: its content differs from its SHA-256: the file is damaged, copy or save it again")
-    config = parse_config(str(path), text)
+    config, tensors = parse_config(str(path), text), masked(str(path), tensors)
     check_tensors(str(path), config, tensors)
     return config, tensors
 
@@ -121,7 +125,7 @@ def _network(file: str, config: Config, tensors: Tensors) -> Network:
         sent = graph.add_block(index, _prefixed(tensors, f"blocks.{index}."), sources)
         # h' = s + h: whatever reads this block also reads all that the block itself read
         sources = [sent, *sources] if config.residual and width == config.width else [sent]
-    graph.connect(sources, "readout", Dense(tensors["readout.weight"]))
+    graph.connect(sources, "readout", weights_of(tensors["readout.weight"]))
     graph.nodes["readout"] = Integrator(beta=np.ones(config.outputs), bias=tensors["readout.bias"])
     return Network(graph.nodes, tuple(graph.edges), float(config.dt), "readout", config.readout)
 
@@ -146,18 +150,20 @@ class _Graph:
                 scale, shift = np.ones(config.spikes), np.zeros(config.spikes)
             population = kind.population(Trained(_prefixed(block, "neuron."), scale, shift, config.options, index))
             biased = None if bias is None else population.with_input_bias(bias)
-            self.connect(sources, name, Dense(weight, bias if biased is None else None))
+            # The identity between blocks keeps its form: it was not pruned.
+            make = weights_of if "synapse.weight" in block else Dense
+            self.connect(sources, name, make(weight, bias if biased is None else None))
             self.nodes[name] = biased or population
         for node in (f"{name}.synapse", name):
             _require_finite(self.file, node, self.nodes[node])
         if not kind.mixer:
             return name
-        self.nodes[f"{name}.mixer"] = Dense(block["mixer.weight"], block["mixer.bias"])
+        self.nodes[f"{name}.mixer"] = weights_of(block["mixer.weight"], block["mixer.bias"])
         self.nodes[f"{name}.gate"] = GatedLinearUnit(neurons=config.channels)
         self.edges += [Edge(name, f"{name}.mixer"), Edge(f"{name}.mixer", f"{name}.gate")]
         return f"{name}.gate"
 
-    def connect(self, sources: list[str], target: str, dense: Dense) -> None:
+    def connect(self, sources: list[str], target: str, weights: Dense | Sparse) -> None:
         """One synapse for all spikes, which are integers; one for each other source, whose codes have fractions.
 
         The first has the bias.
@@ -166,7 +172,7 @@ class _Graph:
         groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
         for index, group in enumerate(groups):
             synapse = f"{target}.{group[0]}_synapse" if index else f"{target}.synapse"
-            self.nodes[synapse] = Dense(dense.weight) if index else dense
+            self.nodes[synapse] = replace(weights, bias=None) if index else weights
             self.edges += [*(Edge(source, synapse) for source in group), Edge(synapse, target)]
 
 

@@ -52,7 +52,7 @@ from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.nir_io.file import is_sealed, load_bytes, read_tree
-from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.sparse import weights_of
 
 SUFFIXES = (".nir",)
 
@@ -263,7 +263,7 @@ class _Import:
             for link in (link for link in self.links if link.target == name):
                 weight, own = _folded(link, made.scale)
                 bias = bias if own is None or filtered else bias + own
-                _add(nodes, link.name, Dense(weight, own if filtered else None))
+                _add(nodes, link.name, weights_of(weight, own if filtered else None))
             _add(nodes, name, replace(made.neuron, bias=made.neuron.bias + bias))
         readout = "last" if self.graph.types[self.output] in SILENT else "sum"
         return Network(nodes, tuple(self._edges()), self.dt, self.output, readout)

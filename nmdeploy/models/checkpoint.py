@@ -14,7 +14,7 @@ from nmdeploy._util.atomic_files import write_bytes
 from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_content
-from nmdeploy.importers.checkpoint_content import SIZES, Config, check_tensors, digest, parse_config
+from nmdeploy.importers.checkpoint_content import SIZES, Config, check_tensors, digest, masked, parse_config
 from nmdeploy.models import create
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
@@ -32,6 +32,8 @@ def save(
     A ``.safetensors`` file holds the state_dict's tensors and, in its header, ``nmdeploy`` (the configuration as JSON)
     and ``sha256`` (over configuration and tensors). A ``.pt`` file holds the same as ``{"config", "sha256",
     "state_dict"}`` and loads with ``weights_only=True``.
+
+    A module that ``torch.nn.utils.prune`` prunes is written with its masks, which every reader applies.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def save(
     given = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
     try:
         config = parse_config(str(path), given.to_json())
-        check_tensors(str(path), config, arrays)
+        check_tensors(str(path), config, masked(str(path), arrays))
     except BadFile as error:
         raise BadOption(str(error)) from error
     text = config.to_json()

@@ -17,6 +17,7 @@ from nmdeploy.engine.run import dense_input, products
 from nmdeploy.engine.run.runner import single_synapse_run
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import BINARY
+from nmdeploy.synapses.dense import QuantizedDense
 
 UNSIGNED, SIGNED = FixedPoint(8, 0, signed=False), FixedPoint(8, 0, signed=True)
 
@@ -138,7 +139,7 @@ def test_the_largest_sums(library: list[str], form: FixedPoint) -> None:
     name = wired.connect(["input"], "n")
     weight = rng.choice([-128, 127], (size, channels))
     weight[0], weight[1], weight[2, ::2], weight[2, 1::2] = 127, -128, 127, -128
-    wired.nodes[name] = type(wired.nodes[name])(weight)
+    wired.nodes[name] = QuantizedDense(weight)
     network = wired.network("n")
     codes = rng.choice([form.min, form.max], (3, 20, channels))
     codes[0, :3], codes[0, 3:6], codes[0, 6, ::2] = form.max, form.min, form.max

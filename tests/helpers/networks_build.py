@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.synapses.dense import SIGN_MODES, QuantizedDense, code_range
+from nmdeploy.synapses.sparse import QuantizedSparse
+from nmdeploy.synapses.weights import QuantizedWeights
 
 Rng = np.random.Generator
 S_MAX = 7  # largest input code, and more than the largest sum of binary spikes, that the networks here send
@@ -54,13 +56,25 @@ class Family:
     exponents: tuple[int, int] = (-2, 2)
     inputs: tuple[int, ...] = (1,)
     recurrent: float = 0.25
-    synapse: Callable[[Rng, int, int], QuantizedDense] | None = None
+    synapse: Callable[[Rng, int, int], QuantizedWeights] | None = None
+
+
+def sparse_of(dense: QuantizedDense) -> QuantizedSparse:
+    """The same weights, without those that are 0."""
+    rows = dense.rows.sparse()
+    formats = {f.name: getattr(dense, f.name) for f in fields(dense) if f.name != "weight"}
+    return QuantizedSparse(rows.offsets, rows.targets, rows.codes, dense.shape[0], **formats)
+
+
+def either(dense: QuantizedDense) -> QuantizedWeights:
+    """The synapses, or sparse ones of the same weights: by the weights, so that no other choice changes."""
+    return sparse_of(dense) if int(dense.weight.sum()) % 3 == 0 else dense
 
 
 def random_dense(
     rng: Rng, outputs: int, inputs: int, exponents: tuple[int, int], bias: bool = True, s_max: int = S_MAX
-) -> QuantizedDense:
-    """Weights over the whole range of a random sign mode, both ends of it included."""
+) -> QuantizedWeights:
+    """Weights over the whole range of a random sign mode, both ends of it included; some of them sparse."""
     mode, bits = str(rng.choice(SIGN_MODES)), int(rng.choice([1, 2, 4, 8, 8, 8]))
     low, high = code_range(mode, bits)
     weight = rng.integers(low, high + 1, (outputs, inputs))
@@ -71,7 +85,7 @@ def random_dense(
     codes = rng.integers(low, high + 1, outputs) if bias and rng.random() < 0.3 else None
     worst = int(np.abs(weight).sum(1).max()) * s_max + (0 if codes is None else int(np.abs(codes).max()))
     exponent = min(exponent, 23 - worst.bit_length())
-    return QuantizedDense(weight, bits, 0, mode, exponent, codes, 0, exponent if codes is not None else 0)
+    return either(QuantizedDense(weight, bits, 0, mode, exponent, codes, 0, exponent if codes is not None else 0))
 
 
 class Builder:
@@ -105,7 +119,7 @@ class Builder:
             self.nodes[f"{name}.recurrent"] = parts["recurrent"]
             self.edges += [Edge(name, f"{name}.recurrent", 1), Edge(f"{name}.recurrent", name)]
 
-    def _drawn(self, family: Family, size: int, arriving: int, s_max: int) -> tuple[Draft, dict[str, QuantizedDense]]:
+    def _drawn(self, family: Family, size: int, arriving: int, s_max: int) -> tuple[Draft, dict[str, QuantizedWeights]]:
         rng, exponents = self.rng, family.exponents
         q = int(rng.choice(family.inputs)) if len(family.inputs) > 1 else family.inputs[0]
         if family.synapse is None:
@@ -139,7 +153,7 @@ def largest(node: Any) -> int:
     return max(node.format.max, -node.format.min) if isinstance(node, Input) else int(node.output_max)
 
 
-def alone(neuron: Any, parts: dict[str, QuantizedDense], arriving: Any, s_max: int) -> QuantizedNetwork:
+def alone(neuron: Any, parts: dict[str, QuantizedWeights], arriving: Any, s_max: int) -> QuantizedNetwork:
     """A layer by itself, on an input that holds what arrives."""
     signed = bool((np.asarray(arriving) < 0).any())
     number = FixedPoint(s_max.bit_length() + signed, 0, signed=signed)
@@ -150,8 +164,8 @@ def alone(neuron: Any, parts: dict[str, QuantizedDense], arriving: Any, s_max: i
 
 
 def tuned(
-    draft: Draft, parts: dict[str, QuantizedDense], arriving: Any, s_max: int, target: float
-) -> tuple[Any, dict[str, QuantizedDense], Any]:
+    draft: Draft, parts: dict[str, QuantizedWeights], arriving: Any, s_max: int, target: float
+) -> tuple[Any, dict[str, QuantizedWeights], Any]:
     """The population at the level, found by bisection, where it is nearest to a rate; its synapses; what it sends."""
     low, high = draft.low, draft.high
     best, gap = (draft.at(high), parts, None), np.inf
@@ -183,7 +197,7 @@ def between(low: int, high: int) -> int:
     return max(mean, near) if high > 0 else -max(mean, near)
 
 
-def weaker(synapse: QuantizedDense) -> QuantizedDense:
+def weaker(synapse: QuantizedWeights) -> QuantizedWeights:
     """Half the weights."""
     return replace(synapse, weight_exp=synapse.weight_exp - 1, bias_exp=synapse.bias_exp - 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from mechanisms import Mechanisms
-from networks_build import Rng
+from networks_build import Rng, either
 from networks_neurons import random_spiking
 
 from nmdeploy.fixedpoint import FixedPoint
@@ -16,6 +16,7 @@ from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.synapses.dense import QuantizedDense, code_range
+from nmdeploy.synapses.weights import QuantizedWeights
 
 LEVEL = 300
 
@@ -53,7 +54,7 @@ class Wired:
         self.nodes[name] = QuantizedIntegrator(rng.choice([0, 1, 500, 4096], size), rng.integers(-9, 10, size))
 
     def connect(self, sources: Sequence[str | tuple[str, int]], target: str, **fields: Any) -> str:
-        """Dense synapses from the sum of sources, each a name or (name, delay); returns the synapse's name."""
+        """Synapses from the sum of sources, each a name or (name, delay); returns the synapse's name."""
         name = f"{target}.{sum(edge.target == target for edge in self.edges)}"
         ways = [(way, 0) if isinstance(way, str) else way for way in sources]
         first = self.nodes[ways[0][0]]
@@ -69,14 +70,14 @@ class Wired:
 
 def dense(
     rng: Rng, outputs: int, inputs: int, bits: int = 8, mode: str = "mixed", exponent: int = 0, full: bool = False
-) -> QuantizedDense:
-    """Weights over the whole range of a mode, 70 % of them 0 unless `full`; a bias at one of two."""
+) -> QuantizedWeights:
+    """Weights over the whole range of a mode, 70 % of them 0 unless `full`; a bias at one of two; some sparse."""
     low, high = code_range(mode, bits)
     weight = rng.integers(low, high + 1, (outputs, inputs)) * (full | (rng.random((outputs, inputs)) < 0.3))
     weight.flat[0], weight.flat[-1] = low, high
     low, high = code_range("mixed", bits)
     bias = rng.integers(low, high + 1, outputs) if rng.random() < 0.5 else None
-    return QuantizedDense(weight, bits, 0, mode, exponent, bias, 0, 0)
+    return either(QuantizedDense(weight, bits, 0, mode, exponent, bias, 0, 0))
 
 
 def chain(seed: int, channels: int, *sizes: int, form: FixedPoint = BINARY) -> QuantizedNetwork:

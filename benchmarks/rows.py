@@ -1,0 +1,94 @@
+"""Sparse synapses: the form of rows that the engine chooses against dense rows of the same weights."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks import networks
+from benchmarks.timing import seconds_of
+from nmdeploy.backends import reference
+from nmdeploy.engine.llvm.compilation import compile_network
+from nmdeploy.engine.run.runner import Engine
+from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.synapses.sparse import QuantizedSparse
+
+CHECKED_STEPS, TUNED_STEPS, VALUES, DECIDING_RUNS = 6, 32, 1 << 22, 400
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A layer of as many inputs as neurons, a share `density` of whose weights are not zero."""
+
+    neurons: int
+    density: float
+
+    @property
+    def title(self) -> str:
+        """What is measured, in words."""
+        return f"LIF, {self.neurons:,} neurons, {100 * (1 - self.density):g} % of the weights 0"
+
+
+WORKLOADS = {
+    "rows-8192-99": Workload(8192, 0.01),
+    "rows-2048-94": Workload(2048, 0.06),
+    "rows-512-98": Workload(512, 0.02),
+    "rows-512-96": Workload(512, 0.04),
+    "rows-512-92": Workload(512, 0.08),
+}
+
+
+def network(workload: Workload) -> QuantizedNetwork:
+    """LIF neurons that spike in about a tenth of their steps; every input has as many synapses."""
+    rng, size = np.random.default_rng([networks.SEED, workload.neurons]), workload.neurons
+    fan_out = round(workload.density * size)
+    targets = np.sort(rng.random((size, size), np.float32).argpartition(fan_out, 1)[:, :fan_out], 1).reshape(-1)
+    codes = rng.integers(1, 128, targets.size) * rng.choice([-1, 1], targets.size)
+    offsets = np.arange(size + 1) * fan_out
+    synapse = QuantizedSparse(offsets, targets, codes, size, weight_exp=networks.WEIGHT_EXP["lif"])
+    sent = networks.inputs(2, size, TUNED_STEPS, seed=networks.SEED + 1).astype(np.int64)
+    sums = np.stack([synapse.apply(sample) for sample in sent])
+    neuron, _ = networks.lif_layer(rng, networks.Shape("lif", size), sums)
+    nodes: dict[str, Any] = {"input": Input((size,), FixedPoint(1, 0, signed=False)), "synapse": synapse, "n": neuron}
+    return QuantizedNetwork(nodes, (Edge("input", "synapse"), Edge("synapse", "n")), 1e-3, "n")
+
+
+def measure(name: str, turns: int) -> dict[str, Any]:
+    """Return the turn with the middle ratio, the ratios of all, the form that was chosen, and whether all spikes agree."""
+    workload = WORKLOADS[name]
+    made = network(workload)
+    samples = max(1, VALUES // (workload.neurons * networks.STEPS))
+    codes = networks.inputs(samples, workload.neurons)
+    lengths = np.full(samples, networks.STEPS, np.int64)
+    chosen, dense = Engine(compile_network(made)), Engine(compile_network(made, forms=("dense",)))
+    for _ in range(DECIDING_RUNS):
+        if chosen.rows_choice.decided:
+            break
+        chosen.run(codes, lengths)
+    found = [[seconds_of(lambda e=engine: e.run(codes, lengths)) for engine in (chosen, dense)] for _ in range(1 + turns)]  # type: ignore[misc]
+    ratios = [slow / fast for fast, slow in found[1:]]
+    ratio = statistics.median_low(ratios)
+    seconds = found[1 + ratios.index(ratio)]
+    return {
+        "form": "sparse" if chosen.program.synapses["synapse"].form.sparse else "dense",
+        "chosen": seconds[0] / samples,
+        "dense": seconds[1] / samples,
+        "ratio": ratio,
+        "ratios": ratios,
+        "equal": _equal(made, codes, (chosen, dense)),
+    }
+
+
+def _equal(made: QuantizedNetwork, codes: networks.Codes, engines: tuple[Engine, Engine]) -> bool:
+    """True if both engines send the reference's spikes in the first steps, and the same ones in all."""
+    some = np.ascontiguousarray(codes[:1, :CHECKED_STEPS])
+    few = [engine.run(some, np.full(1, CHECKED_STEPS, np.int64)).outputs["n"] for engine in engines]
+    whole = [engine.run(codes[:1], np.full(1, codes.shape[1], np.int64)).outputs["n"] for engine in engines]
+    expected = reference.run(made, some.astype(np.int64)).output
+    same = all(np.array_equal(each[:, :, 0, : made.populations["n"].size], expected) for each in few)
+    return same and np.array_equal(*whole)
