@@ -124,7 +124,9 @@ class Suite:
         """Time the form of rows that is chosen for sparse synapses, and dense rows."""
         self.measured["rows"] = {}
         for name in names:
-            self.progress(f"{rows.WORKLOADS[name].title}: the chosen rows and dense rows, {self.effort.row_turns} turns")
+            self.progress(
+                f"{rows.WORKLOADS[name].title}: the chosen rows and dense rows, {self.effort.row_turns} turns"
+            )
             self.measured["rows"][name] = found = rows.measure(name, self.effort.row_turns)
             self.measured["equal"][name] = {"reference": found.pop("equal")}
             self.progress(

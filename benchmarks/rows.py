@@ -59,7 +59,7 @@ def network(workload: Workload) -> QuantizedNetwork:
 
 
 def measure(name: str, turns: int) -> dict[str, Any]:
-    """Return the turn with the middle ratio, the ratios of all, the form that was chosen, and whether all spikes agree."""
+    """Return the turn with the middle ratio, all ratios, the form that was chosen, and if all spikes agree."""
     workload = WORKLOADS[name]
     made = network(workload)
     samples = max(1, VALUES // (workload.neurons * networks.STEPS))
@@ -70,7 +70,9 @@ def measure(name: str, turns: int) -> dict[str, Any]:
         if chosen.rows_choice.decided:
             break
         chosen.run(codes, lengths)
-    found = [[seconds_of(lambda e=engine: e.run(codes, lengths)) for engine in (chosen, dense)] for _ in range(1 + turns)]  # type: ignore[misc]
+    found = [
+        [seconds_of(lambda e=engine: e.run(codes, lengths)) for engine in (chosen, dense)] for _ in range(1 + turns)
+    ]  # type: ignore[misc]
     ratios = [slow / fast for fast, slow in found[1:]]
     ratio = statistics.median_low(ratios)
     seconds = found[1 + ratios.index(ratio)]

@@ -34,7 +34,15 @@ class Effort:
 
 
 QUICK = Effort(
-    repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5, update_turns=3, row_turns=3, starts=3
+    repeats=3,
+    seconds=0.3,
+    lava_repeats=2,
+    peer_repeats=2,
+    sweep_repeats=3,
+    turns=5,
+    update_turns=3,
+    row_turns=3,
+    starts=3,
 )
 
 

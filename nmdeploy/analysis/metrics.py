@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from nmdeploy.analysis.energy import EnergyBreakdown, LayerEnergy, count, total_energy
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Counted

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from nmdeploy.errors import BadFile, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_other_dt
-from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, parse_config
+from nmdeploy.importers.checkpoint_content import Config, Tensors, check_tensors, digest, masked, parse_config
 from nmdeploy.models.catalog import Trained
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network

@@ -139,7 +139,7 @@ def _linear(neuron: StateSpace | WindowedStateSpace) -> bool:
 def _weighted(name: str, synapse: Any, factors: npt.NDArray[Any]) -> Any:
     if not isinstance(synapse, Weights):
         raise UnsupportedParameter(
-            f"synapse {name!r} ({synapse.kind}): --window-input scaled scales dense and sparse weights only: choose exact"
+            f"synapse {name!r} ({synapse.kind}): --window-input scaled takes dense and sparse weights: choose exact"
         )
     return synapse.scaled(factors)
 

@@ -1,6 +1,6 @@
 """Rows of synapses: per input, the outputs that its event meets and what it adds to each.
 
-All that computes, counts, proves or stores synapses asks for rows. Nobody needs to know whether they are dense or sparse.
+All that computes, counts, proves or stores synapses asks for rows, whether they are dense or sparse.
 """
 
 from __future__ import annotations
@@ -179,7 +179,9 @@ class SparseRows(Frozen, Rows):
         kept = self.codes != 0
         if kept.all():
             return self
-        return SparseRows(_offsets(self.sources[kept], self.shape[1]), self.targets[kept], self.codes[kept], self.outputs)
+        return SparseRows(
+            _offsets(self.sources[kept], self.shape[1]), self.targets[kept], self.codes[kept], self.outputs
+        )
 
     def check(self, what: str) -> None:
         """`BadOption`, its message beginning with `what`, unless the arrays describe rows."""
@@ -188,7 +190,8 @@ class SparseRows(Frozen, Rows):
             raise BadOption(f"{what}: offsets are no ascending list from 0 on: give (inputs + 1,) offsets")
         if targets.shape != (offsets[-1],) or self.codes.shape != targets.shape:
             raise BadOption(
-                f"{what}: {targets.size} targets and {self.codes.size} codes, {int(offsets[-1])} are announced: give as many"
+                f"{what}: {targets.size} targets and {self.codes.size} codes, {int(offsets[-1])} are announced: "
+                "give as many"
             )
         if targets.size and not 0 <= targets.min() <= targets.max() < self.outputs:
             raise BadOption(

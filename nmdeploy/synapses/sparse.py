@@ -2,7 +2,7 @@
 
 Float: ``a = W s + b``. Integers: docs/arithmetic.md, ``dense``; the sums, sign modes and exponents are the same.
 
-Source: lava-nc 0.10.0, ``lava.proc.sparse``; the layout is that of ``scipy.sparse.csc_matrix`` of shape (outputs, inputs).
+Source: lava-nc 0.10.0, ``lava.proc.sparse``; the layout is that of a (outputs, inputs) ``scipy.sparse.csc_matrix``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from nmdeploy.synapses.rows import SparseRows
 from nmdeploy.synapses.scale_group import PER_ROW, ScaleGroup
 from nmdeploy.synapses.weights import QuantizedWeights, Weights
 
-# A weight takes 8 bytes as a dense float or integer, and 1 in the engine. An entry takes 16 (value, target), and 4 in the
-# engine. Up to this share of entries the sparse form is the smaller one everywhere.
+# A weight takes 8 bytes as a dense float or integer, and 1 in the engine. An entry takes 16 (value, target), and 4 in
+# the engine. Up to this share of entries the sparse form is the smaller one everywhere.
 SPARSE_SHARE = 0.25
 SPARSE_WEIGHTS_MIN = 4096
 """Weights from which on the form matters: fewer take less than a page of memory in the engine."""
@@ -200,7 +200,7 @@ class Sparse(Weights):
 def weights_of(matrix: Any, bias: FloatArray | None = None) -> Dense | Sparse:
     """Return the synapses of a matrix (outputs, inputs) in the smaller form.
 
-    A sparse matrix of scipy stays sparse. An array becomes sparse if at most `SPARSE_SHARE` of its weights are not zero.
+    A sparse matrix of scipy stays sparse. An array becomes sparse if at most `SPARSE_SHARE` of its weights are not 0.
     """
     if not _is_compressed(matrix):
         matrix = np.asarray(matrix)
@@ -220,7 +220,7 @@ def _entries(matrix: Any) -> tuple[tuple[int, int], IntArray, IntArray, FloatArr
         if dense.ndim != 2:
             raise BadOption(f"sparse: weights have {dense.ndim} dimensions: give (outputs, inputs)")
         targets, sources = np.nonzero(dense)
-        return dense.shape, targets, sources, dense[targets, sources]  # type: ignore[return-value]
+        return dense.shape, targets, sources, dense[targets, sources]
     if "tocsr" in dir(matrix):
         matrix = matrix.tocsr()
     indptr, indices, data = (np.asarray(each) for each in (matrix.indptr, matrix.indices, matrix.data))

@@ -50,6 +50,7 @@ OUTSIDE = {
     *("registers", "recorded", "feeds_synapses", "constant_over", "output_frac", "unstable"),
     # proofs
     *("check_overflow", "check_common_overflow", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
+    *("signed_sums", "_by_output", "limits", "SparseRows.check"),
     # conversion to floats, reports
     *(
         "dequantize_state",
@@ -60,7 +61,9 @@ OUTSIDE = {
         "chip_exponent",
         "chip_exponents",
     ),
-    *("fan_out", "synapse_count", "bias_synapses", "inputs_met"),
+    *("fan_out", "synapse_count", "bias_synapses", "inputs_met", "nonzero", "density", "entry_bits", "_entries_before"),
+    *("nir_primitives", "Rows.matrix", "DenseRows.matrix", "SparseRows.matrix", "sparse", "_offsets", "sources"),
+    *("from_matrix", "_entries", "_is_compressed", "weights_of", "largest", "shared_peaks"),
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
     *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
@@ -68,7 +71,7 @@ OUTSIDE = {
 # Modules of the quantizer, which those of the families import too.
 QUANTIZER = ("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales")
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
-NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
+NOT_IN_THE_STEP = {"SPARSE_WEIGHTS_MIN", "VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from networks_wired import looped, summed, two_way
 from nmdeploy import nir_io
 from nmdeploy.backends import compiled, reference
 from nmdeploy.engine.llvm.compilation import compile_network
+from nmdeploy.engine.llvm.rows import forms_to_try
+from nmdeploy.engine.run import rows_choice
+from nmdeploy.engine.run.rows_choice import RowsChoice
 from nmdeploy.engine.run.runner import Engine
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
@@ -29,12 +32,11 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.lif import LIF as FloatLIF
 from nmdeploy.neurons.lif import QuantizedLIF
+from nmdeploy.neurons.state_space import diagonal
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import SIGN_MODES, Dense, QuantizedDense
 from nmdeploy.synapses.scale_group import PER_POPULATION, PER_ROW, ScaleGroup
 from nmdeploy.synapses.sparse import SPARSE_SHARE, SPARSE_WEIGHTS_MIN, QuantizedSparse, Sparse, weights_of
-
-FORMATS = ("scale_group", PER_ROW), ("bias", None)
 
 
 def matrix(seed: int, outputs: int = 9, inputs: int = 7, density: float = 0.3) -> Any:
@@ -116,9 +118,15 @@ def test_row_errors_are_what_rounding_changed() -> None:
     floats = Sparse.from_matrix(weight, bias)
     q = floats.quantize(scale, 9, 0, QuantizationConfig(weight_bits=4))
     parts = [np.column_stack([weight, bias])]
-    parts += [np.column_stack([q.dequantize(np.eye(7)).T - q.dequantize(np.zeros((1, 7))).T, q.dequantize(np.zeros((1, 7))).T])]
+    parts += [
+        np.column_stack(
+            [q.dequantize(np.eye(7)).T - q.dequantize(np.zeros((1, 7))).T, q.dequantize(np.zeros((1, 7))).T]
+        )
+    ]
     np.testing.assert_allclose(floats.row_norms(), np.linalg.norm(parts[0], axis=1))
-    np.testing.assert_allclose(floats.row_errors(q, scale), np.linalg.norm(parts[1] / scale[:, None] - parts[0], axis=1))  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        floats.row_errors(q, scale), np.linalg.norm(parts[1] / scale[:, None] - parts[0], axis=1)
+    )  # type: ignore[arg-type]
 
 
 @settings(max_examples=25, deadline=None)
@@ -169,10 +177,10 @@ def test_written_and_read(tmp_path: Path, density: float) -> None:
     assert np.array_equal(node.weight, wanted) and node.bias.shape == (12,)
 
 
-def _quantized(synapse: Any) -> QuantizedNetwork:
+def _quantized(synapse: Any, neuron: Any = None) -> QuantizedNetwork:
     size, channels = synapse.shape
     lif = FloatLIF(alpha=np.zeros(size), beta=np.full(size, 0.9), v_threshold=np.ones(size))
-    nodes = {"input": Input((channels,)), "s": synapse, "n": lif}
+    nodes = {"input": Input((channels,)), "s": synapse, "n": neuron or lif}
     network = Network(nodes, (Edge("input", "s"), Edge("s", "n")), 1e-3, "n")
     inputs = (np.random.default_rng(0).random((4, 20, channels)) < 0.3).astype(np.int64)
     q = quantize_network(network, QuantizationConfig(), ranges=calibrate(network, inputs))
@@ -233,7 +241,8 @@ def test_entries_that_occur_twice_are_added() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"), [("indptr", np.array([0, 1]), "do not make"), ("indices", np.full(2, 9), "give 0 to 2")]
+    ("field", "value", "message"),
+    [("indptr", np.array([0, 1]), "do not make"), ("indices", np.full(2, 9), "give 0 to 2")],
 )
 def test_fields_that_make_no_matrix_are_refused(field: str, value: Any, message: str) -> None:
     given = csr(np.array([[1.0, 0, 0], [0, 2, 0]]))
@@ -264,9 +273,11 @@ def test_weights_that_outputs_share_get_one_scale() -> None:
     weight[0, 6] = 1.7  # one row of the first channel has a larger weight of its own
     codes = {}
     for name, group in {"row": PER_ROW, "channel": ScaleGroup(5), "population": PER_POPULATION}.items():
-        q: Any = _quantized(Sparse.from_matrix(weight, scale_group=group)).synapses["s"]
-        found = q.rows.matrix(np.asarray)
-        codes[name] = [len({tuple(np.roll(row, -i)[:3]) for i, row in enumerate(part)}) for part in (found[:5], found[5:])]
+        q = _quantized(Sparse.from_matrix(weight, scale_group=group), diagonal.examples(10)[0])
+        found = q.synapses["s"].rows.matrix(np.asarray)
+        codes[name] = [
+            len({tuple(np.roll(row, -i)[:3]) for i, row in enumerate(part)}) for part in (found[:5], found[5:])
+        ]
         codes[name] += [int(np.abs(found[5:]).max())]
     assert codes["row"][0] > 1
     assert codes["channel"][:2] == codes["population"][:2] == [1, 1]
@@ -276,6 +287,51 @@ def test_weights_that_outputs_share_get_one_scale() -> None:
 def test_a_group_that_does_not_divide_the_outputs_is_refused() -> None:
     with pytest.raises(BadOption, match="scale group of 4 outputs: 9 outputs are no multiple"):
         _quantized(Sparse.from_matrix(matrix(1), scale_group=ScaleGroup(4)))
+
+
+# The engine's choice.
+
+
+class Timed(RowsChoice):
+    """Programs take as long as is told of their form."""
+
+    sparse, dense = 1.0, 1.0
+
+    def seconds(self, programs: Any, some: Any) -> list[float]:
+        return [self.sparse if program.synapses["s"].form.sparse else self.dense for program in programs]
+
+
+@pytest.mark.parametrize(("sparse", "form"), [(0.9, True), (0.97, False), (1.1, False)])
+def test_the_faster_form_is_taken_once_a_job_takes_long(monkeypatch: Any, sparse: float, form: bool) -> None:
+    monkeypatch.setattr(rows_choice, "TRIAL_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(rows_choice, "seconds_of", lambda run: 0.3)
+    q = _quantized(Sparse.from_matrix(matrix(0, 64, 64, 0.1)))
+    made = compile_network(q)
+    assert list(made.alternatives) == ["s"] and not made.synapses["s"].form.sparse
+    choice = Timed(made, lambda program, codes: lambda: None)
+    choice.sparse = sparse
+    codes = np.ones((1, 5, 64), np.uint8)
+    assert [choice.choose(codes) for _ in range(3)] == [None] * 3
+    found = choice.choose(codes)
+    assert found is not None and found.synapses["s"].form.sparse is form and not found.alternatives
+    assert choice.choose(codes) is None
+
+
+def test_runs_before_and_after_the_choice_agree(monkeypatch: Any) -> None:
+    monkeypatch.setattr(rows_choice, "TRIAL_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(rows_choice, "GAIN", 1e9)
+    q = _quantized(Sparse.from_matrix(matrix(0, 64, 64, 0.1)))
+    codes = random_codes(q, 0, 3, 20)
+    recording, _ = both(q, codes)
+    assert compiled.engine(q, "states").program.synapses["s"].form.sparse and recording.output.any()
+    assert not differences(recording, replace(compiled.run(q, codes, trace="states"), backend="", version=""))
+
+
+@pytest.mark.parametrize("columns", [64, 512, 8192])
+def test_only_one_form_is_planned_where_the_other_is_surely_slower(columns: int) -> None:
+    forms = [forms_to_try(columns, fan_out) for fan_out in range(1, columns, max(1, columns // 256))]
+    assert forms == sorted(forms, key=[("sparse",), ("sparse", "dense"), ("dense", "sparse"), ("dense",)].index)
+    assert forms[-1] == ("dense",) and (columns < 512 or forms[0] == ("sparse",))
 
 
 # Memory.

@@ -120,7 +120,7 @@ class _Placed:
 
     def column(self, outputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Places of outputs."""
-        return outputs % self.planes * self.width + outputs // self.planes
+        return np.asarray(outputs % self.planes * self.width + outputs // self.planes)
 
     def form(self, **fields: Any) -> RowsForm:
         """What the kernel is written for."""
@@ -163,7 +163,9 @@ def _may_pair_rows(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
 def dense_weights(rows: synapse_rows.Rows, placed: Any) -> Any:
     """(inputs + 1, columns), in the order of the sources' and the target's memory, in the narrowest type."""
     low, high = rows.limits()
-    kind = next(kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    kind = next(
+        kind for kind in (np.int8, np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max
+    )
     weights = np.zeros((placed.inputs + 1, placed.columns), kind)
     if isinstance(rows, synapse_rows.DenseRows):
         shape = placed.inputs + 1, placed.planes, placed.width
@@ -190,7 +192,9 @@ def _sparse(placed: _Placed) -> Rows:
     return Rows(str(made), form, packed, starts, placed.inputs, placed.columns)
 
 
-def packed_entries(entries: synapse_rows.SparseRows, placed: Any, bits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def packed_entries(
+    entries: synapse_rows.SparseRows, placed: Any, bits: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(inputs + 2,) where each row starts, and the entries: the lower half the column, the upper one the code."""
     places = placed.place[entries.sources]
     order = np.argsort(places, kind="stable")
