@@ -145,7 +145,7 @@ def over_scalar(measured: Mapping[str, Any], of: str) -> float:
 
 
 def over_dense(measured: Mapping[str, Any], of: str) -> float:
-    """Seconds of dense rows over those of the rows that `compiled` chose, both of the turn that decides."""
+    """Least seconds of dense rows over those of the rows that `compiled` chose."""
     return float(measured["rows"][of]["ratio"])
 
 

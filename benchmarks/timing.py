@@ -29,7 +29,7 @@ class Effort:
     sweep_repeats: int = 7
     turns: int = 15
     update_turns: int = 7
-    row_turns: int = 5
+    row_turns: int = 12
     starts: int = 10
 
 
@@ -41,7 +41,7 @@ QUICK = Effort(
     sweep_repeats=3,
     turns=5,
     update_turns=3,
-    row_turns=3,
+    row_turns=5,
     starts=3,
 )
 

@@ -2,7 +2,8 @@
 
 Importable on Python 3.10 with numpy and lava-nc 0.10.0 alone (`build` also needs h5py). The arithmetic is written by
 hand from `docs/arithmetic.md` and shares nothing with the rest of nmdeploy: it is the oracle that `nmdeploy verify`
-compares with. Where Intel's own Process has the same semantics (Dense, DelayDense, LIFReset, RingBuffer), it is used.
+compares with. Where Intel's own Process has the same semantics (Dense, Sparse, DelayDense, LIFReset, RingBuffer), it is
+used.
 """
 
 from nmdeploy.lava.dense_dynamics import DenseDynamics

@@ -8,7 +8,6 @@ from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.sparse.process import Sparse
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix
 
 from nmdeploy.lava.population import Population
 from nmdeploy.lava.sample_gate import SampleGate
@@ -38,6 +37,8 @@ def _make_dense(name: str, node: dict[str, Any], message_bits: int) -> Dense:
 
 
 def _make_sparse(name: str, node: dict[str, Any], message_bits: int) -> Sparse:
+    from scipy.sparse import csc_matrix  # a dependency of Lava
+
     offsets, targets, codes = (np.array(node[key], np.int64) for key in ("offsets", "targets", "codes"))
     shape = int(node["outputs"]), len(offsets) - 1
     if min(shape) < 1:

@@ -61,7 +61,8 @@ OUTSIDE = {
         "chip_exponent",
         "chip_exponents",
     ),
-    *("fan_out", "synapse_count", "bias_synapses", "inputs_met", "nonzero", "density", "entry_bits", "_entries_before"),
+    *("fan_out", "synapse_count", "bias_synapses", "inputs_met", "nonzero", "density"),
+    *("entry_bits", "_entries_before"),
     *("nir_primitives", "Rows.matrix", "DenseRows.matrix", "SparseRows.matrix", "sparse", "_offsets", "sources"),
     *("from_matrix", "_entries", "_is_compressed", "weights_of", "largest", "shared_peaks"),
     # functions of the float populations
@@ -71,7 +72,16 @@ OUTSIDE = {
 # Modules of the quantizer, which those of the families import too.
 QUANTIZER = ("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales")
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
-NOT_IN_THE_STEP = {"SPARSE_WEIGHTS_MIN", "VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOIDS", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
+NOT_IN_THE_STEP = {
+    "SPARSE_WEIGHTS_MIN",
+    "VTH_MAX",
+    "BIAS_MANT_MAX",
+    "TABLE_FRAC",
+    "SIGMOIDS",
+    "OUTPUT_BITS",
+    "FAINT",
+    "U_CALIBRATED",
+}
 
 
 @dataclass(frozen=True)
