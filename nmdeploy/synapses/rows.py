@@ -155,7 +155,7 @@ class SparseRows(Frozen, Rows):
         return total
 
     def signed_sums(self) -> tuple[Array, Array]:
-        return tuple(self._by_output(part) for part in (np.minimum(self.codes, 0), np.maximum(self.codes, 0)))  # type: ignore[return-value]
+        return self._by_output(np.minimum(self.codes, 0)), self._by_output(np.maximum(self.codes, 0))
 
     def _by_output(self, values: Array) -> Array:
         total = np.zeros(self.outputs, values.dtype)
