@@ -70,7 +70,10 @@ OUTSIDE = {
     *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
 }
 # Modules of the quantizer, which those of the families import too.
-QUANTIZER = ("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales")
+QUANTIZER = (
+    *("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales"),
+    "nmdeploy.synapses.scale_group",
+)
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
 NOT_IN_THE_STEP = {
     "SPARSE_WEIGHTS_MIN",
