@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import bounds, lava_speed, narrow, networks, peers, scaling, startup, updates
+from benchmarks import bounds, lava_speed, narrow, networks, peers, rows, scaling, startup, updates
 from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from benchmarks.turns import Turn, summary
@@ -121,6 +121,20 @@ class Suite:
             self.progress(
                 f"{kind} updates, 1e9 per second: compiled {found['compiled'] / 1e9:.3g}, "
                 f"scalar loop {found['scalar'] / 1e9:.3g}: ratio {found['ratio']:.3g}"
+            )
+
+    def time_rows(self, names: Iterable[str]) -> None:
+        """Time the form of rows that is chosen for sparse synapses, and dense rows."""
+        self.measured["rows"] = {}
+        for name in names:
+            self.progress(
+                f"{rows.WORKLOADS[name].title}: the chosen rows and dense rows, {self.effort.row_turns} turns"
+            )
+            self.measured["rows"][name] = found = rows.measure(name, self.effort.row_turns)
+            self.measured["equal"][name] = {"reference": found.pop("equal")}
+            self.progress(
+                f"{name}: {found['form']} rows {1e3 * found['chosen']:.4g} ms a sample, dense rows "
+                f"{1e3 * found['dense']:.4g} ms: ratio {found['ratio']:.3g}"
             )
 
     def time_narrow(self, kinds: Sequence[str]) -> str | None:

@@ -62,9 +62,11 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.rate_machine()
     suite.time_compiled()
     suite.find_bounds()
-    updates, sweeps = of(cases, "updates"), of(cases, "exponent")
+    updates, sweeps, rows = (of(cases, measure) for measure in ("updates", "exponent", "rows"))
     if updates:
         suite.time_updates(updates)
+    if rows:
+        suite.time_rows(rows)
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {

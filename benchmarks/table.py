@@ -22,7 +22,7 @@ FLOATS = (
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
-    kinds = (required, times, shares, work, libraries, growth, updates, process)
+    kinds = (required, times, shares, work, libraries, growth, updates, rows, process)
     return [table for table in (make(content) for make in kinds) if table.rows]
 
 
@@ -155,6 +155,17 @@ def updates(content: Mapping[str, Any]) -> Table:
     ]
     columns = ("1e9 updates per second", "compiled", "scalar loop", "ratio", "all turns", "loop of vectors")
     return Table("updates of LIF neurons, of complex states, in the turn that decides", columns, rows)
+
+
+def rows(content: Mapping[str, Any]) -> Table:
+    """Forms of rows of sparse synapses."""
+    found = [
+        (name, each["form"], *(f"{1e3 * each[key]:.4g}" for key in ("chosen", "dense")), f"{each['ratio']:.4g}", spread)
+        for name, each in content["measured"].get("rows", {}).items()
+        for spread in [f"{min(each['ratios']):.4g} - {max(each['ratios']):.4g}"]
+    ]
+    columns = ("ms a sample", "chosen form", "chosen", "dense rows", "ratio", "all turns")
+    return Table("sparse synapses: the rows that are chosen, and dense rows", columns, found)
 
 
 def process(content: Mapping[str, Any]) -> Table:

@@ -29,11 +29,20 @@ class Effort:
     sweep_repeats: int = 7
     turns: int = 15
     update_turns: int = 7
+    row_turns: int = 12
     starts: int = 10
 
 
 QUICK = Effort(
-    repeats=3, seconds=0.3, lava_repeats=2, peer_repeats=2, sweep_repeats=3, turns=5, update_turns=3, starts=3
+    repeats=3,
+    seconds=0.3,
+    lava_repeats=2,
+    peer_repeats=2,
+    sweep_repeats=3,
+    turns=5,
+    update_turns=3,
+    row_turns=5,
+    starts=3,
 )
 
 

@@ -42,9 +42,10 @@ LAZY = {
     "llvmlite": ("engine",),
     "nir": ("nir_io",),
     "h5py": ("_util.open_file", "nir_io", "recording", "samples.hdf5", "lava.model_file"),
+    "scipy": ("lava.synapses",),
     "rich": ("cli.progress", "reports.as_terminal"),
     "safetensors": ("importers.checkpoint", "importers.checkpoint_content", "models.checkpoint"),
-    **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "sklearn", "scipy"), ()),
+    **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "sklearn"), ()),
 }
 
 

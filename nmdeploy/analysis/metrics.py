@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from nmdeploy.analysis.energy import EnergyBreakdown, LayerEnergy, count, total_energy
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Counted
@@ -139,10 +137,10 @@ def incoming_synapses(network: QuantizedNetwork, population: str) -> list[Quanti
 
 
 def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
-    """Weights that are zero over all weights, as stored; biases are no weights. None without weights."""
-    weights = [synapse.stored_weights for synapse in synapses]
-    stored = sum(weight.size for weight in weights)
-    return sum(int(np.count_nonzero(weight == 0)) for weight in weights) / stored if stored else None
+    """Weights that are zero over all weights, outputs * inputs; biases are no weights. None without weights."""
+    rows = [synapse.rows for synapse in synapses]
+    weights = sum(each.shape[0] * each.shape[1] for each in rows)
+    return (weights - sum(each.nonzero for each in rows)) / weights if weights else None
 
 
 def activation_sparsity(network: QuantizedNetwork, recording: Counted, layers: Sequence[str]) -> float | None:

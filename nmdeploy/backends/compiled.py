@@ -57,7 +57,7 @@ def run(
         raise ValueError(f"lengths {lengths}: give one per sample, up to {steps}")  # code would leave its memory
     compiled = engine(network, trace)
     results = compiled.run(inputs, lengths, threads, on_progress)
-    made = compiled.program
+    made = results.program
     return Recording(
         output=_output(made, results, network.output),
         spiking=network.populations[network.output].spiking,

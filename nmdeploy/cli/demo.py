@@ -17,7 +17,7 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.recording.reader import write_recording
 from nmdeploy.reports import emit
 from nmdeploy.samples.source import Data
-from nmdeploy.synapses.dense import QuantizedDense
+from nmdeploy.synapses.weights import QuantizedWeights
 
 PROFILE = "loihi2"
 LOW = pipeline.FormatOverrides(weight_bits=4, state_bits=16)
@@ -95,7 +95,7 @@ def _folder(folder: str) -> Path:
 
 
 def _widths(model: QuantizedNetwork) -> str:
-    weights = {synapse.bits for synapse in model.synapses.values() if isinstance(synapse, QuantizedDense)}
+    weights = {synapse.bits for synapse in model.synapses.values() if isinstance(synapse, QuantizedWeights)}
     states = {neuron.state_bits for neuron in model.populations.values()}
     return f"{'/'.join(map(str, weights))}-bit weights, {'/'.join(map(str, states))}-bit states"
 

@@ -30,6 +30,7 @@ from nmdeploy.importers.checkpoint_content import (
     Tensors,
     check_tensors,
     digest,
+    masked,
     module_config,
     module_tensors,
     parse_config,
@@ -90,7 +91,7 @@ def load_object(module: Any, *, dt: float | None = None, input_format: FixedPoin
         raise BadOption(f"{name}: holds no number format of its inputs: load it with input_format=FixedPoint(...)")
     tensors = module_tensors(module)
     config = module_config(name, module, tensors, input_format=input_format, dt=DT if dt is None else dt)
-    return _network(name, config, {key: np.asarray(t, np.float64) for key, t in tensors.items()})
+    return _network(name, config, {key: np.asarray(t, np.float64) for key, t in masked(name, tensors).items()})
 
 
 def read_checkpoint(path: str | Path) -> Network:
@@ -107,7 +108,7 @@ def read_content(path: Path) -> tuple[Config, Tensors]:
     text, sha256, tensors = _read(path)
     if digest(text, tensors) != sha256:
         raise BadFile(f"{path}: its content differs from its SHA-256: the file is damaged, copy or save it again")
-    config = parse_config(str(path), text)
+    config, tensors = parse_config(str(path), text), masked(str(path), tensors)
     check_tensors(str(path), config, tensors)
     return config, tensors
 
@@ -180,7 +181,8 @@ def _add_block(
             scale, shift = np.ones(config.spikes), np.zeros(config.spikes)
         trained = Trained(_prefixed(block, "neuron."), scale, shift, config.options, index)
         builder.population(kind.population(trained), name)
-        _connect(builder, sources, name, weight, bias)
+        # The identity between blocks keeps its form: it was not pruned.
+        _connect(builder, sources, name, weight if "synapse.weight" in block else Dense(weight), bias)
     if not kind.mixer:
         return name
     gate = builder.population(GatedLinearUnit(neurons=config.channels), f"{name}.gate")
@@ -189,7 +191,7 @@ def _add_block(
 
 
 def _connect(
-    builder: NetworkBuilder, sources: list[str], target: str, weight: FloatArray, bias: FloatArray | None
+    builder: NetworkBuilder, sources: list[str], target: str, weight: FloatArray | Dense, bias: FloatArray | None
 ) -> None:
     """Connect all spikes, which are integers, by one synapse; each other source, whose codes have fractions, by one.
 
@@ -198,7 +200,7 @@ def _connect(
     spikes = [source for source in sources if _sends_spikes(builder.node(source))]
     groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
     for index, group in enumerate(groups):
-        builder.connect(group, target, Dense(weight, None if index else bias))
+        builder.connect(group, target, weight, None if index else bias)
 
 
 def _sends_spikes(node: Any) -> bool:

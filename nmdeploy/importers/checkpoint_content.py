@@ -209,6 +209,25 @@ def _block_shapes(config: Config, index: int, width: int) -> dict[str, tuple[int
     return shapes | affine if config.norm == "layer" else shapes
 
 
+ORIGINAL, MASK = "_orig", "_mask"
+"""Ends of the names that ``torch.nn.utils.prune`` gives a pruned tensor and its mask."""
+
+
+def masked(file: str, tensors: Tensors) -> Tensors:
+    """Return the tensors with each pruned one multiplied by its mask; `BadFile` for one without the other."""
+    pruned = {name.removesuffix(end) for end in (ORIGINAL, MASK) for name in tensors if name.endswith(end)}
+    kept = {name: array for name, array in tensors.items() if not name.endswith((ORIGINAL, MASK))}
+    for name in sorted(pruned):
+        for part in (name + ORIGINAL, name + MASK):
+            if part not in tensors:
+                raise BadFile(f"{file}: tensor {part!r} is missing: save the whole state_dict of the pruned model")
+        original, mask = (np.asarray(tensors[name + end]) for end in (ORIGINAL, MASK))
+        if original.shape != mask.shape or not np.isin(mask, (0, 1)).all():
+            raise BadFile(f"{file}: tensor {name + MASK!r} is no mask of 0 and 1 of its tensor's shape: prune it again")
+        kept[name] = np.where(mask != 0, original, np.zeros((), original.dtype))
+    return kept
+
+
 def check_tensors(file: str, config: Config, tensors: Tensors) -> None:
     """Raise `BadFile` unless the tensors are those of the configuration: names, shapes, types, finite values."""
     if config.layers > len(tensors):
@@ -253,7 +272,7 @@ def module_config(
     given = Config(**module.config, dt=dt, readout=readout, input_format=input_format.to_json())
     try:
         config = parse_config(name, given.to_json())
-        check_tensors(name, config, tensors)
+        check_tensors(name, config, masked(name, tensors))
     except BadFile as error:
         raise BadOption(str(error)) from error
     return config

@@ -2,7 +2,7 @@
 
 The package needs Python 3.10, numpy and lava-nc 0.10.0 alone; `build` also needs h5py. Its arithmetic is written by
 hand from `docs/arithmetic.md` and imports nothing else of nmdeploy. It is the oracle that `nmdeploy verify` compares
-with. Intel's own Processes (Dense, DelayDense, LIFReset, RingBuffer) are used wherever they mean the same.
+with. Intel's own Processes (Dense, Sparse, DelayDense, LIFReset, RingBuffer) are used wherever they mean the same.
 """
 
 from nmdeploy.lava.dense_dynamics import DenseDynamics

@@ -8,7 +8,7 @@ import numpy as np
 
 from nmdeploy.lava import dense_state_space, gated_linear_unit, integrator, lif, state_space, windowed_state_space
 from nmdeploy.lava.population import Population
-from nmdeploy.lava.synapses import KIND as SYNAPSE
+from nmdeploy.lava.synapses import KINDS as SYNAPSES
 
 
 def _input(node: dict[str, Any]) -> Population:
@@ -34,10 +34,10 @@ def describe(path: str | Path, nodes: dict[str, Any]) -> dict[str, Population]:
     populations = {}
     for name, node in nodes.items():
         kind = node.get("kind")
-        if kind == SYNAPSE:
+        if kind in SYNAPSES:
             continue
         if kind not in FAMILIES:
-            known = ", ".join((*FAMILIES, SYNAPSE))
+            known = ", ".join((*FAMILIES, *SYNAPSES))
             raise ValueError(f"{path}: node {name!r}: kind {kind!r} has no Lava Process; known are {known}")
         try:
             populations[name] = FAMILIES[kind](node)

@@ -33,6 +33,8 @@ def save(
     and ``sha256`` (over configuration and tensors). A ``.pt`` file holds the same as ``{"config", "sha256",
     "state_dict"}`` and loads with ``weights_only=True``.
 
+    A module that ``torch.nn.utils.prune`` prunes is written with its masks, which every reader applies.
+
     Parameters
     ----------
     module : SpikingNetwork

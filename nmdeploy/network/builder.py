@@ -32,7 +32,7 @@ from nmdeploy.network.graph import BINARY, Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, Neuron, QuantizedNeuron
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
-from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.sparse import is_compressed, weights_of
 
 AnyNeuron: TypeAlias = Neuron | QuantizedNeuron
 AnySynapse: TypeAlias = Synapse | QuantizedSynapse
@@ -109,7 +109,8 @@ class NetworkBuilder:
         sources : name, or sequence of names
             The synapses receive the sum of what several sources send.
         target : name of a population
-        weight : array of shape (sums of the target, values of a source), or a synapse
+        weight : array of shape (sums of the target, values of a source), a sparse matrix of scipy, or a synapse
+            An array with many zeros becomes sparse synapses.
         bias : array of shape (sums of the target,), optional
             Constant that the target's sums get in every step.
         delay : int, or one per source
@@ -268,12 +269,19 @@ def _split(where: str, weight: Any, bias: npt.ArrayLike | None) -> tuple[AnySyna
         if bias is not None:
             raise BadOption(f"{where}: integer synapses hold their bias themselves: leave bias= out")
         return weight, None
-    synapse = weight if isinstance(weight, Synapse) else Dense(_numbers(where, "weight", weight, 2))
+    synapse = weight if isinstance(weight, Synapse) else _synapse(where, weight)
     if bias is None:
         return synapse.with_bias(None), synapse.bias
     if synapse.bias is not None:
         raise BadOption(f"{where}: the synapses have a bias already: leave bias= out")
     return synapse, _numbers(where, "bias", bias, 1)
+
+
+def _synapse(where: str, weight: Any) -> Synapse:
+    """Return the synapses of an array or of a sparse matrix, in the smaller form."""
+    if is_compressed(weight):
+        return weights_of(weight)
+    return weights_of(_numbers(where, "weight", weight, 2))
 
 
 def _numbers(where: str, name: str, values: Any, axes: int) -> FloatArray:

@@ -24,7 +24,7 @@ from nmdeploy.network.biases import bias_moves_into
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray
-from nmdeploy.nir_io.primitives import NO_LEAK, Primitives, exact
+from nmdeploy.nir_io.primitives import NO_LEAK, Primitives
 from nmdeploy.nir_io.state_spaces import STATE_SPACES
 
 
@@ -70,7 +70,7 @@ def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: Float
     for edge in q.incoming[name]:
         synapse, targets = q.synapses[edge.source], [e.target for e in q.edges if e.source == edge.source]
         node = edge.source if name == targets[0] else f"{edge.source}.{name}"
-        _adder(synapse, SYNAPSES)(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
+        _adder(synapse, {})(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
         left = None
         for target in graph.enters[name]:
             graph.connect(node, target)
@@ -113,18 +113,6 @@ def reachable(q: QuantizedNetwork, start: str) -> set[str]:
         found.update(new)
         front += new
     return found
-
-
-def _add_dense(graph: Primitives, name: str, s: Any, frac_source: int, frac_in: int, bias: FloatArray | None) -> None:
-    """``Linear``, or ``Affine`` with a bias: the codes times what one of them adds to the target's sum."""
-    weight = exact(np.ldexp(s.weight.astype(np.float64), s.weight_exp + frac_source - frac_in))
-    total = np.zeros(s.shape[0]) if bias is None else bias
-    if s.bias is not None:
-        total = total + np.ldexp(s.bias.astype(np.float64), s.bias_exp - frac_in)
-    if s.bias is None and not total.any():
-        graph.add(name, "Linear", weight=weight)
-    else:
-        graph.add(name, "Affine", weight=weight, bias=exact(total))
 
 
 def _leaks(decay: npt.NDArray[np.int64]) -> FloatArray:
@@ -174,6 +162,4 @@ def _add_integrator(graph: Primitives, name: str, n: Any, into_synapse: bool) ->
 
 
 AddNeuron = Callable[[Primitives, str, Any, bool], "FloatArray | None"]
-AddSynapse = Callable[[Primitives, str, Any, int, int, "FloatArray | None"], None]
 NEURONS: dict[str, AddNeuron] = {"lif": _add_lif, "integrator": _add_integrator} | STATE_SPACES
-SYNAPSES: dict[str, AddSynapse] = {"dense": _add_dense}

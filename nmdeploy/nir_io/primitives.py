@@ -49,6 +49,11 @@ class Primitives:
             )
         self.edges[source, target] = None
 
+    @staticmethod
+    def exact(values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return the values in the narrowest type that holds them: `exact`."""
+        return exact(values)
+
     def free(self, name: str) -> str:
         """Return `name`, or the first of ``name_2``, ``name_3`` ... that no node has yet."""
         taken = (f"{name}_{i}" for i in range(2, len(self.nodes) + 3))

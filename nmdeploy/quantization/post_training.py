@@ -20,6 +20,7 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+from nmdeploy.synapses.scale_group import shared_peaks
 
 SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
@@ -192,6 +193,7 @@ def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationC
     if neuron.unscaled or not incoming:
         return np.ones(size)
     rows = np.max([_row_magnitudes(synapse) for synapse in incoming], axis=0)
+    rows = shared_peaks([synapse.scale_group for synapse in incoming], rows)
     peak = rows if neuron.per_channel else np.full(size, rows.max(initial=0.0))
     peak = np.where(peak > 0, peak, 1.0)
     top = (1 << (config.weight_bits - 1)) - 1 or 1

@@ -23,7 +23,7 @@ from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.neurons.state_space.windowed import WindowedStateSpace
-from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.weights import Weights
 
 FORMS = ("exact", "scaled")
 
@@ -140,11 +140,11 @@ def _linear(neuron: StateSpace | WindowedStateSpace) -> bool:
 
 
 def _weighted(name: str, synapse: Any, factors: npt.NDArray[Any]) -> Any:
-    if not isinstance(synapse, Dense):
+    if not isinstance(synapse, Weights):
         raise UnsupportedParameter(
-            f"synapse {name!r} ({synapse.kind}): --window-input scaled scales dense weights only: choose exact"
+            f"synapse {name!r} ({synapse.kind}): --window-input scaled takes dense and sparse weights: choose exact"
         )
-    return replace(synapse, weight=synapse.weight * factors[:, None])
+    return synapse.scaled(factors)
 
 
 def _finite(name: str, factors: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -12,6 +12,8 @@ from nmdeploy._util.declarations import require_declared
 from nmdeploy._util.frozen import Frozen
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
+from nmdeploy.synapses.rows import Rows
+from nmdeploy.synapses.scale_group import PER_ROW, ScaleGroup
 
 DECLARED = {"bits": "the width of a weight, or a field of this name"}
 
@@ -40,26 +42,21 @@ class QuantizedSynapse(Frozen, ABC):
 
     @property
     @abstractmethod
+    def rows(self) -> Rows:
+        """Integers that an event of each input adds to the outputs that it meets, exactly."""
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs)."""
-
-    @property
-    @abstractmethod
-    def matrix(self) -> IntArray:
-        """(outputs, inputs) integers that the source's output is multiplied by, exactly."""
-
-    @property
-    def stored_weights(self) -> IntArray:
-        """Codes of the weights as the chip stores them, zeros among them; empty of a family without weights."""
-        return np.zeros(0, np.int64)
+        return self.rows.shape
 
     def finish(self, sums: Any) -> Any:
-        """The synaptic sums a of the product (samples, outputs), elementwise; the product itself unless overridden."""
+        """Return the synaptic sums a of the rows' sums (samples, outputs), elementwise: the same unless overridden."""
         return sums
 
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
-        return np.asarray(self.finish(s @ self.matrix.T.astype(s.dtype)))
+        """Return the synaptic sums (samples, outputs) of the source's output (samples, inputs)."""
+        return np.asarray(self.finish(self.rows.sums(s)))
 
     @abstractmethod
     def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
@@ -70,9 +67,9 @@ class QuantizedSynapse(Frozen, ABC):
         """Largest possible ``abs(a)`` of each output, given ``abs(s) <= s_max``; intermediate sums included."""
 
     @property
-    @abstractmethod
     def fan_out(self) -> IntArray:
         """(inputs,) number of synapses that an event of each input meets."""
+        return self.rows.fan_out
 
     @property
     @abstractmethod
@@ -80,16 +77,16 @@ class QuantizedSynapse(Frozen, ABC):
         """Memory for the synapses, in bits."""
 
     @property
-    @abstractmethod
     def synapse_count(self) -> int:
         """Number of synapses that exist (weight not zero), bias synapses included."""
+        return self.rows.nonzero + self.bias_synapses
 
     def inputs_met(self, first: int, last: int) -> npt.NDArray[np.bool_]:
         """(inputs,) whether an event of each input meets an output of `first` to `last` (exclusive).
 
-        Mapping gives each of them an input axon. This default is an upper bound: it looks at all outputs.
+        Mapping gives each of them an input axon.
         """
-        return np.asarray(self.fan_out > 0)
+        return self.rows.inputs_met(first, last)
 
     def footprint_between(self, first: int, last: int) -> int:
         """Memory in bits of the synapses of outputs `first` to `last`: by default their share of `footprint_bits`."""
@@ -145,6 +142,11 @@ class Synapse(Frozen, ABC):
     @abstractmethod
     def a_max(self, s_max: float) -> FloatArray:
         """Largest possible ``abs(a)`` of each output, given ``abs(s) <= s_max``."""
+
+    @property
+    def scale_group(self) -> ScaleGroup:
+        """The outputs that share one scale of the weights: each has its own unless overridden."""
+        return PER_ROW
 
     @abstractmethod
     def row_magnitudes(self) -> FloatArray:

@@ -43,7 +43,7 @@ def test_a_sample_of_every_family_and_model(figures: Figures) -> None:
     """All in one worker, which starts once."""
     makers = [*[lif_case] * 4, *[state_space_case] * 4, *[dense_case] * 4, *MODELS.values()]
     cases = [make(1000 + index) for index, make in enumerate(makers)]
-    assert_covered(assert_equal_in_lava(cases, figures), (), len(cases))
+    assert_covered(assert_equal_in_lava(cases, figures), ("dense synapse", "sparse synapse"), len(cases))
 
 
 def test_delays_on_paths_without_a_loop(figures: Figures) -> None:

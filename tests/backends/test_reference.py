@@ -98,9 +98,9 @@ def test_samples_are_independent_and_lengths_hold() -> None:
 def test_counts_by_hand() -> None:
     case = random_case(2, LIF, steps=20)
     recording = run(case.network, case.inputs, trace="spikes")
-    synapse = case.network.synapses["layer0.synapse"]
-    operations = sum(int((synapse.weight[:, code != 0] != 0).sum()) for code in case.inputs[0])
+    weight = case.network.synapses["layer0.synapse"].rows.matrix(np.asarray)
+    operations = sum(int((weight[:, code != 0] != 0).sum()) for code in case.inputs[0])
     assert recording.total("layer0", "synaptic_operations") == operations
-    assert recording.total("layer0", "dense_synaptic_operations") == 20 * synapse.weight.size
+    assert recording.total("layer0", "dense_synaptic_operations") == 20 * weight.size
     assert recording.total("layer0", "spikes") == int(recording.layers["layer0"].spikes.sum())
     assert recording.total("layer0", "input_events") == int(np.count_nonzero(case.inputs))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import bounds, cases, crossover, pages, peers, results, run, scaling, table, turns, updates
+from benchmarks import bounds, cases, crossover, pages, peers, results, rows, run, scaling, table, turns, updates
 
 FORM = {"name", "against", "ratio", "required", "ok"}
 
@@ -40,6 +40,10 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         },
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
         "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
+        "rows": {
+            name: {"form": "sparse", "chosen": 1e-4, "dense": 4e-4, "ratio": 4.0, "ratios": [3.9, 4.0]}
+            for name in rows.WORKLOADS
+        },
         "narrow": {kind: updated(0.5 * updates.required(kind)) for kind in cases.UPDATES},
     }
 
@@ -209,10 +213,35 @@ def test_every_case_names_something_that_is_measured() -> None:
         assert case.measure in cases.RATIO
         assert case.of in {
             **cases.WORKLOADS,
+            **rows.WORKLOADS,
             **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples"]),
         }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
     assert set(cases.TITLES) == set(cases.WORKLOADS)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "ok"),
+    [
+        ("rows-8192-99", 3.0, True),
+        ("rows-8192-99", 2.99, False),
+        ("rows-512-96", 0.95, True),
+        ("rows-512-96", 0.94, False),
+    ],
+)
+def test_sparse_rows_have_to_pay(name: str, ratio: float, ok: bool) -> None:
+    measured = measurements()
+    measured["rows"][name]["ratio"] = ratio
+    assert verdict(made(measured), "dense rows", rows.WORKLOADS[name].title) == [ok]
+
+
+def test_rows_are_measured_on_networks_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "WORKLOADS", {"small": rows.Workload(64, 0.1)})
+    monkeypatch.setattr(rows, "VALUES", 64 * 784 * 2)
+    found = rows.measure("small", 1)
+    assert found["equal"] and found["ratio"] > 0 and len(found["ratios"]) == 1
+    synapse = rows.network(rows.WORKLOADS["small"]).synapses["synapse"]
+    assert set(synapse.fan_out) == {6}
 
 
 def test_tables_go_between_the_markers_of_a_page(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_the_kernels_by_hand_send_what_the_reference_does() -> None:
         codes = networks.inputs(1, 8, 40, 0.3).astype(np.int64)
         kernel, arguments = compilers.BY_HAND[kind]
         out = np.zeros((40, 8), np.uint8)
-        kernel((codes @ network.synapses["layer0.synapse"].matrix.T)[0], *arguments(network), out)
+        kernel(network.synapses["layer0.synapse"].rows.sums(codes[0]), *arguments(network), out)
         assert out.any() and np.array_equal(out, reference.run(network, codes).output[0])
 
 

@@ -13,11 +13,12 @@ from formula_neuron import FormulaNeuron
 from networks_build import Case
 
 from nmdeploy.engine.llvm import machine
-from nmdeploy.engine.llvm.compilation import _weights
+from nmdeploy.engine.llvm.rows import dense_weights, packed_entries
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.synapses.dense import QuantizedDense
+from nmdeploy.synapses.rows import DenseRows, SparseRows
 
 HALF = 1 << 15
 
@@ -104,6 +105,16 @@ def test_rows_of_bytes_that_are_added_in_pairs(neurons: int, channels: int) -> N
 )
 def test_rows_have_the_narrowest_type_that_holds_them(low: int, high: int, kind: str) -> None:
     """Other families' weights may be wider than 8 bits."""
-    synapse: Any = SimpleNamespace(matrix=np.array([[low, high]]))
-    rows = _weights(synapse, np.arange(2), 8, 1, 8)
+    placed: Any = SimpleNamespace(inputs=8, planes=1, width=8, columns=8, neurons=1, place=np.arange(2))
+    rows = dense_weights(DenseRows(np.array([[low], [high]])), placed)
     assert rows.dtype == kind and rows[:2, 0].tolist() == [low, high] and not rows[2:].any()
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [(-HALF, HALF - 1, 32), (-(1 << 31), (1 << 31) - 1, 64)])
+def test_entries_hold_the_ends_of_their_halves(low: int, high: int, bits: int) -> None:
+    last = (1 << bits // 2) - 1
+    placed: Any = SimpleNamespace(inputs=8, place=np.array([5, 2]), column=lambda outputs: outputs)
+    rows = SparseRows(np.array([0, 1, 3]), np.array([last, 0, last]), np.array([low, high, low]), last + 1)
+    starts, packed = packed_entries(rows, placed, bits)
+    assert packed.itemsize == bits // 8 and starts.tolist() == [0, 0, 0, 2, 2, 2, 3, 3, 3, 3]
+    assert (packed >> bits // 2).tolist() == [high, low, low] and (packed & last).tolist() == [0, last, last]

@@ -222,7 +222,7 @@ def check_traffic(q: QuantizedNetwork, mapped: MappedNetwork) -> None:
                 for edge in q.edges:
                     if edge.source != name or edge.target not in q.synapses:
                         continue
-                    weight = q.synapses[edge.target].weight  # type: ignore[attr-defined]
+                    weight = q.synapses[edge.target].rows.matrix(np.asarray)
                     reached = [c for c in mapped.cores_of(feeds[edge.target]) if weight[c.first : c.last, i].any()]
                     axons += len(reached)
                     buffers += q.timing.inserted_delays[edge.source, edge.target] * bool(reached)

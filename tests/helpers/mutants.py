@@ -48,11 +48,12 @@ OUTSIDE = {
     # names and sizes
     *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),
     *("registers", "recorded", "feeds_synapses", "hold_steps", "output_frac", "unstable"),
-    *("emits", "spiking", "random_seed", "check_declared", "stored_weights"),
+    *("emits", "spiking", "random_seed", "check_declared"),
     # the model file for other readers
     *("nir_primitives", "nir_losses", "refractory_losses"),
     # proofs
     *("check_overflow", "check_common_overflow", "arriving_max", "_largest", "a_max", "QuantizedNeuron.output_max"),
+    *("signed_sums", "_by_output", "limits", "SparseRows.check"),
     # conversion to floats, reports
     *(
         "dequantize_state",
@@ -63,15 +64,30 @@ OUTSIDE = {
         "chip_exponent",
         "chip_exponents",
     ),
-    *("fan_out", "synapse_count", "bias_synapses", "inputs_met"),
+    *("fan_out", "synapse_count", "bias_synapses", "inputs_met", "nonzero", "density"),
+    *("entry_bits", "_entries_before"),
+    *("nir_primitives", "Rows.matrix", "DenseRows.matrix", "SparseRows.matrix", "sparse", "_offsets", "sources"),
+    *("from_matrix", "_entries", "_is_compressed", "weights_of", "largest", "shared_peaks"),
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
     *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
 }
 # Modules of the quantizer, which those of the families import too.
-QUANTIZER = ("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales")
+QUANTIZER = (
+    *("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales"),
+    "nmdeploy.synapses.scale_group",
+)
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
-NOT_IN_THE_STEP = {"VTH_MAX", "BIAS_MANT_MAX", "TABLE_FRAC", "SIGMOID", "OUTPUT_BITS", "FAINT", "U_CALIBRATED"}
+NOT_IN_THE_STEP = {
+    "SPARSE_WEIGHTS_MIN",
+    "VTH_MAX",
+    "BIAS_MANT_MAX",
+    "TABLE_FRAC",
+    "SIGMOID",
+    "OUTPUT_BITS",
+    "FAINT",
+    "U_CALIBRATED",
+}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.synapses.dense import SIGN_MODES, QuantizedDense, code_range
+from nmdeploy.synapses.sparse import QuantizedSparse
+from nmdeploy.synapses.weights import QuantizedWeights
 
 Rng = np.random.Generator
 S_MAX = 7  # largest input code; the largest sum of binary spikes in these networks is smaller
@@ -55,12 +57,24 @@ class Family:
     exponents: tuple[int, int] = (-2, 2)
     inputs: tuple[int, ...] = (1,)
     recurrent: float = 0.25
-    synapse: Callable[[Rng, int, int], QuantizedDense] | None = None
+    synapse: Callable[[Rng, int, int], QuantizedWeights] | None = None
+
+
+def sparse_of(dense: QuantizedDense) -> QuantizedSparse:
+    """The same weights, without those that are 0."""
+    rows = dense.rows.sparse()
+    formats = {f.name: getattr(dense, f.name) for f in fields(dense) if f.name != "weight"}
+    return QuantizedSparse(rows.offsets, rows.targets, rows.codes, dense.shape[0], **formats)
+
+
+def either(dense: QuantizedDense) -> QuantizedWeights:
+    """The synapses, or sparse ones of the same weights: by the weights, so that no other choice changes."""
+    return sparse_of(dense) if int(dense.weight.sum()) % 3 == 0 else dense
 
 
 def random_dense(
     rng: Rng, outputs: int, inputs: int, exponents: tuple[int, int], bias: bool = True, s_max: int = S_MAX
-) -> QuantizedDense:
+) -> QuantizedWeights:
     """Return weights over the whole range of a random sign mode, both ends included."""
     mode, bits = str(rng.choice(SIGN_MODES)), int(rng.choice([1, 2, 4, 8, 8, 8]))
     low, high = code_range(mode, bits)
@@ -72,7 +86,7 @@ def random_dense(
     codes = rng.integers(low, high + 1, outputs) if bias and rng.random() < 0.3 else None
     worst = int(np.abs(weight).sum(1).max()) * s_max + (0 if codes is None else int(np.abs(codes).max()))
     exponent = min(exponent, 23 - worst.bit_length())
-    return QuantizedDense(weight, bits, 0, mode, exponent, codes, 0, exponent if codes is not None else 0)
+    return either(QuantizedDense(weight, bits, 0, mode, exponent, codes, 0, exponent if codes is not None else 0))
 
 
 class Builder:
@@ -106,7 +120,7 @@ class Builder:
             self.nodes[f"{name}.recurrent"] = parts["recurrent"]
             self.edges += [Edge(name, f"{name}.recurrent", 1), Edge(f"{name}.recurrent", name)]
 
-    def _drawn(self, family: Family, size: int, arriving: int, s_max: int) -> tuple[Draft, dict[str, QuantizedDense]]:
+    def _drawn(self, family: Family, size: int, arriving: int, s_max: int) -> tuple[Draft, dict[str, QuantizedWeights]]:
         rng, exponents = self.rng, family.exponents
         q = int(rng.choice(family.inputs)) if len(family.inputs) > 1 else family.inputs[0]
         if family.synapse is None:
@@ -140,7 +154,7 @@ def largest(node: Any) -> int:
     return max(node.format.max, -node.format.min) if isinstance(node, Input) else int(node.output_max)
 
 
-def alone(neuron: Any, parts: dict[str, QuantizedDense], arriving: Any, s_max: int) -> QuantizedNetwork:
+def alone(neuron: Any, parts: dict[str, QuantizedWeights], arriving: Any, s_max: int) -> QuantizedNetwork:
     """Return a layer by itself, on an input that holds its arriving values."""
     signed = bool((np.asarray(arriving) < 0).any())
     number = FixedPoint(s_max.bit_length() + signed, 0, signed=signed)
@@ -151,8 +165,8 @@ def alone(neuron: Any, parts: dict[str, QuantizedDense], arriving: Any, s_max: i
 
 
 def tuned(
-    draft: Draft, parts: dict[str, QuantizedDense], arriving: Any, s_max: int, target: float
-) -> tuple[Any, dict[str, QuantizedDense], Any]:
+    draft: Draft, parts: dict[str, QuantizedWeights], arriving: Any, s_max: int, target: float
+) -> tuple[Any, dict[str, QuantizedWeights], Any]:
     """Return the population at the level that comes nearest to a rate, with its synapses and outputs.
 
     The level is found by bisection.
@@ -190,7 +204,7 @@ def between(low: int, high: int) -> int:
     return max(mean, near) if high > 0 else -max(mean, near)
 
 
-def weaker(synapse: QuantizedDense) -> QuantizedDense:
+def weaker(synapse: QuantizedWeights) -> QuantizedWeights:
     """Return the synapse with half the weights."""
     return replace(synapse, weight_exp=synapse.weight_exp - 1, bias_exp=synapse.bias_exp - 1)
 

@@ -9,7 +9,7 @@ from typing import Any
 from networks_build import Case
 
 from nmdeploy.recording.types import Recording
-from nmdeploy.synapses.dense import QuantizedDense, code_range
+from nmdeploy.synapses.weights import QuantizedWeights, code_range
 
 ALIVE = (0.01, 0.80)
 
@@ -30,7 +30,8 @@ def coverage(cases: Iterable[Case], recordings: Iterable[Recording]) -> Counter[
             if not neuron.spiking or recording.total(name, "spikes"):
                 found |= _mechanisms(neuron)
         for synapse in case.network.synapses.values():
-            if isinstance(synapse, QuantizedDense):
+            if isinstance(synapse, QuantizedWeights):
+                found |= {f"{synapse.kind} synapse"}
                 found |= {f"{synapse.sign_mode} at its edge"} if _at_edge(synapse) else set()
                 found |= {"bias synapse"} if synapse.bias is not None else set()
                 found |= {"negative weight_exp"} if synapse.weight_exp < 0 else set()
@@ -65,6 +66,5 @@ def _chosen(neuron: Any) -> set[str]:
     return found
 
 
-def _at_edge(synapse: QuantizedDense) -> bool:
-    low, high = code_range(synapse.sign_mode, synapse.bits)
-    return bool((synapse.weight == low).any() and (synapse.weight == high).any())
+def _at_edge(synapse: QuantizedWeights) -> bool:
+    return synapse.rows.limits() == code_range(synapse.sign_mode, synapse.bits)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from networks_build import Builder, Case, Draft, Family, Rng, largest, random_dense, random_inputs
+from networks_build import Builder, Case, Draft, Family, Rng, either, largest, random_dense, random_inputs
 from networks_neurons import STATE_SPACE, codes, diagonal_dynamics, formats
 from windows import quantized_windowed
 
 from nmdeploy.network.graph import Edge
 from nmdeploy.neurons.gated_linear_unit import QuantizedGatedLinearUnit
 from nmdeploy.synapses.dense import QuantizedDense
+from nmdeploy.synapses.weights import QuantizedWeights
 
 TABLE = np.rint(2**15 / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(int)
 
@@ -50,14 +51,14 @@ def gate(rng: Rng, size: int, _q: int, window: int, send_once: bool) -> Draft:
     return Draft(lambda _level: neuron, 0, 1)
 
 
-def nearly_identity(rng: Rng, outputs: int, inputs: int) -> QuantizedDense:
+def nearly_identity(rng: Rng, outputs: int, inputs: int) -> QuantizedWeights:
     """Draw synapses from a gate's output to one neuron, with some crosstalk."""
     weight = np.eye(outputs, inputs, dtype=int) * int(rng.integers(20, 128))
     weight += codes(rng, 5, weight.shape) * (rng.random(weight.shape) < 0.1)
-    return QuantizedDense(np.clip(weight, -128, 127), 8, 0, "mixed", int(rng.integers(-3, 2)))
+    return either(QuantizedDense(np.clip(weight, -128, 127), 8, 0, "mixed", int(rng.integers(-3, 2))))
 
 
-def mixing(rng: Rng, outputs: int, inputs: int) -> QuantizedDense:
+def mixing(rng: Rng, outputs: int, inputs: int) -> QuantizedWeights:
     """Draw synapses from windowed neurons to both inputs of every gate, (2H, H)."""
     return random_dense(rng, outputs, inputs, (0, 4), bias=bool(rng.random() < 0.3))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from mechanisms import Mechanisms
-from networks_build import Rng
+from networks_build import Rng, either
 from networks_neurons import random_spiking
 
 from nmdeploy.fixedpoint import FixedPoint
@@ -18,6 +18,7 @@ from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.neurons.integrator import QuantizedIntegrator
 from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.synapses.dense import QuantizedDense, code_range
+from nmdeploy.synapses.weights import QuantizedWeights
 
 LEVEL = 300
 
@@ -58,8 +59,9 @@ class Wired:
         self.builder.population(neuron, name)
 
     def connect(self, sources: Sequence[str | tuple[str, int]], target: str, **fields: Any) -> str:
-        """Dense synapses from the sum of sources, each a name or (name, delay); returns the synapse's name."""
-        name = f"{target}.{sum(edge.target == target for edge in self.edges)}"
+        """Connect the sum of sources, each a name or (name, delay); returns the synapse's name."""
+        name = f"{target}.{sum(name.startswith(f'{target}.') for name in self.synapses)}"
+        self.synapses.append(name)
         ways = [(way, 0) if isinstance(way, str) else way for way in sources]
         names, delays = zip(*ways, strict=True)
         source, population = self.builder.node(names[0]), self.builder.node(target)
@@ -69,19 +71,19 @@ class Wired:
 
     def network(self, output: str) -> QuantizedNetwork:
         """What was built."""
-        return QuantizedNetwork(self.nodes, tuple(self.edges), 1e-3, output)
+        return self.builder.build_quantized(output)
 
 
 def dense(
     rng: Rng, outputs: int, inputs: int, bits: int = 8, mode: str = "mixed", exponent: int = 0, full: bool = False
-) -> QuantizedDense:
+) -> QuantizedWeights:
     """Draw weights over the whole range of a mode, 70 % of them 0 unless `full`, and a bias in one of two cases."""
     low, high = code_range(mode, bits)
     weight = rng.integers(low, high + 1, (outputs, inputs)) * (full | (rng.random((outputs, inputs)) < 0.3))
     weight.flat[0], weight.flat[-1] = low, high
     low, high = code_range("mixed", bits)
     bias = rng.integers(low, high + 1, outputs) if rng.random() < 0.5 else None
-    return QuantizedDense(weight, bits, 0, mode, exponent, bias, 0, 0)
+    return either(QuantizedDense(weight, bits, 0, mode, exponent, bias, 0, 0))
 
 
 def chain(seed: int, channels: int, *sizes: int, form: FixedPoint = BINARY) -> QuantizedNetwork:

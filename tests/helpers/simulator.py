@@ -5,6 +5,7 @@ It is plain and slow, and shares no code with the package. `simulate` also count
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from simulator_base import Population, Record, rz, shift, wrap24
@@ -74,9 +75,21 @@ KINDS: dict[str, Any] = {
 }
 
 
+def matrix(node: dict[str, Any]) -> list[list[int]]:
+    """(outputs, inputs) weights of dense or sparse synapses."""
+    if node["kind"] == "dense":
+        return list(node["weight"])
+    offsets = node["offsets"]
+    found = [[0] * (len(offsets) - 1) for _ in range(node["outputs"])]
+    for source, (first, last) in enumerate(pairwise(offsets)):
+        for entry in range(first, last):
+            found[node["targets"][entry]][source] = node["codes"][entry]
+    return found
+
+
 def synaptic_sum(node: dict[str, Any], s: list[int]) -> list[int]:
     """Return the sums of dense synapses, with their bias."""
-    a = [shift(sum(w * x for w, x in zip(row, s, strict=True)), node["weight_exp"]) for row in node["weight"]]
+    a = [shift(sum(w * x for w, x in zip(row, s, strict=True)), node["weight_exp"]) for row in matrix(node)]
     bias = node.get("bias") or [0] * len(a)
     return [x + shift(b, node["bias_exp"]) for x, b in zip(a, bias, strict=True)]
 
@@ -118,7 +131,7 @@ class Run:
         for synapse, _ in self.sources[name]:
             node = self.nodes[synapse]
             came = [self.output(source, t - delay) for source, delay in self.sources[synapse]]
-            sums.append(synaptic_sum(node, total(len(node["weight"][0]), came)))
+            sums.append(synaptic_sum(node, total(len(matrix(node)[0]), came)))
         return total(self.populations[name].inputs, sums)
 
     def advance(self, name: str) -> None:

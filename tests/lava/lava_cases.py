@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise, product
 from typing import Any
 
@@ -202,6 +204,12 @@ def single_step(rng: np.random.Generator) -> Case:
     return case, data[:, :1]
 
 
+def sparse(make: Callable[[np.random.Generator], Case], rng: np.random.Generator) -> Case:
+    """A case with sparse synapses."""
+    model, data = make(rng)
+    return m.sparse(model), data
+
+
 CASES = {
     "lif_chain": lif_chain,
     "lif_heterogeneous": lif_heterogeneous,
@@ -214,6 +222,9 @@ CASES = {
     "windowed_chain_once": lambda rng: windowed_chain(rng, send_once=True),
     "windowed_chain_short": lambda rng: windowed_chain(rng, steps=2),
     "windowed_mixture": windowed_mixture,
+    "sparse_heterogeneous": partial(sparse, lif_heterogeneous),
+    "sparse_recurrent": partial(sparse, recurrent),
+    "sparse_residual": partial(sparse, residual),
 }
 
 

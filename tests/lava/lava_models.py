@@ -61,6 +61,25 @@ def dense(
     }
 
 
+def sparse(model: Node) -> Node:
+    """The model with every other weight of its dense synapses gone, and the others listed by input."""
+    nodes = {name: _sparse(node) if node["kind"] == "dense" else node for name, node in model["nodes"].items()}
+    return {**model, "nodes": nodes}
+
+
+def _sparse(node: Node) -> Node:
+    weight = np.array(node["weight"])
+    weight[(np.add.outer(*map(np.arange, weight.shape)) % 2).astype(bool)] = 0
+    columns = [np.flatnonzero(column) for column in weight.T]
+    entries = {
+        "offsets": np.cumsum([0, *map(len, columns)]).tolist(),
+        "targets": np.concatenate(columns).tolist(),
+        "codes": np.concatenate([column[column != 0] for column in weight.T]).tolist(),
+        "outputs": len(weight),
+    }
+    return {**{key: value for key, value in node.items() if key != "weight"}, **entries, "kind": "sparse"}
+
+
 def mechanisms(rng: np.random.Generator, neurons: int, outputs: int = 1, *, magnitudes: int = 1) -> Node:
     """Every field that follows the dynamics: one binary threshold, and numbers for what `changes` may turn on."""
     shape = (neurons, outputs)

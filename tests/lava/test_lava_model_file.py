@@ -24,7 +24,8 @@ def test_it_reads_the_integers(reader: Any, tmp_path: Path) -> None:
     nir_io.write(network, tmp_path / "m.nir")
     found = reader.read_model(tmp_path / "m.nir")["nodes"]
     for name, synapse in network.synapses.items():
-        np.testing.assert_array_equal(found[name]["weight"], synapse.weight)
+        for field in ("weight",) if synapse.kind == "dense" else ("offsets", "targets", "codes"):
+            np.testing.assert_array_equal(found[name][field], getattr(synapse, field))
 
 
 def test_a_changed_weight_is_refused(reader: Any, tmp_path: Path) -> None:

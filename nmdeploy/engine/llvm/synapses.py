@@ -46,10 +46,12 @@ WORD, HALF = 64, 32
 
 def write_rows(module: ir.Module, name: str, form: RowsForm) -> None:
     """Write the kernel `name` into a module."""
-    _Rows(module, name, form).write()
+    RowsKernel(module, name, form).write()
 
 
-class _Rows:
+class RowsKernel:
+    """A kernel under construction: events are listed, then the rows of weights that they meet are added."""
+
     def __init__(self, module: ir.Module, name: str, form: RowsForm) -> None:
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
         self.function = ir.Function(module, kind, name)

@@ -128,6 +128,8 @@ class RowsForm:
         True if the processor compresses a vector of bytes by a mask: 64 channels are listed at once.
     paired : bool
         True if one instruction adds two rows of bytes into 16 bits (AVX-512 BW).
+    sparse : bool
+        True if rows are lists of entries of `row_bits`: the lower half is the column, the upper one the weight.
     """
 
     sources: tuple[str, ...]
@@ -140,6 +142,7 @@ class RowsForm:
     event_bits: int
     compress: bool
     paired: bool
+    sparse: bool = False
 
     @property
     def binary(self) -> bool:

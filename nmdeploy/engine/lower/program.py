@@ -58,8 +58,9 @@ class Rows:
     text: str
     form: RowsForm
     weights: Any
-    fan_out: IntArray
+    fan_out: Any
     inputs: int
+    columns: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,7 @@ class Program:
     ranges: tuple[tuple[int, int, bool], ...]
     populations: Mapping[str, Population]
     synapses: Mapping[str, Rows]
+    alternatives: Mapping[str, Rows]
     wires: Mapping[str, Wires]
 
     def without(self, names: frozenset[str]) -> Program:
@@ -84,10 +86,15 @@ class Program:
         order = tuple(name for group, _ in groups for name in group)
         return replace(self, groups=groups, order=order, ranges=ranges(groups))
 
+    def with_rows(self, rows: Mapping[str, Rows]) -> Program:
+        """The program with other rows for some synapses, the choice made."""
+        return replace(self, synapses={**self.synapses, **rows}, alternatives={})
+
     @property
     def texts(self) -> list[str]:
         """Texts of all modules that only this network needs."""
-        found = [p.text for p in self.populations.values()] + [s.text for s in self.synapses.values()]
+        rows = [*self.synapses.values(), *self.alternatives.values()]
+        found = [p.text for p in self.populations.values()] + [r.text for r in rows]
         return [*dict.fromkeys(found)]
 
 

@@ -87,17 +87,18 @@ class DenseInput:
             self.chosen[name] = library if self._product(rows, some, library) < self._events(name, some) else None
 
     def _events(self, name: str, some: npt.NDArray[Any]) -> float:
-        return _seconds(self.alone(self.program, name, some))
+        return seconds_of(self.alone(self.program, name, some))
 
     def _product(self, rows: Rows, some: npt.NDArray[Any], library: str) -> float:
         def multiply() -> None:
             product(some, rows, library)
             count_events(some, rows, np.full(len(some), some.shape[1], np.int64))
 
-        return _seconds(multiply)
+        return seconds_of(multiply)
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def seconds_of(run: Callable[[], object]) -> float:
+    """Return the least time of a few runs."""
     times = []
     for _ in range(TRIAL_RUNS):
         start = time.perf_counter()

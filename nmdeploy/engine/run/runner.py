@@ -20,6 +20,7 @@ from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, is_
 from nmdeploy.engine.lower.slots import words
 from nmdeploy.engine.run import plan_cache
 from nmdeploy.engine.run.dense_input import DenseInput, count_events, product
+from nmdeploy.engine.run.rows_choice import RowsChoice
 from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 from nmdeploy.neurons.base import IntArray
 
@@ -28,6 +29,7 @@ SUMS_BYTES = 1 << 15  # what a chunk leaves for the next kernel should still be 
 TASK_SAMPLES = 32
 WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
 PRODUCT_BYTES = 1 << 24
+WorkerKind = tuple[Program, int, str, frozenset[str]]
 NOTHING: Mapping[str, Any] = {}
 ALIGNMENT = 64
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
@@ -41,6 +43,7 @@ class Results:
     """What kernels wrote, a sample a row: outputs (samples, steps, planes, width), states (samples, steps, elements,
     width), counters (samples, n)."""
 
+    program: Program
     outputs: Mapping[str, npt.NDArray[Any]]
     states: Mapping[str, Mapping[str, npt.NDArray[Any]]]
     counts: Mapping[str, IntArray]
@@ -93,13 +96,13 @@ def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spa
         }
     for name in program.synapses:
         counts[name] = np.zeros((samples, len(SYNAPSE_COUNTERS)), np.int64)
-    return Results(outputs, states, counts)
+    return Results(program, outputs, states, counts)
 
 
 def chunk_steps(program: Program) -> int:
     """Steps that each kernel runs before the next one does."""
     least, most = CHUNK_STEPS
-    row = max((made.weights.shape[1] * made.form.sum_bits // 8 for made in program.synapses.values()), default=1)
+    row = max((made.columns * made.form.sum_bits // 8 for made in program.synapses.values()), default=1)
     return max(least, min(most, SUMS_BYTES // row))
 
 
@@ -192,8 +195,7 @@ class Worker:
         key = f"{synapse}|sums"
         if key not in self.out:
             rows = self.program.synapses[synapse]
-            columns = rows.weights.shape[1]
-            self.out[key] = self._memory(-(-columns * self.chunk * rows.form.sum_bits // 64) + 8)
+            self.out[key] = self._memory(-(-rows.columns * self.chunk * rows.form.sum_bits // 64) + 8)
         return self.out[key]
 
     def _rows(self, name: str, made: Rows) -> None:
@@ -213,7 +215,7 @@ class Worker:
             "fan_out": made.fan_out,
         }
         numbers = {
-            "width": made.weights.shape[1],
+            "width": made.columns,
             "inputs": made.inputs,
             "start_offset": network.timing.start_offset[name],
             "rows": made.inputs,
@@ -316,19 +318,32 @@ def single_synapse_run(program: Program, synapse: str, codes: Any) -> Callable[[
     part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
     worker = Worker(part, codes.shape[1], codes.dtype)
     lengths = np.full(len(codes), codes.shape[1], np.int64)
-    counts = Results({}, {}, {synapse: np.zeros((len(codes), len(layout.SYNAPSE_COUNTERS)), np.int64)})
+    counts = Results(part, {}, {}, {synapse: np.zeros((len(codes), len(layout.SYNAPSE_COUNTERS)), np.int64)})
     return lambda: worker.run(codes, lengths, 0, len(codes), counts)
+
+
+def program_run(program: Program, codes: Any) -> Callable[[], None]:
+    """What runs a whole program on samples, on one processor."""
+    samples, steps = codes.shape[:2]
+    lengths = np.full(samples, steps, np.int64)
+    worker, results = Worker(program, steps, codes.dtype), allocate_results(program, lengths, steps, Spare())
+    return lambda: worker.run(codes, lengths, 0, samples, results)
 
 
 class Engine:
     """A program with its workers."""
 
     def __init__(self, program: Program, threads: int | None = None) -> None:
-        self.program = program
         self.threads = threads or processors()
-        self.dense_input = DenseInput(program, single_synapse_run)
-        self.workers: dict[tuple[int, str, frozenset[str]], list[Worker]] = {}
+        self.rows_choice = RowsChoice(program, program_run)
+        self.use(program)
         self.spare = Spare()
+
+    def use(self, program: Program) -> None:
+        """Run this program from now on."""
+        self.program = program
+        self.dense_input = DenseInput(program, single_synapse_run)
+        self.workers: dict[WorkerKind, list[Worker]] = {}
 
     def run(
         self,
@@ -342,36 +357,41 @@ class Engine:
         codes = np.ascontiguousarray(codes.view(np.uint8) if codes.dtype == bool else codes)
         codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
         samples, steps = codes.shape[:2]
-        chosen = self.dense_input.choose(codes)
-        made = allocate_results(self.program, lengths, steps, self.spare)
-        kind = steps, codes.dtype.str, frozenset(chosen)
+        better = self.rows_choice.choose(codes)
+        if better is not None:
+            self.use(better)
+        program, chosen = self.program, self.dense_input.choose(codes)
+        made = allocate_results(program, lengths, steps, self.spare)
+        kind = program, steps, codes.dtype.str, frozenset(chosen)
 
         def task(part: slice) -> None:
             worker = self._worker(*kind)
             try:
                 sums = {}
                 for name, library in chosen.items():
-                    rows = self.program.synapses[name]
+                    rows = program.synapses[name]
                     sums[name] = product(codes[part], rows, library)
                     made.counts[name][part] = count_events(codes[part], rows, lengths[part])
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
                 self.workers.setdefault(kind, []).append(worker)
 
-        run_tasks(split_samples(samples, self._task_samples(steps, chosen), threads), task, threads, on_progress)
+        run_tasks(split_samples(samples, _task_samples(program, steps, chosen), threads), task, threads, on_progress)
         return made
 
-    def _task_samples(self, steps: int, chosen: Mapping[str, str]) -> int:
-        """Samples of a task at most: products have to fit in memory."""
-        columns = sum(self.program.synapses[name].weights.shape[1] for name in chosen)
-        return min(TASK_SAMPLES, PRODUCT_BYTES // (4 * steps * columns)) if columns else TASK_SAMPLES
-
-    def _worker(self, steps: int, dtype: str, given: frozenset[str]) -> Worker:
+    def _worker(self, program: Program, steps: int, dtype: str, given: frozenset[str]) -> Worker:
         """One that nobody uses, or a new one."""
+        kind = program, steps, dtype, given
         with memory_lock:
-            free = self.workers.pop((steps, dtype, given), [])
-            self.workers = {**dict([*self.workers.items()][1 - WORKER_KINDS :]), (steps, dtype, given): free}
+            free = self.workers.pop(kind, [])
+            self.workers = {**dict([*self.workers.items()][1 - WORKER_KINDS :]), kind: free}
             if free:
                 return free.pop()
-        program = self.program.without(given) if given else self.program
+        program = program.without(given) if given else program
         return Worker(program, steps, np.dtype(dtype), given)
+
+
+def _task_samples(program: Program, steps: int, chosen: Mapping[str, str]) -> int:
+    """Samples of a task at most: products have to fit in memory."""
+    columns = sum(program.synapses[name].columns for name in chosen)
+    return min(TASK_SAMPLES, PRODUCT_BYTES // (4 * steps * columns)) if columns else TASK_SAMPLES

@@ -1,0 +1,202 @@
+"""Weights as Loihi holds them: codes of a few bits with a sign mode, one exponent, and a bias synapse.
+
+Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.utils.weightutils``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.errors import BadOption
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, power_below
+from nmdeploy.neurons.ops import shift
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+
+SIGN_MODES = ("mixed", "excitatory", "inhibitory")
+
+
+def code_range(sign_mode: str, bits: int) -> tuple[int, int]:
+    """Return the smallest and the largest weight code.
+
+    >>> code_range("mixed", 8), code_range("excitatory", 8), code_range("inhibitory", 4)
+    ((-128, 127), (0, 255), (-15, 0))
+    """
+    if sign_mode == "mixed":
+        return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    top = (1 << bits) - 1
+    return (0, top) if sign_mode == "excitatory" else (-top, 0)
+
+
+def chip_exponent(sign_mode: str, bits: int) -> int:
+    """What to subtract from `weight_exp` for the exponent of the weight as Loihi holds it (8 bits and sign)."""
+    return (9 if sign_mode == "mixed" else 8) - bits
+
+
+class QuantizedWeights(QuantizedSynapse):
+    """Integer synapses ``a = shift(W s, weight_exp) + shift(b, bias_exp)``; a family says how it holds W.
+
+    Parameters
+    ----------
+    bits : int
+        Width of a code, 1 to 8.
+    frac : int
+        Fraction bits of a code.
+    sign_mode : {"mixed", "excitatory", "inhibitory"}
+    weight_exp : int
+        Shift of the sum; a negative one floors.
+    bias : (outputs,) int or None
+        Codes (sign mode mixed) of a synapse from a unit that sends 1 every step; `bias_frac`, `bias_exp` as for the
+        weights.
+    """
+
+    bits: int
+    frac: int
+    sign_mode: str
+    weight_exp: int
+    bias: IntArray | None
+    bias_frac: int
+    bias_exp: int
+
+    takes_bias: ClassVar[bool] = True
+
+    def _check_codes(self, name: str, codes: IntArray) -> None:
+        """`BadOption` unless the weights and biases are codes of their widths; freezes the biases."""
+        if not 1 <= self.bits <= 8:
+            raise BadOption(
+                f"{self.kind}: {self.bits} weight bits: the chip holds 1 to 8: give --weight-bits in that range"
+            )
+        if self.sign_mode not in SIGN_MODES:
+            raise BadOption(f"{self.kind}: sign mode {self.sign_mode!r} is unknown: choose one of {SIGN_MODES}")
+        self._within(name, codes, self.sign_mode)
+        if self.bias is not None:
+            self._freeze("bias", self.bias, np.int64, self.shape[:1])
+            self._within("bias", self.bias, "mixed")
+
+    def _within(self, name: str, codes: IntArray, sign_mode: str) -> None:
+        low, high = code_range(sign_mode, self.bits)
+        if codes.size and (codes.min() < low or codes.max() > high):
+            raise BadOption(
+                f"{self.kind}: {name} codes {int(codes.min())} to {int(codes.max())} exceed {low} to {high} "
+                f"({self.bits} bits, {sign_mode})"
+            )
+
+    def finish(self, sums: Any) -> Any:
+        a = shift(sums, self.weight_exp)
+        return a if self.bias is None else a + shift(self.bias.astype(sums.dtype), self.bias_exp)
+
+    def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
+        a = np.ldexp(self.rows.sums(np.asarray(s, np.float64)), -self.frac)
+        return np.asarray(a if self.bias is None else a + np.ldexp(self.bias.astype(np.float64), -self.bias_frac))
+
+    def a_max(self, s_max: int) -> IntArray:
+        def left(values: Any, exponent: int) -> Any:  # in integers without limit
+            return values.astype(object) << min(max(exponent, 0), 64)
+
+        low, high = self.rows.signed_sums()
+        worst = left(high - low, self.weight_exp) * s_max
+        if self.bias is not None:
+            worst = worst + left(np.abs(self.bias), self.bias_exp)
+        return np.asarray(np.minimum(worst, np.iinfo(np.int64).max), np.int64)
+
+    @property
+    def chip_exponents(self) -> tuple[int, ...]:
+        weights = self.weight_exp - chip_exponent(self.sign_mode, self.bits)
+        return (weights,) if self.bias is None else (weights, self.bias_exp - chip_exponent("mixed", self.bits))
+
+    def nir_primitives(self, graph: Any, name: str, source_frac: int, frac_in: int, bias: FloatArray | None) -> None:
+        """Add ``Linear``, or ``Affine`` with a bias: the codes times what one of them adds to the target's sum.
+
+        NIR has no sparse node: its weight is dense. `bias` is what the population asks the synapse to carry.
+        """
+        exponent = self.weight_exp + source_frac - frac_in
+        weight = self.rows.matrix(lambda codes: graph.exact(np.ldexp(codes.astype(np.float64), exponent)))
+        total = np.zeros(self.shape[0]) if bias is None else bias
+        if self.bias is not None:
+            total = total + np.ldexp(self.bias.astype(np.float64), self.bias_exp - frac_in)
+        if self.bias is None and not total.any():
+            graph.add(name, "Linear", weight=weight)
+        else:
+            graph.add(name, "Affine", weight=weight, bias=graph.exact(total))
+
+
+class Weights(Synapse):
+    """Float synapses ``a = W s + b`` that become codes; a family says how it holds W.
+
+    Parameters
+    ----------
+    bias : (outputs,) float or None
+    """
+
+    bias: FloatArray | None
+
+    takes_bias: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def values(self) -> FloatArray:
+        """The weights that are held, in any shape."""
+
+    @abstractmethod
+    def scaled(self, factors: FloatArray) -> Weights:
+        """Return the synapses with the weights and biases of each output multiplied by `factors` (outputs,)."""
+
+    @abstractmethod
+    def with_codes(self, codes: IntArray, **formats: Any) -> QuantizedWeights:
+        """Return the integer synapses of `codes`, which lie as `values` do."""
+
+    def sign_mode(self, config: QuantizationConfig) -> str:
+        """Loihi's sign mode: one sign only gains a bit, if the profile has it."""
+        if self.values.any() and (self.values >= 0).all() and "excitatory" in config.sign_modes:
+            return "excitatory"
+        if self.values.any() and (self.values <= 0).all() and "inhibitory" in config.sign_modes:
+            return "inhibitory"
+        return "mixed"
+
+    def frac(self, scale: FloatArray, config: QuantizationConfig) -> int:
+        low, high = code_range(self.sign_mode(config), config.weight_bits)
+        largest = float((self.row_magnitudes() * scale).max(initial=0.0))
+        return power_below(max(high, -low, 1) + 0.49, largest, default=config.weight_bits)
+
+    def frac_max(self, scale: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
+        most = super().frac_max(scale, source_frac, config)
+        most += chip_exponent(self.sign_mode(config), config.weight_bits)
+        if self.bias is None or not self.bias.any():
+            return most
+        bias_frac = _bias_frac(self.bias, scale, config.weight_bits)
+        return min(most, bias_frac + config.weight_exp_max + chip_exponent("mixed", config.weight_bits))
+
+    def quantize(
+        self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig
+    ) -> QuantizedWeights:
+        mode, frac = self.sign_mode(config), self.frac(scale, config)
+        bias_frac, bias = _bias_codes(self.bias, scale, frac_in, config.weight_bits)
+        low, high = code_range(mode, config.weight_bits)
+        return self.with_codes(
+            np.clip(np.rint(np.ldexp(self.scaled(scale).values, frac)), low, high).astype(np.int64),
+            bits=config.weight_bits,
+            frac=frac,
+            sign_mode=mode,
+            weight_exp=frac_in - frac - source_frac,
+            bias=bias,
+            bias_frac=bias_frac,
+            bias_exp=0 if bias is None else frac_in - bias_frac,
+        )
+
+
+def _bias_codes(bias: FloatArray | None, scale: FloatArray, frac_in: int, bits: int) -> tuple[int, IntArray | None]:
+    """Fraction bits and codes of a bias synapse; never more than the sum has, so that its exponent does not floor."""
+    if bias is None or not bias.any():
+        return 0, None
+    low, high = code_range("mixed", bits)
+    frac = min(frac_in, _bias_frac(bias, scale, bits))
+    return frac, np.clip(np.rint(np.ldexp(bias * scale, frac)), low, high).astype(np.int64)
+
+
+def _bias_frac(bias: FloatArray, scale: FloatArray, bits: int) -> int:
+    """Fraction bits at which the biases times `scale` fill their width."""
+    _, high = code_range("mixed", bits)
+    return power_below(max(high, 1) + 0.49, float(np.abs(bias * scale).max()))
