@@ -1,6 +1,6 @@
-"""The compiled engine behind the ``compiled`` backend: docs/engine.md.
+"""The compiled engine, which runs the ``compiled`` backend (docs/engine.md).
 
-A neuron's own integer step is run once on symbols (`trace`), what it did is a graph; an interval analysis bounds every
-value of it (`intervals`), `population` writes it as vector code, and LLVM compiles that. No family is known here by
-name.
+A neuron's own integer step runs once on symbols and leaves a graph of its operations (`trace`). An interval analysis
+bounds every value of the graph (`bounds`). The operations get an order, lanes and memory slots (`lower`). They are
+written as vector code and compiled by LLVM (`llvm`), and run on the samples (`run`). No family is known here by name.
 """
