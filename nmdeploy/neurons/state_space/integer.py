@@ -222,7 +222,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
             raise BadOption(f"{self.kind}: {name} = {int(outside.flat[0])} exceeds {reason}")
 
     def check_common_overflow(self, name: str, inner: int, outer: Any) -> None:
-        """Raise `OverflowPossible` if a sum is too large: `inner` of an update, `outer` (H, p) of y before its shift."""
+        """Raise `OverflowPossible` if a sum is too large: `inner` of an update, `outer` (H, p) of unshifted y."""
         _, n, _, p = self.dims
         amount = self._largest(*self.reset_codes, "soma_r", "adaptation_jump") * p * self.output_max
         back = amount + self._largest(*self.reset_factors, "soma_m") * self.limit * max(n, 2)
