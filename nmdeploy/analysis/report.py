@@ -40,9 +40,8 @@ class Report:
     utilization : tuple of Row
         Use of each limit.
     problems : tuple of str
-        Reasons why the network cannot run on the target.
-    overflows : mapping of layer to register to count
-        Wraps and saturations over all samples.
+        What keeps the network from running on the target.
+    overflows : mapping of layer to register to count, over all samples
     accuracy : mapping of "float" and "quantized" to a fraction or None
         Share of samples whose class is their label.
     verification : Verification or None

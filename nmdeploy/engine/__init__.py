@@ -1,6 +1,6 @@
-"""The compiled engine, which runs the ``compiled`` backend (docs/engine.md).
+"""The compiled engine of the ``compiled`` backend (docs/engine.md).
 
-A neuron's own integer step runs once on symbols and leaves a graph of its operations (`trace`). An interval analysis
-bounds every value of the graph (`bounds`). The operations get an order, lanes and memory slots (`lower`). They are
-written as vector code and compiled by LLVM (`llvm`), and run on the samples (`run`). No family is known here by name.
+`trace` runs a neuron's own integer step once on symbols, which leaves a graph. `bounds` bounds every value of the graph
+by interval analysis. `lower` chooses lanes and memory, `llvm` writes vector code and compiles it, `run` runs it. The
+engine knows no family by name.
 """
