@@ -132,7 +132,7 @@ def _label(real_states: int, hypothetical: bool, energy: Energy) -> list[str]:
     advanced = energy.states_per_update.required_value
     if hypothetical:
         return [HYPOTHETICAL]
-    bounded = f"lower bound: one update per neuron of {real_states} real states, the figure is for {advanced}"
+    bounded = f"lower bound: one update a neuron of {real_states} real states, the figure is for {advanced}"
     return [bounded] if real_states > advanced else []
 
 

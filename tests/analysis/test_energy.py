@@ -268,7 +268,7 @@ def test_more_states_than_the_figure_is_for(states: int, bounded: bool) -> None:
     q, profile = with_states(states), load_profile("loihi2")
     energy = network_energy(q, run(q, INPUTS, lengths=LENGTHS), map_network(q, profile), profile)["x"]
     assert energy.joules.neuron == pytest.approx((2 * 81 + 8 * 52) / 2 * PJ)
-    assert ("lower bound: one update per neuron of 4 real states, the figure is for 2" in energy.citation) is bounded
+    assert ("lower bound: one update a neuron of 4 real states, the figure is for 2" in energy.citation) is bounded
     assert HYPOTHETICAL not in energy.citation
 
 
