@@ -1,4 +1,4 @@
-"""Report of a run: its cost by layer, utilization of the target, and verification."""
+"""The report: cost of a run by layer, utilization of the target, verification."""
 
 from __future__ import annotations
 
@@ -21,37 +21,34 @@ from nmdeploy.recording.types import Totals
 
 @dataclass(frozen=True)
 class Report:
-    """Cost of a run, layer by layer.
+    """What a run cost, layer by layer.
 
     Parameters
     ----------
     profile, model : str
         Name of the target; SHA-256 of the model.
     samples : int
-        Number of samples in the run.
     layers, total : LayerMetrics
-        Counts are means per sample.
+        Counts are means a sample.
     operations : mapping of str to float
-        NeuroBench's synaptic operations of the network: Effective_MACs, Effective_ACs, Dense, means per sample.
+        NeuroBench's synaptic operations of the network: Effective_MACs, Effective_ACs, Dense, means a sample.
     rates : mapping of str to float or None
-        Spikes per neuron output and step, by layer.
+        Spikes a neuron and step, by layer.
     cores : tuple of Core
-        Core of each neuron.
+        Where each neuron lies.
     utilization : tuple of Row
-        Use of each limit.
+        What is used of each limit.
     problems : tuple of str
         What keeps the network from running on the target.
     overflows : mapping of layer to register to count, over all samples
     accuracy : mapping of "float" and "quantized" to a fraction or None
-        Share of samples whose class is their label.
     verification : Verification or None
-        Comparisons with other backends.
     notes : tuple of str
         Notes of quantization and mapping.
     job : Job
         Model, target and samples, by digest.
     totals : Totals
-        Sums over the samples, from which the figures follow. Those of several runs can be added.
+        Sums over the samples, from which the figures follow; those of several runs can be added.
     """
 
     profile: str
@@ -77,7 +74,7 @@ class Report:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values; docs/formats.md has the JSON Schema."""
+        """docs/formats.md has the JSON Schema."""
         return {
             "profile": self.profile,
             "model": self.model,
@@ -138,7 +135,7 @@ def build_report(
     job: Job,
     verification: Verification | None = None,
 ) -> Report:
-    """Compute the metrics and the energy of a run on a target, from its sums."""
+    """Metrics and energy of a run on a target, from its sums."""
     energies = network_energy(network, totals, mapped, profile)
     layers = layer_metrics(network, totals, energies)
     return Report(
