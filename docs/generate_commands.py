@@ -1,4 +1,4 @@
-"""Writes docs/commands.md from the command line's own help.
+"""Generator of docs/commands.md, from the command line's own help.
 
 python docs/generate_commands.py           writes the page
 python docs/generate_commands.py --check   exits with 1 if the page is not current
@@ -24,7 +24,7 @@ Generated from the help texts by `docs/generate_commands.py`. Exit codes are tho
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [HEAD, *_command(main, "nmdeploy")]
     for name in sorted(main.commands):
         parts += _command(main.commands[name], f"nmdeploy {name}")
@@ -49,7 +49,7 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
 
 
 def run(arguments: list[str]) -> int:
-    """Write or check the page."""
+    """Write or check the page, and return the exit code."""
     text = page()
     if arguments == ["--check"]:
         current = PAGE.is_file() and PAGE.read_text("utf-8") == text

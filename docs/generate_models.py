@@ -1,4 +1,4 @@
-"""Writes docs/models.md and docs/models/*.md, and measures what they show.
+"""Generator of docs/models.md and docs/models/*.md, and the measurements that they show.
 
 python docs/generate_models.py                    writes the pages
 python docs/generate_models.py --check            exits with 1 if one of them is not current or a row is not measured
@@ -26,13 +26,13 @@ RESULTS, CHECKS = DOCS / "models" / "results.json", DOCS / "models" / "checks.js
 
 
 def held(path: Path) -> dict[str, Any]:
-    """Rows that were measured, of those that exist."""
+    """Return the measured rows of a file, of those that exist."""
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return {name: found[name] for name in rows() if name in found}
 
 
 def pages() -> dict[Path, str]:
-    """Every page with its text."""
+    """Return the text of every page."""
     results, checks = held(RESULTS), held(CHECKS)
     found = {DOCS / "models.md": models_page(results, checks)}
     return found | {
@@ -41,7 +41,7 @@ def pages() -> dict[Path, str]:
 
 
 def update(path: Path, names: list[str], function: Callable[[str], dict[str, Any]]) -> None:
-    """Measure rows, one after the other; each is kept at once."""
+    """Measure rows one after the other, and store each at once."""
     for name in names:
         print(f"{name} ...", flush=True)
         content = held(path) | {name: function(name)}
@@ -49,7 +49,7 @@ def update(path: Path, names: list[str], function: Callable[[str], dict[str, Any
 
 
 def check() -> int:
-    """1, and a line for each page that is not current and each row that is not measured."""
+    """Print a line for each page that is not current and each row that is not measured; return 1 if there is one."""
     stale = [page.name for page, text in pages().items() if not page.is_file() or page.read_text("utf-8") != text]
     surplus = set((DOCS / "models").glob("*.md")) - set(pages())
     problems = [f"{name} is not current: run python docs/generate_models.py" for name in stale]
@@ -62,7 +62,7 @@ def check() -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Measure, write or check."""
+    """Measure, write or check, and return the exit code."""
     option, *names = arguments or [""]
     if option == "--check":
         return check()

@@ -1,6 +1,6 @@
-"""Checks a model's forms against each other and against Lava: one row of `docs/models/checks.json`.
+"""Checks of a model's forms against each other and against Lava, for one row of `docs/models/checks.json`.
 
-The functions that compare come from the tests: the page shows what the tests assert.
+The functions that compare come from the tests, so the page shows what the tests assert.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ from agreement import disagreements, gradient_error, live, population_disagreeme
 
 NETWORKS = 20
 FORMAT = FixedPoint(bits=5, frac=4, signed=False)
-SAMPLES = 128  # of 64 steps and 3 x 64 neurons: more than 10**6 steps of a neuron
+SAMPLES = 128  # with 64 steps and 3 x 64 neurons each: more than 10**6 neuron steps
 
 
 def check(row: str) -> dict[str, Any]:
-    """Parallel against sequential form on random and trained weights, the float population, gradients, and Lava."""
+    """Compare the parallel with the sequential form, with the float population, in its gradients, and with Lava.
+
+    The weights are random in one comparison and trained in another.
+    """
     name, options = rows()[row]
     random = live(name, 3, channels=64, **options)
     trained = load(train(row)).double().eval()
@@ -60,12 +63,12 @@ def _counted(count: Callable[..., tuple[int, int]], network: SpikingNetwork, x: 
 
 
 def inputs(seed: int, samples: int, steps: int) -> Tensor:
-    """Random values for the four inputs of a `live` network."""
+    """Return random values for the four inputs of a `live` network."""
     return values(torch.Generator().manual_seed(seed), samples, steps, 4)
 
 
 def lava(name: str, options: dict[str, Any]) -> dict[str, int]:
-    """Every spike and state of small live networks, quantized, in the reference and in Lava."""
+    """Compare every spike and state of small live networks, quantized, in the reference and in Lava."""
     runs = []
     for seed in range(5 * NETWORKS):
         if len(runs) == NETWORKS:
@@ -84,13 +87,13 @@ def lava(name: str, options: dict[str, Any]) -> dict[str, int]:
 
 
 def is_live(recording: Recording) -> bool:
-    """Whether each layer that spikes sends something, and not always."""
+    """Return True if each spiking layer sends something, but not in every step of every output."""
     sent = [layer.spikes != 0 for layer in recording.layers.values() if layer.spikes is not None]
     return all(0 < spikes.mean() < 1 for spikes in sent)
 
 
 def deployed(name: str, seed: int, options: dict[str, Any]) -> tuple[QuantizedNetwork, Data]:
-    """A small network, exported through a checkpoint, and its data."""
+    """Return a small network, exported through a checkpoint, and its data."""
     codes = np.asarray(16 * inputs(seed, 2, 40).numpy(), np.int64)
     data = Data(codes, None, np.full(2, 40))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What is measured of single models: how often their several meanings, or an approximation, differ."""
+"""Measurements of single models: how often their several meanings, or an approximation, differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PART = 100  # samples
 
 
 def meanings(checkpoint: Path, x: npt.NDArray[Any]) -> list[str]:
-    """How often the three meanings of a fixed refractory period differ on the membranes of a trained network."""
+    """Report how often the three meanings of a fixed refractory period differ on a trained network's membranes."""
     module = load(checkpoint).double().eval()
     length, theta = module.options["length"], module.options["theta"]
     with torch.no_grad():
@@ -36,7 +36,7 @@ def meanings(checkpoint: Path, x: npt.NDArray[Any]) -> list[str]:
 
 
 def approximation(checkpoint: Path, x: npt.NDArray[Any]) -> list[str]:
-    """How often the predicted membrane gives another spike than the recurrence, block by block."""
+    """Report how often the predicted membrane gives another spike than the recurrence, block by block."""
     exact = load(checkpoint)
     module = predicting(exact).double().eval()
     fitted, rest = torch.from_numpy(x[:PART]), torch.from_numpy(x[PART:])
@@ -46,7 +46,7 @@ def approximation(checkpoint: Path, x: npt.NDArray[Any]) -> list[str]:
 
 
 def predicting(exact: SpikingNetwork) -> SpikingNetwork:
-    """The same network with the approximation."""
+    """Return the same network with the approximation."""
     fixed: dict[str, Any] = {"residual": exact.residual, "norm": exact.norm}
     module = create(exact.name, **exact.sizes, **fixed, **exact.options | {"approximation": "predicted"})
     module.load_state_dict(exact.state_dict(), strict=False)

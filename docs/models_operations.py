@@ -1,8 +1,8 @@
-"""What a step of a quantized population costs, counted from its coefficients: `docs/models/*.md` show it.
+"""Cost of a step of a quantized population, counted from its coefficients, for `docs/models/*.md`.
 
-A coefficient of 0 costs nothing, a power of two a shift, any other a multiplication. A sum of n terms that are not 0
-costs n - 1 additions; what a reset subtracts is one of them in every step. Comparisons are those with thresholds and
-with 0; roundings and saturations are not counted.
+A coefficient of 0 costs nothing, a power of two costs a shift, any other a multiplication. A sum of n terms that are
+not 0 costs n - 1 additions. The subtraction of a reset is one of them in every step. Comparisons are those with
+thresholds and with 0. Roundings and saturations are not counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# How often each coefficient is multiplied with in a step; a complex product takes four real ones.
+# Multiplications with each coefficient per step; a complex product takes four real ones.
 DIAGONAL = {"a_re": 2, "a_im": 2, "b_re": 1, "b_im": 1, "c_re": 1, "c_im": 1, "d": 1}
 SOMA = {"leak": 1, "adaptation_leak": 1, "soma_m": 1}
 PRODUCTS: dict[str, dict[str, int]] = {
@@ -22,11 +22,11 @@ PRODUCTS: dict[str, dict[str, int]] = {
     "lif": {},
 }
 COMPARED = {"ternary": 2, "phase": 3}
-HASHES = 3  # of random16, for each output
+HASHES = 3  # of random16, per output
 
 
 def step_operations(neuron: Any) -> dict[str, float]:
-    """Operations a neuron and step, means over the population, and bits of parameters and states a neuron."""
+    """Return operations per neuron and step, and bits of parameters and states per neuron, as population means."""
     stochastic = getattr(neuron, "spike", "binary") == "stochastic"
     codes = [np.asarray(getattr(neuron, name)) for name, times in PRODUCTS[neuron.kind].items() for _ in range(times)]
     if stochastic:
@@ -35,7 +35,7 @@ def step_operations(neuron: Any) -> dict[str, float]:
         codes += [4095 - neuron.du, 4096 - neuron.dv, np.full(neuron.size, 64)]
     nonzero, shifts = (float(sum(map(count, codes))) for count in (np.count_nonzero, _powers_of_two))
     additions = float(sum(np.maximum(terms - 1, 0).sum() for terms in _sums(neuron)))
-    if neuron.kind == "windowed_state_space":  # one entry of the kernel a step
+    if neuron.kind == "windowed_state_space":  # one entry of the kernel per step
         nonzero += np.count_nonzero(neuron.kernel) / neuron.window
         shifts += _powers_of_two(neuron.kernel) / neuron.window
         additions += np.maximum(_some(neuron.kernel).sum(-1) - 1, 0).sum() / neuron.window
@@ -60,7 +60,7 @@ def _powers_of_two(codes: Any) -> int:
 
 
 def _sums(n: Any) -> Iterator[Any]:
-    """How many terms the sums of a step have, kind by kind."""
+    """Yield the numbers of terms that the sums of a step have, kind by kind."""
     if n.kind == "lif":
         yield _some(4095 - n.du) + 1
         yield _some(4096 - n.dv) + 1 + _some(n.bias_mant)
@@ -80,14 +80,14 @@ def _sums(n: Any) -> Iterator[Any]:
 
 
 def _mechanism_sums(n: Any) -> Iterator[Any]:
-    """Of soma, adaptation and reset; a term that is there in any case is the 1."""
+    """Yield the same for soma, adaptation and reset; a term that always exists counts as the 1."""
     if n.soma:
         yield 1 + _some(n.leak)
     if n.adaptation:
         yield np.full(n.output_size, 2)  # v - w
         yield _some(n.adaptation_leak) + _some(n.adaptation_jump)
     if n.reset_action == "modulo":
-        yield np.full((n.output_size, 2), 2)  # - 1 before the mask, + 1 behind it
+        yield np.full((n.output_size, 2), 2)  # - 1 before the mask, + 1 after it
     elif n.reset_action in ("soft", "linear"):
         yield from _reset_sums(n, n.reset_action == "linear")
 
@@ -103,7 +103,7 @@ def _reset_sums(n: Any, linear: bool) -> Iterator[Any]:
 
 
 def _comparisons(n: Any) -> float:
-    """With thresholds (once a window), of the rectification, and of each register of a reset by magnitude."""
+    """Count comparisons: with thresholds (once per window), of the rectification, of registers of a magnitude reset."""
     if n.kind == "windowed_state_space":
         return float(n.size) / float(n.window)
     if n.kind == "lif":

@@ -1,4 +1,4 @@
-"""Renders `docs/models.md` and `docs/models/*.md` from the registry, `results.json` and `checks.json`."""
+"""Text of `docs/models.md` and `docs/models/*.md`, from the registry, `results.json` and `checks.json`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ quantized to 8-bit weights and 24-bit states with 128 calibration samples, and r
 
 
 def models_page(results: Rows, checks: Rows) -> str:
-    """`docs/models.md`."""
+    """Return `docs/models.md`."""
     return HEAD.format(
         models="\n".join(_models_table()),
         results="\n".join(_results_section(results)),
@@ -115,7 +115,7 @@ def _cost_row(name: str, result: Mapping[str, Any], letters: Mapping[str, str]) 
 
 
 def _diagnosis(name: str, result: Mapping[str, Any]) -> Iterator[str]:
-    """What the run of a marked row shows, and its learning curve."""
+    """Yield the diagnosis of a marked row, and its learning curve."""
     yield f"`{name}`: {result['diagnosis']}. Learning curve:"
     yield from ("", "| epoch | loss | training | test |", "|---|---|---|---|")
     for point in result["curve"]:
@@ -165,7 +165,7 @@ def _options(options: tuple[Option, ...]) -> Iterator[str]:
 
 
 def is_measured(model: NeuronModel, result: Mapping[str, Any]) -> bool:
-    """Whether a row has something to say beside its figures."""
+    """Return True if a row belongs to the model and has notes beside its figures."""
     return bool(result["model"] == model.name and result["measured"])
 
 

@@ -1,4 +1,4 @@
-"""Trains a model on the digits, quantizes it, runs the test samples: one row of `docs/models/results.json`."""
+"""Training of a model on the digits, quantization and a test run, for one row of `docs/models/results.json`."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def rows() -> dict[str, tuple[str, dict[str, Any]]]:
-    """NeuronModel and options of every row, by the row's name."""
+    """Return the name of the model and the options of every row, by the row's name."""
     return dict(sorted(({name: (name, {}) for name in neuron_models()} | VARIANTS).items()))
 
 
 def train_all(names: list[str]) -> None:
-    """Train rows of which the cache has no current one, two at a time."""
+    """Train the rows that the cache does not have in current form, two at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(train, names))
 
 
 def train(row: str) -> Path:
-    """The checkpoint of a row: from the cache if it was trained as today, or trained into it, with one thread."""
+    """Return the checkpoint of a row, from the cache if its recipe is current, else trained into it on one thread."""
     model, options = rows()[row]
     checkpoint, curve = CACHE / f"{row}.safetensors", CACHE / f"{row}.json"
     if not (checkpoint.exists() and is_current(curve, recipe_of(model))):
@@ -58,17 +58,17 @@ def train(row: str) -> Path:
 
 
 def recipe_of(model: str) -> dict[str, Any]:
-    """How `examples/train_digits.py` trains a model today."""
+    """Return the present recipe of `examples/train_digits.py` for a model."""
     specification = importlib.util.spec_from_file_location("train_digits", ROOT / "examples" / "train_digits.py")
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # dataclasses look their module up
+    sys.modules[specification.name] = module  # dataclasses look up their module there
     specification.loader.exec_module(module)
     return asdict(module.RECIPES.get(model, module.Recipe()))
 
 
 def is_current(curve: Path, recipe: Mapping[str, Any]) -> bool:
-    """Whether the learning curve in a file is that of a recipe; of a curve without one, the epochs tell."""
+    """Return True if the learning curve in a file is that of a recipe; without one, the epochs are compared."""
     if not curve.exists():
         return False
     held = json.loads(curve.read_text("utf-8"))
@@ -78,7 +78,7 @@ def is_current(curve: Path, recipe: Mapping[str, Any]) -> bool:
 
 
 def measure(row: str) -> dict[str, Any]:
-    """Accuracies, rates, operations and energy of a row's trained network on the test samples."""
+    """Measure accuracies, rates, operations and energy of a row's trained network on the test samples."""
     checkpoint = train(row)
     floats = read_checkpoint(checkpoint)
     calibration, test = (pipeline.load_data(CACHE / f"{row}{part}.npz", floats.input) for part in ("_calibration", ""))
@@ -103,7 +103,7 @@ def measure(row: str) -> dict[str, Any]:
 
 
 def measured(row: str, floats: Network, test: pipeline.Data) -> list[str]:
-    """What else there is to say about a trained network, where its model has several meanings or approximations."""
+    """Return further notes on a trained network if its model has several meanings or approximations."""
     model = rows()[row][0]
     if model == "windowed-ssm":
         return list(pipeline.quantize(floats, "loihi2", test, FORMATS, "scaled").notes)
@@ -129,13 +129,13 @@ def _figures(report: Report) -> dict[str, Any]:
 
 
 def is_marked(result: Mapping[str, Any]) -> bool:
-    """Whether a row misses what is asked of it."""
+    """Return True if a row misses the accuracy in float, or if the quantized accuracy is too far from it."""
     apart = abs(result["float_accuracy"] - result["quantized_accuracy"])
     return bool(result["float_accuracy"] < LEAST_ACCURACY or apart > MOST_APART)
 
 
 def _diagnosis(floats: Network, model: QuantizedNetwork, report: Report, test: pipeline.Data) -> str:
-    """Of a row that is marked: the share of spikes that quantization changed in each layer, and what saturated."""
+    """Return, for a marked row, the share of spikes that quantization changed in each layer, and the saturations."""
     if not is_marked(_figures(report)):
         return ""
     agreement = pipeline.verify(model, test.first(50), (), floats).agreement or {}

@@ -1,4 +1,4 @@
-"""A job: the digests and options that a result was made from."""
+"""Job: the digests and options from which a result was made."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Value = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Job:
-    """What a result was made from; the same job gives the same result.
+    """Inputs from which a result was made; the same job gives the same result.
 
     Parameters
     ----------
     network : str
-        SHA-256 of the network: of a float one its content, of a model file its integers.
+        SHA-256 of the network: of the content of a float network, of the integers of a model file.
     profile : str
-        SHA-256 of the hardware profile's content; empty where none takes part.
+        SHA-256 of the hardware profile's content; empty without a profile.
     data : str
         SHA-256 of the samples (`nmdeploy.samples.digest`); empty without samples.
     options : tuple of (name, value)
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Name of the job: 16 hex digits of a SHA-256 of all that it holds."""
+        """Name of the job: the first 16 hex digits of the SHA-256 of its content."""
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()[:16]
 
     def _content(self) -> dict[str, Any]:
@@ -55,12 +55,12 @@ class Job:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return the job as JSON values: its fields, and its id."""
+        """Return the job's fields and its id as JSON values."""
         return {"id": self.id, **self._content()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Job:
-        """Return the job that `to_json` described; `ValueError` where the id is that of another one."""
+        """Return the job that `to_json` described; `ValueError` if the id belongs to another one."""
         given = {key: value for key, value in values.items() if key != "id"}
         job = cls(**given)
         if values.get("id", job.id) != job.id:

@@ -1,4 +1,4 @@
-"""Comparison of runs, value by value, and of the integer network with the float one."""
+"""Comparison of runs value by value, and of the integer network with the float network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_VERIFIED = "NOT VERIFIED AGAINST LAVA"
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first value that differs: by sample, then step, then layer from the input on."""
+    """First value that differs, in the order of sample, then step, then layer from the input on."""
 
     sample: int
     layer: str
@@ -35,7 +35,10 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One backend's run against another's: ``steps`` of the longest sample, ``valid_steps`` of all together."""
+    """Comparison of one backend's run with another's.
+
+    ``steps`` is the length of the longest sample, ``valid_steps`` the total over all samples.
+    """
 
     reference: str
     candidate: str
@@ -55,10 +58,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Float against integer, one layer.
+    """Agreement of the float and the integer run of one layer.
 
-    ``spike_agreement`` is the share of (sample, step, output) with the same spike or graded value; ``membrane_snr_db``
-    is ``10 log10(sum(y**2) / sum((y - y_q)**2))`` of the float membrane y and the dequantized integer one.
+    ``spike_agreement`` is the share of (sample, step, output) with the same spike or graded value. ``membrane_snr_db``
+    is ``10 log10(sum(y**2) / sum((y - y_q)**2))``, in dB, of the float membrane y and the dequantized integer one y_q.
     """
 
     spike_agreement: float | None
@@ -67,10 +70,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Verification:
-    """What verification found.
+    """Result of a verification.
 
-    ``equal`` is true where at least one comparison was made and none found a difference; ``status`` says it in words,
-    and ``NOT VERIFIED AGAINST LAVA: reason`` where Lava could not run.
+    ``equal`` is true if at least one comparison was made and none found a difference. ``status`` is the same in words,
+    or ``NOT VERIFIED AGAINST LAVA: reason`` if Lava could not run.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -89,11 +92,11 @@ class Verification:
 
     @property
     def equal(self) -> bool:
-        """Whether every comparison made found every value equal, and one was made."""
+        """True if at least one comparison was made and every value was equal in all of them."""
         return bool(self.comparisons) and all(c.mismatches == 0 for c in self.comparisons)
 
     def to_json(self) -> dict[str, Any]:
-        """As ``nmdeploy verify --json`` prints it; docs/formats.md has its JSON Schema."""
+        """Return the JSON values that ``nmdeploy verify --json`` prints; docs/formats.md has their JSON Schema."""
         return {
             "equal": self.equal,
             "status": self.status,
@@ -119,7 +122,7 @@ class Verification:
 
 
 def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
-    """Everything a recording traced: (layer, kind, (samples, steps, neurons[, states])), sources first."""
+    """Yield every traced array as (layer, kind, (samples, steps, neurons[, states])), sources first."""
     for name, layer in recording.layers.items():
         if layer.spikes is not None:
             yield name, "spikes", layer.spikes
@@ -128,14 +131,14 @@ def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
 
 
 def compare(reference: Recording, candidate: Recording) -> Comparison:
-    """Every spike and every state of two recordings of the same network and inputs, each against its counterpart.
+    """Compare every spike and every state of two recordings of the same network and inputs.
 
-    What lies behind a sample's length is not compared.
+    Values after the end of a sample are not compared.
 
     Raises
     ------
     ValueError
-        Where the two did not trace the same things, or as long: a comparison must not pass by leaving something out.
+        The two traced different things, or samples of different lengths: a comparison must not pass by an omission.
     """
     expected = {(name, kind): array for name, kind, array in values(reference)}
     actual = {(name, kind): array for name, kind, array in values(candidate)}
@@ -149,7 +152,7 @@ def compare(reference: Recording, candidate: Recording) -> Comparison:
         other = actual[name, kind]
         if array.shape != other.shape:
             raise ValueError(f"{name} {kind}: shapes {array.shape} and {other.shape} differ")
-        for sample, length in enumerate(reference.lengths):  # one by one: padding is left out, and little is held
+        for sample, length in enumerate(reference.lengths):  # one by one, to leave out padding and save memory
             one, two = array[sample, :length], other[sample, :length]
             differs = one.astype(np.int64) != two.astype(np.int64)
             compared += differs.size
@@ -174,25 +177,25 @@ def compare(reference: Recording, candidate: Recording) -> Comparison:
 
 
 def predictions(output: npt.NDArray[Any], rule: str, lengths: IntArray) -> IntArray:
-    """The class of each sample: the largest readout, ties to the lowest index."""
+    """Return the class of each sample: the largest readout, ties to the lowest index."""
     return np.asarray(np.argmax(readout_values(output, rule, lengths), 1), np.int64)
 
 
 def accuracy(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> float | None:
-    """Share of the samples whose class is their label; None without labels."""
+    """Return the share of the samples whose class is their label; None without labels."""
     found = correct(output, rule, lengths, labels)
     return None if found is None else found / len(output)
 
 
 def correct(output: npt.NDArray[Any], rule: str, lengths: IntArray, labels: IntArray | None) -> int | None:
-    """Number of samples whose class is their label; None without labels."""
+    """Return the number of samples whose class is their label; None without labels."""
     return None if labels is None else int(np.count_nonzero(predictions(output, rule, lengths) == labels))
 
 
 def agree(
     network: Network, floats: FloatRun, quantized: QuantizedNetwork, recording: Recording
 ) -> dict[str, Agreement]:
-    """Agreement of the float and the integer run, by layer; both must have been traced."""
+    """Return the agreement of the float and the integer run, by layer; both must have been traced."""
     return {name: _agree(name, neuron, floats, quantized, recording) for name, neuron in network.populations.items()}
 
 
@@ -212,7 +215,7 @@ def _agree(name: str, neuron: Neuron, floats: FloatRun, quantized: QuantizedNetw
 
 
 def changed_spikes(one: Recording, other: Recording, windows: Mapping[str, int]) -> tuple[int, int]:
-    """Spikes that differ between two recordings, and how many were compared: in the first step of each window."""
+    """Count the spikes that differ between two recordings, and those compared, in the first step of each window."""
     changed = places = 0
     for name, layer in one.layers.items():
         twin = other.layers[name].spikes
@@ -226,5 +229,5 @@ def changed_spikes(one: Recording, other: Recording, windows: Mapping[str, int])
 
 
 def _flat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(samples, steps, everything else)."""
+    """Reshape to (samples, steps, product of all other axes)."""
     return values.reshape(*values.shape[:2], -1)

@@ -1,7 +1,7 @@
-"""Energy of each layer and sample, from event counts, the mapping and the profile's figures: docs/metrics.md.
+"""Energy of each layer per sample, from event counts, the mapping and the profile's figures (docs/metrics.md).
 
-A figure that nobody has published is None ("not available"), and so is every part that needs it; it is never 0. An
-event that the profile does not name is reported as not counted.
+A figure that nobody has published is None ("not available"), never 0, and so is every part that needs it. An event
+that the profile does not name is reported as not counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DYNAMIC = ("synapse", "neuron", "spike")
 
 @dataclass(frozen=True)
 class EnergyBreakdown:
-    """Joules a sample; None where a figure is not available. Without `static`, `total` is the dynamic energy."""
+    """Joules per sample; None if a figure is not available. Without `static`, `total` is the dynamic energy."""
 
     synapse: float | None
     neuron: float | None
@@ -34,20 +34,20 @@ class EnergyBreakdown:
 
     @property
     def total(self) -> float | None:
-        """Sum of the parts: None if a dynamic part is; the dynamic energy if `static` is."""
+        """Sum of the parts; None if a dynamic part is None, the dynamic energy if `static` is None."""
         dynamic = [getattr(self, part) for part in DYNAMIC]
         if None in dynamic:
             return None
         return float(sum(dynamic)) + (self.static or 0.0)
 
     def to_json(self) -> dict[str, float | None]:
-        """The parts and their total."""
+        """Return the parts and their total."""
         return {**asdict(self), "total": self.total}
 
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """A layer's energy, and where its figures come from."""
+    """Energy of a layer, and the sources of its figures."""
 
     joules: EnergyBreakdown
     citation: str
@@ -56,9 +56,9 @@ class LayerEnergy:
 def network_energy(
     network: QuantizedNetwork, recording: Counted, mapped: MappedNetwork, profile: HardwareProfile
 ) -> dict[str, LayerEnergy]:
-    """Energy of each layer (a population with its incoming synapses), in joules a sample.
+    """Return the energy of each layer (a population with its incoming synapses), in joules per sample.
 
-    Each part is the sum over its events of their count times their figure (`nmdeploy.hardware.events`).
+    Each part is the sum, over its events, of their count times their figure (`nmdeploy.hardware.events`).
 
     Raises
     ------
@@ -75,7 +75,7 @@ def network_energy(
 
 
 def count(recording: Counted, layer: str, metric: str) -> float:
-    """Mean of a count over the samples; `BadData` where the recording lacks it."""
+    """Return the mean of a count over the samples; `BadData` if the recording lacks it."""
     if metric not in recording.metrics(layer):
         raise BadData(
             f"recording of backend {recording.backend!r} has no count {metric!r} of layer {layer!r}: "
@@ -85,10 +85,11 @@ def count(recording: Counted, layer: str, metric: str) -> float:
 
 
 def layer_events(network: QuantizedNetwork, name: str, recording: Counted, mapped: MappedNetwork) -> dict[str, float]:
-    """Count what costs energy in one layer: the mean number of each event per sample.
+    """Return the mean number per sample of each event that costs energy in one layer.
 
-    If the target does not run the family, an update counts once for each real state. What is constant over a window
-    is computed and sent once. A readout sends the value of each neuron at each step. Cores run between samples too.
+    If the target does not run the family, an update counts once for each real state. Values that are constant over a
+    window are computed and sent once. A readout sends the value of each neuron at each step. Cores run between samples
+    too.
     """
     steps = recording.valid_steps / recording.samples + network.timing.drain_steps if recording.samples else 0.0
     run = LayerRun(
@@ -102,7 +103,7 @@ def layer_events(network: QuantizedNetwork, name: str, recording: Counted, mappe
 
 
 def layer_energy(counts: Mapping[str, float], figures: Mapping[str, Figure[float]]) -> EnergyBreakdown:
-    """Multiply events by their figures; a part is None if a figure of it is unpublished, or none of it is given."""
+    """Multiply events by their figures; a part is None if one of its figures is unpublished, or all are missing."""
     costs: dict[str, list[float | None]] = {part: [] for part in (*DYNAMIC, "static")}
     for event, number in counts.items():
         if event in figures:
@@ -112,7 +113,10 @@ def layer_energy(counts: Mapping[str, float], figures: Mapping[str, Figure[float
 
 
 def total_energy(layers: Mapping[str, LayerEnergy]) -> LayerEnergy:
-    """The sum over the layers, part by part; a part that one layer lacks is None. Sources are named once."""
+    """Return the sum over the layers, part by part; a part that one layer lacks is None.
+
+    Each source is named once.
+    """
     parts = {part: _sum(getattr(layer.joules, part) for layer in layers.values()) for part in (*DYNAMIC, "static")}
     phrases = [phrase for layer in layers.values() for phrase in layer.citation.split("; ")]
     return LayerEnergy(EnergyBreakdown(**parts), "; ".join(dict.fromkeys(phrases)))
@@ -133,7 +137,7 @@ def _label(real_states: int, hypothetical: bool, energy: Energy) -> list[str]:
 
 
 def _sources(counted: Sequence[str], figures: Mapping[str, Figure[float]]) -> list[str]:
-    """Sources of the dynamic figures; which events have no figure, because nobody published it or none is given."""
+    """Return the sources of the dynamic figures, and the events whose figure is unpublished or not given."""
     given = {event: figures[event] for event in counted if event in figures}
     dynamic = {event: figure for event, figure in given.items() if part_of(event) in DYNAMIC}
     said = list(dict.fromkeys(_provenance(figure) for figure in dynamic.values() if figure.value is not None))

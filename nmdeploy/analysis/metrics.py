@@ -1,6 +1,6 @@
 """Metrics of each layer, with NeuroBench's names and definitions: docs/metrics.md.
 
-A layer is a population with its incoming synapses. Counts are means a sample.
+A layer is a population with its incoming synapses. Counts are means per sample.
 """
 
 from __future__ import annotations
@@ -17,24 +17,30 @@ from nmdeploy.synapses.base import QuantizedSynapse
 
 @dataclass(frozen=True)
 class LayerMetrics:
-    """One layer, or the total: the fields of the report's JSON.
+    """Metrics of one layer, or of the total, as the report's JSON holds them.
 
     Parameters
     ----------
     name : str
+        Name of the population, or "total".
     neurons : int
+        Number of neurons.
     states : int
         State blocks: (u, v) of a LIF, (re, im) of each complex state.
     synapses : int
-        Synapses that exist (weight not zero), biases included.
+        Synapses whose weight is not zero, biases included.
     footprint_bits : int
         Parameters and states at their deployed widths.
-    connection_sparsity, activation_sparsity : float or None
-        Fractions of weights that are zero, of outputs and steps without a spike; None without weights or spikes.
+    connection_sparsity : float or None
+        Fraction of weights that are zero; None without weights.
+    activation_sparsity : float or None
+        Fraction of outputs and steps without a spike; None without spikes.
     spikes, synaptic_operations, synaptic_operations_computed, dense_synaptic_operations, neuron_updates : float
-        Means a sample.
+        Means per sample.
     energy_joules : EnergyBreakdown or None
+        Joules per sample.
     energy_source : str
+        Sources of the energy figures.
     """
 
     name: str
@@ -53,13 +59,13 @@ class LayerMetrics:
     energy_source: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as JSON values, in this order."""
+        """Return every field as JSON values, in this order."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values | {"energy_joules": None if self.energy_joules is None else self.energy_joules.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LayerMetrics:
-        """Return the metrics that `to_json` described; entries that are not theirs are left out."""
+        """Return the metrics that `to_json` described; other entries are ignored."""
         given = {f.name: values[f.name] for f in fields(cls)}
         energy = given["energy_joules"]
         parts = None if energy is None else EnergyBreakdown(**{f.name: energy[f.name] for f in fields(EnergyBreakdown)})
@@ -69,14 +75,16 @@ class LayerMetrics:
 def layer_metrics(
     network: QuantizedNetwork, recording: Counted, energies: Mapping[str, LayerEnergy] | None = None
 ) -> tuple[LayerMetrics, ...]:
-    """Metrics of each layer, sources first.
+    """Return the metrics of each layer, sources first.
 
     Parameters
     ----------
     network : QuantizedNetwork
+        Network of the run.
     recording : Recording or Totals
-        A run of it that counted events.
-    energies : as `nmdeploy.analysis.energy.network_energy` returns them, optional
+        Run of the network that counted events.
+    energies : mapping of str to LayerEnergy, optional
+        As `nmdeploy.analysis.energy.network_energy` returns them.
 
     Raises
     ------
@@ -112,7 +120,10 @@ def total_metrics(
     layers: Sequence[LayerMetrics],
     energies: Mapping[str, LayerEnergy] | None = None,
 ) -> LayerMetrics:
-    """The whole network: sums of counts and memory, sparsities over all weights and over all spiking neurons."""
+    """Return the metrics of the whole network.
+
+    Counts and memory are summed; sparsities are taken over all weights and over all spiking neurons.
+    """
     energy = total_energy(energies) if energies else None
     sums = {f.name: sum(getattr(layer, f.name) for layer in layers) for f in fields(LayerMetrics) if f.name in _SUMMED}
     return LayerMetrics(
@@ -132,19 +143,19 @@ _SUMMED = (
 
 
 def incoming_synapses(network: QuantizedNetwork, population: str) -> list[QuantizedSynapse]:
-    """The synapses that feed a population."""
+    """Return the synapses that feed a population."""
     return [network.synapses[edge.source] for edge in network.incoming[population]]
 
 
 def connection_sparsity(synapses: Sequence[QuantizedSynapse]) -> float | None:
-    """Weights that are zero over all weights, outputs * inputs; biases are no weights. None without weights."""
+    """Return the fraction of stored weights that are zero, without biases; None without weights."""
     rows = [synapse.rows for synapse in synapses]
     weights = sum(each.shape[0] * each.shape[1] for each in rows)
     return (weights - sum(each.nonzero for each in rows)) / weights if weights else None
 
 
 def activation_sparsity(network: QuantizedNetwork, recording: Counted, layers: Sequence[str]) -> float | None:
-    """``1 - spikes / (outputs * valid steps)`` over the layers that spike; None if none does or nothing was run."""
+    """Return ``1 - spikes / (outputs * valid steps)`` over the spiking layers; None without such layers or steps."""
     spiking = [name for name in layers if network.populations[name].spiking]
     places = sum(network.populations[name].output_size for name in spiking) * recording.valid_steps
     spikes = sum(count(recording, name, "spikes") for name in spiking) * recording.samples
@@ -152,19 +163,19 @@ def activation_sparsity(network: QuantizedNetwork, recording: Counted, layers: S
 
 
 def spike_rate(network: QuantizedNetwork, recording: Counted, layer: str) -> float | None:
-    """Spikes an output and step, 0 to 1: ``1 - activation_sparsity``; divide by dt for hertz."""
+    """Return the spikes per output and step, 0 to 1: ``1 - activation_sparsity``; divide by dt for hertz."""
     sparsity = activation_sparsity(network, recording, [layer])
     return None if sparsity is None else 1.0 - sparsity
 
 
 def operation_kind(network: QuantizedNetwork, layer: str) -> str:
-    """``AC`` where all that arrives is 0 or 1, ``MAC`` where a synapse of the layer gets graded values or sums."""
+    """Return ``AC`` if only 0 or 1 arrives, ``MAC`` if a synapse of the layer receives graded values or sums."""
     graded = any(network.s_max(edge.source) > 1 for edge in network.incoming[layer])
     return "MAC" if graded else "AC"
 
 
 def operations(network: QuantizedNetwork, recording: Counted) -> dict[str, float]:
-    """NeuroBench's ``synaptic_operations`` of the whole network, a sample."""
+    """Return NeuroBench's ``synaptic_operations`` of the whole network, per sample."""
     found = {"Effective_MACs": 0.0, "Effective_ACs": 0.0, "Dense": 0.0}
     for name in network.populations:
         found[f"Effective_{operation_kind(network, name)}s"] += count(recording, name, "synaptic_operations")
@@ -173,7 +184,10 @@ def operations(network: QuantizedNetwork, recording: Counted) -> dict[str, float
 
 
 def overflows(network: QuantizedNetwork, recording: Counted) -> dict[str, dict[str, int]]:
-    """Wraps and saturations of each layer's registers, summed over the samples; layers without counts are left out."""
+    """Return wraps and saturations of each layer's registers, summed over the samples.
+
+    Layers without counts are left out.
+    """
     return {
         name: {flag: recording.total(name, flag) for flag in neuron.flags}
         for name, neuron in network.populations.items()
@@ -182,7 +196,7 @@ def overflows(network: QuantizedNetwork, recording: Counted) -> dict[str, dict[s
 
 
 def saturated_share(network: QuantizedNetwork, recording: Counted, layer: str) -> float:
-    """The largest share, over the registers of a layer, of updates that saturate: counts / (registers * steps)."""
+    """Return the largest share of saturating updates over a layer's registers: counts / (registers * steps)."""
     neuron = network.populations[layer]
     updates = recording.total(layer, "neuron_updates") / max(neuron.size, 1)
     blocks = {f"{name}{when}" for name in neuron.state_registers for when in ("_saturations", "_reset_saturations")}

@@ -1,4 +1,4 @@
-"""Whether a float network is the one that a model came from."""
+"""Check that a float network is the one that a model came from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmdeploy.nir_io.file import is_sealed, load_bytes
 def load_origin(
     path: str | Path, model: str | Path | None, network: QuantizedNetwork, dt: float | None = None
 ) -> Network:
-    """Read the float network that a model file came from; `BadOption` names both files where it cannot be it."""
+    """Read the float network that a model file came from; `BadOption` names both files if it cannot be that one."""
     named = "the model" if model is None else str(model)
     quantized = BadOption(f"{path}: is quantized: give the float network that {named} was exported from")
     if model is not None and Path(path).exists() and Path(path).samefile(model):
@@ -32,7 +32,7 @@ def load_origin(
 def require_origin(
     network: QuantizedNetwork, floats: Network, path: str = "--checkpoint", model: str = "the model"
 ) -> None:
-    """`BadOption` unless a float network can be the one that a model came from: same input, populations and step."""
+    """Require the input, populations, output and dt of the float network that a model came from; else `BadOption`."""
     sizes = {name: _shape(neuron) for name, neuron in network.populations.items()}
     other = {name: _shape(neuron) for name, neuron in floats.populations.items()}
     pairs = {

@@ -19,7 +19,7 @@ class LayerRun:
     Parameters
     ----------
     mean : function of a metric's name
-        A count of the recording.
+        Returns a count of the recording.
     updates : int
         Updates that the target needs per update of a neuron: 1 if it runs the family, else one per real state.
     core_seconds : float
@@ -33,7 +33,7 @@ class LayerRun:
 
 @dataclass(frozen=True)
 class Event:
-    """One kind of event: the part of the energy that it belongs to, its number per sample, the unit of its figure."""
+    """One kind of event: the part of the energy that it belongs to, its count per sample, the unit of its figure."""
 
     part: str
     count: Callable[[LayerRun], float]
@@ -57,7 +57,7 @@ BARRIERS = ("barrier_one_tile", "barrier_all_tiles")
 
 
 def units(messages: tuple[str, ...]) -> dict[str, str]:
-    """Return the unit of the figure of each event, those of the interconnect's `messages` included."""
+    """Return the unit of the figure of each event, including those of the interconnect's `messages`."""
     return {name: event.unit for name, event in EVENTS.items()} | dict.fromkeys(messages, "J")
 
 

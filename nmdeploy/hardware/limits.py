@@ -1,4 +1,4 @@
-"""What a population needs of a core, what a core holds, and what a target cannot run at all."""
+"""Demand of a population on a core, limits of a core, and reasons why a target cannot run a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNITS = {
     "input_axons": "input axons",
     "output_axons": "output axons",
     "synapse_bits": "synapse memory bits",
-    "neuron_bits": "bits a neuron",
+    "neuron_bits": "bits per neuron",
     "memory_bits": "memory bits",
 }
 SUM_BITS = 32
@@ -29,27 +29,27 @@ REMEDIES = {
     "input_axons": "lower the fan-in of the neuron or prune its weights",
     "output_axons": "lower the fan-out of the neuron or prune its weights",
     "synapse_bits": "use fewer weight bits or prune its weights",
-    "neuron_bits": "use fewer states a neuron, state bits or coefficient bits",
-    "memory_bits": "use fewer weight bits or states a neuron",
+    "neuron_bits": "use fewer states per neuron, state bits or coefficient bits",
+    "memory_bits": "use fewer weight bits or states per neuron",
 }
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What is used of a limit; `limit` is None where nobody has published one."""
+    """Use of a resource, and its limit; `limit` is None if nobody has published one."""
 
     used: int
     limit: int | None
 
     @property
     def exceeds_limit(self) -> bool:
-        """Whether it exceeds the limit."""
+        """True if the use exceeds the limit."""
         return self.limit is not None and self.used > self.limit
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What each neuron of a population sends: output axons, delay buffers and their bits, each (H,)."""
+    """Output axons, delay buffers and buffer bits of each neuron of a population, each (H,)."""
 
     axons: IntArray
     buffers: IntArray
@@ -57,12 +57,12 @@ class Outgoing:
 
 
 def core_limits(profile: HardwareProfile) -> dict[str, int | None]:
-    """The limit of each resource of a core."""
+    """Return the limit of each resource of a core; None if it is not published."""
     return {resource: getattr(profile.core, resource).value for resource in RESOURCES}
 
 
 def payload_bits(network: QuantizedNetwork, source: str) -> int:
-    """Bits of the value that an event of `source` carries: 0 for a binary spike."""
+    """Return the bits of the value that an event of `source` carries: 0 for a binary spike."""
     node: Input | QuantizedNeuron | QuantizedSynapse = network.nodes[source]
     if isinstance(node, QuantizedSynapse) or node.emits == "binary":
         return 0
@@ -70,16 +70,16 @@ def payload_bits(network: QuantizedNetwork, source: str) -> int:
 
 
 class Demand:
-    """What a range of a population's neurons needs of a core.
+    """Demand of a range of a population's neurons on a core, by resource.
 
-    ========== ============================================================================================
+    ============ ==========================================================================================
     neurons      neurons of the range
-    input_axons  inputs that meet the range, over the incoming synapses, and one for each synapse with biases
+    input_axons  inputs that reach the range, over the incoming synapses, and one for each synapse with biases
     output_axons (output, target core) pairs: Loihi's core-to-core fan-out edges
     synapse_bits footprint of the rows of the incoming synapses
     neuron_bits  footprint of one neuron: states and parameters, and a register for each sum that is kept over a window
-    memory_bits  all of it: synapses, neurons, delay buffers
-    ========== ============================================================================================
+    memory_bits  total of synapses, neurons and delay buffers
+    ============ ==========================================================================================
     """
 
     def __init__(self, network: QuantizedNetwork, population: str, outgoing: Outgoing) -> None:
@@ -93,7 +93,7 @@ class Demand:
         self.buffer_bits = np.concatenate([[0], np.cumsum(outgoing.buffer_bits)])
 
     def between(self, first: int, last: int) -> dict[str, int]:
-        """Need of the neurons `first` to `last` (exclusive), by resource."""
+        """Return the demand of the neurons `first` to `last` (exclusive), by resource."""
         top, end = first * self.rows, last * self.rows
         synapse_bits = sum(synapse.footprint_between(top, end) for synapse in self.incoming)
         buffers = int(self.buffer_bits[last] - self.buffer_bits[first])
@@ -110,12 +110,15 @@ class Demand:
 
 
 def usage(need: Mapping[str, int], limits: Mapping[str, int | None]) -> dict[str, Usage]:
-    """Need and limit of each resource."""
+    """Return the use and the limit of each resource."""
     return {resource: Usage(used, limits[resource]) for resource, used in need.items()}
 
 
 def network_problems(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[str]:
-    """Why the target cannot run the network, whatever its size: families, graded events, widths, sign modes."""
+    """Yield the reasons, other than size, why the target cannot run the network.
+
+    They concern neuron families, graded events, widths and sign modes.
+    """
     rules = profile.arithmetic
     for name, neuron in network.populations.items():
         if neuron.kind not in profile.neurons:
@@ -153,7 +156,7 @@ def _graded(network: QuantizedNetwork, synapse: str, profile: HardwareProfile) -
 
 
 def family_notes(network: QuantizedNetwork, profile: HardwareProfile) -> Iterator[str]:
-    """What the profile says of the families that the network uses."""
+    """Yield the profile's notes on the families that the network uses."""
     for name, neuron in network.populations.items():
         figure: Any = profile.neurons.get(neuron.kind)
         if figure is not None and figure.note:

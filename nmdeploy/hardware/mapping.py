@@ -1,4 +1,4 @@
-"""Maps a quantized network to the cores of a target: cut, place, count, and say what does not fit and why."""
+"""Mapping of a quantized network to the cores of a target: cut, place, count, and report what does not fit and why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Core", "Delay", "MappedNetwork", "Row", "Traffic", "Usage", "map_net
 
 @dataclass(frozen=True)
 class Core:
-    """One core: neurons `first` to `last` (exclusive) of a population, on a tile: its place on the interconnect."""
+    """One core: neurons `first` to `last` (exclusive) of a population, and its tile, a place on the interconnect."""
 
     id: int
     population: str
@@ -38,7 +38,7 @@ class Core:
     usage: Mapping[str, Usage]
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as JSON values; each resource as [used, limit], limit null where unpublished."""
+        """Return every field as JSON values; each resource is [used, limit], with limit null if unpublished."""
         held = {resource: [one.used, one.limit] for resource, one in self.usage.items()}
         return {
             "id": self.id,
@@ -58,19 +58,20 @@ class Core:
 
 @dataclass(frozen=True)
 class Delay:
-    """Steps that alignment inserts before a synapse, and what they cost.
+    """Steps that alignment inserts before a synapse, and their cost.
 
     Parameters
     ----------
     source, target : str
-        The edge: a population or the input, and a synapse.
+        Ends of the edge: a population or the input, and a synapse.
     steps : int
+        Inserted delay in steps.
     axons : int
         Output axons that leave through the relay.
     buffers : int
-        Events that the relay must be able to hold: source neurons that send, times steps.
+        Events that the relay must be able to hold: number of source neurons that send, times steps.
     on_chip : bool
-        False for the input's edges: the host holds them back.
+        False for the input's edges, which the host delays.
     """
 
     source: str
@@ -82,7 +83,7 @@ class Delay:
 
 
 class Row(NamedTuple):
-    """One line of the utilization: what is used of a limit (None: nobody has published one)."""
+    """One line of the utilization: use of a resource, and its limit (None: nobody has published one)."""
 
     resource: str
     used: int
@@ -96,20 +97,21 @@ class MappedNetwork:
     Parameters
     ----------
     profile : str
+        Name of the hardware profile.
     cores : tuple of Core
-        Every neuron is on exactly one of them.
+        Cores in use; every neuron is on exactly one of them.
     traffic : mapping of str to Traffic
-        Events of the interconnect for a spike of each population.
+        Events of the interconnect per spike of each population.
     delays : tuple of Delay
-        The delays that alignment inserts.
+        Delays that alignment inserts.
     core_limit : int
         Cores that the chip offers.
     hypothetical : frozenset of str
         Populations whose family the target does not run.
     problems : tuple of str
-        Everything that keeps the network from running on the target.
+        All reasons why the target cannot run the network.
     notes : tuple of str
-        What the user should know although it fits.
+        Remarks for the user that do not prevent the run.
     """
 
     profile: str
@@ -123,15 +125,15 @@ class MappedNetwork:
 
     @property
     def fits(self) -> bool:
-        """Whether the target runs the network."""
+        """True if the target runs the network."""
         return not self.problems
 
     def cores_of(self, population: str) -> tuple[Core, ...]:
-        """The cores of one population, by neuron."""
+        """Return the cores of one population, in the order of its neurons."""
         return tuple(core for core in self.cores if core.population == population)
 
     def utilization(self) -> list[Row]:
-        """Cores used, the fullest core for each resource, and what inserted delays cost."""
+        """Return the cores used, the fullest core for each resource, and the cost of inserted delays."""
         rows = [Row("cores", len(self.cores), self.core_limit)]
         for resource, unit in UNITS.items():
             held = [core.usage[resource] for core in self.cores]
@@ -147,9 +149,9 @@ class MappedNetwork:
 def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
     """Cut populations and their incoming synapses into cores and place them on the interconnect.
 
-    A core holds neurons of one population and all synapses into them. Every limit of the profile that is published
-    holds for every core, unless `problems` says otherwise; a limit that is not published is not checked. The input is
-    sent by the host and the output is read by it: neither costs a core.
+    A core holds neurons of one population and all synapses into them. Every core keeps every published limit of the
+    profile, unless `problems` says otherwise. An unpublished limit is not checked. The host sends the input and reads
+    the output: neither costs a core.
 
     Parameters
     ----------
@@ -159,7 +161,7 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
     Returns
     -------
     MappedNetwork
-        ``fits`` is false, with the reasons in ``problems``, where the target does not run the network.
+        If the target does not run the network, ``fits`` is false and ``problems`` holds the reasons.
     """
     limits, offered = core_limits(profile), profile.chip.usable_cores.required_value
     cuts, outgoing = partition(network, limits, offered)
@@ -169,7 +171,7 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
     if len(cores) > offered:
         problems.append(
             f"cores ({len(cores)}) exceed max ({offered}) of profile {profile.name!r}: "
-            "use fewer neurons, weight bits or states a neuron"
+            "use fewer neurons, weight bits or states per neuron"
         )
     kinds = {name: neuron.kind for name, neuron in network.populations.items()}
     return MappedNetwork(
@@ -200,7 +202,7 @@ def _cores(
 
 
 def _core_problems(cores: tuple[Core, ...], profile: HardwareProfile) -> Iterator[str]:
-    """One line for each population and resource of which a single neuron exceeds a core."""
+    """Yield one line for each population and resource of which a single neuron exceeds a core."""
     found: dict[tuple[str, str], list[Core]] = {}
     for core in cores:
         for resource in exceeded(core.usage):

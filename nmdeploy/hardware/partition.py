@@ -1,4 +1,4 @@
-"""Cuts populations into ranges of neurons that fit a core each."""
+"""Partition of populations into ranges of neurons that each fit one core."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Cuts = dict[str, list[Range]]
 def partition(
     network: QuantizedNetwork, limits: Mapping[str, int | None], cores: int
 ) -> tuple[Cuts, dict[str, Outgoing]]:
-    """Ranges of each population, and what it sends to the cores of its targets.
+    """Return the ranges of each population, and what it sends to the cores of its targets.
 
-    Each range is the longest that fits; one neuron that exceeds a core alone keeps a core to itself. More target cores
-    cost a source more output axons, so cutting is repeated, with the most that each neuron ever sent, until nothing
-    changes, or until the chip is exceeded many times over.
+    Each range is the longest that fits. A neuron that exceeds a core alone keeps a core to itself. More target cores
+    cost a source more output axons. Cutting is therefore repeated, with the most that each neuron ever sent. It ends
+    if nothing changes, or if the ranges number more than 64 times the cores of the chip.
     """
     most = {name: _silent(neuron.size) for name, neuron in network.populations.items()}
     cuts: Cuts = {}
@@ -35,7 +35,7 @@ def partition(
 
 
 def cut(demand: Demand, limits: Mapping[str, int | None]) -> list[Range]:
-    """The fewest ranges of consecutive neurons that fit, from the first neuron on."""
+    """Return the fewest ranges of consecutive neurons that fit, from the first neuron on."""
     ranges, first, size = [], 0, demand.neuron.size
     while first < size:
         last = _longest(demand, limits, first, min(size, first + (limits["neurons"] or size)))
@@ -45,11 +45,11 @@ def cut(demand: Demand, limits: Mapping[str, int | None]) -> list[Range]:
 
 
 def _longest(demand: Demand, limits: Mapping[str, int | None], first: int, most: int) -> int:
-    """The largest end of a range from `first` that fits; needs only grow with the range."""
+    """Return the largest end of a range from `first` that fits; the demand never falls as the range grows."""
     fits, fails = first + 1, most + 1
     while fails - fits > 1:
         middle = most if fails == most + 1 else (fits + fails) // 2
-        # A neuron that is too large stays so: cutting cannot help.
+        # Cutting cannot help a neuron that is too large by itself.
         if set(exceeded(usage(demand.between(first, middle), limits))) - {"neuron_bits"}:
             fails = middle
         else:
@@ -58,12 +58,12 @@ def _longest(demand: Demand, limits: Mapping[str, int | None], first: int, most:
 
 
 def exceeded(used: Mapping[str, Usage]) -> list[str]:
-    """The resources over their limits."""
+    """Return the resources that exceed their limits."""
     return [resource for resource, held in used.items() if held.exceeds_limit]
 
 
 def sends(network: QuantizedNetwork, population: str, cuts: Mapping[str, list[Range]]) -> Outgoing:
-    """Output axons and delay buffers of each neuron of a population, given the cores of its targets."""
+    """Return output axons and delay buffers of each neuron of a population, given the cores of its targets."""
     size = network.populations[population].size
     axons, buffers = np.zeros(size, np.int64), np.zeros(size, np.int64)
     for edge in outgoing_edges(network, population):
@@ -74,12 +74,12 @@ def sends(network: QuantizedNetwork, population: str, cuts: Mapping[str, list[Ra
 
 
 def outgoing_edges(network: QuantizedNetwork, source: str) -> list[Edge]:
-    """Edges from a population or the input into synapses."""
+    """Return the edges from a population or the input into synapses."""
     return [edge for edge in network.edges if edge.source == source and edge.target in network.synapses]
 
 
 def met(network: QuantizedNetwork, edge: Edge, cuts: Mapping[str, list[Range]]) -> IntArray:
-    """(target cores, source outputs) bool: which outputs go to which cores of the edge's target population."""
+    """Return which outputs go to which cores of the edge's target population: (target cores, source outputs) bool."""
     synapse, target = network.synapses[edge.target], network.target[edge.target]
     rows = network.populations[target].input_size // network.populations[target].size
     return np.array([synapse.inputs_met(first * rows, last * rows) for first, last in cuts[target]])

@@ -1,4 +1,4 @@
-"""Places of cores on the interconnect, and the events that their messages cause."""
+"""Placement of cores on the interconnect, and the events that their messages cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nmdeploy.hardware.partition import Cuts, met, outgoing_edges
 from nmdeploy.network.network import QuantizedNetwork
 
 Traffic = Mapping[str, float]
-"""Events of the interconnect, means for one spike of a population."""
+"""Events of the interconnect by name, means per spike of a population."""
 
 
 def place(cuts: Cuts, interconnect: Interconnect) -> dict[str, list[Place]]:
@@ -28,9 +28,9 @@ def traffic(
     places: Mapping[str, list[Place]],
     interconnect: Interconnect,
 ) -> Traffic:
-    """Count the events of the interconnect for a spike of a population: one message to each core with its synapses.
+    """Count the events of the interconnect per spike of a population: one message to each core with its synapses.
 
-    Every output of the population counts the same.
+    Each output of the population has the same weight in the mean.
     """
     neuron = network.populations[population]
     outputs = neuron.output_size // max(neuron.size, 1)

@@ -25,10 +25,11 @@ class Figure(Generic[T]):
     Parameters
     ----------
     value : T or None
-        None where nobody has published it ("not available", never 0).
+        None if nobody has published it ("not available", never 0).
     citation : str
         The publication of the value, or the reason for its choice.
     kind : {"published", "chosen", "simulated", "measured", "derived"}
+        Origin of the value.
     unit : str
         ``J``, ``s``, ``W``, ``bit`` or empty.
     voltage : float or None
@@ -36,9 +37,9 @@ class Figure(Generic[T]):
     low, high : int or None
         Smallest and largest value that an option may choose instead.
     choices : tuple of str
-        The values that an option may choose instead.
+        Values that an option may choose instead.
     note : str
-        What to tell the user who relies on it.
+        Remark for a user who relies on the figure.
     """
 
     value: T | None
@@ -53,7 +54,7 @@ class Figure(Generic[T]):
 
     @property
     def required_value(self) -> T:
-        """The value of a figure that every profile has."""
+        """Value of a figure that every profile must have; `BadOption` if it is unpublished."""
         if self.value is None:
             raise BadOption(f"a required figure is unpublished ({self.citation}): give it a value in the profile")
         return self.value
@@ -76,7 +77,7 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class CoreLimits:
-    """Most that one core holds; a limit that nobody has published is not checked."""
+    """Largest amounts that one core holds; a limit that nobody has published is not checked."""
 
     neurons: Figure[int]
     input_axons: Figure[int]
@@ -101,10 +102,10 @@ class Energy:
     Parameters
     ----------
     events : mapping of an event's name to its figure
-        The names are those of `nmdeploy.hardware.events`, and those of the interconnect. An event without a figure is
-        not counted.
+        The names are those of `nmdeploy.hardware.events` and those of the interconnect. An event without a figure does
+        not count.
     states_per_update : Figure
-        Real states that the neuron update of the figures advances.
+        Real states that one neuron update of the figures advances.
     """
 
     events: Mapping[str, Figure[float]]
@@ -113,9 +114,10 @@ class Energy:
 
 @dataclass(frozen=True)
 class HardwareProfile:
-    """One target: `neurons` maps each family that it runs to how it runs it, `timing` each event to its duration.
+    """One target, with its arithmetic, limits and costs.
 
-    Two profiles with the same content in different places are equal: `path` is not compared.
+    `neurons` maps each family that the target runs to the way it runs it, `timing` maps each event to its duration in
+    seconds. Two profiles with the same content in different places are equal: `path` is not compared.
     """
 
     name: str
@@ -137,14 +139,14 @@ class HardwareProfile:
         coefficient_frac: int | None = None,
         state_rounding: str | None = None,
     ) -> QuantizationConfig:
-        """The number formats of a quantization: the profile's, but for what is given.
+        """Return the number formats of a quantization: those of the profile, except those given.
 
-        Without `coefficient_frac`, a narrower coefficient keeps the range: a pole of magnitude 1 stays representable.
+        Without `coefficient_frac`, a narrower coefficient keeps the range: a pole of magnitude 1 remains representable.
 
         Raises
         ------
         BadOption
-            A value outside of what this profile allows.
+            A value outside the range that this profile allows.
         """
         from nmdeploy.neurons.base import QuantizationConfig
 
@@ -191,7 +193,7 @@ class HardwareProfile:
         return figure.required_value if value is None else value
 
     def figures(self) -> list[tuple[str, str, Figure[Any]]]:
-        """Every figure as (table, key, figure), in the order of the file."""
+        """Return every figure as (table, key, figure), in the order of the file."""
         return [(table.name, *pair) for table in fields(self)[3:] for pair in _figures(getattr(self, table.name))]
 
 

@@ -1,8 +1,8 @@
 """Hardware profiles as TOML files: found by name, read strictly.
 
-A profile is one TOML file: of the folder ``hw_profiles``, of the entry point group ``nmdeploy.profiles`` (a module
-whose ``PATH`` is the file), or named by its path. A figure that is missing, unknown or of the wrong type is an error
-that names the file, the key and the remedy. No numpy is imported.
+A profile is one TOML file. It lies in the folder ``hw_profiles``, is registered in the entry point group
+``nmdeploy.profiles`` (a module whose ``PATH`` is the file), or is named by its path. A figure that is missing, unknown
+or of the wrong type is an error that names the file, the key and the remedy. No numpy is imported.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ SIGN_MODES = ("mixed", "excitatory", "inhibitory")
 class Rule:
     """Requirements for one figure of a file.
 
-    ``optional`` figures may be unpublished, ``ranged`` ones have min and max, ``listed`` ones choices, ``electrical``
-    ones a kind and perhaps a voltage; only ``signed`` ones may be negative. ``legal`` lists all texts that have a
-    meaning.
+    ``optional`` figures may be unpublished. ``ranged`` ones have min and max, ``listed`` ones have choices.
+    ``electrical`` ones have a kind and may have a voltage. Only ``signed`` ones may be negative. ``legal`` lists all
+    texts that have a meaning.
     """
 
     type: type
@@ -82,17 +82,17 @@ NAMES = ("neurons", *TABLES, "interconnect", "energy", "timing")
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that are installed, sorted."""
+    """Return the names of the installed profiles, sorted."""
     return sorted(_paths())
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:
-    """A profile by name, or by the path of a ``.toml``.
+    """Load a profile by name, or by the path of a ``.toml``.
 
     Raises
     ------
     BadOption
-        There is no such profile, or its file lacks, mistypes or invents a figure.
+        There is no such profile, or a figure of its file is missing, unknown or of the wrong type.
     BadFile
         The file cannot be read.
     """
@@ -115,13 +115,13 @@ def _paths() -> dict[str, Path]:
 
 
 def read_profile(path: Path) -> HardwareProfile:
-    """The profile in a file; `BadFile` if it cannot be read, `BadOption` for what it says wrongly."""
+    """Read the profile in a file; `BadFile` if it cannot be read, `BadOption` if its content is wrong."""
     held = _parse(path)
     where = f"profile {path}"
     _known(where, held, ("title", *NAMES))
     _complete(where, held, ("title",))
     if not isinstance(held["title"], str):
-        raise BadOption(f"{where}: title is no text: quote it")
+        raise BadOption(f"{where}: title is not text: quote it")
     for name in NAMES:
         if not isinstance(held.get(name), Mapping):
             raise BadOption(f"{where}: has no table {name}: write [{name}]")
@@ -168,7 +168,7 @@ def _electrical(unit: str) -> Rule:
 
 
 def _events(where: str, held: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Figure[float]]:
-    """The figures of the events that a table names, in its order."""
+    """Return the figures of the events that a table names, in its order."""
     for name in held:
         if name not in rules:
             raise BadOption(f"{where}: event {name!r} is unknown: remove it, or use one of {', '.join(rules)}")
@@ -214,9 +214,9 @@ def _entry(where: str, entry: Any, rule: Rule) -> Figure[Any]:
     _complete(where, entry, ("value", "source", *_extra_keys(rule, required=True)))
     for key in ("source", "kind", "note", "unit"):
         if not isinstance(entry.get(key, ""), str):
-            raise BadOption(f"{where}: {key} = {entry[key]!r} is no text: quote it")
+            raise BadOption(f"{where}: {key} = {entry[key]!r} is not text: quote it")
     if not entry["source"].strip():
-        raise BadOption(f"{where}: source is empty: say where the figure was published")
+        raise BadOption(f"{where}: source is empty: name the publication of the figure")
     value = _value(where, entry["value"], rule)
     return Figure(
         value=value,
@@ -293,11 +293,11 @@ def _range(where: str, entry: Mapping[str, Any], rule: Rule, value: Any) -> dict
     if rule.ranged:
         found = {name: _value(f"{where} {key}", entry[key], Rule(int)) for name, key in BOUNDS.items()}
         if not found["low"] <= value <= found["high"]:
-            raise BadOption(f"{where}: value = {value} is outside of its min {found['low']} and max {found['high']}")
+            raise BadOption(f"{where}: value = {value} is outside min {found['low']} to max {found['high']}: fix one")
     if rule.listed:
         found["choices"] = _legal(f"{where} choices", _texts(f"{where} choices", entry["choices"]), rule)
         if value not in found["choices"]:
-            raise BadOption(f"{where}: value = {value!r} is not among its choices {found['choices']}")
+            raise BadOption(f"{where}: value = {value!r} is not among its choices {found['choices']}: fix one")
     return found
 
 

@@ -1,1 +1,1 @@
-"""Networks: the graph, in float and in integers, and the loop that steps through it."""
+"""Networks: the graph in float and in integers, and the loop that steps through it."""

@@ -1,7 +1,7 @@
-"""Finds the neuron and synapse families: the modules of the two folders, and what others register.
+"""Registry of the neuron and synapse families: the modules of the two folders, and those that others register.
 
-A third party registers a module under the entry point group ``nmdeploy.neurons`` or ``nmdeploy.synapses``; it defines
-subclasses with a ``kind`` of their own, as the files of those folders do.
+A third party registers a module under the entry point group ``nmdeploy.neurons`` or ``nmdeploy.synapses``. The module
+defines subclasses with a ``kind`` of their own, as the files of those folders do.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ def _by_kind(package: str, base: type) -> dict[str, type]:
 
 @cache
 def neurons() -> dict[str, type[Neuron]]:
-    """Float neuron families by kind."""
+    """Return the float neuron families by kind."""
     return _by_kind("nmdeploy.neurons", Neuron)
 
 
 @cache
 def quantized_neurons() -> dict[str, type[QuantizedNeuron]]:
-    """Integer neuron families by kind."""
+    """Return the integer neuron families by kind."""
     return _by_kind("nmdeploy.neurons", QuantizedNeuron)
 
 
 @cache
 def synapses() -> dict[str, type[Synapse]]:
-    """Float synapse families by kind."""
+    """Return the float synapse families by kind."""
     return _by_kind("nmdeploy.synapses", Synapse)
 
 
 @cache
 def quantized_synapses() -> dict[str, type[QuantizedSynapse]]:
-    """Integer synapse families by kind."""
+    """Return the integer synapse families by kind."""
     return _by_kind("nmdeploy.synapses", QuantizedSynapse)
 
 
 def quantized(name: str, kind: str) -> type[QuantizedNeuron] | type[QuantizedSynapse]:
-    """Return the integer family of a node's kind; `BadFile` for one that is not installed."""
+    """Return the integer family of a node's kind; `BadFile` if it is not installed."""
     family = quantized_neurons().get(kind) or quantized_synapses().get(kind)
     if family is None:
         raise BadFile(

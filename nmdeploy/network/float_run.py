@@ -1,4 +1,4 @@
-"""The float network in NumPy: what training computed, without torch."""
+"""Run of the float network in NumPy, which computes the same as training, without torch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ class FloatRun:
     Parameters
     ----------
     output : (samples, steps, channels)
-    spikes : mapping of population to (samples, steps, output_size), of those that spike
-        bool, or the values of signed and graded ones.
-    membranes : mapping of population to (samples, steps, H) or (samples, steps, H, p), where traced
-    ranges : mapping of population to the largest magnitude of each observed quantity
+        Outputs of the population that is read out.
+    spikes : mapping of population to (samples, steps, output_size)
+        Spikes of the spiking populations, as bool, or as values of signed and graded spikes.
+    membranes : mapping of population to (samples, steps, H) or (samples, steps, H, p)
+        Membranes, if they were traced.
+    ranges : mapping of population to mapping of str to array
+        Largest magnitude of each observed quantity.
     """
 
     output: npt.NDArray[Any]
@@ -80,15 +83,18 @@ def run_float(
 
     Parameters
     ----------
+    network : Network
+        The float network.
     inputs : (samples, steps, channels)
         Values, not codes: ``network.input.format.dequantize(codes)``.
     trace : bool
-        Keep every population's membrane.
+        If true, keep every population's membrane.
     observe : bool
-        Collect the ranges that fix the integer scales.
+        If true, collect the ranges that fix the integer scales.
     dtype : float64 or float32
+        Type of all states and outputs.
     lengths : (samples,) int, optional
-        Valid steps of each sample; what comes after is not observed, and no window sees it.
+        Valid steps of each sample. Later steps are not observed, and no window includes them.
     on_progress : callable
         Called with the number of samples done.
     """

@@ -1,4 +1,4 @@
-"""The graph that both networks share: an input, edges, and their order."""
+"""Graph that both networks share: an input, edges, and their order."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Input:
         return self.format.frac
 
     def hold_steps(self, arriving: int) -> int:
-        """Steps over which its output is constant."""
+        """Return the steps over which its output is constant."""
         return 1
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as JSON values."""
+        """Return every field as JSON values."""
         return {"kind": self.kind, "shape": list(self.shape), "format": self.format.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Input:
-        """Build the input that `to_json` described; `BadFile` for a field that is unknown."""
+        """Build the input that `to_json` described; `BadFile` for an unknown field."""
         for name in set(values) - {"kind", "shape", "format"}:
             raise BadFile(f"field {name!r} of the input is unknown here: update nmdeploy")
         return cls(tuple(values["shape"]), FixedPoint(**values["format"]))
@@ -73,7 +73,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Edge:
-    """A connection; `delay` in steps of the trained network."""
+    """Connection from `source` to `target`, with `delay` in steps of the trained network."""
 
     source: str
     target: str
@@ -81,7 +81,7 @@ class Edge:
 
 
 class Graph(Frozen):
-    """What both networks share: the topology. `nodes` maps names to nodes, `edges` connect them."""
+    """Topology that both networks share; `nodes` maps names to nodes, `edges` connect them."""
 
     nodes: Mapping[str, Any]
     edges: tuple[Edge, ...]
@@ -103,7 +103,7 @@ class Graph(Frozen):
         for edge in self.edges:
             self._check_edge(edge, neuron, synapse)
         if not isinstance(self.nodes.get(self.output), neuron):
-            raise BadFile(f"output {self.output!r} is no neuron population of the network")
+            raise BadFile(f"output {self.output!r} is no neuron population of the network: name one of its populations")
         _ = self.order
 
     def _check_edge(self, edge: Edge, neuron: type, synapse: type) -> None:
@@ -130,7 +130,7 @@ class Graph(Frozen):
 
     @property
     def input(self) -> Input:
-        """The input node."""
+        """Input node."""
         node = self.nodes[self.input_name]
         assert isinstance(node, Input)
         return node
@@ -145,19 +145,19 @@ class Graph(Frozen):
 
     @cached_property
     def target(self) -> dict[str, str]:
-        """The population that each synapse feeds."""
+        """Population that each synapse feeds."""
         return {e.source: e.target for e in self.edges if self.nodes[e.source].role == "synapse"}
 
     @cached_property
     def reachable(self) -> dict[str, set[str]]:
-        """The nodes that each node reaches over edges of any delay; itself where a loop leads back to it."""
+        """Nodes that each node reaches over edges of any delay; itself if a loop leads back to it."""
         onward: dict[str, list[str]] = {name: [] for name in self.nodes}
         for edge in self.edges:
             onward[edge.source].append(edge.target)
         return {name: _reached(name, onward) for name in self.nodes}
 
     def closes_loop(self, edge: Edge) -> bool:
-        """True for a delayed edge whose target leads back to its source."""
+        """Return True for a delayed edge whose target leads back to its source."""
         return edge.delay > 0 and edge.source in self.reachable[edge.target]
 
     @cached_property
@@ -167,7 +167,7 @@ class Graph(Frozen):
         Raises
         ------
         UnsupportedParameter
-            A loop without delay.
+            The network has a loop without delay.
         """
         done: dict[str, None] = {}
         left = dict.fromkeys(self.nodes)
@@ -188,16 +188,16 @@ class Graph(Frozen):
 
     @property
     def latency(self) -> int:
-        """Steps from an input to the output it causes, on the chip."""
+        """Steps from an input to the output that it causes, on the chip."""
         return self.timing.latency
 
     def require_aligned(self) -> None:
-        """`UnsupportedParameter` for the first feedback that would have to be faster than a synapse is."""
+        """Refuse, with `UnsupportedParameter`, the first feedback that would have to be faster than a synapse."""
         for edge in self.edges:
             require_aligned(edge, self.timing.inserted_delays)
 
     def of_type(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
-        """Names and nodes of the given type, in topological order."""
+        """Return names and nodes of the given type, in topological order."""
         return ((name, self.nodes[name]) for name in self.order if isinstance(self.nodes[name], kinds))
 
 

@@ -1,7 +1,7 @@
-"""Networks: the float one that was trained, and the integer one that a chip would hold.
+"""The float network that was trained, and the integer network that a chip would hold.
 
-Both are graphs of an input, synapses and neuron populations. An edge into a synapse may carry a delay; a recurrence has
-delay 1 in training and on the chip. Several edges into one synapse add their values (a residual connection), several
+Both are graphs of an input, synapses and neuron populations. An edge into a synapse may have a delay. A recurrence has
+delay 1 in training and on the chip. Several edges into one synapse add their values (a residual connection). Several
 synapses into one population add their sums.
 """
 
@@ -24,18 +24,20 @@ __all__ = ["BINARY", "READOUTS", "Edge", "Graph", "Input", "Network", "Quantized
 
 @dataclass(frozen=True, eq=False)
 class Network(Graph):
-    """The float network.
+    """Float network.
 
     Parameters
     ----------
     nodes : mapping of str to Input, Synapse or Neuron
+        Nodes by name.
     edges : sequence of Edge
+        Edges between them, with delays in steps.
     dt : float
-        Seconds a step.
+        Seconds per step.
     output : str
-        The population that is read out.
+        Name of the population that is read out.
     readout : {"sum", "last", "max", "mean"}
-        How its outputs over the steps become one value a class.
+        Rule that reduces the outputs of all steps to one value per class.
     """
 
     nodes: Mapping[str, Input | Synapse | Neuron]
@@ -60,9 +62,9 @@ class Network(Graph):
 
 @dataclass(frozen=True, eq=False)
 class QuantizedNetwork(Graph):
-    """The integer network, with the profile it was quantized for and a line for all that was changed on the way.
+    """Integer network, with the profile for which it was quantized and a note for each change on the way.
 
-    Raises `OverflowPossible` unless every register stays within the width that the arithmetic proves.
+    Its construction raises `OverflowPossible` unless every register is proved to stay within its width.
     """
 
     nodes: Mapping[str, Input | QuantizedSynapse | QuantizedNeuron]
@@ -92,7 +94,7 @@ class QuantizedNetwork(Graph):
         return dict(self.of_type(QuantizedSynapse))
 
     def s_max(self, synapse: str) -> int:
-        """Largest magnitude that can arrive at a synapse: the sum over its sources."""
+        """Return the largest magnitude that can arrive at a synapse: the sum over its sources."""
         return sum(self._largest_output(e.source) for e in self.incoming[synapse])
 
     def _largest_output(self, name: str) -> int:
@@ -101,7 +103,7 @@ class QuantizedNetwork(Graph):
         return node.output_max
 
     def a_max(self, population: str) -> IntArray:
-        """(input_size,) the largest possible magnitude of each synaptic sum, proved from the weights."""
+        """Return the largest possible magnitude of each synaptic sum, (input_size,), proved from the weights."""
         node = self.nodes[population]
         assert isinstance(node, QuantizedNeuron)
         total = np.zeros(node.input_size, object)  # integers without limit
@@ -120,7 +122,7 @@ class QuantizedNetwork(Graph):
 def readout_values(
     outputs: npt.NDArray[Any], rule: str, lengths: npt.NDArray[np.int64] | None = None
 ) -> npt.NDArray[Any]:
-    """One value a class: outputs (samples, steps, channels) over the valid steps of each sample, by the rule.
+    """Reduce outputs (samples, steps, channels) by the rule to one value per class, over each sample's valid steps.
 
     >>> readout_values(np.array([[[1, 0], [0, 2]]]), "sum").tolist()
     [[1, 2]]

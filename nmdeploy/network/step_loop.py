@@ -1,4 +1,4 @@
-"""The loop over steps that float and integer runs share: one step of every node, sources first."""
+"""Loop over steps that float and integer runs share: one step of every node, sources first."""
 
 from __future__ import annotations
 
@@ -27,19 +27,24 @@ def run_steps(
 ) -> None:
     """Run every step of a batch.
 
-    Each node runs its `start_offset` steps behind the input. What a population with an output latency sends in its own
-    step ``t + output_latency`` meets step t of its targets.
+    Each node runs its `start_offset` steps later than the input. The output of a population with an output latency in
+    its own step ``t + output_latency`` enters step t of its targets.
 
     Parameters
     ----------
     graph : Network or QuantizedNetwork
+        Network to run.
     inputs : (samples, steps, channels)
-    start : state of each population at rest
-    advance : called for each population and own step with (name, state, synaptic sum, `StepTime`), returns
-        (state', output); also for the `output_latency` steps after the last one
-    on_synapse : called for each synapse and step with (name, what arrives, step)
+        Inputs of the batch.
+    start : mapping of population to state
+        State of each population at rest.
+    advance : callable
+        Called for each population and own step with (name, state, synaptic sum, `StepTime`), returns (state', output).
+        It is also called for the `output_latency` steps after the last one.
+    on_synapse : callable, optional
+        Called for each synapse and step with (name, arriving values, step).
     lengths : (samples,) int, optional
-        Steps of each sample, for populations with an output latency, which must not see what follows.
+        Steps of each sample. Populations with an output latency must not read later steps.
     """
     steps = inputs.shape[1] if lengths is None or not graph.timing.drain_steps else lengths[:, None]
     run = _Run(graph, inputs, dict(start), advance, on_synapse, steps)
@@ -79,7 +84,7 @@ class _Run:
         return np.zeros((len(self.inputs), node.output_size), self.inputs.dtype)
 
     def step(self, step: int) -> None:
-        """One step of every node that has one now."""
+        """Run one step of every node that has one now."""
         graph, now = self.graph, dict(self.zero)
         self.history.append(now)
         sums: dict[str, Array] = {}

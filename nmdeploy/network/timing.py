@@ -1,14 +1,14 @@
-"""The timing of a network: when each node starts, how late its output is, and which delays align parallel paths.
+"""Timing of a network: the start of each node, the latency of its output, and the delays that align parallel paths.
 
 In training a spike passes all synapses within one step. On the chip every synapse takes one step. A window of r steps
-is decided at its end, so its output is r - 1 steps late in both. `Timing` holds what follows from that::
+is decided at its end, so its output is r - 1 steps late in both. `Timing` holds the consequences::
 
     input ──▶ synapse ──▶ A (window of 3 steps) ──▶ synapse ──▶ B ──▶ synapse ──▶ C (output)
       └──────────────────────────── synapse (skip) ────────────▶ ┘
 
                        input   A   B   C
     arrival_step           0   1   4   5    chip step of the node's own step 0: synapses and output latencies before it
-    start_offset           0   0   2   2    the same where synapses take no time: output latencies alone
+    start_offset           0   0   2   2    the same if synapses take no time: output latencies alone
     output_latency         0   2   0   0    steps by which its output is later than its input
     hold_steps             1   3   1   1    steps over which its output is constant
     send_steps             1   3   1   1    steps over which it sends once
@@ -31,26 +31,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timing:
-    """Steps of every node and edge; see the example at the top of this file.
+    """Times of every node and edge in steps; the module's docstring has an example.
 
     Parameters
     ----------
     arrival_step : mapping of node to int
-        Chip step in which the first real input arrives, the node's own step 0: its longest path from the input, one
-        step per synapse, and the output latency of each population on it. A delayed edge that closes a loop does not
-        count; a population that only such edges feed has 1.
+        Chip step in which the first real input arrives, the node's own step 0. It is the longest path from the input,
+        with one step per synapse and the output latency of each population on it. A delayed edge that closes a loop
+        does not count. A population that only such edges feed has 1.
     start_offset : mapping of node to int
-        Steps by which the node runs behind the input where synapses take no time.
+        Steps by which the node runs later than the input if synapses take no time.
     output_latency : mapping of node to int
+        Steps by which its output is later than its input.
     hold_steps : mapping of node to int
-        In windows from the node's step 0 on; 1 for most nodes. A synapse that holds is computed in the steps
-        ``t % hold_steps == 0`` only.
+        Steps over which its output is constant, in windows from the node's step 0 on; 1 for most nodes. A synapse that
+        holds is computed in the steps ``t % hold_steps == 0`` only.
     send_steps : mapping of node to int
         Steps over which a node sends once: its `hold_steps`, if every synapse that it feeds keeps its sum over them.
     inserted_delays : mapping of (source, synapse) to int
-        Steps to insert so that all paths into a population arrive together; below 0 where a feedback is too fast.
+        Steps to insert so that all paths into a population arrive together; below 0 if a feedback is too fast.
     drain_steps : int
+        Steps after a sample's last one until all outputs are known.
     latency : int
+        Steps from an input to the output that it causes.
     """
 
     arrival_step: Mapping[str, int]
@@ -64,7 +67,7 @@ class Timing:
 
 
 def timing_of(graph: Graph) -> Timing:
-    """Compute the timing of a network; `UnsupportedParameter` for windows in a loop that is too fast."""
+    """Compute the timing of a network; `UnsupportedParameter` if windows lie in a loop that is too fast."""
     output_latency = {name: node.output_latency for name, node in graph.nodes.items()}
     arrival_step = _arrival_steps(graph, output_latency)
     inserted_delays = {
@@ -75,7 +78,7 @@ def timing_of(graph: Graph) -> Timing:
         for edge in graph.edges
         if edge.target in graph.target
     }
-    if any(output_latency.values()):  # what cannot be aligned would never settle
+    if any(output_latency.values()):  # the offsets of a loop that cannot be aligned would grow without end
         for edge in graph.edges:
             require_aligned(edge, inserted_delays)
     start_offset, hold_steps = _start_offsets(graph, output_latency), _hold_steps(graph)
@@ -92,7 +95,7 @@ def timing_of(graph: Graph) -> Timing:
 
 
 def require_aligned(edge: Edge, inserted_delays: Mapping[tuple[str, str], int]) -> None:
-    """`UnsupportedParameter` for a feedback that would have to be faster than a synapse is."""
+    """Refuse, with `UnsupportedParameter`, a feedback that would have to be faster than a synapse."""
     extra = inserted_delays.get((edge.source, edge.target), 0)
     if extra < 0:
         raise UnsupportedParameter(

@@ -1,1 +1,1 @@
-"""Neuron families, one file each."""
+"""Neuron families, one file or folder each."""

@@ -1,8 +1,9 @@
 """The base of every neuron family: a float population, and the integer population that a chip would hold.
 
-A family is one file of this folder. It defines a subclass of `Neuron` (float parameters, one float step, the choice of
-scales and the rounding) and a subclass of `QuantizedNeuron` (integer parameters, and the integer step as three
-functions: `integrate`, `fire`, `reset`). `nmdeploy.network.families` finds it; the tests run over all that are found.
+A family is one file of this folder. It defines a subclass of `Neuron`: float parameters, one float step, the choice of
+scales and the rounding. It also defines a subclass of `QuantizedNeuron`: integer parameters, and the integer step as
+three functions, `integrate`, `fire` and `reset`. `nmdeploy.network.families` finds it, and the tests run over all
+families that are found.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ SPIKES = ("binary", "signed")
 
 
 class StepTime(NamedTuple):
-    """When a step is: the population's own `step`, 0 at its first real input, of the `steps` of a sample.
+    """Position in time of a step: the population's own `step`, 0 at its first real input, and a sample's `steps`.
 
-    `steps` is one number, or one for each sample: (samples, 1).
+    `steps` is one number, or one per sample: (samples, 1).
     """
 
     step: int
@@ -43,7 +44,7 @@ class StepTime(NamedTuple):
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """The number config that a quantization asks for; defaults come from the hardware profile.
+    """Number formats of a quantization; `HardwareProfile.quantization_config` takes them from a profile.
 
     ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits).
     """
@@ -60,18 +61,18 @@ class QuantizationConfig:
 
 @dataclass(frozen=True)
 class QuantizationContext:
-    """What a population is driven by: everything that fixes its scales.
+    """Scale, limits and ranges of a population's inputs and states, which fix its scales.
 
     Parameters
     ----------
     scale : (input_size,) array
-        Factor that the quantizer multiplied each input's weights by.
+        Factor by which the quantizer multiplied each input's weights.
     frac : int
         Most fraction bits that the incoming synapses offer without a shift.
     a_max : (input_size,) array
-        Largest possible magnitude of the (state_unit) synaptic sum, from the weights alone.
+        Largest possible magnitude of the scaled synaptic sum, from the weights alone.
     ranges : mapping of str to array
-        Largest magnitude that each quantity of `Neuron.observe` took on the calibration data, or its static bound.
+        Largest magnitude of each quantity of `Neuron.observe` on the calibration data, or its static bound.
     frac_max : int
         Most fraction bits that the chip's weight exponent allows.
     """
@@ -154,12 +155,12 @@ class Population(Frozen, ABC):
 
 
 class QuantizedNeuron(Population):
-    """A population of integer neurons.
+    """Population of integer neurons.
 
     ``state_registers`` names the registers of a neuron's N states (shape (H, N)), ``neuron_registers`` those of the
-    neuron (shape (H,)), ``recorded`` those that a recording stores. ``per_state`` says if state registers are recorded
-    with their state axis. ``flags`` names what is counted when it overflows, in the order in which `integrate` and
-    `reset` return it.
+    neuron (shape (H,)), ``recorded`` those that a recording stores. ``per_state`` is true if state registers are
+    recorded with their state axis. ``flags`` names the overflows that are counted, in the order in which `integrate`
+    and `reset` return them.
     """
 
     state_registers: ClassVar[tuple[str, ...]]
@@ -227,7 +228,7 @@ class QuantizedNeuron(Population):
 
     @abstractmethod
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
-        """A recorded integer state in the units of the float network."""
+        """Return a recorded integer state in the units of the float network."""
 
     def nir_primitives(self, graph: Any, name: str, bias_goes_into_synapse: bool) -> FloatArray | None:
         """Add the population's nodes to a NIR graph; return the bias that its first synapse is to carry, if any."""
@@ -244,28 +245,31 @@ class QuantizedNeuron(Population):
 
     @property
     def real_states(self) -> int:
-        """Real state variables a neuron."""
+        """Real state variables per neuron."""
         return len(self.state_registers) * self.states_per_neuron
 
     def start(self, samples: int, dtype: Any = np.int64) -> Registers:
-        """Registers at rest for `samples` samples."""
+        """Return the registers at rest for `samples` samples."""
         states = np.zeros((samples, self.size, self.states_per_neuron), dtype)
         register = np.zeros((samples, self.size), dtype)
         return tuple(states for _ in self.state_registers), tuple(register for _ in self.neuron_registers)
 
     @abstractmethod
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
-        """One step of the whole population: ``-> (registers', output, overflow flags)``.
+        """Run one step of the whole population: ``-> (registers', output, overflow flags)``.
 
         Parameters
         ----------
-        registers : as `start` returns them
-        a : (samples, input_size) integers, the synaptic sum
-        now : the population's own step; after the last one, only a population with `output_latency` is advanced
+        registers : Registers
+            As `start` returns them.
+        a : (samples, input_size) integers
+            Synaptic sums.
+        now : StepTime
+            The population's own step. After the last one, only a population with `output_latency` is advanced.
         """
 
     def recorded_states(self, registers: Registers) -> dict[str, Any]:
-        """The values that a recording stores, by name: (samples, H) or (samples, H, N)."""
+        """Return the values that a recording stores, by name: (samples, H) or (samples, H, N)."""
         states, z = registers
         everything = dict(zip(self.state_registers, states, strict=True)) | dict(
             zip(self.neuron_registers, z, strict=True)
@@ -275,9 +279,10 @@ class QuantizedNeuron(Population):
 
 
 class ThreePartNeuron(QuantizedNeuron):
-    """A population whose step is three functions: `integrate` for each state, `fire` for each neuron, `reset`.
+    """Population whose step is three functions: `integrate` for each state, `fire` for each neuron, and `reset`.
 
-    A neuron has one input and one output. `fire` gets the sum over the states of what `integrate` returns.
+    A neuron has one input and one output. `fire` receives the sum over the states of the parts that `integrate`
+    returns.
     """
 
     @property
@@ -296,7 +301,7 @@ class ThreePartNeuron(QuantizedNeuron):
 
     @abstractmethod
     def fire(self, y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-        """Neuron registers and output: ``-> (s, reset condition, z')``; y holds the sums over the states."""
+        """Advance the neuron's registers: ``-> (s, reset condition, z')``; y holds the sums over the states."""
 
     @abstractmethod
     def reset(self, states: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
@@ -315,10 +320,10 @@ class ThreePartNeuron(QuantizedNeuron):
 
 
 class Neuron(Population):
-    """A population of float neurons.
+    """Population of float neurons.
 
-    The float step is ``step(state, a, now) -> (state', output)``; `observe` names the magnitudes that fix the scales.
-    ``per_channel``: the weights of each row may get a factor of their own; ``unscaled``: no weight may get any.
+    The float step is ``step(state, a, now) -> (state', output)``. `observe` names the magnitudes that fix the scales.
+    With ``per_channel``, the weights of each row may get their own factor. With ``unscaled``, no weight may get one.
     """
 
     per_channel: ClassVar[bool] = False
@@ -330,7 +335,7 @@ class Neuron(Population):
         require_declared(cls, Neuron, DECLARED)
 
     def output_range(self, ranges: Mapping[str, FloatArray]) -> tuple[float, int]:
-        """Largest magnitude of an output, and the fraction bits of its code: of spikes, 1 and 0."""
+        """Return the largest magnitude of an output, and the fraction bits of its code: 1 and 0 for spikes."""
         return 1.0, 0
 
     @property
@@ -344,36 +349,36 @@ class Neuron(Population):
 
     @abstractmethod
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
-        """States at rest, real dtype `dtype`."""
+        """Return the states at rest for `samples` samples, in the real type `dtype`."""
 
     @abstractmethod
     def step(self, state: FloatState, a: npt.NDArray[Any], now: StepTime) -> tuple[FloatState, npt.NDArray[Any]]:
-        """One step: ``-> (state', output)``."""
+        """Run one step on synaptic sums a (samples, input_size): ``-> (state', output)``."""
 
     @abstractmethod
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
-        """Magnitudes over the samples that bound the integer registers, by name."""
+        """Return the largest magnitudes over the samples, by name, which bound the integer registers."""
 
     @abstractmethod
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
-        """Static bounds of the same magnitudes, given ``abs(a) <= a_max``, for export without calibration data."""
+        """Return static bounds of these magnitudes, given ``abs(a) <= a_max``, for export without calibration data."""
 
     @abstractmethod
     def membrane(self, state: FloatState) -> FloatArray:
-        """(samples, H) what the recorded integer state `membrane_name` stands for."""
+        """Return the float counterpart of the recorded integer state `membrane_name`, (samples, H)."""
 
     @abstractmethod
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
-        """Return the scales of the integer population, and refuse what no scale makes deployable."""
+        """Return the scales of the integer population; refuse parameters that no scale makes deployable."""
 
     @abstractmethod
     def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
-        """Return the integer population at `scales`, and a line for everything that had to be changed on the way."""
+        """Return the integer population at `scales`, and a line for each change that was necessary."""
 
     def quantize(
         self, name: str, context: QuantizationContext, config: QuantizationConfig
     ) -> tuple[QuantizedNeuron, Sequence[str]]:
-        """Return the integer population at the scales that `choose_scales` finds, and the lines of `round`."""
+        """Return the integer population at the scales of `choose_scales`, and the lines of `round`."""
         return self.round(name, self.choose_scales(name, context, config), config)
 
 
@@ -383,7 +388,7 @@ def refractory_losses(steps: int) -> tuple[str, ...]:
 
 
 def power_below(limit: float, magnitude: float, default: int = 0) -> int:
-    """The largest integer e with ``magnitude * 2**e <= limit``; `default` for magnitude 0.
+    """Return the largest integer e with ``magnitude * 2**e <= limit``; `default` for magnitude 0.
 
     >>> power_below(127, 1.0), power_below(127, 127.0), power_below(127, 128.0), power_below(127, 5e-324)
     (6, 0, -1, 1080)

@@ -1,11 +1,11 @@
-"""Gated linear unit: the product of a value and the sigmoid of a gate. No state, graded output.
+"""Gated linear unit, the product of a value and the sigmoid of a gate, without state and with graded output.
 
 Float, per neuron, with synaptic sums a[0] (value) and a[1] (gate): ``out = a[0] * sigmoid(a[1])``. With `send_once`,
-the output is 0 but in the first step of every `window`: the approximate form of windows. Integers: docs/arithmetic.md,
-``gated_linear_unit``.
+the output is 0 except in the first step of every `window`, the approximate form of windows. Integers:
+docs/arithmetic.md, ``gated_linear_unit``.
 
 Source: Dauphin et al., Language Modeling with Gated Convolutional Networks, ICML 2017. The sigmoid is interpolated
-linearly between 65 points; its largest error is 0.0008, about that of a value of 10 bits.
+linearly between 65 points. Its largest error is 0.0008, about that of a value of 10 bits.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ GATE_FRAC = 12
 GATE_LIMIT = 1 << 15
 STEP_BITS = 10
 SIGMOID = np.rint(2**TABLE_FRAC / (1 + np.exp(-np.arange(-32, 33) / 4))).astype(np.int64)
-# The sigmoid is good for 10 bits and the weights behind it have 8: 12 bits at the calibrated magnitude, one of headroom
-# and the sign lose nothing, and the sums of 64 inputs with 8-bit weights stay within 6 + 8 + 14 = 28 bits of 32.
+# The sigmoid is accurate to 10 bits and the weights after it have 8. So 12 bits at the calibrated magnitude, one of
+# headroom and the sign lose nothing. The sums of 64 inputs with 8-bit weights stay within 6 + 8 + 14 = 28 bits of 32.
 OUTPUT_BITS = 14
-OUTPUT_ATTENUATION_BITS_MAX = 12  # an output more than so many bits below its value gets no finer fraction
+OUTPUT_ATTENUATION_BITS_MAX = 12  # an output more than this many bits below its value gets no finer fraction
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,17 +52,19 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
     Parameters
     ----------
     neurons : int
+        Number of neurons, with two inputs each.
     table : (65,) int
-        The sigmoid at -8, -7.75, ..., 8, 15 fraction bits.
+        Sigmoid at -8, -7.75, ..., 8, with 15 fraction bits.
     gate_shift : int
         Bits that the product of value and sigmoid drops.
     output_bits : int
+        Width of the output.
     frac_in, frac_out : int
         Fraction bits of the synaptic sums and of the output.
     scale : (2 * neurons,) float
         Ones: the sigmoid needs its own unit.
     send_once : bool;  window : int
-        Whether the output is 0 but in the steps ``t % window == 0``.
+        If `send_once` is true, the output is 0 except in the steps ``t % window == 0``.
     """
 
     neurons: int
@@ -110,7 +112,7 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
 
     @property
     def state_bits(self) -> int:  # type: ignore[override]
-        """Width of its one register, the output."""
+        """Width in bits of its one register, the output."""
         return self.output_bits
 
     @property
@@ -159,7 +161,7 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
 
 @dataclass(frozen=True, eq=False)
 class GatedLinearUnit(Neuron):
-    """Float gated linear unit of `neurons` neurons, two inputs each; `send_once` and `window` as above."""
+    """Float gated linear unit of `neurons` neurons with two inputs each; `send_once` and `window` as in integers."""
 
     neurons: int
     send_once: bool = False
@@ -248,5 +250,5 @@ class GatedLinearUnit(Neuron):
 
 
 def examples(size: int) -> list[Neuron]:
-    """Populations for contract tests."""
+    """Return populations for contract tests."""
     return [GatedLinearUnit(neurons=size), GatedLinearUnit(neurons=size, send_once=True, window=3)]

@@ -1,6 +1,7 @@
-"""Non-spiking (leaky) integrator: the readout.
+"""Non-spiking (leaky) integrator, the readout.
 
-Float, per neuron: ``v <- beta * v + a + bias``, output v. Integers: docs/arithmetic.md, ``integrator``.
+Float, per neuron with synaptic sum a: ``v <- beta * v + a + bias``, output v. Integers: docs/arithmetic.md,
+``integrator``.
 """
 
 from __future__ import annotations
@@ -39,29 +40,29 @@ class StateParams(NamedTuple):
 
 
 class NeuronParams(NamedTuple):
-    """Parameters of `fire`: none."""
+    """Parameters of `fire`, of which there are none."""
 
 
 def integrate(states: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-    """Leak and add."""
+    """Leak the membrane and add the synaptic sum and the bias."""
     (v,) = states
     v, clipped = saturate(rz(v * (4096 - p.dv), 12) + a + p.bias, p.limit)
     return (v,), (v,), (clipped,)
 
 
 def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
-    """The output is the membrane itself; nothing resets it."""
+    """Return the membrane itself as the output; nothing resets it."""
     return y[0], np.zeros_like(y[0], bool), ()
 
 
 def reset(states: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-    """Never."""
+    """Return the states unchanged: a readout has no reset."""
     return states, ()
 
 
 @dataclass(frozen=True, eq=False)
 class QuantizedIntegrator(ThreePartNeuron):
-    """Integer readout population; `dv` in 1/4096 (0: no leak), `bias` in units of v, `state_bits` the width of v."""
+    """Integer readout population: `dv` in 1/4096 (0: no leak), `bias` in units of v, `state_bits` the width of v."""
 
     dv: IntArray
     bias: IntArray
@@ -82,7 +83,7 @@ class QuantizedIntegrator(ThreePartNeuron):
         self._freeze("bias", self.bias, np.int64, shape)
         self._freeze("scale", 1.0 if self.scale is None else self.scale, np.float64, shape)
         if self.dv.min() < 0 or self.dv.max() > 4096:
-            raise BadOption(f"integrator: dv = {int(self.dv.max())} is outside of 0 to 4096")
+            raise BadOption(f"integrator: dv = {int(self.dv.max())} is outside of 0 to 4096: give a decay in 1/4096")
         if not 2 <= self.state_bits <= 32:
             raise BadOption(f"integrator: {self.state_bits} state bits: choose 2 to 32")
 
@@ -123,7 +124,7 @@ class QuantizedIntegrator(ThreePartNeuron):
 
 @dataclass(frozen=True, eq=False)
 class Integrator(Neuron):
-    """Float readout population; `beta` is the factor kept each step (1: no leak)."""
+    """Float readout population; each step keeps the factor `beta` (H,) of v (1: no leak) and adds `bias` (H,)."""
 
     beta: FloatArray
     bias: FloatArray = 0.0  # type: ignore[assignment]
@@ -195,6 +196,6 @@ class Integrator(Neuron):
 
 
 def examples(size: int) -> list[Neuron]:
-    """Populations with each mechanism of the family, for contract tests."""
+    """Return populations with each mechanism of the family, for contract tests."""
     ones = np.ones(size)
     return [Integrator(ones, np.random.default_rng(0).normal(size=size)), Integrator(0.9 * ones)]

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire with a synaptic current (CubaLIF); Loihi's fixed-point rule.
+"""Leaky integrate-and-fire neuron with a synaptic current (CubaLIF), in Loihi's fixed-point rule.
 
 Float, per neuron, with synaptic sum a:
 
@@ -7,7 +7,8 @@ Float, per neuron, with synaptic sum a:
     s  = H(v - v_threshold), strict
     v <- 0 where s
 
-``alpha = 0`` is a LIF without synaptic filter, ``alpha = 0, beta = 1`` an IF neuron. Integers: docs/arithmetic.md.
+``alpha = 0`` is a LIF without synaptic filter, ``alpha = 0, beta = 1`` an IF neuron. Integers: docs/arithmetic.md,
+``lif``.
 
 Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.proc.lif``.
 """
@@ -60,7 +61,7 @@ class NeuronParams(NamedTuple):
 
 
 def integrate(states: Any, a: Any, z: Any, p: Any) -> tuple[Any, Any, Any]:
-    """Current and membrane of one neuron; a held membrane keeps its value."""
+    """Update the current and the membrane of one neuron; a held membrane keeps its value."""
     u, v = states
     (counter,) = z
     u, wrapped = wrap24(rz(u * (4095 - p.du), 12) + (a << 6))
@@ -79,7 +80,7 @@ def fire(y: Any, a: Any, z: Any, p: Any, step: Any) -> tuple[Any, Any, Any]:
 
 
 def reset(states: Any, s: Any, condition: Any, z: Any, p: Any) -> tuple[Any, Any]:
-    """The membrane of a neuron that spiked starts again at zero."""
+    """Set the membrane of a neuron that spiked to zero."""
     u, v = states
     return (u, select(condition, 0, v)), ()
 
@@ -93,15 +94,15 @@ class QuantizedLIF(ThreePartNeuron):
     du, dv : (H,) int, 0 to 4095
         Decays of current and membrane, in 1/4096.
     vth : (H,) int, 0 to 131071
-        Threshold in units of 64 of the membrane.
+        Threshold; one unit is 64 units of the membrane.
     bias_mant, bias_exp : (H,) int
-        Bias of the membrane ``bias_mant << bias_exp``.
+        Mantissa and exponent of the membrane's bias, ``bias_mant << bias_exp``.
     refractory_steps : int
         Silent steps after a spike (mode ``hold``).
     frac_in : int
         Fraction bits of the synaptic sum; the membrane has six more.
     scale : (H,) float
-        Units of the exported network in one unit of the float network it came from.
+        Units of the exported network per unit of the float network from which it came.
     """
 
     du: IntArray
@@ -151,8 +152,11 @@ class QuantizedLIF(ThreePartNeuron):
     reset = staticmethod(reset)
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
-        """The one correction of `wrap24` bounds u by 2**23 while ``abs(a << 6) <= 2**24``; beyond, u grows to the fixed
-        point of ``u = u * (4095 - du) / 4096 + (a << 6) - 2**24``, which must stay within 32 bits too."""
+        """Raise `OverflowPossible` if the current u can leave 32 bits.
+
+        The one correction of `wrap24` bounds u by 2**23 while ``abs(a << 6) <= 2**24``. Beyond that, u grows to the
+        fixed point of ``u = u * (4095 - du) / 4096 + (a << 6) - 2**24``, which must also stay within 32 bits.
+        """
         drive = a_max.astype(object) << 6
         beyond = (drive - (1 << 24)) * 4096 // (1 + self.du.astype(object)) + 1
         u = np.maximum(beyond, 1 << 23)
@@ -186,14 +190,15 @@ class LIF(Neuron):
     Parameters
     ----------
     alpha, beta : (H,) float
-        Factors that current and membrane keep each step, 0 to 1.
+        Factors of current and membrane that remain after each step, 0 to 1.
     v_threshold : (H,) float
+        Threshold of the membrane; a spike needs more.
     bias : (H,) float
         Constant input of the membrane.
     v_reset : (H,) float
         Value after a spike; only 0 is deployable by rule ``loihi``.
     refractory_steps : int
-        Silent steps after a spike, the membrane held.
+        Silent steps after a spike, in which the membrane is held.
     """
 
     alpha: FloatArray
@@ -218,7 +223,7 @@ class LIF(Neuron):
 
     @property
     def per_channel(self) -> bool:  # type: ignore[override]
-        """Where thresholds differ anyway, each neuron's weights may have a scale of their own."""
+        """True if thresholds differ anyway, so that each neuron's weights may have a scale of their own."""
         return bool(np.ptp(self.v_threshold) > 0)
 
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
@@ -322,13 +327,13 @@ def _decay(name: str, beta: FloatArray, notes: list[str]) -> IntArray:
 
 
 def _mantissas(values: FloatArray) -> tuple[IntArray, IntArray]:
-    """Bias mantissas (13 bits signed) and exponents (0 to 7) nearest to `values`."""
+    """Return bias mantissas (13 bits signed) and exponents (0 to 7) nearest to `values`."""
     exp = np.array([max(0, -power_below(BIAS_MANT_MAX, abs(v))) for v in np.atleast_1d(values)], np.int64)
     mant = np.rint(np.ldexp(values, -exp)).astype(np.int64)
     return np.clip(mant, -BIAS_MANT_MAX, BIAS_MANT_MAX), exp
 
 
 def examples(size: int) -> list[Neuron]:
-    """Live populations with each mechanism of the family, for contract tests."""
+    """Return live populations with each mechanism of the family, for contract tests."""
     ones, bias = np.ones(size), np.random.default_rng(0).normal(0, 0.1, size)
     return [LIF(0.5 * ones, 0.9, 1.0), LIF(0.0 * ones, 0.8, 0.7, bias=bias, refractory_steps=2)]  # type: ignore[arg-type]

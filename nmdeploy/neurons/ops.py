@@ -1,7 +1,7 @@
-"""The operations that a neuron's integer step is made of.
+"""Operations of which a neuron's integer step consists.
 
-Each works alike on Python integers, on NumPy arrays (64-bit or ``object``) and on the symbols of the compiled engine,
-and has no branch. ``docs/arithmetic.md`` states the same rules in words.
+Each works alike on Python integers, on NumPy arrays (64-bit or ``object``) and on the symbols of the compiled engine.
+None has a branch. ``docs/arithmetic.md`` has the same rules in words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def rz(x: Any, k: Any) -> Any:
-    """``sign(x) * (abs(x) >> k)``: divide by ``2**k``, round towards zero.
+    """Divide by ``2**k`` and round towards zero, ``sign(x) * (abs(x) >> k)``.
 
     >>> int(rz(-5, 1)), int(rz(5, 1))
     (-2, 2)
@@ -22,12 +22,12 @@ def rz(x: Any, k: Any) -> Any:
 
 
 def select(condition: Any, yes: Any, no: Any) -> Any:
-    """`yes` where `condition` holds, else `no`."""
+    """Return `yes` where `condition` holds, else `no`."""
     return np.where(condition, yes, no)
 
 
 def take(table: Any, index: Any) -> Any:
-    """Table lookup ``table[..., index]``: table (K,) or (H, K), index integers.
+    """Look up ``table[..., index]`` in a table (K,) or (H, K), with integers as index.
 
     >>> int(take(np.array([3, 5, 7]), 2))
     7
@@ -42,13 +42,13 @@ def take_at(index: Any, table: Any) -> Any:
 
 
 def saturate(x: Any, limit: Any) -> tuple[Any, Any]:
-    """Clip into ``[-limit, limit]``; also says where it clipped."""
+    """Clip into ``[-limit, limit]``; also return where it clipped."""
     clipped = np.minimum(np.maximum(x, -limit), limit)
     return clipped, clipped != x
 
 
 def wrap24(x: Any) -> tuple[Any, Any]:
-    """One correction by ``2**24`` into ``(-2**23, 2**23]``; also says where it corrected.
+    """Correct once by ``2**24`` into ``(-2**23, 2**23]``; also return where it corrected.
 
     >>> int(wrap24(2**23)[0]), int(wrap24(2**23 + 1)[0]), int(wrap24(-(2**23))[0])
     (8388608, -8388607, 8388608)
@@ -58,7 +58,7 @@ def wrap24(x: Any) -> tuple[Any, Any]:
 
 
 def shift(x: Any, exponent: int) -> Any:
-    """``x * 2**exponent``; a negative exponent floors.
+    """Return ``x * 2**exponent``; a negative exponent floors.
 
     >>> shift(-3, -1), shift(-3, 1)
     (-2, -6)

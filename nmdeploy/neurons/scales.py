@@ -1,7 +1,7 @@
-"""Scales of a population as a value: chosen before anything is rounded, from a table of named limits.
+"""Scales of a population as a value, chosen from a table of named limits before anything is rounded.
 
 A code counts ``2**-frac`` of its quantity, so that a scale is a number of fraction bits. Each cause that limits a scale
-is one line of a table: its name, the most fraction bits that it leaves, the reason. The smallest line binds.
+is one line of a table, with its name, the most fraction bits that it allows, and the reason. The smallest line binds.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Limit(Frozen):
     Parameters
     ----------
     name : str
-        The cause, as "threshold".
+        Cause of the limit, such as "threshold".
     most : int or array of int
-        The most fraction bits that it leaves: of the population, or of each neuron, state or output.
+        Most fraction bits that it allows: of the population, or of each neuron, state or output.
     reason : str
-        The limit in words, with its width: "the threshold has 17 bits".
+        Limit in words, with its width, such as "the threshold has 17 bits".
     """
 
     name: str
@@ -70,17 +70,17 @@ def binding(limits: Sequence[Limit]) -> Limit:
 
 @dataclass(frozen=True, eq=False)
 class Scales(Frozen):
-    """Scales of one population: everything that rounding needs beside the float population itself.
+    """Scales of one population, all that rounding needs beside the float population itself.
 
     Parameters
     ----------
     scale : (input_size,) array
-        Factor on the weights of each input: units of the exported synaptic sum in one unit of the float network's.
+        Factor on the weights of each input: units of the exported synaptic sum per unit of the float network's.
     fracs : mapping of str to int or array of int
-        Fraction bits by the name of the integer population's field: ``frac_in`` of the synaptic sum, always; others
-        as the family has them.
+        Fraction bits by the name of the integer population's field. ``frac_in``, of the synaptic sum, is required.
+        Others depend on the family.
     limits : mapping of str to tuple of Limit
-        The table from which each of `fracs` was chosen. Scales that were trained or given have none.
+        Table from which each of `fracs` was chosen. Scales that were trained or given have none.
     """
 
     scale: FloatArray
@@ -103,7 +103,7 @@ class Scales(Frozen):
         return int(self.fracs.get("frac_out", 0))
 
     def reason(self, frac: str) -> str:
-        """Return the limit that bound a scale, in words; nothing for scales that were given."""
+        """Return the limit that bound a scale, in words; an empty text for scales that were given."""
         table = self.limits.get(frac, ())
         return f"{binding(table).name}: {binding(table).reason}" if table else ""
 
@@ -120,7 +120,7 @@ class Scales(Frozen):
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Scales:
-        """Return the scales of `to_json`; the limits are not in it."""
+        """Return the scales that `to_json` described, without their limits, which it does not hold."""
         given = values["fracs"].items()
         fracs = {name: np.array(value, np.int64) if isinstance(value, list) else int(value) for name, value in given}
         return Scales(np.array(values["scale"], np.float64), fracs)

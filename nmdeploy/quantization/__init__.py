@@ -1,1 +1,1 @@
-"""From a float network to integers: calibration and post-training quantization."""
+"""Quantization of a float network to integers, by calibration after training."""

@@ -1,4 +1,4 @@
-"""What integers do on the calibration data: bounded where poles are unstable, and what approximate windows change."""
+"""Checks of the integers on the calibration data, for unstable poles and for approximate windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOUNDED = 0.1  # share of saturating state updates from which an unstable popula
 
 
 def difference(exact: QuantizedNetwork, scaled: QuantizedNetwork, data: Data) -> list[str]:
-    """What the approximate form of windows changes on the data."""
+    """Return notes on the changes that the approximate form of windows makes on the data."""
     one, two = (run(network, data.codes, lengths=data.lengths, trace="spikes") for network in (exact, scaled))
     changed, places = changed_spikes(one, two, exact.timing.hold_steps)
     share = changed / max(places, 1)
@@ -27,7 +27,7 @@ def difference(exact: QuantizedNetwork, scaled: QuantizedNetwork, data: Data) ->
 
 
 def require_bounded(network: QuantizedNetwork, data: Data) -> QuantizedNetwork:
-    """Run populations with unstable poles on the data: note their saturations, `DoesNotFit` for more than 10 %."""
+    """Run populations with unstable poles on the data and note their saturations; `DoesNotFit` for more than 10 %."""
     unstable = [name for name, neuron in network.populations.items() if neuron.unstable]
     if not unstable:
         return network

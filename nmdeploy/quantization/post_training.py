@@ -1,8 +1,8 @@
 """Post-training quantization: scales from calibration data, then integers from scales.
 
-Each population gets a scale, a factor on its incoming weights and, inversely, on what reads its state. The network's
-function does not change. The population then chooses the fraction bits of its synaptic sum from its table of limits.
-The exponents of its synapses follow from them.
+Each population gets a scale, a factor on its incoming weights and, inversely, on all that reads its state. The
+network's function does not change. The population then chooses the fraction bits of its synaptic sum from its table of
+limits. The exponents of its synapses follow from them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from nmdeploy.synapses.scale_group import shared_peaks
 SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
 FracOf = Callable[[str], int]
-LARGE_WEIGHT_ERROR = 0.25  # relative weight error from which an export says so
+LARGE_WEIGHT_ERROR = 0.25  # relative weight error above which an export adds a note
 
 
 def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Ranges:
-    """Largest magnitudes that the float network's states take on `inputs` (samples, steps, channels), values.
+    """Return the largest magnitudes of the float network's states on `inputs` (samples, steps, channels), real values.
 
-    `lengths` (samples,) are the valid steps; padding after them counts nothing.
+    `lengths` (samples,) are the valid steps; padding after them does not count.
     """
     for name in network.populations:
         _require_range(network, name)
@@ -39,7 +39,7 @@ def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None 
 
 
 def static_ranges(network: Network) -> Ranges:
-    """Bounds of the same magnitudes from the weights alone, for any input that the format allows."""
+    """Return bounds of the same magnitudes from the weights alone, for any input that the format allows."""
     found: dict[str, Mapping[str, FloatArray]] = {}
     for name in network.populations:
         found[name] = population_bounds(network, name, found)
@@ -47,7 +47,7 @@ def static_ranges(network: Network) -> Ranges:
 
 
 def population_bounds(network: Network, name: str, ranges: Ranges) -> Mapping[str, FloatArray]:
-    """The static bounds of one population, given those of its sources; `BadOption` where it has none."""
+    """Return the static bounds of one population, given those of its sources; `BadOption` if it has none."""
     _require_range(network, name)
     return network.populations[name].bounds(name, _a_max(network, name, ranges))
 
@@ -55,7 +55,7 @@ def population_bounds(network: Network, name: str, ranges: Ranges) -> Mapping[st
 def choose_scales(network: Network, config: QuantizationConfig, ranges: Ranges | None = None) -> dict[str, Scales]:
     """Return the scales of every population, by name; nothing is rounded.
 
-    `ranges` are those of `calibrate`. Without them static bounds are used, which cost resolution.
+    `ranges` are those of `calibrate`. Without them, static bounds are used, which cost resolution.
     """
     found = static_ranges(network) if ranges is None else ranges
     return {name: population_scales(network, name, config, found) for name in network.populations}
@@ -74,14 +74,24 @@ def quantize_network(
     Parameters
     ----------
     network : Network
+        The float network.
     config : QuantizationConfig
         Widths and rounding rules, from the profile and the user.
-    ranges : as `calibrate` returns them, optional
-        Without them static bounds are used, which cost resolution.
+    ranges : mapping of str to mapping of str to array, optional
+        Magnitudes as `calibrate` returns them. Without them, static bounds are used, which cost resolution.
     scales : mapping of str to Scales, optional
-        As `choose_scales` returns them, or as training learned them; by default chosen from `ranges`.
+        Scales from `choose_scales` or from training. By default they are chosen from `ranges`.
     profile : str
         Name of the hardware profile, stored with the network.
+
+    Raises
+    ------
+    BadOption
+        Scales are missing or do not belong to this network, or there are neither ranges nor static bounds.
+    DoesNotFit
+        A weight exponent lies outside the range of `config`.
+    UnsupportedParameter
+        A number is too far from 1, or values that are no events feed a synapse.
     """
     notes: list[str] = []
     if scales is None:
@@ -104,7 +114,7 @@ def quantize_network(
 def population_scales(network: Network, name: str, config: QuantizationConfig, ranges: Ranges) -> Scales:
     """Return the scales of one population.
 
-    `ranges` are those of the population itself and of the ones that send graded values to it.
+    `ranges` are those of the population itself and of the populations that send graded values to it.
     """
     _require_range(network, name)
     neuron = network.populations[name]
@@ -127,9 +137,9 @@ def population_scales(network: Network, name: str, config: QuantizationConfig, r
 def round_population(
     network: Network, name: str, scales: Scales, frac_of: FracOf, config: QuantizationConfig
 ) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
-    """Return the integers of one population and its incoming synapses, and a line for what had to be changed.
+    """Return the integers of one population and its incoming synapses, and a line for each change that was necessary.
 
-    `frac_of` gives the fraction bits of the code that a population or the input sends, by its name.
+    `frac_of` returns the fraction bits of the code that a population or the input sends, by its name.
     """
     quantized, said = network.populations[name].round(name, scales, config)
     synapses, notes = {}, list(said)
@@ -145,12 +155,12 @@ def round_population(
 
 
 def frac_of_ranges(network: Network, ranges: Ranges) -> FracOf:
-    """Return the fraction bits of the code that a node sends, from the ranges of the populations."""
+    """Return a function for the fraction bits of the code that a node sends, from the ranges of the populations."""
     return lambda source: _sent(network, source, ranges)[1]
 
 
 def frac_of_scales(network: Network, scales: Mapping[str, Scales]) -> FracOf:
-    """Return the fraction bits of the code that a node sends, from the scales of the populations."""
+    """Return a function for the fraction bits of the code that a node sends, from the scales of the populations."""
     return lambda source: network.input.format.frac if source == network.input_name else scales[source].frac_out
 
 
@@ -165,11 +175,11 @@ def _require_scales(network: Network, scales: Mapping[str, Scales]) -> None:
             )
     for name in scales:
         if name not in network.populations:
-            raise BadOption(f"node {name!r}: scales are given for it, the network has no such population")
+            raise BadOption(f"node {name!r}: scales are given for it, the network has no such population: remove them")
 
 
 def _require_range(network: Network, name: str) -> None:
-    """`UnsupportedParameter` for numbers so far from 1 that the scales would leave float64; every float32 passes."""
+    """Refuse numbers so far from 1 that the scales would leave float64 (`UnsupportedParameter`); any float32 passes."""
     for source in (edge.source for edge in network.incoming[name]):
         _require_between(f"synapse {source!r}: weight", network.synapses[source].row_magnitudes())
         bias = network.synapses[source].bias
@@ -188,7 +198,7 @@ def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / SCALE_F
 
 
 def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationConfig) -> FloatArray:
-    """The factor that makes the largest weight (of each row, where the neuron allows) fill its code range."""
+    """Return the factor that makes the largest weight (of each row, if the neuron allows) fill its code range."""
     size = neuron.input_size
     if neuron.unscaled or not incoming:
         return np.ones(size)
@@ -201,13 +211,16 @@ def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationC
 
 
 def _row_magnitudes(synapse: Synapse) -> FloatArray:
-    """The largest weight or bias of each row: the biases of all rows share one scale, which must stay fine for each."""
+    """Return the largest weight or bias of each row.
+
+    The biases of all rows share one scale, which must be fine enough for each.
+    """
     rows = synapse.row_magnitudes()
     return rows if synapse.bias is None else np.maximum(rows, np.abs(synapse.bias))
 
 
 def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
-    """Largest magnitude that a population or the input sends, and the fraction bits of its code."""
+    """Return the largest magnitude that a population or the input sends, and the fraction bits of its code."""
     source = network.nodes[name]
     if isinstance(source, Input):
         number = source.format
@@ -219,7 +232,7 @@ def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
 
 
 def _source_frac(network: Network, synapse: str, frac_of: FracOf) -> int:
-    """Fraction bits of the codes that arrive at a synapse: an input's or graded format, or 0 for spikes."""
+    """Return the fraction bits of the codes that arrive at a synapse: an input's or graded format, or 0 for spikes."""
     for edge in network.incoming[synapse]:
         source = network.nodes[edge.source]
         if isinstance(source, Neuron) and not source.feeds_synapses:
@@ -244,7 +257,7 @@ def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
 
 
 def weight_error(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> float:
-    """``norm(W_q / scale - W) / norm(W)``, bias included: what rounding changed, relative."""
+    """Return ``norm(W_q / scale - W) / norm(W)``, bias included: the relative change by rounding."""
     norm = float(np.linalg.norm(synapse.row_norms()))
     return float(np.linalg.norm(synapse.row_errors(quantized, scale))) / norm if norm else 0.0
 

@@ -1,11 +1,11 @@
-"""The approximate form of windows: one event a window, and the receiver's input scaled instead of held.
+"""Approximate form of windows: one event per window, and the receiver's input scaled instead of held.
 
-A population with windows of r steps sends the same output in each step of a window. For ``x <- A x + B u`` with u
-constant over r steps, the state after them equals that of u in the first step alone, with B scaled for each state by
+A population with windows of r steps sends the same output in each step of a window. Take ``x <- A x + B u`` with u
+constant over r steps. The state after them equals that of u in the first step alone, with B scaled for each state by
 
     1 + A**-1 + ... + A**-(r-1)  =  (1 - A**r) / ((1 - A) A**(r-1))
 
-Only the state at the window's end is then equal; what reads y in between sees another course of it, and D acts once.
+The state is equal at the window's end only. A reader of y within the window gets other values, and D acts once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FORMS = ("exact", "scaled")
 
 
 def window_factors(a: npt.NDArray[Any], steps: int) -> npt.NDArray[Any]:
-    """``sum of a**-j over j < steps``: how much more one input at a window's start has to be than a constant one.
+    """Return ``sum of a**-j over j < steps``, the factor from a constant input to one input at the window's start.
 
     >>> window_factors(np.array([1.0, 0.5]), 3).tolist()
     [3.0, 7.0]
@@ -39,14 +39,14 @@ def window_factors(a: npt.NDArray[Any], steps: int) -> npt.NDArray[Any]:
 
 
 def send_once(network: Network) -> tuple[Network, list[str]]:
-    """The network whose windowed populations, and the gates behind them, send in the first step of a window only.
+    """Return the network whose windowed populations, and the gates after them, send in a window's first step only.
 
     Raises
     ------
     BadOption
         No population has windows of more than one step that it could send once.
     UnsupportedParameter
-        A receiver's input cannot be scaled; the message says why.
+        A receiver's input cannot be scaled; the message has the reason.
     """
     windows = network.timing.hold_steps
     senders = {
@@ -55,7 +55,7 @@ def send_once(network: Network) -> tuple[Network, list[str]]:
         if windows[name] > 1 and any(edge.source == name for edge in network.edges) and name != network.output
     }
     if not senders:
-        raise BadOption("--window-input scaled: no population of the network has windows: leave the option out")
+        raise BadOption("--window-input scaled: no population of the network has windows: omit the option")
     nodes: dict[str, Any] = dict(network.nodes)
     largest = 0.0
     for name, neuron in network.populations.items():
@@ -74,12 +74,15 @@ def send_once(network: Network) -> tuple[Network, list[str]]:
 
 
 def _common_window(network: Network, name: str, senders: dict[str, int]) -> int:
-    """Steps of the windows in which a population gets events; `UnsupportedParameter` where only some of them are."""
+    """Return the steps of the windows in which a population gets events.
+
+    `UnsupportedParameter` is raised if only some of its inputs come in these windows.
+    """
     reached: dict[str, set[int]] = {
         edge.source: {1 if e.delay else senders.get(e.source, 1) for e in network.incoming[edge.source]}
         for edge in network.incoming[name]
     }
-    # The readout is scaled in its weights, synapse by synapse; all others in their B, for all synapses at once.
+    # A readout is scaled in its weights, synapse by synapse; all others in their B, for all synapses at once.
     groups = list(reached.values())
     if not isinstance(network.nodes[name], Integrator):
         groups = [set().union(*groups)]
@@ -97,12 +100,12 @@ def _once(name: str, neuron: Neuron, steps: int) -> Neuron:
     if isinstance(neuron, GatedLinearUnit):
         return replace(neuron, send_once=True, window=steps)
     raise UnsupportedParameter(
-        f"population {name!r} ({neuron.kind}): --window-input scaled cannot make it send once a window: choose exact"
+        f"population {name!r} ({neuron.kind}): --window-input scaled cannot make it send once per window: choose exact"
     )
 
 
 def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, Any]]:
-    """The largest factor, and the nodes that it changes."""
+    """Return the largest factor, and the nodes that the factors change."""
     neuron = network.nodes[name]
     if isinstance(neuron, Integrator):
         factors = _finite(name, window_factors(neuron.beta, steps))
@@ -132,7 +135,7 @@ def _scaled(network: Network, name: str, steps: int) -> tuple[float, dict[str, A
 
 
 def _linear(neuron: StateSpace | WindowedStateSpace) -> bool:
-    """Whether the dynamics runs on whatever the neuron sends."""
+    """Return True if the neuron's output does not affect its dynamics."""
     if isinstance(neuron, WindowedStateSpace):
         return True
     held = neuron.refractory_steps > 0 and neuron.refractory_mode == "hold"
@@ -150,6 +153,6 @@ def _weighted(name: str, synapse: Any, factors: npt.NDArray[Any]) -> Any:
 def _finite(name: str, factors: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if not np.isfinite(factors).all():
         raise UnsupportedParameter(
-            f"population {name!r}: a state forgets within a window, no factor makes one event last: choose exact"
+            f"population {name!r}: a state decays almost to 0 within a window, no factor holds one event: choose exact"
         )
     return factors

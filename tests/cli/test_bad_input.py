@@ -448,7 +448,7 @@ def limited(text: str, table: str, key: str, value: int) -> str:
 @pytest.mark.parametrize(
     ("table", "key", "value", "words"),
     [
-        ("core", "neuron_bits", 100, ("bits a neuron", "(100)", "'block0'", "fewer states")),
+        ("core", "neuron_bits", 100, ("bits per neuron", "(100)", "'block0'", "fewer states")),
         ("core", "memory_bits", 1000, ("memory bits", "(1000)", "fewer weight bits")),
         ("core", "input_axons", 8, ("input axons", "(8)", "(64)")),
         ("chip", "usable_cores", 2, ("cores", "2")),

@@ -148,7 +148,7 @@ def test_number_of_cores(cores: int, fits: bool) -> None:
     assert mapped.fits is fits and len(mapped.cores) == cores
     if not fits:
         assert mapped.problems == (
-            "cores (129) exceed max (128) of profile 'loihi1': use fewer neurons, weight bits or states a neuron",
+            "cores (129) exceed max (128) of profile 'loihi1': use fewer neurons, weight bits or states per neuron",
         )
 
 
@@ -364,7 +364,7 @@ def test_too_many_states_a_neuron() -> None:
     nodes = {"in": Input((3,)), "s": ones(4, 3), "x": state_space(4, 300)}
     mapped = map_network(network(nodes, [("in", "s"), ("s", "x")], "x"), load_profile("loihi2"))
     per_neuron = 300 * (2 * 24 + 6 * 16) + 16 + 48
-    assert f"bits a neuron ({per_neuron}) exceed max (32768)" in mapped.problems[0]
+    assert f"bits per neuron ({per_neuron}) exceed max (32768)" in mapped.problems[0]
     assert len(mapped.cores) == 1
 
 

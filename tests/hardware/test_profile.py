@@ -186,7 +186,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("value = 23.6e-12", "value = -23.6e-12", r"synaptic_operation: .*0 or more"),
         ("value = 23.6e-12", "value = nan", r"synaptic_operation: .*out of range"),
         ("weight_bits = { value = 8, min = 1,", "weight_bits = { value = 8,", r"weight_bits: lacks 'min'"),
-        ("weight_bits = { value = 8,", "weight_bits = { value = 9,", r"value = 9 is outside of its min 1 and max 8"),
+        ("weight_bits = { value = 8,", "weight_bits = { value = 9,", r"value = 9 is outside min 1 to max 8"),
         ("weight_exp_min = { value = -8", "weight_exp_min = { value = 8", "weight_exp_min exceeds weight_exp_max"),
         ('sign_modes = { value = ["mixed", ', "sign_modes = { value = [1, ", r"sign_modes: .*list of texts"),
         ('value = "per-product"', 'value = "nearest"', r"'nearest' is unknown: give one of per-product, per-sum"),
@@ -214,7 +214,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("\nstates_per_update = ", "\n# ", r"\[energy\]: lacks 'states_per_update'"),
         ("[interconnect]", "[network]", "key 'network' is unknown"),
         ("[energy]\n", "[arithmetics]\n", "key 'arithmetics' is unknown"),
-        ('title = "Intel Loihi"', "title = 1", "title is no text"),
+        ('title = "Intel Loihi"', "title = 1", "title is not text"),
         ('title = "Intel Loihi"', "", "lacks 'title'"),
     ],
 )

@@ -124,7 +124,7 @@ def with_edge(floats: Network, *edges: Edge, **nodes: Any) -> Network:
     [
         (lambda: network(("n", LIF(np.zeros(H), 0.9, 1.0))), UnsupportedParameter, r"'n' \(lif\).*diagonal dynamics"),
         (lambda: network(("n", _held())), UnsupportedParameter, r"'n' \(state_space\).*without reset or hold"),
-        (lambda: network(("n", _forgetful())), UnsupportedParameter, "'n': a state forgets"),
+        (lambda: network(("n", _forgetful())), UnsupportedParameter, "'n': a state decays"),
         (lambda: network(("n", spiking()), bias=True), UnsupportedParameter, r"'n\.s': its bias"),
         (
             lambda: network(("n", replace(spiking(), input_bias=0.1))),

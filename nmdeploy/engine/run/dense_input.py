@@ -1,4 +1,4 @@
-"""Which synapses of the input are multiplied by a library, and their sums: measured on the samples of the job."""
+"""Choice, measured on the job's samples, of the input synapses whose sums a library multiplies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nmdeploy.engine.lower.program import Program, Rows
 from nmdeploy.engine.run import products
 from nmdeploy.neurons.base import IntArray
 
-# Below this share of inputs that are not zero, events were never slower (`python benchmarks/crossover.py`).
+# Below this share of nonzero inputs, events were never slower (`python benchmarks/crossover.py`).
 DENSE_SHARE = 0.08
-# Before events have taken so long, no library is tried: to begin takes a small part of it (the same command).
+# No library is tried before events have taken this long: a library starts in a small part of it (the same command).
 TRIAL_AFTER_SECONDS = 0.5
 TRIAL_VALUES = 1 << 22
 TRIAL_RUNS = 2
@@ -26,34 +26,35 @@ SynapseRun = Callable[[Program, str, Any], Callable[[], None]]
 
 
 class DenseInput:
-    """Decides by the time that both ways take on some samples, once events have taken long enough.
+    """Choice by the time that both ways take on some samples, made once events have taken long enough.
 
     Parameters
     ----------
     program : Program
+        Program that runs the job.
     alone : callable
-        ``alone(program, synapse, codes)`` returns what runs the input's events through one synapse, and nothing else.
+        ``alone(program, synapse, codes)`` returns a function that runs the input's events through this synapse only.
     """
 
     def __init__(self, program: Program, alone: SynapseRun) -> None:
         self.program, self.alone = program, alone
         self.chosen: dict[str, str | None] = {}
-        self.spent: dict[str, tuple[float, float]] = {}  # seconds of a sample's events, and of all samples until now
+        self.spent: dict[str, tuple[float, float]] = {}  # seconds of events, per sample and so far
         self.candidates = {name: rows for name, rows in program.synapses.items() if self._is_candidate(name, rows)}
 
     def _is_candidate(self, name: str, rows: Rows) -> bool:
-        """A synapse that the input alone feeds, with weights of a byte, outside of feedback loops."""
+        """Return True for a synapse that only the input feeds, with weights of a byte, outside feedback loops."""
         network = self.program.network
         (edge, *more) = network.incoming[name]
         plain = not more and edge.source == network.input_name and edge.delay == 0
         loops = {each for names, loop in self.program.groups if loop for each in names}
         target = network.target[name]
-        # Given sums have a row for each step of the sample, none for steps before or behind it.
+        # Given sums have a row for each step of the sample, none for steps before or after it.
         in_time = not network.timing.start_offset[name] and not network.timing.output_latency[target]
         return plain and in_time and rows.form.row_bits == 8 and name not in loops
 
     def choose(self, codes: npt.NDArray[Any]) -> dict[str, str]:
-        """The library for each synapse that is to be multiplied."""
+        """Return the library for each synapse whose sums a library multiplies."""
         if not self.candidates or not self._may_pay(codes):
             return {}
         for name, rows in self.candidates.items():
@@ -62,9 +63,9 @@ class DenseInput:
         return {name: library for name, library in self.chosen.items() if library is not None}
 
     def _may_pay(self, codes: npt.NDArray[Any]) -> bool:
-        """Whether the input is dense, of bytes, and much."""
+        """Return True if the input is dense and fits bytes, and the choice is still open or fell on a library."""
         if len(self.chosen) == len(self.candidates) and not any(self.chosen.values()):
-            return False  # decided
+            return False  # all are decided for events
         some = codes.reshape(-1)[:TRIAL_VALUES]
         low, high = BYTE_RANGE
         dense = np.count_nonzero(some) > DENSE_SHARE * some.size
@@ -73,7 +74,10 @@ class DenseInput:
         return bool(dense and fits and not signed)
 
     def _decide(self, name: str, rows: Rows, codes: npt.NDArray[Any]) -> None:
-        """Choose for good where no library may, or where its start would have paid by now: jobs come in chunks."""
+        """Choose finally, if there is no library or if events took long enough to pay for its start.
+
+        Jobs come in chunks, so the time of events is summed over calls.
+        """
         library = products.library()
         if library is None:
             self.chosen[name] = None
@@ -108,7 +112,7 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def product(codes: npt.NDArray[Any], rows: Rows, library: str) -> npt.NDArray[Any]:
-    """(samples, steps, columns) sums, as wide as the kernels take them."""
+    """Return the sums (samples, steps, columns), in the width that the kernels read."""
     samples, steps, channels = codes.shape
     weights = np.ascontiguousarray(rows.weights[:channels])
     found = products.sums(codes.reshape(-1, channels), weights, library)
@@ -116,7 +120,7 @@ def product(codes: npt.NDArray[Any], rows: Rows, library: str) -> npt.NDArray[An
 
 
 def count_events(codes: npt.NDArray[Any], rows: Rows, lengths: IntArray) -> IntArray:
-    """The counters that the synapse's kernel would have written."""
+    """Return the counters that the synapse's kernel would have written."""
     valid = np.arange(codes.shape[1])[:, None] < lengths[:, None, None]
     events = ((codes != 0) & valid).sum(1)
     fan_out = rows.fan_out[: codes.shape[2]] if rows.form.counted else np.ones(codes.shape[2], np.int64)

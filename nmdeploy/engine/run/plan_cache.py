@@ -1,8 +1,9 @@
-"""What kernels are compiled from, kept on disk: a program that was planned once is not traced and written again.
+"""Cache on disk of the plans from which kernels are compiled, so that each is traced and written once.
 
-A plan's file is named by all that it was made from: the network's digest, the processor, and the files of this package
-as they stand. Only networks whose digest is known and whose families are nmdeploy's own are kept: what else a family
-imports is not known. Texts and parameters are kept, code is not: a plan leads to the compiled code by its text.
+The name of a plan's file follows from all inputs of the plan. They are the network's digest, the processor, and the
+present files of this package. A plan is kept only if the network's digest is known and its families are nmdeploy's own:
+the imports of other families are not known. A plan holds texts and parameters, not code. Its text leads to the compiled
+code.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ PLANS_MAX, PLANS_MAX_BYTES = 64, 1 << 28
 
 
 def program(network: QuantizedNetwork, trace: str) -> Program:
-    """The program of a network, from the cache if it is there; `NotTraceable` as `compilation.program`."""
+    """Return the program of a network, from the cache if it is there.
+
+    Raises
+    ------
+    NotTraceable
+        The network cannot be compiled, as in `compilation.compile_network`.
+    """
 
     def planned() -> dict[str, Any]:
         from nmdeploy.engine.llvm import compilation
@@ -44,19 +51,19 @@ def program(network: QuantizedNetwork, trace: str) -> Program:
 
 
 def is_planned(network: QuantizedNetwork, trace: str) -> bool:
-    """Whether the program of a network is in the cache."""
+    """Return True if the program of a network is in the cache."""
     digest = _digest(network)
     return digest is not None and source_fingerprint() is not None and _path((digest, trace)).is_file()
 
 
 def _digest(network: QuantizedNetwork) -> str | None:
-    """What names the plans of a network; None where they are not kept."""
+    """Return the digest that names the plans of a network; None if they are not kept."""
     own = all(type(node).__module__.startswith("nmdeploy.") for node in network.nodes.values())
     return known_sha256(network) if own else None
 
 
 def driver_text() -> str:
-    """The driver's module."""
+    """Return the text of the driver's module."""
 
     def written() -> str:
         from nmdeploy.engine.llvm import compilation
@@ -67,7 +74,7 @@ def driver_text() -> str:
 
 
 def input_text(dtype: np.dtype[Any], binary: bool) -> str:
-    """The module of the kernel that reads input codes of a type."""
+    """Return the text of the module whose kernel reads input codes of a type."""
 
     def written() -> str:
         from nmdeploy.engine.llvm import compilation
@@ -78,13 +85,13 @@ def input_text(dtype: np.dtype[Any], binary: bool) -> str:
 
 
 def get_or_make(make: Callable[[], Any], *names: str) -> Any:
-    """What `make` returns, or returned when it was last asked for under these names."""
+    """Return the result of `make`, or the cached result of an earlier call under these names."""
     if source_fingerprint() is None:
         return make()
     path = _path(names)
     content = machine.read_cached(path)
     if content is not None:
-        # No stranger's file: the folder also holds the machine code that this process is about to run.
+        # The folder is trusted: it also holds the machine code that this process is about to run.
         with suppress(Exception):
             found = pickle.loads(content)
             with suppress(OSError):
@@ -92,7 +99,7 @@ def get_or_make(make: Callable[[], Any], *names: str) -> Any:
             return found
     made = make()
     if _fingerprint() == source_fingerprint():
-        with suppress(OSError):  # a cache that cannot be written is no error
+        with suppress(OSError):  # a cache that cannot be written is not an error
             machine.write_cached(path, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
         _evict(path.parent)
     return made
@@ -107,9 +114,9 @@ def _path(names: tuple[str, ...]) -> Path:
 
 @cache
 def source_fingerprint() -> str | None:
-    """Name, size and time of every file of the package: whatever a plan is made by is among them.
+    """Return name, size and time of every file of the package, which includes all code that makes a plan.
 
-    None if one was written after the package was imported: then it is not what runs here.
+    Return None if a file was written after the package was imported: then the running code differs from it.
     """
     return _fingerprint()
 
@@ -123,7 +130,7 @@ def _fingerprint() -> str | None:
 
 
 def _evict(folder: Path) -> None:
-    """Plans are as large as models: those that were not used for longest go."""
+    """Delete the least recently used plans: plans are as large as models."""
     with suppress(OSError):
         stats = [(path, path.stat()) for path in folder.glob(f"*{SUFFIX}")]
         used = 0

@@ -1,7 +1,7 @@
-"""Integer matrix products by a library: what dense input is multiplied with, where that is faster than its events.
+"""Integer matrix products by a library, for dense input if they are faster than its events.
 
-onnxruntime if it is installed; torch if the program has imported it already (importing it takes longer than most runs);
-else none, and events do all. Both give exact 32-bit sums.
+The library is onnxruntime if it is installed. Otherwise it is torch if the program has imported it already: to import
+it takes longer than most runs. Without either, all input is processed as events. Both libraries give exact 32-bit sums.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ MIDDLE = 128
 
 
 def library() -> str | None:
-    """Name of the library that multiplies, if there is one."""
+    """Return the name of the library that multiplies, or None without one."""
     if importlib.util.find_spec("onnxruntime"):
         return "onnxruntime"
     return "torch" if "torch" in sys.modules else None
 
 
 def saturates(weights: npt.NDArray[Any]) -> bool:
-    """Whether a product of unsigned with signed bytes can lose values on this processor.
+    """Return True if a product of unsigned with signed bytes can lose values on this processor.
 
-    Processors without a dot product of bytes add pairs of such products in 16 bits, and saturate them.
+    Processors without a dot product of bytes add pairs of such products in 16 bits and saturate them.
     """
     if platform.machine().lower() not in ("x86_64", "amd64") or has("avx512vnni") or has("avxvnni"):
         return False
@@ -42,12 +42,12 @@ def saturates(weights: npt.NDArray[Any]) -> bool:
 
 
 def sums(codes: npt.NDArray[Any], weights: npt.NDArray[np.int8], name: str) -> npt.NDArray[np.int32]:
-    """``codes @ weights`` by a library: codes (M, K) from -128 to 255, weights (K, N)."""
+    """Return ``codes @ weights`` (M, N) by a library: codes (M, K) from -128 to 255, weights (K, N)."""
     return PRODUCTS[name](codes, weights)
 
 
 def _by_onnxruntime(codes: npt.NDArray[Any], weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
-    # Bytes without sign are several times faster there than with one.
+    # Unsigned bytes are several times faster there than signed ones.
     shift = MIDDLE if codes.min(initial=0) < 0 else 0
     shifted = (codes.astype(np.int16) + shift).astype(np.uint8) if shift else codes.astype(np.uint8, copy=False)
     if saturates(weights):  # two unsigned factors are added in 32 bits everywhere
@@ -69,7 +69,7 @@ def _by_torch(codes: npt.NDArray[Any], weights: npt.NDArray[np.int8]) -> npt.NDA
 
 @cache
 def _session(weights: str) -> Any:
-    """What multiplies unsigned bytes with weights of a type."""
+    """Return the session that multiplies unsigned bytes with weights of a type."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

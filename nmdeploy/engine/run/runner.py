@@ -1,4 +1,4 @@
-"""Runs a program on samples: memory for one worker, and the threads that share the samples."""
+"""Run of a program on samples: the memory of each worker, and the threads that share the samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 from nmdeploy.neurons.base import IntArray
 
 CHUNK_STEPS = 32, 128
-SUMS_BYTES = 1 << 15  # what a chunk leaves for the next kernel should still be in the first-level cache
+SUMS_BYTES = 1 << 15  # the sums of a chunk should still be in the first-level cache for the next kernel
 TASK_SAMPLES = 32
 WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
 PRODUCT_BYTES = 1 << 24
@@ -33,15 +33,17 @@ WorkerKind = tuple[Program, int, str, frozenset[str]]
 NOTHING: Mapping[str, Any] = {}
 ALIGNMENT = 64
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
-# References to an array that only the list holds: how many of its own the interpreter counts differs with its version.
+# References to an array that only the list holds; the interpreter's own share of them depends on its version.
 UNUSED_REFERENCES = next(sys.getrefcount(each) for each in [np.zeros(1)])
 memory_lock = held_across_forks()
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What kernels wrote, a sample a row: outputs (samples, steps, planes, width), states (samples, steps, elements,
-    width), counters (samples, n)."""
+    """Arrays that the kernels wrote, one row per sample.
+
+    Outputs are (samples, steps, planes, width), states (samples, steps, elements, width), counters (samples, n).
+    """
 
     program: Program
     outputs: Mapping[str, npt.NDArray[Any]]
@@ -50,20 +52,20 @@ class Results:
 
 
 def zeros(words: int) -> IntArray:
-    """Words of 64 bits at the start of a cache line."""
+    """Return zeroed words of 64 bits that start at a cache line."""
     raw = np.zeros(words + ALIGNMENT // 8, np.int64)
     first = (-raw.ctypes.data) % ALIGNMENT // 8
     return np.asarray(raw[first : first + max(words, 1)])
 
 
 class Spare:
-    """Memory of earlier outputs that nobody holds any more: fresh pages would cost more than writing to them."""
+    """Memory of earlier outputs that nobody uses any more, since fresh pages cost more time than writing to them."""
 
     def __init__(self) -> None:
         self.arrays: list[npt.NDArray[np.uint8]] = []
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, lengths: IntArray) -> npt.NDArray[Any]:
-        """An array (samples, steps, ...) whose rows behind each sample's length are 0; kernels write the others."""
+        """Return an array (samples, steps, ...) with 0 in the rows after each sample's end; kernels write the rest."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         with memory_lock:
             raw = next(
@@ -81,7 +83,7 @@ class Spare:
 
 
 def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spare) -> Results:
-    """Memory for the results of samples."""
+    """Allocate the memory for the results of samples."""
     samples = len(lengths)
     network = program.network
     outputs, states, counts = {}, {}, {}
@@ -100,7 +102,7 @@ def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spa
 
 
 def chunk_steps(program: Program) -> int:
-    """Steps that each kernel runs before the next one does."""
+    """Return the steps that each kernel runs before the next kernel does."""
     least, most = CHUNK_STEPS
     row = max((made.columns * made.form.sum_bits // 8 for made in program.synapses.values()), default=1)
     return max(least, min(most, SUMS_BYTES // row))
@@ -108,7 +110,7 @@ def chunk_steps(program: Program) -> int:
 
 @dataclass
 class Worker:
-    """One thread's memory: registers, sums, events; and the tables that the driver reads."""
+    """Memory of one thread: registers, sums, events, and the tables that the driver reads."""
 
     program: Program
     steps: int
@@ -122,7 +124,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         network = self.program.network
-        # Sums that are given are so for whole samples.
+        # Given sums cover whole samples.
         most = self.steps + network.timing.drain_steps
         self.chunk = most if self.given else min(chunk_steps(self.program), most)
         self.kernels: list[int] = []
@@ -146,14 +148,14 @@ class Worker:
         return memory
 
     def _lanes(self, values: npt.NDArray[np.int32]) -> IntArray:
-        """A copy that starts at a cache line: a vector over two lines takes twice as long."""
+        """Copy to memory that starts at a cache line: a vector over two lines takes twice as long."""
         memory = self._memory(values.size // 2)
         memory[:] = values.reshape(-1).view(np.int64)
         return memory
 
     def _buffer(self, name: str) -> IntArray:
-        """Rows of a node's outputs, that of every step."""
-        if name not in self.out:  # a feedback asks for it before its population does
+        """Return the memory of a node's outputs, one row per step."""
+        if name not in self.out:  # a feedback needs it before its population does
             wires = self.program.wires[name]
             self.out[name] = self._memory(-(-wires.stride * self.steps // 8) + 8)
         return self.out[name]
@@ -245,7 +247,7 @@ class Worker:
         results: Results,
         sums: Mapping[str, npt.NDArray[Any]] = NOTHING,
     ) -> None:
-        """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) are those that are given."""
+        """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) replace those of kernels."""
         moves = self._place(codes, first, results, sums)
         lengths = np.ascontiguousarray(lengths[first:last], np.int64)
         tables = {**self.tables, "lengths": lengths, "moves": _table(moves, 2)}
@@ -256,7 +258,7 @@ class Worker:
         self.driver(fields.ctypes.data)
 
     def _place(self, codes: Any, first: int, results: Results, sums: Mapping[str, Any]) -> list[int]:
-        """Point the kernels at the first sample's rows; returns how far each pointer moves from sample to sample."""
+        """Point the kernels at the first sample's rows, and return each pointer's stride from sample to sample."""
         moves: list[int] = []
 
         def point(name: str, index: int, array: Any, start: int = first) -> None:
@@ -286,7 +288,7 @@ class Worker:
         return moves
 
     def _follow(self, name: str, outputs: Any, first: int, moves: list[int]) -> None:
-        """Codes are recorded where they are written: what they feed reads them there."""
+        """Point the synapses after a population at its recorded codes, since its kernel writes them only there."""
         network = self.program.network
         for synapse in network.synapses:
             for index, edge in enumerate(network.incoming[synapse]):
@@ -297,7 +299,7 @@ class Worker:
 
 
 def _starts(made: Population) -> npt.NDArray[np.int32]:
-    """(blocks, slots, lanes) the registers at rest."""
+    """Return the registers at rest, (blocks, slots, lanes)."""
     lanes, layout = made.form.lanes, made.layout
     start = np.zeros((made.blocks, layout.state_slots, lanes), np.int32)
     for held in layout.registers:
@@ -313,7 +315,7 @@ def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:
 
 
 def single_synapse_run(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
-    """What runs the events of the input through one synapse, and nothing else, on one processor."""
+    """Return a function that runs the events of the input through one synapse only, on one processor."""
     groups = (((program.network.input_name, synapse), False),)
     part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
     worker = Worker(part, codes.shape[1], codes.dtype)
@@ -331,7 +333,7 @@ def program_run(program: Program, codes: Any) -> Callable[[], None]:
 
 
 class Engine:
-    """A program with its workers."""
+    """Program with its workers."""
 
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.threads = threads or processors()
@@ -380,7 +382,7 @@ class Engine:
         return made
 
     def _worker(self, program: Program, steps: int, dtype: str, given: frozenset[str]) -> Worker:
-        """One that nobody uses, or a new one."""
+        """Return a free worker, or a new one."""
         kind = program, steps, dtype, given
         with memory_lock:
             free = self.workers.pop(kind, [])

@@ -1,4 +1,4 @@
-"""Threads that share the parts of a job: the caller's own, and others that stay for the next job."""
+"""Threads that share the parts of a job: the caller's own, and others that are kept for the next job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ register_at_fork(after_in_child=_pools.clear)  # a child has the object without 
 
 
 def split_samples(samples: int, most: int, threads: int) -> list[slice]:
-    """Samples of a task: many at first, few at the end, so that no thread waits long for the last one.
+    """Split the samples into tasks, large at first and small at the end, so that no thread waits long for the last one.
 
     >>> [part.stop - part.start for part in split_samples(100, 32, 2)], [part.stop for part in split_samples(3, 32, 2)]
     ([25, 19, 14, 11, 8, 6, 5, 4, 4, 4], [1, 2, 3])
@@ -36,7 +36,7 @@ def run_tasks(
     threads: int,
     on_progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Run every task; `on_progress` is called by the caller's thread, with the samples that are done."""
+    """Run every task; the caller's thread calls `on_progress` with the number of samples that are done."""
     waiting, done, errors = deque(tasks), [0] * threads, list[BaseException]()
     state, working, over = threading.Condition(), set[int](), False
 
@@ -49,14 +49,14 @@ def run_tasks(
 
     def help_out(index: int) -> None:
         with state:
-            if over:  # it came late, or was left in an executor that had no thread for it
+            if over:  # it started late, or waited in an executor that had no thread for it
                 return
             working.add(index)
         try:
             work(index)
         except BaseException as error:
             errors.append(error)
-            waiting.clear()  # nobody begins anything more
+            waiting.clear()  # no thread starts another task
         finally:
             with state:
                 working.discard(index)
@@ -67,7 +67,7 @@ def run_tasks(
         with defer_signals():  # a thread that is not registered yet when an exception comes would never end
             _submit(help_out, threads - 1)
         work(0)
-    finally:  # nobody writes results any more when the caller goes on
+    finally:  # no thread writes results after the caller continues
         waiting.clear()
         with state:
             over = True
@@ -79,17 +79,17 @@ def run_tasks(
 
 
 def _submit(help_out: Callable[[int], None], others: int) -> None:
-    """Let other threads help. Where none can be had, as when the interpreter ends, the caller's does all."""
+    """Let other threads help; if none can start, as when the interpreter ends, the caller's thread does all."""
     try:
         for index in range(others):
             _pool(others).submit(help_out, index + 1)
-    except RuntimeError:  # what was submitted is in the executor's queue, and with it all that it holds
+    except RuntimeError:  # the executor's queue holds the submitted calls, and all memory that they refer to
         if pool := _pools.pop(others, None):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def take_next(waiting: deque[slice]) -> slice | None:
-    """The first that waits, None if another thread took the last one."""
+    """Remove and return the first waiting task; None if another thread took the last one."""
     with suppress(IndexError):
         return waiting.popleft()
     return None

@@ -1,4 +1,4 @@
-"""Plans and compiles what runs of a network need, so that none of them waits for it."""
+"""Planning and compilation of a network's kernels in advance, so that no run waits for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INPUT_TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
 
 @dataclass(frozen=True)
 class KernelCount:
-    """Kernels that were compiled now, and those that were at hand."""
+    """Number of kernels that were compiled now, and of those that were available already."""
 
     compiled: int
     available: int
@@ -49,6 +49,6 @@ def warm(network: QuantizedNetwork, traces: tuple[str, ...] = TRACES) -> KernelC
     except OSError as error:
         raise BadOption(
             f"{machine.cache_folder()}: kernels cannot be kept there ({error.strerror or error}): "
-            f"make room, or name a folder that can be written in {machine.VARIABLE}"
+            f"free disk space, or name a writable folder in {machine.VARIABLE}"
         ) from None
     return KernelCount(len(texts) - available, available)

@@ -1,4 +1,4 @@
-"""Networks between the cores of a chip, one file per kind.
+"""Interconnects, the networks between the cores of a chip, one file per kind.
 
 A kind is a module of this folder, or one that a distribution registers under the entry point group
 ``nmdeploy.interconnects``. No numpy is imported.
@@ -23,7 +23,7 @@ Place = tuple[int, ...]
 class Interconnect(ABC):
     """Network between cores.
 
-    The fields are the keys of a profile's ``[interconnect]``; those of a subclass are counts, 1 or more.
+    The fields are the keys of a profile's ``[interconnect]``. Those of a subclass are counts, each 1 or more.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Interconnect(ABC):
     kind : str
         Name of the topology in profiles.
     events : tuple of str
-        Names of what a message causes and `hops` counts; a profile's ``[energy]`` holds the joules of each.
+        Names of the events that a message causes and `hops` counts. A profile's ``[energy]`` holds the joules of each.
     """
 
     topology: Figure[str]
@@ -50,7 +50,10 @@ class Interconnect(ABC):
 
     @abstractmethod
     def place(self, cores: int) -> list[Place]:
-        """Return the places of the first `cores` cores, neighbours next to each other; more than the capacity too."""
+        """Return the places of the first `cores` cores, with consecutive cores as neighbours.
+
+        `cores` may exceed the capacity.
+        """
 
     @abstractmethod
     def hops(self, source: Place, target: Place) -> tuple[int, ...]:
@@ -59,7 +62,7 @@ class Interconnect(ABC):
 
 @cache
 def interconnects() -> dict[str, type[Interconnect]]:
-    """Return the kinds of interconnects by name."""
+    """Return the classes of the interconnects by kind."""
     found: dict[str, type[Interconnect]] = {}
     for module in modules(__name__, GROUP):
         for value in vars(module).values():

@@ -25,7 +25,7 @@ class Mesh(Interconnect):
         return self.columns.required_value * self.rows.required_value * self.cores_per_tile.required_value
 
     def place(self, cores: int) -> list[Place]:
-        """Fill the rows as a snake, so that consecutive cores are neighbours; more cores than fit get further rows."""
+        """Fill the rows back and forth, so that consecutive cores are neighbours; excess cores get further rows."""
         return [self._tile(core) for core in range(cores)]
 
     def _tile(self, core: int) -> Place:
@@ -33,5 +33,5 @@ class Mesh(Interconnect):
         return (column if row % 2 == 0 else self.columns.required_value - 1 - column), row
 
     def hops(self, source: Place, target: Place) -> tuple[int, ...]:
-        """Count one delivery within a tile, and the hops east or west and north or south."""
+        """Count one delivery within a tile, the hops east or west, and the hops north or south."""
         return 1, abs(target[0] - source[0]), abs(target[1] - source[1])

@@ -1,4 +1,4 @@
-"""Ring of cores with links in both directions: a message takes the shorter way."""
+"""Ring of cores with links in both directions, on which a message takes the shorter way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ring(Interconnect):
         return self.nodes.required_value
 
     def place(self, cores: int) -> list[Place]:
-        """Go round the ring; what exceeds it goes round again."""
+        """Place the cores around the ring; excess cores go round it again."""
         return [(core % self.nodes.required_value,) for core in range(cores)]
 
     def hops(self, source: Place, target: Place) -> tuple[int, ...]:

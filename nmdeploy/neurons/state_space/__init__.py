@@ -1,1 +1,1 @@
-"""The general spiking state-space neuron."""
+"""General spiking state-space neuron."""

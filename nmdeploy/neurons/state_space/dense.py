@@ -1,11 +1,11 @@
 """Spiking state-space neuron with dense real dynamics: compartments, adaptation, delay lines, any A, stable or not.
 
-Float, per neuron, with synaptic sums a and states x (real, N a neuron):
+Float, per neuron, with synaptic sums a and states x (real, N per neuron):
 
     x <- A x + B a
     y  = C x + D a + bias
 
-and what follows: `nmdeploy.neurons.state_space.float`. Integers: docs/arithmetic.md, ``dense_state_space``.
+`nmdeploy.neurons.state_space.float` has the rest of the step. Integers: docs/arithmetic.md, ``dense_state_space``.
 
 Source: Karilanova, Dey, Ozcelikkale, IEEE Journal of Selected Topics in Signal Processing 19(6), 2025.
 """
@@ -37,13 +37,14 @@ from nmdeploy.neurons.state_space.scales import FACTOR, choose, codes, coefficie
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QuantizedDenseStateSpace(QuantizedSpiking):
-    """Integer population with N real states a neuron that all meet each other.
+    """Integer population with N real states per neuron, A dense.
 
     Parameters
     ----------
     a : (H, N, N) int;  b : (H, N, q) int;  c : (H, p, N) int
+        Transition, input and output coefficients.
     r : (H, N, p) int;  m : (H, N, N) int
-        Target or amount, and matrix (in 1/4096; `scale` uses its diagonal), of the reset.
+        Target or amount, and matrix in 1/4096, of the reset; `scale` uses the diagonal of m.
     """
 
     a: IntArray
@@ -116,11 +117,12 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DenseStateSpace(Spiking):
-    """Float population with N real states a neuron, A dense.
+    """Float population with N real states per neuron, A dense.
 
     Parameters
     ----------
     a : (H, N, N);  b : (H, N, q);  c : (H, p, N)
+        Discrete transition, input and output coefficients.
     r : (H, N, p);  m : (H, N, N)
         Target or amount, and matrix, of the reset; `scale` uses the diagonal of m.
     """
@@ -170,7 +172,7 @@ class DenseStateSpace(Spiking):
         return np.asarray(_radius(self.a)[:, None] > 1 + 1e-9)
 
     def unit(self) -> Array:
-        """The largest B of each neuron (H, 1), 1 where all are 0: A couples the states, so that they share one unit."""
+        """Return the largest B of each neuron (H, 1), 1 where all are 0: A couples the states, so they share a unit."""
         largest = np.abs(self.b).max((1, 2))[:, None]
         return np.where(largest == 0, 1.0, largest)
 
@@ -184,13 +186,13 @@ class DenseStateSpace(Spiking):
         h, n, q, _ = self.dims
         most_in = a_max.reshape(h, 1, q) + np.abs(self.input_bias)[:, None]
         arriving = (np.abs(self.b) * most_in).sum(-1)
-        # abs(x) <= abs(A) abs(x) + abs(B) a_max, and what a reset sets may be added to each
+        # abs(x) <= abs(A) abs(x) + abs(B) a_max, and the target of a reset may be added to each
         floor = np.abs(self.r[..., 0]) if self.reset_action == "hard" else 0.0
         most = np.linalg.solve(np.eye(n) - size, (arriving + floor)[..., None])[..., 0]
         return {"x": most / self.unit()}
 
     def _reset_amounts(self) -> Array:
-        """(H, N, p) what a reset sets or subtracts; 0 for a reset that does not read it."""
+        """Return the value that a reset sets or subtracts, (H, N, p); 0 if it reads none."""
         return self.r * (self.reset_action != "none" and not self.soma)
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
@@ -216,13 +218,14 @@ class DenseStateSpace(Spiking):
 
 
 def quantize_matrix(name: str, a: FloatArray, frac: int, limit: int) -> tuple[FloatArray, list[str]]:
-    """Integer codes of A (H, N, N); a stable A that rounds to an unstable one is shrunk until it is stable again.
+    """Round A (H, N, N) to integer codes; a stable A that becomes unstable is shrunk until it is stable again.
 
     Returns
     -------
-    codes : (H, N, N) float, integers
+    codes : (H, N, N) float
+        Integer values.
     notes : list of str
-        One line that says how many neurons were shrunk, and the largest error that this made.
+        One line with the number of neurons that were shrunk, and the largest error that this made.
     """
     h, n, _ = a.shape
     if n == 1:
@@ -250,7 +253,7 @@ def _radius(a: FloatArray) -> FloatArray:
 
 
 def examples(size: int) -> list[Neuron]:
-    """Live populations with each mechanism of the family, for contract tests."""
+    """Return live populations with each mechanism of the family, for contract tests."""
     rng, ones = np.random.default_rng(1), np.ones(size)
     one: dict[str, Any] = {
         "a": 0.9 * ones[:, None, None],

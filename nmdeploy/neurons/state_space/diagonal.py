@@ -1,14 +1,14 @@
 """Spiking state-space neuron with diagonal complex dynamics.
 
-Float, per neuron, with synaptic sums a and states x (complex, N a neuron):
+Float, per neuron, with synaptic sums a and states x (complex, N per neuron):
 
     x <- A x + B a
     y  = Re(C x) + D a + bias          (the factor 2 of conjugate pairs is contained in C)
 
-and what follows: `nmdeploy.neurons.state_space.float`. Integers: docs/arithmetic.md, ``state_space``.
+`nmdeploy.neurons.state_space.float` has the rest of the step. Integers: docs/arithmetic.md, ``state_space``.
 
-Source: Gu et al., On the Parameterization and Initialization of Diagonal State Space Models, NeurIPS 2022 (S4D); the
-fixed-point step of one state with per-product rounding is lava-nc 0.10.0's ``lava.proc.rf``.
+Source: Gu et al., On the Parameterization and Initialization of Diagonal State Space Models, NeurIPS 2022 (S4D). The
+fixed-point step of one state with per-product rounding is that of lava-nc 0.10.0, ``lava.proc.rf``.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ from nmdeploy.neurons.state_space.scales import FACTOR, choose, codes, coefficie
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QuantizedStateSpace(QuantizedSpiking):
-    """Integer population with N complex states a neuron, A diagonal.
+    """Integer population with N complex states per neuron, A diagonal.
 
     Parameters
     ----------
     a_re, a_im : (H, N) int
+        Transition coefficients.
     b_re, b_im : (H, N, q) int;  c_re, c_im : (H, p, N) int
-        Coefficients; the factor 2 of conjugate pairs is contained in C.
+        Input and output coefficients; the factor 2 of conjugate pairs is contained in C.
     r_re, r_im : (H, N, p) int;  m_re, m_im : (H, N) int
         Target or amount, and factors (in 1/4096), of the reset.
     """
@@ -130,13 +131,13 @@ class QuantizedStateSpace(QuantizedSpiking):
 
 
 def rotate(rule: Rounding, f: Fractions, a_re: Any, a_im: Any, re: Any, im: Any) -> tuple[Any, Any]:
-    """``A x`` of a complex state, under a rounding rule."""
+    """Return ``A x`` of a complex state, under a rounding rule."""
     new_re = rule.coupling_product(a_re, re, f) - rule.coupling_product(a_im, im, f)
     return new_re, rule.coupling_product(a_im, re, f) + rule.coupling_product(a_re, im, f)
 
 
 def add_trailing_axis(value: Any, name: str) -> Any:
-    """The short shapes of one input and one output, in full: b (H, N, 1), c (H, 1, N), r (H, N, 1)."""
+    """Expand the short shapes of one input or output to full ones: b (H, N, 1), c (H, 1, N), r (H, N, 1)."""
     array = np.asarray(value)
     if array.ndim == 2 and name in "br":
         return array[..., None]
@@ -148,7 +149,7 @@ ComplexArray = npt.NDArray[np.complex128]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StateSpace(Spiking):
-    """Float population with N complex states a neuron, A diagonal.
+    """Float population with N complex states per neuron, A diagonal.
 
     Parameters
     ----------
@@ -202,9 +203,10 @@ class StateSpace(Spiking):
         return np.asarray(np.abs(self.a) > 1)
 
     def unit(self) -> Array:
-        """The largest B of each state, 1 where all are 0: quantized as x / unit, the input enters by a shift.
+        """Return the largest B of each state, 1 where all are 0: quantized as x / unit, the input enters by a shift.
 
-        What reads Re and Im by themselves must not see the states turned: then its magnitude.
+        A spike or reset that reads Re and Im by themselves must not see the states rotated. Then the unit is the
+        magnitude of that B.
         """
         largest = np.take_along_axis(self.b, np.abs(self.b).argmax(-1)[..., None], -1)[..., 0]
         turned = self.spike == "phase" or self.reset_condition == "magnitude"
@@ -223,7 +225,7 @@ class StateSpace(Spiking):
         return {"x": np.maximum(arriving / (1 - np.abs(self.a)), floor)}
 
     def _reset_amounts(self) -> Array:
-        """(H, N, p) what a reset sets or subtracts, in units of the states; 0 for a reset that does not read it."""
+        """Return the value that a reset sets or subtracts, (H, N, p), in units of the states; 0 if it reads none."""
         return self.r / self.unit()[..., None] * (self.reset_action != "none" and not self.soma)
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
@@ -254,15 +256,16 @@ class StateSpace(Spiking):
 
 
 def quantize_poles(name: str, a: ComplexArray, frac: int, limit: int) -> tuple[ComplexArray, list[str]]:
-    """Integer codes of A that keep every stable eigenvalue inside the unit circle.
+    """Round A to integer codes that keep every stable eigenvalue inside the unit circle.
 
     A code whose magnitude reaches ``2**frac`` although ``abs(a) < 1`` is replaced by the nearest code inside.
 
     Returns
     -------
-    codes : (H, N) complex, integer parts
+    codes : (H, N) complex
+        Integer real and imaginary parts.
     notes : list of str
-        One line that says how many poles were moved inside, and the largest error that this made.
+        One line with the number of poles that were moved inside, and the largest error that this made.
     """
     rounded = np.rint(a.real * 2.0**frac) + 1j * np.rint(a.imag * 2.0**frac)
     require_format(name, np.maximum(np.abs(rounded.real), np.abs(rounded.imag)), frac, limit)
@@ -280,7 +283,7 @@ def quantize_poles(name: str, a: ComplexArray, frac: int, limit: int) -> tuple[C
 
 
 def require_format(name: str, magnitudes: FloatArray, frac: int, limit: int) -> None:
-    """`UnsupportedParameter` for a code of A that its format cannot hold."""
+    """Refuse a code of A that its format cannot hold, with `UnsupportedParameter`."""
     extent = magnitudes.max(initial=0)
     if extent > limit:
         raise UnsupportedParameter(
@@ -302,7 +305,7 @@ def _nearest_inside(value: complex, frac: int) -> complex:
 
 
 def examples(size: int) -> list[Neuron]:
-    """Live populations with each mechanism of the family, for contract tests."""
+    """Return live populations with each mechanism of the family, for contract tests."""
     rng, ones = np.random.default_rng(0), np.ones(size)
     c = rng.normal(size=(size, 3)) + 1j * rng.normal(size=(size, 3))
     a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((size, 1))

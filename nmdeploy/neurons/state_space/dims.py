@@ -1,4 +1,4 @@
-"""The sizes of a population whose neurons have several inputs and outputs."""
+"""Sizes of a population whose neurons have several inputs and outputs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 
 
 class Dims(ABC):
-    """Mixin of float and integer populations: sizes from `dims`."""
+    """Mixin of float and integer populations that takes their sizes from `dims`."""
 
     @property
     @abstractmethod
     def dims(self) -> tuple[int, int, int, int]:
-        """(H, N, q, p)."""
+        """Sizes (H, N, q, p): neurons, and states, inputs and outputs per neuron."""
 
     @property
     def size(self) -> int:
@@ -20,15 +20,15 @@ class Dims(ABC):
 
     @property
     def states_per_neuron(self) -> int:
-        """States N of a neuron."""
+        """States N per neuron."""
         return self.dims[1]
 
     @property
     def inputs(self) -> int:
-        """Inputs q of a neuron."""
+        """Inputs q per neuron."""
         return self.dims[2]
 
     @property
     def outputs(self) -> int:
-        """Outputs p of a neuron."""
+        """Outputs p per neuron."""
         return self.dims[3]

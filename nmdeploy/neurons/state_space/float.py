@@ -1,6 +1,6 @@
-"""The general spiking neuron in float: all of its step that follows its dynamics.
+"""General spiking neuron in float, with all of its step that follows its dynamics.
 
-In integers: `nmdeploy.neurons.state_space.integer`.
+`nmdeploy.neurons.state_space.integer` has the same in integers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PER_OUTPUT = ("v_threshold", "bias", "leak", "adaptation_leak", "adaptation_jump
 class Spiking(Dims, Neuron):
     """Float spiking population with H neurons, N states, q inputs and p outputs each.
 
-    With synaptic sums a and states x, in this order (all that is per output has an index k):
+    With synaptic sums a and states x, in this order (y, v, w, mu and s exist per output):
 
         x <- A x + B a                         unless held
         y = Re(C x) + D a + bias
@@ -38,24 +38,33 @@ class Spiking(Dims, Neuron):
 
     Parameters
     ----------
-    d : (H, p, q);  v_threshold, bias : (H, p)
+    d : (H, p, q)
+        Feedthrough D.
+    v_threshold, bias : (H, p)
+        Threshold of mu, and bias of y.
     input_bias : (H, q)
-        Added to the synaptic sums.
+        Bias that is added to the synaptic sums.
     soma, rectify, adaptation : bool
+        True if the neuron has a soma, if the soma integrates max(y, 0), and if its threshold adapts.
     leak, adaptation_leak, adaptation_jump : (H, p)
+        Factors of v and w per step, and the increase of w per spike.
     spike : {"binary", "ternary", "graded", "stochastic", "phase"}
-        H(mu - v_threshold), strict; its signed form; ``graded_step * clip(trunc(mu / graded_step))`` beyond the
-        threshold; a spike with probability ``clip(mu / v_threshold, 0, 1)``; one where Im rises through 0 and
-        mu >= v_threshold.
+        Spiking function. binary: H(mu - v_threshold), strict. ternary: its signed form. graded: ``graded_step *
+        clip(trunc(mu / graded_step))`` beyond the threshold. stochastic: a spike with probability
+        ``clip(mu / v_threshold, 0, 1)``. phase: a spike if Im rises through 0 and mu >= v_threshold.
     graded_step : float, a power of two;  graded_bits : int
+        Unit of a graded value, and width of its code.
     seed : int
-        Of stochastic spikes.
+        Seed of stochastic spikes.
     refractory_steps : int;  refractory_mode : {"hold", "mask", "mask-raw"}
+        Silent steps after a spike, and their effect.
     reset_condition : {"never", "any", "each", "magnitude", "every"};  reset_period : int
+        Condition of the reset; "every" acts once per `reset_period` steps.
     reset_magnitude : (H, N), or (H, p) with a soma
+        Magnitude above which condition "magnitude" resets.
     reset_action : {"none", "hard", "soft", "scale", "linear", "modulo"}
-        Nothing; set to r; subtract r f; m x; m x - r f; remove whole v_thresholds (a power of
-        two) down to the last one that the soma exceeds or meets.
+        Reset with feedback f. none: nothing. hard: set to r. soft: subtract r f. scale: m x. linear: m x - r f.
+        modulo: remove whole v_thresholds (a power of two) down to the last one that the soma exceeds or meets.
     soma_r, soma_m : (H, p)
         r and m of a soma.
     """
@@ -126,15 +135,15 @@ class Spiking(Dims, Neuron):
 
     @abstractmethod
     def _update(self, x: Array, a: Array) -> Array:
-        """``A x + B a``: x (samples, H, N), a (samples, H, q)."""
+        """Return ``A x + B a`` for x (samples, H, N) and a (samples, H, q)."""
 
     @abstractmethod
     def _output(self, x: Array, a: Array) -> Array:
-        """y (samples, H, p)."""
+        """Return y (samples, H, p)."""
 
     @abstractmethod
     def _reset_dynamics(self, x: Array, acts: Array, f: Array) -> Array:
-        """The reset action on x where `acts` (samples, H, N or 1), feedback f (samples, H, p)."""
+        """Apply the reset action to x where `acts` (samples, H, N or 1), with feedback f (samples, H, p)."""
 
     def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
         counter, before, kind = state["refractory"], state["x"], a.dtype.type
@@ -224,11 +233,11 @@ class Spiking(Dims, Neuron):
 
     @abstractmethod
     def grows(self) -> Array:
-        """(H, N) or (H, 1): whether a state grows without input."""
+        """Return True for each state that grows without input, (H, N) or (H, 1)."""
 
     @abstractmethod
     def unit(self) -> Array:
-        """(H, N) or (H, 1): what each state is divided by, so that its input enters with a coefficient of up to 1."""
+        """Return the divisor of each state, (H, N) or (H, 1), with which its input's coefficient is at most 1."""
 
     @property
     def adds_bias(self) -> bool:

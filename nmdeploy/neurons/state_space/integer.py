@@ -1,6 +1,6 @@
-"""The general spiking neuron in integers: fields, proofs, and all of its step that follows its dynamics.
+"""General spiking neuron in integers: fields, proofs, and all of its step that follows its dynamics.
 
-The rules are on docs/arithmetic.md.
+docs/arithmetic.md has the rules.
 """
 
 from __future__ import annotations
@@ -48,32 +48,41 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     Parameters
     ----------
     rounding : {"per-product", "per-sum"}
+        Rounding rule of the dynamics.
     state_bits, coefficient_bits : int
         Widths of the states and of the coefficients.
     frac_a, frac_b, frac_c, frac_d : int
         Fraction bits of the coefficients.
     d : (H, p, q) int
+        Feedthrough coefficients.
     input_bias : (H, q) int
-        Added to the synaptic sums.
-    bias, vth : (H, p) int, in units of y
+        Bias that is added to the synaptic sums.
+    bias, vth : (H, p) int
+        Bias of y and threshold, in units of y.
     soma, rectify, adaptation : bool
-        Whether the membrane is a soma (leak) that integrates y, or max(y, 0), and whether its threshold adapts.
+        True if the membrane is a soma (leak) that integrates y, if it integrates max(y, 0), if its threshold adapts.
     leak, adaptation_leak : (H, p) int, in 1/4096;  adaptation_jump : (H, p) int, in units of y
+        Factors of soma and adaptation per step, and the increase of the adaptation per spike.
     spike : {"binary", "ternary", "graded", "stochastic", "phase"}
+        Spiking function.
     graded_shift, graded_bits : int
-        Bits that a graded code drops of the membrane, and its width.
+        Bits of the membrane that a graded code drops, and the code's width.
     seed : int
-        Of stochastic spikes.
+        Seed of stochastic spikes.
     refractory_steps : int;  refractory_mode : {"hold", "mask", "mask-raw"}
+        Silent steps after a spike, and their effect.
     reset_condition : {"never", "any", "each", "magnitude", "every"};  reset_period : int
+        Condition of the reset; "every" acts once per `reset_period` steps.
     reset_magnitude : (H, N) int, or (H, p) with a soma
+        Magnitude above which condition "magnitude" resets.
     reset_action : {"none", "hard", "soft", "scale", "linear", "modulo"}
+        Action of the reset.
     soma_r, soma_m, modulo_exp : (H, p) int
-        Target or amount, factor (in 1/4096), threshold exponent of a soma's reset.
+        Target or amount, factor (in 1/4096), and threshold exponent of a soma's reset.
     frac_in : int;  frac_x : (H, N) int;  frac_y : (H, p) int;  frac_out : int
-        Fraction bits of synaptic sum, states, y and graded codes.
+        Fraction bits of the synaptic sum, the states, y and graded codes.
     scale : (H * q,) float
-        Units of the exported synaptic sum in one unit of the float network's.
+        Units of the exported synaptic sum per unit of the float network's.
     """
 
     rounding: str
@@ -164,7 +173,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
 
     @property
     def rule(self) -> Rounding:
-        """The rounding rule's functions."""
+        """Functions of the rounding rule."""
         return ROUNDINGS[self.rounding]
 
     def _freeze_common(self) -> None:
@@ -192,7 +201,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         if not all(0 <= frac <= 31 for frac in (*self.fractions, self.graded_shift)):
             raise BadOption(f"{self.kind}: fraction bits of a coefficient lie outside of 0 to 31: rescale the states")
         if self.rounding == "per-sum" and (self.frac_b > self.frac_a or self.frac_d > self.frac_c):
-            raise BadOption(f"{self.kind}: per-sum rounding needs frac_b <= frac_a and frac_d <= frac_c")
+            raise BadOption(f"{self.kind}: per-sum rounding needs frac_b <= frac_a and frac_d <= frac_c: lower them")
         self._check_codes()
 
     def _check_codes(self) -> None:
@@ -225,7 +234,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
             raise BadOption(f"{self.kind}: {name} = {int(outside.flat[0])} exceeds {reason}")
 
     def check_common_overflow(self, name: str, inner: int, outer: Any) -> None:
-        """Raise unless the largest sum `inner` of an update, and `outer` (H, p) of y before its shift, fit."""
+        """Raise `OverflowPossible` if a sum is too large: `inner` of an update, `outer` (H, p) of unshifted y."""
         _, n, _, p = self.dims
         amount = self._largest(*self.reset_codes, "soma_r", "adaptation_jump") * p * self.output_max
         back = amount + self._largest(*self.reset_factors, "soma_m") * self.limit * max(n, 2)
@@ -239,7 +248,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
             )
 
     def arriving_max(self, name: str, a_max: IntArray) -> Any:
-        """(H, 1, q) unbounded integers: the largest magnitude that enters; `OverflowPossible` from 2**31 on."""
+        """Return the largest magnitude that enters, (H, 1, q) unbounded integers; `OverflowPossible` from 2**31 on."""
         h, _, q, _ = self.dims
         most = a_max.astype(object).reshape(h, 1, q) + np.abs(self.input_bias.astype(object))[:, None]
         if most.max(initial=0) >= 1 << 31:
@@ -262,7 +271,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
 
     @property
     def mechanism_bits(self) -> int:
-        """Memory, in bits, of what follows a neuron's states: feedthrough, bias, threshold, soma, adaptation."""
+        """Memory, in bits per neuron, of all except its states: feedthrough, bias, threshold, soma, adaptation."""
         _, _, q, p = self.dims
         soma = self.soma * (self.state_bits + 13) + self.adaptation * (2 * self.state_bits + 13)
         reset = self.state_bits if self.soma and self.reset_action not in ("none", "modulo") else 0
@@ -279,11 +288,11 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
 
     @abstractmethod
     def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
-        """The dynamics' step: states (samples, H, N) each, a (samples, H, q) -> states', y (samples, H, p), flags."""
+        """Step the dynamics: states (samples, H, N) each, a (samples, H, q) -> states', y (samples, H, p), flags."""
 
     @abstractmethod
     def reset_dynamics(self, states: Lanes, acts: Any, f: Any) -> tuple[Lanes, list[Any]]:
-        """The reset action on the dynamics, where `acts` (samples, H, N or 1), with feedback f (samples, H, p)."""
+        """Reset the dynamics where `acts` (samples, H, N or 1), with feedback f (samples, H, p) -> states', flags."""
 
     def advance(self, registers: Registers, a: Any, now: StepTime) -> tuple[Registers, Any, list[Any]]:
         before, (counter, _, *inner) = registers
@@ -334,7 +343,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         return states, inner, raised
 
     def _condition(self, states: Lanes, inner: list[Any], s: Any, emitted: Any, now: StepTime) -> tuple[Any, Any]:
-        """Where the reset acts, and the feedback f."""
+        """Return where the reset acts, and the feedback f."""
         if self.reset_condition == "any":
             return emitted, emitted * np.ones_like(s)
         if self.reset_condition == "each":
@@ -356,7 +365,7 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         return v, [clipped]
 
     def saturate_reset(self, old: Any, new: Any, acts: Any) -> tuple[Any, Any]:
-        """A state after a saturating reset, where it `acts`."""
+        """Return a state after a saturating reset where it `acts`, and where it saturated."""
         return update_register(~acts, old, new, self.limit)
 
     def recorded_states(self, registers: Registers) -> dict[str, Any]:
@@ -369,22 +378,22 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
 
 
 def sum_last_axis(lanes: Any) -> Any:
-    """The sum over the last axis; NumPy's own is slow where that axis is short."""
+    """Sum over the last axis; NumPy's own sum is slow if that axis is short."""
     if lanes.shape[-1] > 4:
         return lanes.sum(-1)
     return functools.reduce(operator.add, [lanes[..., index] for index in range(lanes.shape[-1])])
 
 
 def sum_inputs(rule: Rounding, f: Fractions, b: Any, a: Any) -> Any:
-    """``sum over j of b[j] a[j]`` under a rounding rule: b (H, N, q), a (samples, H, q) -> (samples, H, N)."""
+    """Return ``sum over j of b[j] a[j]`` under a rounding rule: b (H, N, q), a (samples, H, q) -> (samples, H, N)."""
     return sum_last_axis(rule.input_product(b, a[:, :, None, :], f))
 
 
 def feedthrough(rule: Rounding, f: Fractions, d: Any, a: Any) -> Any:
-    """``sum over j of d[k, j] a[j]``: d (H, p, q), a (samples, H, q) -> (samples, H, p)."""
+    """Return ``sum over j of d[k, j] a[j]``: d (H, p, q), a (samples, H, q) -> (samples, H, p)."""
     return sum_last_axis(rule.feedthrough_product(d, a[:, :, None, :], f))
 
 
 def sum_feedback(r: Any, f: Any) -> Any:
-    """``sum over k of r[n, k] f[k]``: r (H, N, p), f (samples, H, p) -> (samples, H, N)."""
+    """Return ``sum over k of r[n, k] f[k]``: r (H, N, p), f (samples, H, p) -> (samples, H, N)."""
     return sum_last_axis(r * f[:, :, None, :])

@@ -1,6 +1,6 @@
-"""What may follow a neuron's dynamics: spiking function, reset condition, reset action and refractory period, by name.
+"""Mechanisms after a neuron's dynamics, by name: spiking function, reset condition, reset action, refractory period.
 
-Each is chosen independently; `require_meaning` refuses the combinations that mean nothing: docs/arithmetic.md.
+Each is chosen independently. `require_meaning` refuses the combinations that mean nothing (docs/arithmetic.md).
 
 Source: Karilanova, Dey, Ozcelikkale, IEEE Journal of Selected Topics in Signal Processing 19(6), 2025: spiking
 function, reset condition and reset action as separate mechanisms.
@@ -30,7 +30,7 @@ ONE_SIDED = ("ternary", "graded", "stochastic")
 
 
 class Mechanisms(Protocol):
-    """The fields that float and integer populations share."""
+    """Fields that float and integer populations share."""
 
     @property
     def kind(self) -> str: ...
@@ -70,7 +70,7 @@ def nir_losses(n: Mechanisms) -> Iterator[str]:
 
 
 def require_meaning(n: Mechanisms) -> None:
-    """`BadOption` with the reason, for a name that does not exist or a combination without meaning."""
+    """Raise `BadOption`, with the reason, for a name that does not exist or a combination without meaning."""
     named = (
         ("spike", SPIKES),
         ("reset_condition", CONDITIONS),
@@ -90,12 +90,12 @@ def _objections(n: Mechanisms) -> Iterator[str]:
         yield f"reset action {action!r} with condition {condition!r} has no effect: choose both or neither"
     if condition == "each" and action in ("hard", "scale", "linear") and n.outputs > 1 and not n.soma:
         yield (
-            f"reset {action!r} acts on the whole neuron, condition 'each' does not say which of {n.outputs} outputs "
+            f"reset {action!r} acts on the whole neuron, condition 'each' leaves open which of {n.outputs} outputs "
             "causes it: choose 'any'"
         )
     if condition == "any" and action in ("soft", "linear") and signed:
         yield (
-            f"reset {action!r} feeds a {n.spike} spike back, whose sign condition 'any' loses: states would grow: "
+            f"reset {action!r} feeds a {n.spike} spike back, condition 'any' loses its sign, states would grow: "
             "choose 'each'"
         )
     if (n.rectify or n.adaptation) and not n.soma:

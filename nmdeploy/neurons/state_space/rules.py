@@ -1,7 +1,7 @@
-"""The integer step of a spiking state-space neuron, as small branch-free functions: docs/arithmetic.md.
+"""Integer step of a spiking state-space neuron, as small branch-free functions (docs/arithmetic.md).
 
-A function works on one lane: a state of a neuron, or an output of it. Sums over states, inputs and coupled states are
-the caller's, between the functions (`nmdeploy.neurons.state_space.integer`).
+A function works on one lane, which is a state or an output of a neuron. Between the functions, the caller sums over
+states, inputs and coupled states (`nmdeploy.neurons.state_space.integer`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ class Fractions(NamedTuple):
 
 
 class Rounding(NamedTuple):
-    """One rounding rule.
+    """One rounding rule; every function also takes the `Fractions` f as last argument.
 
-    ``enter(b, a)``, ``leave(c, x)``, ``through(d, a)`` are products that the caller sums over inputs, states, inputs;
-    ``couple(a, x)`` one that is summed over the states that meet; ``settle(coupled, entered)`` is the new state and
-    ``output(left, through)`` is y, both before saturation and bias.
+    The caller sums ``input_product(b, a)`` and ``feedthrough_product(d, a)`` over the inputs. It sums
+    ``output_product(c, x)`` over the states, and ``coupling_product(a, x)`` over the states that A couples.
+    ``combine(coupled, entered)`` is the new state and ``output_sum(left, through)`` is y, both before saturation and
+    bias.
     """
 
     input_product: Callable[..., Any]
@@ -64,29 +65,29 @@ ROUNDINGS = {
 
 
 def update_register(held: Any, old: Any, moved: Any, limit: Any) -> tuple[Any, Any]:
-    """A register after its update: saturated, or as it was while held; also says where it saturated."""
+    """Return a register after its update, saturated, or unchanged while held; also return where it saturated."""
     clipped, overflows = saturate(moved, limit)
     return select(held, old, clipped), overflows & ~held
 
 
 def update_soma(v: Any, y: Any, held: Any, leak: Any, rectify: Any, limit: Any) -> tuple[Any, Any]:
-    """The soma's membrane; also says where it saturated."""
+    """Return the soma's membrane, and where it saturated."""
     drive = select(rectify, np.maximum(y, 0), y)
     return update_register(held, v, rz(leak * v, FACTOR_FRAC) + drive, limit)
 
 
 def decay_adaptation(w: Any, held: Any, leak: Any) -> Any:
-    """The adaptation of the threshold decays."""
+    """Return the adaptation of the threshold after its decay."""
     return select(held, w, rz(leak * w, FACTOR_FRAC))
 
 
 def raise_adaptation(w: Any, s: Any, height: Any, limit: Any) -> tuple[Any, Any]:
-    """A spike raises the adaptation; also says where it saturated."""
+    """Raise the adaptation by a spike; also return where it saturated."""
     return saturate(w + height * s, limit)
 
 
 class Firing(NamedTuple):
-    """What a spiking function sees beside the membrane: threshold, format of graded codes, random bits, old phase."""
+    """Inputs of a spiking function beside the membrane: threshold, graded format, random bits, new and old Im."""
 
     vth: Any
     shift: Any
@@ -106,27 +107,27 @@ SPIKE: dict[str, Callable[[Any, Firing], Any]] = {
 
 
 def count_down(counter: Any, restarts: Any, steps: Any) -> Any:
-    """Silent steps left."""
+    """Return the silent steps that remain."""
     return select(restarts, steps, counter - (counter != 0))
 
 
 def reset_hard(x: Any, acts: Any, target: Any) -> Any:
-    """Set to the target."""
+    """Set x to the target where the reset acts."""
     return select(acts, target, x)
 
 
 def reset_modulo(v: Any, acts: Any, exponent: Any) -> Any:
-    """Remove whole thresholds ``2**exponent`` down to the last one that v exceeds or meets: v > 0 stays above 0."""
+    """Remove whole thresholds ``2**exponent`` down to the last one that v exceeds or meets, so v > 0 stays above 0."""
     return select(acts, ((v - 1) & ((1 << exponent) - 1)) + 1, v)
 
 
 def scale_state(m: Any, x: Any) -> Any:
-    """One product of the reset's matrix."""
+    """Return one product of the reset's matrix, rounded towards zero."""
     return rz(m * x, FACTOR_FRAC)
 
 
 def h32(x: Any) -> Any:
-    """32 well mixed bits of a 32-bit x, elementwise.
+    """Return 32 well mixed bits of a 32-bit x, elementwise.
 
     >>> h32(0), h32(1)
     (0, 824515495)
@@ -137,15 +138,15 @@ def h32(x: Any) -> Any:
 
 
 def random16(seed: int, index: Any, step: int) -> Any:
-    """Uniform integers 0 to 65535: ``h32(h32(h32(seed) ^ index) ^ step) >> 16``.
+    """Return uniform integers 0 to 65535, ``h32(h32(h32(seed) ^ index) ^ step) >> 16``.
 
     Parameters
     ----------
     seed : int, 0 to 2**32 - 1
-        Of the population.
+        Seed of the population.
     index : int or array of int
-        Of the output.
+        Index of the output.
     step : int
-        The population's own.
+        The population's own step.
     """
     return h32(h32(h32(seed) ^ np.asarray(index, np.int64)) ^ step) >> 16

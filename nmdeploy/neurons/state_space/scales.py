@@ -1,8 +1,8 @@
-"""Scales of an integer state-space population: fraction bits of its states, of y, and of what surrounds them.
+"""Scales of an integer state-space population: fraction bits of its states, of y, and of their coefficients.
 
-A linear system keeps its output when a state is divided by a number and its C multiplied by it. Every state is divided
-by the largest B of its inputs, so that the input enters by (almost) a shift, and scaled to use its width on the
-calibration data, with one bit of headroom; every output gets the scale that uses the width of its coefficients C, or
+A linear system keeps its output if a state is divided by a number and its C multiplied by it. Every state is divided by
+the largest B of its inputs, so that the input enters by (almost) a shift. It is then scaled to use its width on the
+calibration data, with one bit of headroom. Every output gets the scale that uses the width of its coefficients C, or
 that of its soma.
 """
 
@@ -27,9 +27,10 @@ SOMA = "soma"
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients in units of their codes, real numbers that are not yet rounded.
+    """Coefficients in units of their codes, as real numbers before rounding.
 
-    `scale` (H, 1) is the factor on a neuron's inputs; `b` (H, N, q), `c` (H, p, N), `d` (H, p, q), `input_bias` (H, q).
+    `scale` (H, 1) is the factor on a neuron's inputs. The others are `b` (H, N, q), `c` (H, p, N), `d` (H, p, q) and
+    `input_bias` (H, q).
     """
 
     scale: FloatArray
@@ -54,15 +55,18 @@ def choose(
     *,
     shared: bool,
 ) -> Scales:
-    """Choose the scales.
+    """Choose the scales of a population.
 
     Parameters
     ----------
     n : Spiking
+        The float population.
     context : QuantizationContext
+        Scale of its inputs, ranges and limits.
     config : QuantizationConfig
+        Widths and rounding rules.
     enters : (H, N, q)
-        B in units of the states' largest.
+        B in units of the largest B of each state.
     leaves : (H, p, N)
         C for states in those units.
     reset : (H, N) or 0
@@ -107,7 +111,7 @@ def coefficients(n: Spiking, s: Scales, enters: Array, leaves: Array) -> Coeffic
 
 
 def _input_scales(n: Spiking, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The factor of each neuron (H, 1), and those of its inputs (H, q)."""
+    """Return the factor of each neuron (H, 1), and those of its inputs (H, q)."""
     scales = scale.reshape(n.size, n.inputs)
     # The smallest, so that no input's share of B exceeds 1.
     return scales.min(1)[:, None], scales
@@ -116,7 +120,7 @@ def _input_scales(n: Spiking, scale: FloatArray) -> tuple[FloatArray, FloatArray
 def _unit_coefficients(
     n: Spiking, input_scale: FloatArray, frac_x: Any, frac_in: int, enters: Array, leaves: Array
 ) -> tuple[Array, Array, FloatArray]:
-    """B, C and D between codes of the sums, codes of the states, and y in its own unit."""
+    """Return B, C and D between codes of the sums, codes of the states, and y in its own unit."""
     scale, scales = _input_scales(n, input_scale)
     b = np.ldexp(1.0, frac_x - frac_in)[..., None] * enters * (scale / scales)[:, None]
     c = np.ldexp(1.0, -frac_x)[:, None] * leaves / scale[..., None]
@@ -126,7 +130,7 @@ def _unit_coefficients(
 def _sum_limits(
     input_bias: FloatArray, context: QuantizationContext, config: QuantizationConfig, frac_x: IntArray
 ) -> Table:
-    """Fraction bits of the synaptic sum."""
+    """Return the limits on the fraction bits of the synaptic sum."""
     # With fewer, B would exceed its width in the state with the most fraction bits.
     needed = int(frac_x.max()) - (config.coefficient_bits - 2)
     most = int(frac_x.min()) + config.coefficient_frac
@@ -142,7 +146,7 @@ def _sum_limits(
 
 
 def codes(values: FloatArray) -> IntArray:
-    """Rounded values; what exceeds 32 bits is refused by the integer population."""
+    """Round values to integers; the integer population refuses those that exceed 32 bits."""
     # Beyond 2**62 the cast itself would wrap.
     return np.rint(np.clip(values, -(2.0**62), 2.0**62)).astype(np.int64)
 
@@ -155,10 +159,11 @@ def _state_limits(
     shared: bool,
     grows: Any = False,
 ) -> Table:
-    """Fraction bits of each state: half of its width at the calibrated magnitude, input coefficients within theirs.
+    """Return the limits on the fraction bits of each state.
 
-    The target or amount of a reset counts as a magnitude, even if no spike occurred in the calibration. A state that
-    `grows` by itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
+    The calibrated magnitude may use half of the state's range, and input coefficients must fit their width. The target
+    or amount of a reset counts as a magnitude, even if no spike occurred in the calibration. A state that `grows` by
+    itself keeps the fraction bits of the synaptic sum, so that it can start to grow, and saturates.
     """
     half = (1 << (config.state_bits - 2)) - 1
     extent = np.maximum(context.ranges["x"], reset) * scale
@@ -174,7 +179,7 @@ def _state_limits(
 
 
 def _input_frac(b: Array, enters: Array, needed: IntArray, config: QuantizationConfig, limit: int) -> int:
-    """Fraction bits of B: none but for powers of two, where every input enters with 0 or 1 times the unit."""
+    """Return the fraction bits of B: those of a power of two if every input enters with 0 or 1 times the unit."""
     least = max(0, int(needed.max()))
     if ((enters == 0) | (enters == 1)).all():
         return least
@@ -186,10 +191,10 @@ def _input_frac(b: Array, enters: Array, needed: IntArray, config: QuantizationC
 def _output_limits(
     n: Spiking, c: Array, d: FloatArray, context: QuantizationContext, config: QuantizationConfig
 ) -> Table:
-    """Fraction bits of each y (H, p).
+    """Return the limits on the fraction bits of each y (H, p).
 
-    The largest coefficient C of an output fills its width, unless its D would then exceed its own even without
-    fraction, or its bias 30 bits. A soma has the width of a state.
+    The largest coefficient C of an output fills its width. It does not if D would then exceed its own width even
+    without fraction bits, or if the bias would exceed 30 bits. A soma has the width of a state.
     """
     limit, bits = coefficient_limit(config), config.coefficient_bits
     largest = np.maximum(np.abs(c.real), np.abs(c.imag)).max(-1, initial=0.0)
@@ -207,9 +212,10 @@ def _output_limits(
 def output_scales(
     n: Spiking, limits: Table, d: FloatArray, config: QuantizationConfig, limit: int
 ) -> tuple[IntArray, int, int]:
-    """Fraction bits of each y (H, p), and those of C and D.
+    """Return the fraction bits of each y (H, p), and those of C and D.
 
-    If a soma asks for a smaller y, C keeps its width by fraction bits of its own. Graded codes need one scale for all.
+    If a soma requires a smaller y, C keeps its width by fraction bits of its own. Graded codes need one scale for all
+    outputs.
     """
     base = config.coefficient_bits - 1
     natural = tightest([limit for limit in limits if limit.name != SOMA])
@@ -238,9 +244,9 @@ def exponents(limit: int, magnitudes: FloatArray) -> IntArray:
 def mechanism_codes(
     name: str, n: Spiking, s: Scales, scaled: Coefficients, state_unit: FloatArray, config: QuantizationConfig
 ) -> tuple[dict[str, Any], list[str]]:
-    """The fields that all integer populations share, and a line for everything that had to be changed.
+    """Return the fields that all integer populations share, and a line for each change that was necessary.
 
-    `state_unit` (H, N) is the number of codes in one unit of x.
+    `state_unit` (H, N) is the number of codes per unit of x.
     """
     frac_y = np.asarray(s.fracs["frac_y"])
     shift = int(frac_y.flat[0]) - s.frac_out if n.spike == "graded" else 0

@@ -1,16 +1,16 @@
-"""Windowed state-space neuron: decides once for each window of r steps, and holds the decision for all of them.
+"""Windowed state-space neuron, which decides once per window of r steps and holds the decision in all of them.
 
-Float, per neuron, with synaptic sum a and states x (complex, N a neuron); windows do not overlap, the last one of a
-sample is padded with zeros:
+Windows do not overlap. The last one of a sample is padded with zeros. Float, per neuron, with synaptic sum a and states
+x (complex, N per neuron):
 
     x <- A x + B a
     y  = Re(C x) + D a + bias
     u[w] = sum over j < r of kernel[j] y[r w + j]
     s[t] = H(u[t // r] - v_threshold), strict
 
-A spike of step t needs y of up to r - 1 later steps: the output is r - 1 steps late (`lookahead`). With `send_once`,
-s is 0 in all steps of a window but the first: an approximation, for which the receiver's B is scaled
-(`nmdeploy.quantization.window_input`). Integers: docs/arithmetic.md, ``windowed_state_space``.
+A spike of step t needs y of up to r - 1 later steps, so the output is r - 1 steps late (`output_latency`). With
+`send_once`, s is 0 in all steps of a window except the first. This is an approximation, for which the receiver's B is
+scaled (`nmdeploy.quantization.window_input`). Integers: docs/arithmetic.md, ``windowed_state_space``.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from nmdeploy.neurons.scales import Limit, Scales, tightest
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
 from nmdeploy.neurons.state_space.scales import codes, coefficient_limit, exponents
 
-U_CALIBRATED = 1 << 30  # what u may reach on the calibration data: one bit of headroom
+U_CALIBRATED = 1 << 30  # largest u on the calibration data, with one bit of headroom
 U_BITS = 32
 U_LIMIT = (1 << (U_BITS - 1)) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QuantizedWindowedStateSpace(QuantizedNeuron):
-    """Integer population that decides once for each window of r steps.
+    """Integer population that decides once per window of r steps.
 
     Parameters
     ----------
     dynamics : QuantizedStateSpace
-        The dynamics by itself, one input and one output per neuron. Its spikes and resets are unused.
+        The dynamics by itself, with one input and one output per neuron. Its spikes and resets are unused.
     window : int
         Steps r of a window.
     kernel : (H, r) int
@@ -101,7 +101,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
 
     @property
     def state_bits(self) -> int:  # type: ignore[override]
-        """Width of the states."""
+        """Width of the states in bits."""
         return self.dynamics.state_bits
 
     @property
@@ -111,7 +111,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
 
     @property
     def scale(self) -> FloatArray:  # type: ignore[override]
-        """(H,) units of the exported synaptic sum in one unit of the float network's."""
+        """Units of the exported synaptic sum per unit of the float network's, (H,)."""
         return self.dynamics.scale
 
     @property
@@ -179,7 +179,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
 
     @property
     def footprint_bits(self) -> int:
-        # Beside u, the decision of the running window and the one that is sent.
+        # Beside u, there are two bits: the decision of the running window and the one that is sent.
         return self.dynamics.footprint_bits + self.size * (self.window * self.dynamics.coefficient_bits + U_BITS + 2)
 
 
@@ -200,11 +200,13 @@ class WindowedStateSpace(Neuron):
     Parameters
     ----------
     dynamics : StateSpace
-        The dynamics by itself, one input and one output per neuron. Its spikes and resets are unused.
+        The dynamics by itself, with one input and one output per neuron. Its spikes and resets are unused.
     kernel : (H, r)
-        Weight of each step of a window.
+        Weight of each step's y in the window's sum u.
     v_threshold : (H,)
+        Threshold of u.
     send_once : bool
+        True if the output is 0 in all steps of a window except the first.
     """
 
     dynamics: StateSpace
@@ -275,7 +277,7 @@ class WindowedStateSpace(Neuron):
         frac_y = np.asarray(chosen.fracs["frac_y"])[:, 0]
         bits = config.coefficient_bits
         frac_k = min(bits - 1, 31)
-        # A decision keeps when kernel and threshold are scaled alike: the kernel's largest code fills its width.
+        # If kernel and threshold are scaled alike, no decision changes: the kernel's largest code fills its width.
         fills = exponents(coefficient_limit(config), np.abs(self.kernel).max(1)) - frac_k
         limits = (
             Limit("kernel", frac_y + fills, f"a code of the kernel has {bits} bits"),
@@ -309,7 +311,7 @@ class WindowedStateSpace(Neuron):
 
 
 def examples(size: int) -> list[Neuron]:
-    """Live populations with windows of several lengths, for contract tests."""
+    """Return live populations with windows of several lengths, for contract tests."""
     rng = np.random.default_rng(0)
     c = rng.normal(size=(size, 3)) + 1j * rng.normal(size=(size, 3))
     a = np.exp(-0.1 * (0.5 + 1j * np.pi * np.arange(3))) * np.ones((size, 1))
