@@ -139,7 +139,7 @@ class Sparse(Weights):
 
     @cached_property
     def rows(self) -> SparseRows:
-        """What an event of each input adds to each output."""
+        """Weights that an event of each input adds to each output."""
         return SparseRows(self.offsets, self.targets, self.weight, self.outputs)
 
     @property

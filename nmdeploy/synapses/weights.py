@@ -32,7 +32,7 @@ def code_range(sign_mode: str, bits: int) -> tuple[int, int]:
 
 
 def chip_exponent(sign_mode: str, bits: int) -> int:
-    """What to subtract from `weight_exp` for the exponent of the weight as Loihi holds it (8 bits and sign)."""
+    """Return the difference of `weight_exp` and the exponent of the weight as Loihi holds it (8 bits and sign)."""
     return (9 if sign_mode == "mixed" else 8) - bits
 
 

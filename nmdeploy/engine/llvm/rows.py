@@ -123,7 +123,7 @@ class _Placed:
         return np.asarray(outputs % self.planes * self.width + outputs // self.planes)
 
     def form(self, **fields: Any) -> RowsForm:
-        """What the kernel is written for."""
+        """Return the form that the kernel is written for."""
         return RowsForm(
             sources=tuple("codes" if w.coded else "bits" for w in self.sources),
             sum_bits=self.sum_bits,
@@ -150,7 +150,7 @@ def _dense(placed: _Placed) -> Rows:
 
 
 def _may_pair_rows(sources: Sequence[Wires], weights: Any, bits: int) -> bool:
-    """Whether rows of spikes' weights may be added two at a time."""
+    """Return True if rows of weights of spikes may be added two at a time."""
     return (
         len(sources) == 1
         and not sources[0].coded

@@ -325,7 +325,7 @@ def single_synapse_run(program: Program, synapse: str, codes: Any) -> Callable[[
 
 
 def program_run(program: Program, codes: Any) -> Callable[[], None]:
-    """What runs a whole program on samples, on one processor."""
+    """Runner of a whole program on samples, on one processor."""
     samples, steps = codes.shape[:2]
     lengths = np.full(samples, steps, np.int64)
     worker, results = Worker(program, steps, codes.dtype), allocate_results(program, lengths, steps, Spare())
