@@ -105,7 +105,7 @@ def _add_diagonal(graph: Primitives, name: str, n: Any, into_synapse: bool) -> F
 
 def _add_windowed(graph: Primitives, name: str, n: Any, into_synapse: bool) -> FloatArray | None:
     """Add the dynamics alone, with threshold 0: the threshold of a window is in units of the window's own sum."""
-    return _add_diagonal(graph, name, replace(n.dynamics, vth=np.zeros_like(n.bias)), into_synapse)
+    return _add_diagonal(graph, name, replace(n.dynamics, vth=np.zeros_like(n.dynamics.bias)), into_synapse)
 
 
 def _input_bias(name: str, n: Any, into_synapse: bool) -> FloatArray | None:
