@@ -42,6 +42,7 @@ from nmdeploy.neurons.base import SPIKES, FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.sparse import Sparse, weights_of
 
 SUFFIXES = (".safetensors", ".pt")
 
@@ -160,7 +161,7 @@ def _network(file: str, config: Config, tensors: Tensors) -> Network:
         # h' = s + h: all synapses that read this block also read the inputs of the block itself
         sources = [sent, *sources] if config.residual and width == config.width else [sent]
     builder.population(Integrator(beta=np.ones(config.outputs)), "readout")
-    _connect(builder, sources, "readout", tensors["readout.weight"], tensors["readout.bias"])
+    _connect(builder, sources, "readout", weights_of(tensors["readout.weight"]), tensors["readout.bias"])
     with np.errstate(all="ignore"):
         network = builder.build("readout", config.readout)
     for name, node in network.nodes.items():
@@ -182,7 +183,8 @@ def _add_block(
         trained = Trained(_prefixed(block, "neuron."), scale, shift, config.options, index)
         builder.population(kind.population(trained), name)
         # The identity between blocks keeps its form: it was not pruned.
-        _connect(builder, sources, name, weight if "synapse.weight" in block else Dense(weight), bias)
+        synapse = weights_of(weight) if "synapse.weight" in block else Dense(weight)
+        _connect(builder, sources, name, synapse, bias)
     if not kind.mixer:
         return name
     gate = builder.population(GatedLinearUnit(neurons=config.channels), f"{name}.gate")
@@ -191,7 +193,7 @@ def _add_block(
 
 
 def _connect(
-    builder: NetworkBuilder, sources: list[str], target: str, weight: FloatArray | Dense, bias: FloatArray | None
+    builder: NetworkBuilder, sources: list[str], target: str, synapse: Dense | Sparse, bias: FloatArray | None
 ) -> None:
     """Connect all spikes, which are integers, by one synapse; each other source, whose codes have fractions, by one.
 
@@ -200,7 +202,7 @@ def _connect(
     spikes = [source for source in sources if _sends_spikes(builder.node(source))]
     groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
     for index, group in enumerate(groups):
-        builder.connect(group, target, weight, None if index else bias)
+        builder.connect(group, target, synapse, None if index else bias)
 
 
 def _sends_spikes(node: Any) -> bool:

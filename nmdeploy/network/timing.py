@@ -100,8 +100,8 @@ def require_aligned(edge: Edge, inserted_delays: Mapping[tuple[str, str], int]) 
     if extra < 0:
         raise UnsupportedParameter(
             f"feedback {edge.source!r} -> {edge.target!r} cannot be aligned: the synapse takes 1 step and would have "
-            f"{extra + 1}: give the edge a delay of at least {edge.delay - extra} steps (in NIR, a Delay node of that many "
-            "dt)"
+            f"{extra + 1}: give the edge a delay of at least {edge.delay - extra} steps (in NIR, a Delay node of that "
+            "many dt)"
         )
 
 

@@ -41,7 +41,7 @@ def recording(path: Path) -> None:
     ],
 )
 def test_every_reader_says_it_in_the_same_line(damaged: Path, read: Any, kind: str, remedy: str) -> None:
-    with pytest.raises(BadFile, match=rf"^.*x\.h5: is damaged or no {kind} \(truncated file.*\): {remedy}$"):
+    with pytest.raises(BadFile, match=rf"^.*x\.h5: is damaged or not an? {kind} \(truncated file.*\): {remedy}$"):
         read(damaged)
 
 
@@ -58,7 +58,7 @@ def test_what_the_reader_finds_inside_is_damage_too(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["a"] = 1
     with (
-        pytest.raises(BadFile, match=r"x\.h5: is damaged or no HDF5 file \(.*\): copy or make it again$"),
+        pytest.raises(BadFile, match=r"x\.h5: is damaged or not an HDF5 file \(.*\): copy or make it again$"),
         open_hdf5(path) as file,
     ):
         file["b"]

@@ -388,8 +388,8 @@ def test_objects_are_taken_by_the_importer_that_says_so(monkeypatch: pytest.Monk
             assert (source, dt, input_format) == (b"mine", 0.5, None)
             return network
 
-    found = importers.modules("nmdeploy.importers")
-    monkeypatch.setattr(importers, "modules", lambda package: [*found, Own()])
+    found = importers._modules()
+    monkeypatch.setattr(importers, "_modules", lambda: [*found, Own()])
     assert nmdeploy.load(b"mine", dt=0.5) is network
 
 

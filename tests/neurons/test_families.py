@@ -49,7 +49,7 @@ def test_fields_round_trip(neuron: Neuron) -> None:
 def test_silence_changes_nothing_but_what_biases_do(neuron: Neuron) -> None:
     q = quantized(neuron)
     silent = run(q, np.zeros((1, 5, CHANNELS), np.int64), trace="states")
-    biased = np.any(getattr(neuron, "bias", 0.0))
+    biased = np.any(getattr(getattr(neuron, "dynamics", neuron), "bias", 0.0))
     assert biased or not any(np.any(values) for values in silent.layers["n"].states.values())
 
 

@@ -20,6 +20,12 @@ from nmdeploy.reports.table import table
 from nmdeploy.samples.source import Data
 
 
+@pytest.fixture(autouse=True)
+def width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of the terminal are broken at its width."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def windowed_report(path: Path) -> Report:
     """Of a random network with windows, whose spikes are sent once a window."""
     save(live("windowed-ssm", channels=6), path, input_format=FixedPoint(5, 4, signed=False))
