@@ -202,7 +202,7 @@ def _connect(
     spikes = [source for source in sources if _sends_spikes(builder.node(source))]
     groups = [group for group in (spikes, *([source] for source in sources if source not in spikes)) if group]
     for index, group in enumerate(groups):
-        builder.connect(group, target, synapse, None if index else bias)
+        builder.connect(group, target, synapse if index or bias is None else synapse.with_bias(bias))
 
 
 def _sends_spikes(node: Any) -> bool:
