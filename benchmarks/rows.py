@@ -30,7 +30,7 @@ class Workload:
 
     @property
     def title(self) -> str:
-        """What is measured, in words."""
+        """The workload in words."""
         return f"LIF, {self.neurons:,} neurons, {100 * (1 - self.density):g} % of the weights 0"
 
 

@@ -27,7 +27,7 @@ SPARSE_SHARE = 0.25
 SPARSE_WEIGHTS_MIN = 4096
 """Weights from which on the form matters: fewer take less than a page of memory in the engine."""
 FIELDS = {"indptr", "indices", "data", "shape"}
-"""What a compressed matrix of scipy has; scipy itself is not needed."""
+"""Fields of a compressed matrix of scipy; scipy itself is not needed."""
 
 
 @dataclass(frozen=True, eq=False)

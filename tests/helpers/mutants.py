@@ -67,15 +67,16 @@ OUTSIDE = {
     *("fan_out", "synapse_count", "bias_synapses", "inputs_met", "nonzero", "density"),
     *("entry_bits", "_entries_before"),
     *("nir_primitives", "Rows.matrix", "DenseRows.matrix", "SparseRows.matrix", "sparse", "_offsets", "sources"),
-    *("from_matrix", "_entries", "_is_compressed", "weights_of", "largest", "shared_peaks"),
+    *("from_matrix", "_entries", "is_compressed", "weights_of", "largest", "shared_peaks"),
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
+    *("choose_scales", "_reset_amounts", "_require_single", "scales"),
     *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
 }
 # Modules of the quantizer, which those of the families import too.
 QUANTIZER = (
     *("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales"),
-    "nmdeploy.synapses.scale_group",
+    *("nmdeploy.neurons.scales", "nmdeploy.synapses.scale_group"),
 )
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
 NOT_IN_THE_STEP = {
