@@ -133,7 +133,7 @@ class Suite:
             self.measured["rows"][name] = found = rows.measure(name, self.effort.row_turns)
             self.measured["equal"][name] = {"reference": found.pop("equal")}
             self.progress(
-                f"{name}: {found['form']} rows {1e3 * found['chosen']:.4g} ms a sample, dense rows "
+                f"{name}: {found['form']} rows {1e3 * found['chosen']:.4g} ms per sample, dense rows "
                 f"{1e3 * found['dense']:.4g} ms: ratio {found['ratio']:.3g}"
             )
 
