@@ -19,6 +19,7 @@ from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import Neuron, QuantizationConfig
 from nmdeploy.quantization.post_training import calibrate, choose_scales
 from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.sparse import Sparse
 
 PAGE = Path(__file__).with_name("quantization.md")
 BEGIN, END = "<!-- limits -->\n", "<!-- /limits -->\n"
@@ -34,6 +35,9 @@ def rows() -> Iterator[Row]:
             )
             for field, table in scales["n"].limits.items():
                 yield from ((neuron.kind, field, limit.name, limit.reason) for limit in table)
+    for synapse in (Dense(np.ones((2, 2)), np.ones(2)), Sparse.from_matrix(np.eye(2), np.ones(2))):
+        for field, table in synapse.choose_scales(np.ones(2), 6, 0, QuantizationConfig()).limits.items():
+            yield from ((synapse.kind, field, limit.name, limit.reason) for limit in table)
 
 
 def _network(neuron: Neuron) -> Network:

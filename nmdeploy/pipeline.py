@@ -151,7 +151,7 @@ def choose_scales(
     data: Data | None = None,
     options: FormatOverrides = FormatOverrides(),
 ) -> dict[str, Scales]:
-    """Return the scales of every population, by name, and round nothing; parameters as for `quantize`."""
+    """Return the scales of every population and synapse, by name, and round nothing; parameters as for `quantize`."""
     target = load_profile(profile) if isinstance(profile, str) else profile
     config = target.quantization_config(**vars(options))
     return post_training.choose_scales(network, config, _ranges(network, data))

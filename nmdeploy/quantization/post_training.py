@@ -8,6 +8,7 @@ limits. The exponents of its synapses follow from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,18 @@ def population_bounds(network: Network, name: str, ranges: Ranges) -> Mapping[st
 
 
 def choose_scales(network: Network, config: QuantizationConfig, ranges: Ranges | None = None) -> dict[str, Scales]:
-    """Return the scales of every population, by name; nothing is rounded.
+    """Return the scales of every population and synapse, by name; nothing is rounded.
 
     `ranges` are those of `calibrate`. Without them, static bounds are used, which cost resolution.
     """
     found = static_ranges(network) if ranges is None else ranges
-    return {name: population_scales(network, name, config, found) for name in network.populations}
+    scales = {name: population_scales(network, name, config, found) for name in network.populations}
+    frac_of = frac_of_scales(network, scales)
+    for name, own in dict(scales).items():
+        for source in (edge.source for edge in network.incoming[name]):
+            frac = _source_frac(network, source, frac_of)
+            scales[source] = network.synapses[source].choose_scales(own.scale, own.frac_in, frac, config)
+    return scales
 
 
 def quantize_network(
@@ -101,7 +108,7 @@ def quantize_network(
     nodes: dict[str, Any] = {network.input_name: network.input}
     for name in network.populations:
         quantized, synapses, said = round_population(
-            network, name, scales[name], frac_of_scales(network, scales), config
+            network, name, scales[name], frac_of_scales(network, scales), config, scales
         )
         nodes |= synapses | {name: quantized}
         notes += said
@@ -135,7 +142,12 @@ def population_scales(network: Network, name: str, config: QuantizationConfig, r
 
 
 def round_population(
-    network: Network, name: str, scales: Scales, frac_of: FracOf, config: QuantizationConfig
+    network: Network,
+    name: str,
+    scales: Scales,
+    frac_of: FracOf,
+    config: QuantizationConfig,
+    given: Mapping[str, Scales] = MappingProxyType({}),
 ) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
     """Return the integers of one population and its incoming synapses, and a line for each change that was necessary.
 
@@ -146,7 +158,8 @@ def round_population(
     for source in (edge.source for edge in network.incoming[name]):
         synapse = network.synapses[source]
         frac = _source_frac(network, source, frac_of)
-        synapses[source] = synapse.quantize(scales.scale, scales.frac_in, frac, config)
+        own = given.get(source) or synapse.choose_scales(scales.scale, scales.frac_in, frac, config)
+        synapses[source] = synapse.round(own, config)
         _check_exponents(source, synapses[source], config, scales, alone=len(network.incoming[name]) == 1)
         error = weight_error(synapse, synapses[source], scales.scale)
         if error > LARGE_WEIGHT_ERROR:
@@ -165,17 +178,23 @@ def frac_of_scales(network: Network, scales: Mapping[str, Scales]) -> FracOf:
 
 
 def _require_scales(network: Network, scales: Mapping[str, Scales]) -> None:
-    for name, neuron in network.populations.items():
+    for name in network.populations:
         if name not in scales:
             raise BadOption(f"node {name!r}: no scales are given for it: choose them for every population")
-        if scales[name].scale.size != neuron.input_size:
+    for name, own in scales.items():
+        if name not in network.populations and name not in network.synapses:
+            raise BadOption(f"node {name!r}: scales are given for it, the network has no such node: leave them out")
+        population = name if name in network.populations else network.target[name]
+        size = network.populations[population].input_size
+        if own.scale.size != size:
             raise BadOption(
-                f"node {name!r}: scales for {scales[name].scale.size} inputs, it has {neuron.input_size}: choose them "
-                "for this network"
+                f"node {name!r}: scales for {own.scale.size} inputs, it has {size}: choose them for this network"
             )
-    for name in scales:
-        if name not in network.populations:
-            raise BadOption(f"node {name!r}: scales are given for it, the network has no such population: remove them")
+        if own.frac_in != scales[population].frac_in:
+            raise BadOption(
+                f"node {name!r}: its scales give its sums {own.frac_in} fraction bits, those of {population!r} "
+                f"{scales[population].frac_in}: choose its scales again, or leave them out"
+            )
 
 
 def _require_range(network: Network, name: str) -> None:

@@ -12,6 +12,7 @@ from nmdeploy._util.declarations import require_declared
 from nmdeploy._util.frozen import Frozen
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
+from nmdeploy.neurons.scales import Scales
 from nmdeploy.synapses.rows import Rows
 from nmdeploy.synapses.scale_group import PER_ROW, ScaleGroup
 
@@ -172,7 +173,19 @@ class Synapse(Frozen, ABC):
         return self.frac(scale, config) + source_frac + config.weight_exp_max
 
     @abstractmethod
+    def choose_scales(self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig) -> Scales:
+        """Return the scales of integer synapses whose sums have `frac_in` fraction bits.
+
+        `scale` (outputs,) is the factor on the weights of each output. `source_frac` is the number of fraction bits of
+        the codes that arrive. Both are among the scales.
+        """
+
+    @abstractmethod
+    def round(self, scales: Scales, config: QuantizationConfig) -> QuantizedSynapse:
+        """Return the integer synapses at `scales`."""
+
     def quantize(
         self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig
     ) -> QuantizedSynapse:
-        """Integer synapses whose sums have `frac_in` fraction bits, for a source with `source_frac`."""
+        """Return the integer synapses at the scales that `choose_scales` finds."""
+        return self.round(self.choose_scales(scale, frac_in, source_frac, config), config)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, power_below
 from nmdeploy.neurons.ops import shift
+from nmdeploy.neurons.scales import Limit, Scales, tightest
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 SIGN_MODES = ("mixed", "excitatory", "inhibitory")
@@ -169,31 +170,39 @@ class Weights(Synapse):
         bias_frac = _bias_frac(self.bias, scale, config.weight_bits)
         return min(most, bias_frac + config.weight_exp_max + chip_exponent("mixed", config.weight_bits))
 
-    def quantize(
-        self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig
-    ) -> QuantizedWeights:
-        mode, frac = self.sign_mode(config), self.frac(scale, config)
-        bias_frac, bias = _bias_codes(self.bias, scale, frac_in, config.weight_bits)
-        low, high = code_range(mode, config.weight_bits)
+    def choose_scales(self, scale: FloatArray, frac_in: int, source_frac: int, config: QuantizationConfig) -> Scales:
+        bits = config.weight_bits
+        weights = (Limit("code", self.frac(scale, config), f"a weight has {bits} bits"),)
+        fracs: dict[str, Any] = {"frac_in": frac_in, "source_frac": source_frac, "frac": tightest(weights)}
+        if self.bias is None or not self.bias.any():
+            return Scales(scale, fracs, {"frac": weights})
+        biases = (
+            Limit("sum", frac_in, "a bias has no more fraction than the sum, so that its exponent does not floor"),
+            Limit("bias code", _bias_frac(self.bias, scale, bits), f"a bias has {bits} bits"),
+        )
+        return Scales(scale, {**fracs, "bias_frac": tightest(biases)}, {"frac": weights, "bias_frac": biases})
+
+    def round(self, scales: Scales, config: QuantizationConfig) -> QuantizedWeights:
+        mode, frac = self.sign_mode(config), int(scales.fracs["frac"])
+        bias, bias_frac = None, int(scales.fracs.get("bias_frac", 0))
+        if self.bias is not None and self.bias.any():
+            bias = _codes(self.bias * scales.scale, bias_frac, "mixed", config)
         return self.with_codes(
-            np.clip(np.rint(np.ldexp(self.scaled(scale).values, frac)), low, high).astype(np.int64),
+            _codes(self.scaled(scales.scale).values, frac, mode, config),
             bits=config.weight_bits,
             frac=frac,
             sign_mode=mode,
-            weight_exp=frac_in - frac - source_frac,
+            weight_exp=scales.frac_in - frac - int(scales.fracs["source_frac"]),
             bias=bias,
             bias_frac=bias_frac,
-            bias_exp=0 if bias is None else frac_in - bias_frac,
+            bias_exp=0 if bias is None else scales.frac_in - bias_frac,
         )
 
 
-def _bias_codes(bias: FloatArray | None, scale: FloatArray, frac_in: int, bits: int) -> tuple[int, IntArray | None]:
-    """Fraction bits and codes of a bias synapse; never more than the sum has, so that its exponent does not floor."""
-    if bias is None or not bias.any():
-        return 0, None
-    low, high = code_range("mixed", bits)
-    frac = min(frac_in, _bias_frac(bias, scale, bits))
-    return frac, np.clip(np.rint(np.ldexp(bias * scale, frac)), low, high).astype(np.int64)
+def _codes(values: FloatArray, frac: int, sign_mode: str, config: QuantizationConfig) -> IntArray:
+    """Round values to codes of `frac` fraction bits, within the range of the sign mode."""
+    low, high = code_range(sign_mode, config.weight_bits)
+    return np.asarray(np.clip(np.rint(np.ldexp(values, frac)), low, high), np.int64)
 
 
 def _bias_frac(bias: FloatArray, scale: FloatArray, bits: int) -> int:

@@ -135,3 +135,17 @@ def test_calibration_runs_on_the_engine_and_no_weight_error_multiplies_by_an_ide
     assert peak < 4096 * 4096
     exact = np.linalg.norm(np.ldexp(q.weight.astype(float), -q.frac) - synapse.weight, axis=1)
     assert np.allclose(errors, exact)
+
+
+def test_synapses_have_scales_too() -> None:
+    """The fraction bits of weights are chosen, given and obeyed as those of populations are."""
+    floats = network(LIF(np.full(12, 0.5), 0.9, 1.0))  # type: ignore[arg-type]
+    chosen = scales_of(floats)
+    own = chosen["synapse"]
+    assert own.reason("frac") == "code: a weight has 8 bits"
+    coarser = replace(own, fracs={**own.fracs, "frac": int(own.fracs["frac"]) - 1})
+    made: Any = quantize_network(floats, CONFIG, scales=chosen | {"synapse": coarser}).synapses["synapse"]
+    assert made.frac == own.fracs["frac"] - 1 and np.abs(made.weight).max() <= 64
+    other = replace(own, fracs={**own.fracs, "frac_in": own.frac_in + 1})
+    with pytest.raises(BadOption, match=r"node 'synapse': its scales give its sums .* choose its scales again"):
+        quantize_network(floats, CONFIG, scales=chosen | {"synapse": other})
