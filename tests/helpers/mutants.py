@@ -43,12 +43,32 @@ SELECTING = ("select", "where")
 # Names that are not part of the integer step, by kind; a name may be of one class only.
 OUTSIDE = {
     # set-up and checks
-    *("__post_init__", "_freeze_common", "_check_common", "_check_codes", "_within", "widened", "start", "dynamics"),
+    *(
+        "__post_init__",
+        "_freeze_common",
+        "_check_common",
+        "_check_codes",
+        "_within",
+        "add_trailing_axis",
+        "start",
+        "dynamics",
+    ),
     *("require_meaning", "_objections", "_against_modulo", "code_range"),
     # names and sizes
-    *("dims", "size", "states", "inputs", "outputs", "input_size", "output_size", "real_states", "shape", "flags"),
+    *(
+        "dims",
+        "size",
+        "states_per_neuron",
+        "inputs",
+        "outputs",
+        "input_size",
+        "output_size",
+        "real_states",
+        "shape",
+        "flags",
+    ),
     *("registers", "recorded", "feeds_synapses", "hold_steps", "output_frac", "unstable"),
-    *("emits", "spiking", "random_seed", "check_declared"),
+    *("emits", "spiking", "random_seed", "check_declared", "adds_bias"),
     # the model file for other readers
     *("nir_primitives", "nir_losses", "refractory_losses"),
     # proofs
@@ -86,7 +106,7 @@ NOT_IN_THE_STEP = {
     "TABLE_FRAC",
     "SIGMOID",
     "OUTPUT_BITS",
-    "FAINT",
+    "OUTPUT_ATTENUATION_BITS_MAX",
     "U_CALIBRATED",
 }
 
