@@ -39,6 +39,7 @@ def test_edges(figures: Figures) -> None:
     assert_equal_in_lava([*driven_cases(), *beside(small_cases())], figures)
 
 
+@pytest.mark.slow
 def test_a_sample_of_every_family_and_model(figures: Figures) -> None:
     """All in one worker, which starts once."""
     makers = [*[lif_case] * 4, *[state_space_case] * 4, *[dense_case] * 4, *MODELS.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from family_examples import examples, inputs, quantized
 from figures import Figures
 from requires_lava import require_lava
@@ -10,6 +11,7 @@ from nmdeploy.analysis.comparison import compare
 from nmdeploy.backends import lava, reference
 
 
+@pytest.mark.slow
 def test_quantized_examples_equal_lava(figures: Figures) -> None:
     require_lava()
     networks = [quantized(neuron) for neuron in examples()]

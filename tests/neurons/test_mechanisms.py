@@ -88,6 +88,7 @@ def assert_equal_in_lava(cases: list[Case], figures: Figures) -> None:
     assert spiking >= 0.9 * len(layers)
 
 
+@pytest.mark.slow
 def test_every_40th_combination_equals_lava(figures: Figures) -> None:
     assert_equal_in_lava(groups(legal()[::40]), figures)
 

@@ -129,12 +129,20 @@ def test_row_errors_are_what_rounding_changed() -> None:
     )  # type: ignore[arg-type]
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10**6), family=st.sampled_from([LIF, STATE_SPACE]))
 def test_random_networks_equal_their_dense_twins(seed: int, family: Any) -> None:
     """Recurrent ones, biases, several inputs and outputs a neuron: every value and count, in each form of rows."""
     case = random_case(seed, family, steps=25)
     assume(_sums_have_an_order(case.network))
+    _all_equal(case.network, case.inputs)
+
+
+@pytest.mark.parametrize("family", [LIF, STATE_SPACE], ids=["lif", "state_space"])
+@pytest.mark.parametrize("seed", range(3))
+def test_three_random_networks_equal_their_dense_twins(seed: int, family: Any) -> None:
+    case = random_case(seed, family, steps=25)
     _all_equal(case.network, case.inputs)
 
 
