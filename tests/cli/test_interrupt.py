@@ -49,6 +49,7 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def children(self) -> list[Path]:
@@ -84,6 +85,11 @@ class Run:
         assert wait_for(lambda: not self.children(), 5), "Lava's processes are still there"
         assert list(self.temporary.iterdir()) == []
         assert [name for name in self.shared if Path(name.removesuffix(" (deleted)")).exists()] == []
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell does for a test run in the background: its processes ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
