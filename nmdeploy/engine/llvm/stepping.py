@@ -37,7 +37,9 @@ class StepWriter:
         values.stored = set()
         row = b.sub(t, self.k.base)
         for name, pointer in self.k.sums.items():
-            values.places.sums[name] = self._reader(pointer, I16 if self.form.sums[name] == 16 else I32, name, row)
+            values.places.sums[self.step.sums[name].node.value] = self._reader(
+                pointer, I16 if self.form.sums[name] == 16 else I32, name, row
+            )
         with values.scope() as scope:
             self.counting = b.icmp_signed("<", t, self.k.steps) if self.form.output_latency else None
             for each in self.k.schedule.loops:

@@ -75,7 +75,8 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     """
     size, width = neuron.size, neuron.input_size // max(neuron.size, 1)
     dims, merged = ((width,), True) if width > 1 else ((), False)
-    sums = {name: leaf(name, size, dims, merged=merged) for name in synapses}
+    # A synapse may have any name, that of a register (a number) or of the time, too.
+    sums = {name: leaf(f"sum {name}", size, dims, merged=merged) for name in synapses}
     finished = [synapse.finish(sums[name]) for name, synapse in synapses.items()]
     nothing = apply("mul", leaf("", size, dims, merged=merged), 0)
     a = functools.reduce(operator.add, finished, nothing)
