@@ -147,7 +147,7 @@ def test_three_random_networks_equal_their_dense_twins(seed: int, family: Any) -
 
 
 def _sums_have_an_order(network: QuantizedNetwork) -> bool:
-    """Whether the sources of each synapse have equally many outputs per neuron: others are refused by the engine."""
+    """Return True if the sources of each synapse send equally many values per neuron; the engine refuses others."""
     outputs = {name: neuron.output_size // neuron.size for name, neuron in network.populations.items()}
     return all(len({outputs.get(e.source, 1) for e in network.incoming[name]}) == 1 for name in network.synapses)
 
