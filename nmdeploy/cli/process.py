@@ -37,14 +37,29 @@ class OneLineErrors(click.Group):
                     raise
                 if not stopped:
                     click.echo(f"Error: {' '.join(_message(error).split())}", err=True)
+                _drop_unwritable_output()
                 sys.exit(128 + stopped[0] if stopped else 2)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            _drop_output()
             sys.exit(128 + signal.SIGPIPE)
+
+
+def _drop_unwritable_output() -> None:
+    """Drop output that cannot be written: Python would try again at its end, and exit with code 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
     columns = (SpinnerColumn(), what, BarColumn(BAR_WIDTH), MofNCompleteColumn(), Speed(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total, refresh=not done)
 
 
 def speed_text(speed: float | None) -> str:

@@ -534,10 +534,17 @@ def test_full_disk(line: tuple[object, ...], existing: bool, digits_model: Model
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_standard_output(digits_model: Model) -> None:
+@pytest.mark.parametrize("unbuffered", [None, "1"])
+def test_full_standard_output(digits_model: Model, unbuffered: str | None) -> None:
+    """Python keeps what it could not write, and would try again as it ends."""
     with Path("/dev/full").open("w") as full:
         outcome = subprocess.run(
-            processes.command("inspect", digits_model.path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            processes.command("inspect", digits_model.path),
+            env=processes.environment({"PYTHONUNBUFFERED": unbuffered}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert outcome.returncode == 2
     assert outcome.stderr == "Error: output: No space left on device: free space, or change the permissions\n"
