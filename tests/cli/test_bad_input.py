@@ -518,13 +518,19 @@ def test_demo_folder_that_cannot_be(refused: Refused, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", WRITES[:4], ids=lambda line: " ".join(map(str, (line[0], line[-1]))))
 @pytest.mark.parametrize("existing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_full_disk(line: tuple[object, ...], existing: bool, digits_model: Model, tmp_path: Path) -> None:
-    """A limit on the size of files stands for a full disk: HDF5 and Python meet the same failing write."""
+    """A limit on the size of files stands for a full disk: HDF5 and Python meet the same failing write.
+
+    Python would cut its bytecode to the limit without an error, and no later process could read it: it writes none.
+    """
     arguments = writing(line, digits_model, "out")
     if existing:
         (tmp_path / arguments[-1]).write_text("kept")
     before = processes.files(tmp_path)
     outcome = processes.run(
-        *arguments, cwd=tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+        *arguments,
+        cwd=tmp_path,
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512)),
     )
     assert outcome.returncode == 2, outcome.stderr
     assert outcome.stderr.startswith(f"Error: {arguments[-1]}: cannot be written (File too large)")

@@ -187,7 +187,7 @@ def on_a_full_disk(folder: Path, limit: int | None) -> str:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     outcome = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(tests=str(HELPERS))],
+        [sys.executable, "-B", "-c", PROGRAM.format(tests=str(HELPERS))],  # bytecode would be cut to the limit
         cwd=folder,
         preexec_fn=before,
         capture_output=True,
