@@ -1,8 +1,17 @@
 """nmdeploy: from a trained spiking state-space network to verified low-bit integers, NIR and Lava.
 
-The verbs of the command line are functions here: `check`, `export`, `simulate`, `verify`, `report`. So are their parts:
-`load`, `load_data`, `quantize`, `write`, `read`, `run`. A network of one's own is built with `NetworkBuilder`, of the
-neuron and synapse classes that are listed in `CLASSES`. All are imported on first use.
+    network = nmdeploy.load("net.safetensors")            a float Network: of a file, a nir.NIRGraph or a module
+    model = nmdeploy.quantize(network, data=inputs)       its integers, at scales that fit the inputs
+    recording = nmdeploy.run(model, inputs)               their spikes and classes
+    result = nmdeploy.verify(model, inputs)               compared with Lava, value by value
+    report = nmdeploy.report(model, inputs)               operations, memory and energy per layer
+    found = nmdeploy.diagnose(model, inputs, network)     which layer loses what, and which option helps
+    nmdeploy.write(model, "model.nir")                    read it again with nmdeploy.read
+
+Inputs are an array or a tensor (samples, steps, channels), a mapping with inputs, labels and lengths, or a path.
+`save` stores a float network. `check`, `export` and `simulate` do what the commands do, from path to path. A network of
+one's own is built with `NetworkBuilder`, of the neuron and synapse classes that are listed in `CLASSES`. All are
+imported on first use. `dir(nmdeploy)` lists them.
 """
 
 from __future__ import annotations
@@ -19,6 +28,7 @@ CLASSES = {
     "Network": "nmdeploy.network.network",
     "FixedPoint": "nmdeploy.fixedpoint",
     "LIF": "nmdeploy.neurons.lif",
+    "FilteredIntegrator": "nmdeploy.neurons.filtered_integrator",
     "Integrator": "nmdeploy.neurons.integrator",
     "StateSpace": "nmdeploy.neurons.state_space.diagonal",
     "DenseStateSpace": "nmdeploy.neurons.state_space.dense",
@@ -28,7 +38,21 @@ CLASSES = {
 }
 """Classes to build networks of, and their modules."""
 __all__ = [
-    *("check", "export", "load", "load_data", "quantize", "read", "report", "run", "simulate", "verify", "write"),
+    *(
+        "check",
+        "diagnose",
+        "export",
+        "load",
+        "load_data",
+        "quantize",
+        "read",
+        "report",
+        "run",
+        "save",
+        "simulate",
+        "verify",
+        "write",
+    ),
     *CLASSES,
 ]
 
@@ -37,3 +61,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(importlib.import_module(CLASSES.get(name, "nmdeploy.pipeline")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"])

@@ -4,7 +4,9 @@
       BadFile                     a file is missing, damaged, or not of the kind that was asked for
       BadData                     input data that the model cannot take
       BadOption                   a value outside of what an option allows
+        CalibrationNeeded         an export needs calibration samples
       UnsupportedParameter        a node holds a value that has no deployed meaning
+      ImportDiffers               a module computes something else than its import; the command line exits with 1
       DoesNotFit                  the network exceeds a limit of the hardware profile
       OverflowPossible            a register could leave the width that the arithmetic proves
       LavaUnavailable             Lava cannot be run here
@@ -21,7 +23,9 @@ from contextlib import contextmanager
 
 
 class NmdeployError(Exception):
-    """Base of every error that a user can cause and fix."""
+    """Base of every error that a user can cause and fix; `exit_code` is that of the command line."""
+
+    exit_code = 2
 
 
 class BadFile(NmdeployError):
@@ -36,8 +40,18 @@ class BadOption(NmdeployError):
     """A value outside of what an option allows."""
 
 
+class CalibrationNeeded(BadOption):
+    """An export that needs calibration samples: the weights alone give its scales no bound, or one that is too wide."""
+
+
 class UnsupportedParameter(NmdeployError):
     """A node with a value that has no deployed meaning."""
+
+
+class ImportDiffers(NmdeployError):
+    """A network that computes something else than the source that it was read from."""
+
+    exit_code = 1
 
 
 class DoesNotFit(NmdeployError):

@@ -9,30 +9,47 @@ from typing import Any
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
 from nmdeploy._util.digests import content_sha256
+from nmdeploy.analysis import diagnosis
+from nmdeploy.analysis.accuracy import accuracies, chance_warnings
 from nmdeploy.analysis.comparison import Agreement, Comparison, Verification, agree, compare
+from nmdeploy.analysis.diagnosis import Diagnosis
+from nmdeploy.analysis.expectation import Expected, with_expected
 from nmdeploy.analysis.metrics import overflows
-from nmdeploy.analysis.provenance import load_origin, require_origin
+from nmdeploy.analysis.provenance import as_exported, load_origin, require_origin, with_input_of
 from nmdeploy.analysis.report import Report, build_report
 from nmdeploy.backends import backend as find_backend
-from nmdeploy.checking import check_file as check
-from nmdeploy.errors import BadOption, DoesNotFit, LavaUnavailable, prefix_errors
-from nmdeploy.hardware.mapping import MappedNetwork, map_network
+from nmdeploy.checking import Check, check_source
+from nmdeploy.errors import BadOption, LavaUnavailable, prefix_errors
+from nmdeploy.hardware.mapping import MappedNetwork, map_network, require_families, require_fit
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile, profile_names
-from nmdeploy.importers import load
+from nmdeploy.importers import load, resolve, takes_sample
+from nmdeploy.importers.network_file import save
+from nmdeploy.importers.options import ReadOptions
+from nmdeploy.importers.readings import doubt_of, with_reading
 from nmdeploy.job import Job
+from nmdeploy.network.expected import require_float, require_quantized
 from nmdeploy.network.float_run import FloatRun, run_float
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.reading import kept_axes, range_remedy
+from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.nir_io import model_sha256, read, write
 from nmdeploy.quantization import post_training
+from nmdeploy.quantization.assessment import Assessment, assess
 from nmdeploy.quantization.calibration_checks import difference, require_bounded
-from nmdeploy.quantization.post_training import Ranges, calibrate, quantize_network
+from nmdeploy.quantization.cautions import activity_of, activity_warnings, distance_warnings, readout_snr
+from nmdeploy.quantization.drives import NO_DRIVES, Drives, choose_drives
+from nmdeploy.quantization.input_format import choose_input
+from nmdeploy.quantization.post_training import quantize_network
 from nmdeploy.quantization.window_input import FORMS, send_once
+from nmdeploy.quantization.without_data import quantize_without_data
 from nmdeploy.recording.recorded import Recorded
 from nmdeploy.recording.types import Recording, Totals
 from nmdeploy.reports import emit, writer_for
 from nmdeploy.running import (
+    chance_notes,
+    classes_of,
     digest_of,
     float_correct,
     require_channels,
@@ -42,16 +59,19 @@ from nmdeploy.running import (
     simulate_into,
     totals_of,
 )
-from nmdeploy.samples.source import Arrays, Data, SampleFile, check_samples, load_data, open_data
+from nmdeploy.samples.axes import axes_note
+from nmdeploy.samples.source import Arrays, Data, SampleFile, check_samples, load_data, open_data, raw_inputs
 
 __all__ = [
     "Data",
+    "Expected",
     "FloatRun",
     "Job",
     "Verification",
     "check",
     "check_samples",
     "choose_scales",
+    "diagnose",
     "export",
     "load",
     "load_data",
@@ -63,6 +83,7 @@ __all__ = [
     "read",
     "report",
     "run",
+    "save",
     "simulate",
     "verify",
     "write",
@@ -72,6 +93,7 @@ Model = str | Path | QuantizedNetwork
 Floats = Any
 """A path, a Network, or an object that `load` takes."""
 Samples = str | Path | SampleFile | Data | Arrays
+"""A path, samples that were read, inputs as an array or a tensor, or what a file holds as a mapping."""
 Progress = Callable[[int, int], object]
 """A callable that takes the number of samples done, and their number in all."""
 
@@ -89,12 +111,13 @@ class FormatOverrides:
 
 @dataclass(frozen=True)
 class Exported:
-    """The result of `export`: the integers, their place on the chip, notes for the user, and the job."""
+    """The result of `export`: the integers, their place on the chip, notes for the user, the job, and the losses."""
 
     network: QuantizedNetwork
     mapped: MappedNetwork
     notes: tuple[str, ...]
     job: Job
+    assessment: Assessment
 
 
 @dataclass(frozen=True)
@@ -108,7 +131,7 @@ class Simulated:
 
 def quantize(
     network: Network,
-    profile: str | HardwareProfile = "loihi2",
+    profile: str | Path | HardwareProfile = "loihi2",
     data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
@@ -120,7 +143,7 @@ def quantize(
     ----------
     network : Network
     profile : name, path or HardwareProfile
-    data : path, SampleFile, Data or arrays, optional
+    data : path, SampleFile, Data, array, tensor or mapping, optional
         Calibration samples; without them scales are static worst-case bounds.
     options : FormatOverrides
         Overrides of the profile's formats.
@@ -131,8 +154,10 @@ def quantize(
     """
     if window_input not in FORMS:
         raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
-    target = load_profile(profile) if isinstance(profile, str) else profile
-    data = None if data is None else _data(data, network).first(None)
+    require_float(network, "quantize")
+    target = _profile(profile)
+    network = network if network.read_as else with_reading(network, "a network built in Python")
+    network, data = _calibration(network, data, target)
     if window_input == "scaled":
         approximate, notes = send_once(network)
         scaled = quantize(approximate, target, data, options, scales=scales)
@@ -140,39 +165,60 @@ def quantize(
             notes += difference(quantize(network, target, data, options), scaled, data)
         return replace(scaled, notes=(*scaled.notes, *notes))
     config = target.quantization_config(**vars(options))
-    ranges = _ranges(network, data) if scales is None else None
-    quantized = quantize_network(network, config, ranges=ranges, scales=scales, profile=target.name)
+    if scales is None and data is None:
+        return quantize_without_data(network, config, target.name)
+    found = _calibrated(network, data) if scales is None else NO_DRIVES
+    quantized = quantize_network(
+        network, config, ranges=found.ranges, scales=scales, drives=found.factors, profile=target.name
+    )
+    quantized = replace(quantized, notes=(*quantized.notes, *found.notes))
     return quantized if data is None else require_bounded(quantized, data)
 
 
 def choose_scales(
     network: Network,
-    profile: str | HardwareProfile = "loihi2",
-    data: Data | None = None,
+    profile: str | Path | HardwareProfile = "loihi2",
+    data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
 ) -> dict[str, Scales]:
     """Return the scales of every population and synapse, by name, and round nothing; parameters as for `quantize`."""
-    target = load_profile(profile) if isinstance(profile, str) else profile
+    require_float(network, "choose_scales")
+    target = _profile(profile)
     config = target.quantization_config(**vars(options))
-    return post_training.choose_scales(network, config, _ranges(network, data))
+    network, calibration = _calibration(network, data, target)
+    found = _calibrated(network, calibration)
+    return post_training.choose_scales(network, config, found.ranges, found.factors)
 
 
-def _ranges(network: Network, data: Data | None) -> Ranges | None:
+def _calibration(
+    network: Network, data: Samples | None, target: HardwareProfile, reading: ReadOptions = ReadOptions()
+) -> tuple[Network, Data | None]:
+    """Return the network with the format of its input, which the data may choose, and the data in memory."""
+    source = None if data is None else _data(data, network, reading.axes)
+    network, source = choose_input(network, source, target, reading)
+    return network, None if source is None else source.first(None)
+
+
+def _calibrated(network: Network, data: Data | None) -> Drives:
+    """Return what the data say: the ranges, and the drives of populations whose decays are rounded."""
     if data is None:
-        return None
+        return NO_DRIVES
     require_channels(network, data)
-    return calibrate(network, network.input.format.dequantize(data.codes), data.lengths)
+    inputs = network.input.format.dequantize(data.codes)
+    return choose_drives(network, inputs, data.lengths)
 
 
 def export(
     source: Floats,
     output: str | Path,
-    profile: str | HardwareProfile = "loihi2",
+    profile: str | Path | HardwareProfile = "loihi2",
     data: Samples | None = None,
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
     dt: float | None = None,
     scales: Mapping[str, Scales] | None = None,
+    reading: ReadOptions = ReadOptions(),
+    expected: Expected = Expected(),
 ) -> Exported:
     """Quantize a network for a target, check that it fits, and write the model file.
 
@@ -181,14 +227,17 @@ def export(
     source : path of a checkpoint or NIR graph, a Network, or another object that `load` takes
     output : path of the model file, which ends with ``.nir``
     profile : name, path or HardwareProfile
-    data : path, SampleFile, Data or arrays, optional
+    data : path, SampleFile, Data, array, tensor or mapping, optional
         Calibration samples; without them scales are static worst-case bounds.
     options, window_input, scales : as for `quantize`
-    dt : float, optional
-        Seconds per step, if the source holds none.
+    dt : seconds per step, if the source holds none
+    reading : ReadOptions;  expected : Expected
+        What the source cannot say itself; its outputs or accuracy, which the float network must have on the data.
 
     Raises
     ------
+    ImportDiffers
+        The float network computes something else than its source, or than was expected.
     DoesNotFit
         The target does not run a neuron, or the network exceeds one of its limits.
     BadFile, BadData, BadOption, UnsupportedParameter, OverflowPossible
@@ -197,16 +246,99 @@ def export(
     paths = [path for path in (source, data) if isinstance(path, (str, Path))]
     require_writable(output, *paths)
     require_suffix(output, ".nir")
-    target = load_profile(profile) if isinstance(profile, str) else profile
-    target.quantization_config(**vars(options))
-    network = load(source, dt=dt)
+    reading = reading if dt is None else replace(reading, dt=dt)
+    conversion = _Conversion.of(profile, data, options, window_input, reading, expected, scales)
+    network, calibration = conversion.prepared(conversion.load(resolve(source, reading)))
+    name, doubt = str(source) if isinstance(source, (str, Path)) else "the network", doubt_of(network)
+    with prefix_errors(f"{name}: {doubt}" if doubt else name):
+        require_families(network, conversion.profile)
+        quantized = conversion.quantize(network, calibration)
+        mapped = require_fit(map_network(quantized, conversion.profile))
+    assessment = conversion.assess(network, quantized, calibration)
+    notes = (*_notes(network, quantized, assessment, calibration), *write(quantized, output))
+    job = _export_job(network, conversion.profile, calibration, options, window_input, scales)
+    return Exported(quantized, mapped, notes, job, assessment)
+
+
+def _notes(network: Network, quantized: QuantizedNetwork, assessment: Assessment, data: Data | None) -> tuple[str, ...]:
+    """Return a line for all that the user should know of a model and of how its source was read."""
+    read_as = quantized.read_as
+    notes = (*(read_as.warnings if read_as else ()), *quantized.notes, *assessment.warnings, *quantized.readout_notes)
+    return (*notes, *(() if data is None else axes_note(read_as)), *chance_notes(network, quantized, data))
+
+
+def check(
+    source: Floats,
+    profile: str | HardwareProfile = "loihi2",
+    dt: float | None = None,
+    data: Samples | None = None,
+    options: FormatOverrides = FormatOverrides(),
+    window_input: str = "exact",
+    reading: ReadOptions = ReadOptions(),
+    expected: Expected = Expected(),
+) -> Check:
+    """Check every node of a network as `export` would convert it: deployable, with which loss, or why not.
+
+    Nothing is written. Parameters are those of `export`; `source` may also be a model file, which takes no options.
+    Where an export needs calibration data and `data` is left out, the check says so and judges the rest.
+    """
+    reading = reading if dt is None else replace(reading, dt=dt)
+    return check_source(source, reading, _Conversion.of(profile, data, options, window_input, reading, expected))
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """The path of `export` from a float network to integers, which `check` takes too."""
+
+    profile: HardwareProfile
+    data: Samples | None
+    options: FormatOverrides
+    window_input: str
+    reading: ReadOptions
+    expected: Expected
+    scales: Mapping[str, Scales] | None = None
+
+    @classmethod
+    def of(cls, profile: str | Path | HardwareProfile, *how: Any) -> _Conversion:
+        made = cls(_profile(profile), *how)
+        _ = made.config
+        return made
+
+    @property
+    def config(self) -> QuantizationConfig:
+        """Formats of the integers; `BadOption` for one that the profile does not have."""
+        return self.profile.quantization_config(**vars(self.options))
+
+    @property
+    def is_default(self) -> bool:
+        """True if nothing was chosen but the profile."""
+        return self.data is None and self.options == FormatOverrides() and self.window_input == "exact"
+
+    def load(self, source: Floats) -> Network:
+        """Return the float network of a source; a module runs on the samples as given."""
+        network = load(source, raw_inputs(self.data) if takes_sample(source) else None, options=self.reading)
+        return network if network.read_as else with_reading(network, "a network built in Python")
+
+    def prepared(self, network: Network) -> tuple[Network, Data | None]:
+        """Return the network with the format of its input and what was expected, and the samples, if there are some."""
+        network, data = _calibration(network, self.data, self.profile, self.reading)
+        return with_expected(network, data, self.expected), data
+
+    def quantize(self, network: Network, data: Data | None) -> QuantizedNetwork:
+        return quantize(network, self.profile, data, self.options, self.window_input, self.scales)
+
+    def assess(self, network: Network, quantized: QuantizedNetwork, data: Data | None) -> Assessment:
+        return assess(_in_form_of(quantized, network), quantized, data)
+
+
+def _loaded(
+    source: Floats, data: Samples | None, dt: float | None, reading: ReadOptions, expected: Expected
+) -> tuple[Network, Data | None]:
+    """Return the network of a source, compared with what is known of it, and the data."""
+    source = resolve(source, reading)
+    network = load(source, raw_inputs(data) if takes_sample(source) else None, dt=dt, options=reading)
     calibration = _data(data, network).first(None) if data is not None else None
-    with prefix_errors(str(source) if isinstance(source, (str, Path)) else "the network"):
-        require_families(network, target)
-        quantized = quantize(network, target, calibration, options, window_input, scales)
-        mapped = require_fit(quantized, target)
-    notes = (*quantized.notes, *write(quantized, output))
-    return Exported(quantized, mapped, notes, _export_job(network, target, calibration, options, window_input, scales))
+    return with_expected(network, calibration, expected), calibration
 
 
 def _export_job(
@@ -232,27 +364,8 @@ def _export_job(
     )
 
 
-def require_families(network: Network, profile: HardwareProfile) -> None:
-    """`DoesNotFit` for the first population whose family the profile does not run."""
-    for name, neuron in network.populations.items():
-        if neuron.kind not in profile.neurons:
-            raise DoesNotFit(
-                f"profile {profile.name!r}: population {name!r}: the chip does not run neurons of kind "
-                f"{neuron.kind!r}, only {', '.join(profile.neurons)}: choose another profile or neuron"
-            )
-
-
-def require_fit(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNetwork:
-    """Map onto the profile's cores; `DoesNotFit` names the first limit that is exceeded, and by how much."""
-    mapped = map_network(network, profile)
-    if not mapped.fits:
-        more = f" ({len(mapped.problems) - 1} more)" if len(mapped.problems) > 1 else ""
-        raise DoesNotFit(f"profile {profile.name!r}: {mapped.problems[0]}{more}")
-    return mapped
-
-
 def run(
-    network: QuantizedNetwork,
+    model: Model,
     data: Samples,
     backend: str = "auto",
     trace: str = "none",
@@ -263,7 +376,10 @@ def run(
 
     Parameters
     ----------
-    data : path, SampleFile, Data or arrays
+    model : path of a model file, or QuantizedNetwork
+    data : path, SampleFile, Data, array, tensor or mapping
+        Inputs (samples, steps, channels) as an array of NumPy or a tensor of torch, or a mapping with ``inputs`` and,
+        if there are any, ``labels`` and ``lengths``.
     backend : name of a backend
     trace : {"none", "spikes", "states"}
     threads : int, optional
@@ -271,6 +387,7 @@ def run(
     on_progress : callable
         Called with the number of samples done, and that of all.
     """
+    network = _model(model)
     samples = _data(data, network).first(None)
     recording = run_data(network, samples, backend, trace, threads, _counting(on_progress, samples.samples))
     return replace(recording, inputs_sha256=digest_of(network, samples))
@@ -285,6 +402,7 @@ def simulate(
     samples: int | None = None,
     threads: int | None = None,
     on_progress: Progress | None = None,
+    axes: str | None = None,
 ) -> Simulated:
     """Run a model on samples and write the recording as it is made, as a whole or not at all.
 
@@ -293,11 +411,13 @@ def simulate(
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile, Data or arrays
+    data : path, SampleFile, Data, array, tensor or mapping
     output : path of the recording, which ends with ``.h5``
     samples : int, optional
         How many samples are run, from the first one on.
     backend, trace, threads, on_progress : as for `run`
+    axes : {"NTC", "TNC", "NCT"}, optional
+        Order of the axes of the data; that of the export if left out.
     """
     require_writable(output, *[path for path in (model, data) if isinstance(path, (str, Path))])
     require_suffix(output, ".h5")
@@ -305,7 +425,7 @@ def simulate(
     find_backend(backend)
     require_threads(backend, threads)
     network = _model(model)
-    source = _data(data, network).limited(samples)
+    source = _data(data, network, axes).limited(samples)
     advance = _counting(on_progress, source.samples)
     totals = simulate_into(output, network, source, backend, trace, threads, advance)
     return Simulated(network, totals, source.others)
@@ -321,14 +441,13 @@ def verify(
     recording: str | Path | Recording | None = None,
     dt: float | None = None,
     on_progress: Progress | None = None,
+    axes: str | None = None,
 ) -> Verification:
     """Compare the reference with other backends, and the integer network with the float one.
 
     Parameters
     ----------
-    model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile, Data or arrays
-        Of a file, what is not compared value by value is read chunk by chunk.
+    model, data, dt, axes : as for `report`
     against : names of backends, or one name
     floats : path, Network or another object that `load` takes, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
@@ -339,13 +458,10 @@ def verify(
     recording : path or Recording, optional
         A run of the model on the samples. It takes the place of a run for the accuracies and, if all states were
         traced, of that in its backend.
-    dt : float, optional
-        Seconds per step of `floats`, if the file holds none.
     """
     check_samples(samples)
-    against = _names(against)
-    network = _model(model)
-    source = _data(data, network)
+    against, network = _names(against), _model(model)
+    source = _data(data, network, axes)
     origin = _floats(floats, model, network, dt)
     recorded = None if recording is None else _recorded(recording, network, source, data)
     source = source if recorded is None else source.limited(recorded.samples)
@@ -354,32 +470,76 @@ def verify(
     expected = _traced(network, part, "reference", recorded, work)
     comparisons, missing = _compared(expected, network, part, against, require, recorded, work)
     totals = _completed(expected, network, part, source, work) if recorded is None else recorded.totals(source.labels)
+    agreement, snr_db = _agreement(origin, part, network, expected)
+    figures = _accuracies(source, totals, origin)
     return Verification(
         comparisons=tuple(comparisons),
-        accuracy=_accuracies(source, totals, origin),
+        accuracy=figures,
+        warnings=_warnings(figures, network, totals, snr_db),
         overflows=overflows(network, totals),
-        agreement=None if origin is None else _agreement(origin, part, network, expected),
+        agreement=agreement,
         not_verified=missing,
+        read_as=network.read_as,
     )
+
+
+def _warnings(
+    figures: Mapping[str, Any], network: QuantizedNetwork, totals: Totals, snr_db: float | None
+) -> tuple[str, ...]:
+    """Return a line for each result that makes no sense."""
+    active = activity_warnings(network, activity_of(totals), totals.valid_steps)
+    return (*chance_warnings(figures, classes_of(network)), *active, *distance_warnings(snr_db))
+
+
+def diagnose(
+    model: Model,
+    data: Samples,
+    floats: Floats | None = None,
+    samples: int | None = None,
+    dt: float | None = None,
+    on_progress: Progress | None = None,
+) -> Diagnosis:
+    """Say which layer is silent, saturated or far off, and why.
+
+    Parameters
+    ----------
+    model : path of a model file, or QuantizedNetwork
+    data : path, SampleFile, Data or arrays
+    floats : path, Network or another object that `load` takes, optional
+        The float network that the model came from. Without it, only the integers are examined.
+    samples : int, optional
+        How many samples are run, from the first one on.
+    dt : float, optional
+        Seconds per step of `floats`, if the file holds none.
+    """
+    check_samples(samples)
+    network = _model(model)
+    part = _data(data, network).first(samples)
+    origin = _floats(floats, model, network, dt)
+    if origin is not None and any(neuron.send_once for neuron in network.populations.values()):
+        origin, _ = send_once(origin)
+    recording = run_data(network, part, "auto", "states", on_progress=_counting(on_progress, part.samples))
+    return diagnosis.diagnose(network, recording, part, origin)
 
 
 def report(
     model: Model,
     data: Samples,
-    profile: str | HardwareProfile | None = None,
+    profile: str | Path | HardwareProfile | None = None,
     floats: Floats | None = None,
     verification: Verification | None = None,
     recording: str | Path | Recording | Totals | None = None,
     dt: float | None = None,
     output: str | Path | None = None,
     on_progress: Progress | None = None,
+    axes: str | None = None,
 ) -> Report:
     """Report metrics, energy and use of the chip per layer, of a run on samples.
 
     Parameters
     ----------
     model : path of a model file, or QuantizedNetwork
-    data : path, SampleFile, Data or arrays
+    data : path, SampleFile, Data, array, tensor or mapping
         A file is read and run chunk by chunk.
     profile : name, path or HardwareProfile, optional
         The target; the one that the model was quantized for if left out.
@@ -393,6 +553,8 @@ def report(
         Seconds per step of `floats`, if the file holds none.
     output : path, optional
         Report file to write; its ending chooses the format.
+    axes : {"NTC", "TNC", "NCT"}, optional
+        Order of the axes of the data; that of the export if left out.
     """
     if output is not None:
         writer_for(output)
@@ -400,7 +562,7 @@ def report(
         require_writable(output, *paths)
     network = _model(model)
     target = _target(network, profile)
-    source = _data(data, network)
+    source = _data(data, network, axes)
     origin = _floats(floats, model, network, dt)
     totals = _report_totals(network, source, data, recording, _counting(on_progress, source.samples))
     figures = verification.accuracy if verification else _accuracies(source, totals, origin)
@@ -427,13 +589,22 @@ def _report_totals(
 
 
 def _model(model: Model) -> QuantizedNetwork:
-    return model if isinstance(model, QuantizedNetwork) else read(model)
+    if isinstance(model, (str, Path)):
+        return read(model)
+    require_quantized(model, "model")
+    return model
 
 
-def _data(data: Samples, network: Network | QuantizedNetwork) -> SampleFile | Data:
+def _profile(profile: str | Path | HardwareProfile) -> HardwareProfile:
+    return profile if isinstance(profile, HardwareProfile) else load_profile(str(profile))
+
+
+def _data(data: Samples, network: Network | QuantizedNetwork, axes: str | None = None) -> SampleFile | Data:
+    """Return samples for a network; their axes are those of its source's options, unless `axes` says others."""
     if isinstance(data, (SampleFile, Data)):
         return data
-    return open_data(data, network.input, classes=network.populations[network.output].output_size)
+    classes = network.populations[network.output].output_size
+    return open_data(data, network.input, classes, axes or kept_axes(network.read_as), range_remedy(network.read_as))
 
 
 def _floats(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: float | None) -> Network | None:
@@ -442,19 +613,18 @@ def _floats(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: 
             raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
         return None
     if not isinstance(floats, (str, Path)):
-        found = load(floats, dt=dt)
+        found = with_input_of(load(floats, dt=dt, options=as_exported(network, ReadOptions())), network)
         require_origin(network, found)
         return found
     return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)
 
 
-def _target(network: QuantizedNetwork, profile: str | HardwareProfile | None) -> HardwareProfile:
+def _target(network: QuantizedNetwork, profile: str | Path | HardwareProfile | None) -> HardwareProfile:
     if profile is None and network.profile not in profile_names():
         raise BadOption(
             f"the model was quantized for profile {network.profile!r}, which is not installed: give --profile FILE"
         )
-    chosen = network.profile if profile is None else profile
-    return load_profile(chosen) if isinstance(chosen, str) else chosen
+    return _profile(network.profile if profile is None else profile)
 
 
 def _recorded(
@@ -535,12 +705,25 @@ def _traced(network: QuantizedNetwork, part: Data, backend: str, recorded: Recor
     return run_data(network, part, backend, "states", on_progress=work.next(part.samples))
 
 
-def _agreement(floats: Network, data: Data, network: QuantizedNetwork, recording: Recording) -> dict[str, Agreement]:
-    """Compare with the float network in the same form of windows."""
-    if any(neuron.send_once for neuron in network.populations.values()):
-        floats, _ = send_once(floats)
-    values = floats.input.format.dequantize(data.codes)
-    return agree(floats, run_float(floats, values, trace=True, lengths=data.lengths), network, recording)
+def _agreement(
+    floats: Network | None, data: Data, network: QuantizedNetwork, recording: Recording
+) -> tuple[dict[str, Agreement] | None, float | None]:
+    """Compare with the float network, on the inputs as given, in the same form of windows.
+
+    Also return the readout's signal-to-noise ratio.
+    """
+    if floats is None:
+        return None, None
+    floats = _in_form_of(network, floats)
+    values = data.as_values(floats.input.format)
+    found = run_float(floats, values, trace=True, lengths=data.lengths)
+    snr_db = readout_snr(floats, found.output, network, recording.output, data.lengths)
+    return agree(floats, found, network, recording), snr_db
+
+
+def _in_form_of(quantized: QuantizedNetwork, network: Network) -> Network:
+    """Return the float network with the form of windows that its integers have."""
+    return send_once(network)[0] if any(n.send_once for n in quantized.populations.values()) else network
 
 
 def _names(against: str | Sequence[str]) -> list[str]:
@@ -561,6 +744,6 @@ def _refuse_itself(against: Sequence[str]) -> None:
             )
 
 
-def _accuracies(source: Data | SampleFile, totals: Totals, floats: Network | None) -> dict[str, float | None]:
+def _accuracies(source: Data | SampleFile, totals: Totals, floats: Network | None) -> dict[str, Any]:
     known = None if floats is None else float_correct(floats, source.limited(totals.samples))
-    return {"float": None if known is None else known / totals.samples, "quantized": totals.accuracy}
+    return accuracies(totals.samples, totals.correct, known)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nmdeploy.analysis.comparison import correct, predictions
+from nmdeploy.analysis.accuracy import accuracies, chance_warnings, right_of_floats
+from nmdeploy.analysis.comparison import predictions
 from nmdeploy.backends import auto, takes_all_samples, takes_threads
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.errors import BadOption
@@ -59,6 +60,10 @@ def _run(
     recording: Recording = run(
         network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress, **options
     )
+    if network.reads_membrane and recording.spiking:
+        raise BadOption(
+            f"backend {backend!r} returns spikes, not the membranes of readout {network.readout!r}: choose another"
+        )
     return with_predictions(network, replace(recording, backend=backend, model_sha256=model_sha256(network)))
 
 
@@ -145,9 +150,9 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
         return neuron.output_size * (OUTPUT_BYTES if neuron.emits == "binary" else CODE_BYTES)
 
     size = OUTPUT_BYTES * network.input.size + wide(populations[network.output])
-    for neuron in populations.values() if trace != "none" else ():
-        size += wide(neuron)
-        if trace == "states":
+    for name, neuron in populations.items():
+        size += wide(neuron) if trace != "none" else 0
+        if network.traces_states(name, trace):
             size += CODE_BYTES * (neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded))
     return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
 
@@ -218,14 +223,25 @@ def totals_of(network: QuantizedNetwork, data: Data | SampleFile, recording: Rec
     return totals(recording, None if data.labels is None else int(np.count_nonzero(classes == data.labels)))
 
 
-def float_correct(network: Network, data: Data | SampleFile) -> int | None:
-    """Run the float network; return how many classes are the labels, None without labels."""
-    from nmdeploy.network.float_run import run_float
+def float_correct(network: Network, data: Data | SampleFile) -> tuple[int, int] | None:
+    """Run the float network; return how many classes are the labels, None without labels.
 
+    The first number is that on the inputs as given, the second that on the inputs as the format rounds them.
+    """
     if data.labels is None:
         return None
-    found = 0
-    for chunk in data.chunks(CHUNK_SAMPLES):
-        values = run_float(network, network.input.format.dequantize(chunk.codes), lengths=chunk.lengths).output
-        found += correct(values, network.readout, chunk.lengths, chunk.labels) or 0
-    return found
+    found = [right_of_floats(network, chunk) for chunk in data.chunks(CHUNK_SAMPLES)]
+    return sum(given for given, _ in found), sum(rounded for _, rounded in found)
+
+
+def chance_notes(floats: Network, network: QuantizedNetwork, data: Data | None) -> tuple[str, ...]:
+    """Return a line for each accuracy on calibration data that is not different from chance; none without labels."""
+    if data is None or data.labels is None:
+        return ()
+    found = accuracies(data.samples, run_totals(network, data).correct, float_correct(floats, data))
+    return tuple(f"on the calibration data, {line}" for line in chance_warnings(found, classes_of(network)))
+
+
+def classes_of(network: QuantizedNetwork) -> int:
+    """Return the number of classes: that of the outputs."""
+    return network.populations[network.output].output_size

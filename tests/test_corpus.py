@@ -82,7 +82,7 @@ def test_braille_in_integers_equals_lava(braille: np.ndarray, profile: str, tmp_
     network = pipeline.load(corpus("braille_noDelay_bias_zero.nir"), dt=1e-4)
     data = Data(braille.astype(np.int64), None, np.array([braille.shape[1]]))
     quantized = pipeline.quantize(network, profile, data)
-    pipeline.require_fit(quantized, pipeline.load_profile(profile))
+    pipeline.require_fit(pipeline.map_network(quantized, pipeline.load_profile(profile)))
     pipeline.write(quantized, tmp_path / "braille.nir")
     assert pipeline.read(tmp_path / "braille.nir") == quantized
     result = pipeline.verify(quantized, data, ["lava"], network)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ FENCED = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 NAME_OF_FILE = re.compile(r"`(\w+)` (?:of|in)\s+`([\w./]+\.py)`")
+FRAMEWORKS = ("torch", "snntorch", "norse", "spikingjelly")
 OURS = re.compile(r"(?:nmdeploy|docs|tests|hw_profiles|examples|\.ci)/[\w./*-]*")
 
 
@@ -52,6 +54,9 @@ def test_doctests_of_modules(name: str) -> None:
 def test_examples_of_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks with a title are files, which tests/test_extending.py and tests/lava/test_lava_docs.py run."""
     monkeypatch.chdir(tmp_path)
+    for package in FRAMEWORKS:
+        if re.search(rf"^(import|from) {package}\b", page.read_text("utf-8"), re.M):
+            pytest.importorskip(package)
     names: dict[str, object] = {}
     for language, rest, text in FENCED.findall(page.read_text("utf-8")):
         if language not in ("python", "pycon") or "title=" in rest:
@@ -159,6 +164,40 @@ def test_the_commands_of_getting_started_work(tmp_path: Path, monkeypatch: pytes
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "report.md").is_file()
+
+
+def test_the_commands_of_what_my_file_meant_print_what_it_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file as snnTorch writes it; a quoted block is what the command before it prints, or a part of it."""
+    import nir
+    import numpy as np
+    from click.testing import CliRunner
+
+    from nmdeploy.cli.commands import main
+
+    monkeypatch.chdir(tmp_path)
+    rng, nodes = np.random.default_rng(0), {"input": nir.Input(np.array([6]))}
+    for name, size, beta, before in (("hidden", 8, 0.9, 6), ("out", 3, 0.8, 8)):
+        tau = np.full(size, 1e-4 / (1 - beta))
+        ones = np.ones(size)
+        nodes[f"{name}.weight"] = nir.Linear(rng.normal(size=(size, before)))
+        nodes[name] = nir.LIF(tau=tau, r=tau / 1e-4, v_leak=0 * ones, v_threshold=ones, v_reset=0 * ones)
+    nodes["output"] = nir.Output(np.array([3]))
+    names = list(nodes)
+    nir.write("net.nir", nir.NIRGraph(nodes, list(itertools.pairwise(names)), type_check=False))
+    np.savez("calibration.npz", inputs=rng.random((8, 20, 6)) < 0.5)
+    printed, quoted = "", 0
+    for language, _, text in FENCED.findall((ROOT / "docs/guides/what-my-file-meant.md").read_text("utf-8")):
+        for line in text.splitlines():
+            if language == "sh":
+                done = CliRunner().invoke(main, line.split()[1:], catch_exceptions=False)
+                assert done.exit_code == 0, done.output
+                printed = done.stdout
+            elif language == "text":
+                assert line in printed.splitlines(), printed
+                quoted += 1
+    assert quoted > 4
 
 
 def test_the_first_two_commands_of_the_readme() -> None:

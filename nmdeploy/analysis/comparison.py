@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.shown import Shown, Summary, counted, named
 from nmdeploy.network.network import Network, QuantizedNetwork, readout_values
+from nmdeploy.network.reading import Reading, reading_of
 from nmdeploy.neurons.base import IntArray, Neuron
 from nmdeploy.recording.types import Recording
 
 if TYPE_CHECKING:
     from nmdeploy.network.float_run import FloatRun
 
+SHOWN = ("compared with", "samples", "steps", "values compared", "mismatches", "first divergence")
 NOT_VERIFIED = "NOT VERIFIED AGAINST LAVA"
 
 
@@ -68,19 +71,28 @@ class Agreement:
     membrane_snr_db: float | None
 
 
-@dataclass(frozen=True)
-class Verification:
+def shown(accuracy: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """Return the accuracies of a verification or report by name, without their intervals."""
+    return [(name, share) for name, share in accuracy.items() if name != "interval"]
+
+
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """Result of a verification.
 
     ``equal`` is true if at least one comparison was made and none found a difference. ``status`` is the same in words,
-    or ``NOT VERIFIED AGAINST LAVA: reason`` if Lava could not run.
+    or ``NOT VERIFIED AGAINST LAVA: reason`` if Lava could not run. ``accuracy`` is as `nmdeploy.analysis.accuracy`
+    returns it. ``warnings`` name populations that never or always spike, a readout that is far from that of the float
+    network, and an accuracy at chance.
     """
 
     comparisons: tuple[Comparison, ...]
-    accuracy: Mapping[str, float | None]
+    accuracy: Mapping[str, Any]
     overflows: Mapping[str, Mapping[str, int]]
     agreement: Mapping[str, Agreement] | None = None
     not_verified: str | None = None
+    warnings: tuple[str, ...] = ()
+    read_as: Reading | None = None
     status: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +107,19 @@ class Verification:
         """True if at least one comparison was made and every value was equal in all of them."""
         return bool(self.comparisons) and all(c.mismatches == 0 for c in self.comparisons)
 
+    def summary(self) -> Summary:
+        """Return what `repr` and a notebook show: a row per backend that was compared with."""
+        shares = {name: "not known" if share is None else f"{share:.4f}" for name, share in shown(self.accuracy)}
+        overflows = sum(n for counts in self.overflows.values() for n in counts.values())
+        facts = (
+            self.status,
+            f"backends compared: {named([c.candidate for c in self.comparisons]) or 'none'}",
+            "accuracy " + ", ".join(f"{name} {share}" for name, share in shares.items()),
+            counted(overflows, "overflow"),
+        )
+        rows = [_cells(comparison) for comparison in self.comparisons]
+        return Summary("Verification", facts, SHOWN, rows)
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON values that ``nmdeploy verify --json`` prints; docs/formats.md has their JSON Schema."""
         return {
@@ -102,8 +127,12 @@ class Verification:
             "status": self.status,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "accuracy": dict(self.accuracy),
+            "import": _held(self.read_as, "comparison"),
+            "expected": _held(self.read_as, "expected"),
             "overflows": {name: dict(counts) for name, counts in self.overflows.items()},
             "agreement": None if self.agreement is None else {n: asdict(each) for n, each in self.agreement.items()},
+            "warnings": list(self.warnings),
+            "read_as": None if self.read_as is None else self.read_as.to_json(),
         }
 
     @classmethod
@@ -114,11 +143,24 @@ class Verification:
             comparisons=tuple(map(Comparison.from_json, values["comparisons"])),
             accuracy=values["accuracy"],
             overflows=values["overflows"],
+            warnings=tuple(values.get("warnings", ())),
             agreement=None if agreement is None else {name: Agreement(**each) for name, each in agreement.items()},
             not_verified=values["status"].removeprefix(f"{NOT_VERIFIED}: ")
             if values["status"].startswith(NOT_VERIFIED)
             else None,
+            read_as=reading_of(values),
         )
+
+
+def _held(reading: Reading | None, key: str) -> dict[str, Any] | None:
+    """Return what a reading keeps of the import of its source; None if it was not compared."""
+    return None if reading is None else reading.to_json().get(key)
+
+
+def _cells(comparison: Comparison) -> tuple[object, ...]:
+    c, first = comparison, comparison.first_divergence
+    where = "-" if first is None else f"sample {first.sample}, step {first.step}, {first.layer}, {first.kind}"
+    return c.candidate, c.samples, c.steps, f"{c.values_compared:,}", f"{c.mismatches:,}", where
 
 
 def values(recording: Recording) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:

@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from nmdeploy.errors import BadOption, UnsupportedParameter
-from nmdeploy.importers import load
+from nmdeploy.importers import load, resolve, takes_sample
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.reading import holds_input_format
 from nmdeploy.neurons.base import Neuron, QuantizedNeuron
 from nmdeploy.nir_io.file import is_sealed, load_bytes
 
+SAMPLES, STEPS = 4, 16
+
 
 def load_origin(
-    path: str | Path, model: str | Path | None, network: QuantizedNetwork, dt: float | None = None
+    path: str | Path,
+    model: str | Path | None,
+    network: QuantizedNetwork,
+    dt: float | None = None,
+    options: ReadOptions = ReadOptions(),
 ) -> Network:
-    """Read the float network that a model file came from; `BadOption` names both files if it cannot be that one."""
+    """Read the float network that a model file came from; `BadOption` names both files if it cannot be that one.
+
+    What `options` leave open is taken from the model, which keeps those of its export.
+    """
     named = "the model" if model is None else str(model)
     quantized = BadOption(f"{path}: is quantized: give the float network that {named} was exported from")
     if model is not None and Path(path).exists() and Path(path).samefile(model):
         raise quantized
     try:
-        floats = load(path, dt=dt)
+        floats = _load(path, network, dt, as_exported(network, options))
     except UnsupportedParameter:
-        if is_sealed(load_bytes(path)):
+        if Path(path).exists() and is_sealed(load_bytes(path)):
             raise quantized from None
         raise
+    floats = with_input_of(floats, network)
     require_origin(network, floats, str(path), named)
     return floats
+
+
+def with_input_of(floats: Network, network: QuantizedNetwork) -> Network:
+    """Return a float network with the format of a model's input, unless its source holds one."""
+    if holds_input_format(floats.read_as) or floats.input.shape != network.input.shape:
+        return floats
+    return replace(floats, nodes={**floats.nodes, floats.input_name: network.input}, read_as=network.read_as)
+
+
+def _load(path: str | Path, network: QuantizedNetwork, dt: float | None, options: ReadOptions) -> Network:
+    """Read a source; a module runs on random inputs of the model's input format."""
+    source = resolve(path, options)
+    if not takes_sample(source):
+        return load(source, dt=dt, options=options)
+    number = network.input.format
+    shape = (SAMPLES, STEPS, *network.input.shape)
+    codes = np.random.default_rng(0).integers(number.min, number.max, shape, endpoint=True)
+    return load(source, number.dequantize(codes), dt=dt, options=options, input_format=number)
+
+
+def as_exported(network: QuantizedNetwork, options: ReadOptions) -> ReadOptions:
+    """Return the options under which a model's source is read as it was for the export."""
+    return options if network.read_as is None else options.completed(network.read_as.options)
 
 
 def require_origin(

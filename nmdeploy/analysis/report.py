@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nmdeploy.analysis.comparison import Verification
+from nmdeploy._util.shown import Shown, Summary, counted
+from nmdeploy.analysis.comparison import Verification, shown
 from nmdeploy.analysis.energy import network_energy
 from nmdeploy.analysis.metrics import LayerMetrics, layer_metrics, operations, overflows, spike_rate, total_metrics
 from nmdeploy.errors import BadFile
@@ -16,11 +17,17 @@ from nmdeploy.hardware.mapping import Core, MappedNetwork, Row
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.job import Job
 from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.network.reading import Reading, reading_of
 from nmdeploy.recording.types import Totals
 
+SHOWN = (
+    *("layer", "neurons", "synapses", "memory KiB", "spikes", "synaptic operations", "neuron updates"),
+    "energy nJ",
+)
 
-@dataclass(frozen=True)
-class Report:
+
+@dataclass(frozen=True, repr=False)
+class Report(Shown):
     """The cost of a run, layer by layer.
 
     Parameters
@@ -43,7 +50,8 @@ class Report:
     scales : mapping of population to name to (smallest, largest)
         The factor on its weights ("scale") and the fraction bits of its integers ("frac_in", ...).
     overflows : mapping of layer to register to count, over all samples
-    accuracy : mapping of "float" and "quantized" to a fraction or None
+    accuracy : mapping of "float", "float_rounded_input" and "quantized" to a fraction or None
+        And of "interval" to their 95 % intervals: `nmdeploy.analysis.accuracy`.
     verification : Verification or None
     notes : tuple of str
         Notes of quantization and mapping.
@@ -51,6 +59,8 @@ class Report:
         Model, target and samples, by digest.
     totals : Totals
         Sums over the samples, from which the figures follow; those of several runs can be added.
+    read_as : Reading or None
+        How the float network was read from its source.
     """
 
     profile: str
@@ -65,20 +75,35 @@ class Report:
     problems: tuple[str, ...]
     scales: Mapping[str, Mapping[str, tuple[float, float]]]
     overflows: Mapping[str, Mapping[str, int]]
-    accuracy: Mapping[str, float | None]
+    accuracy: Mapping[str, Any]
     verification: Verification | None
     notes: tuple[str, ...]
     job: Job
     totals: Totals
+    read_as: Reading | None = None
 
     @property
     def fits(self) -> bool:
         """True if the target runs the network."""
         return not self.problems
 
+    def summary(self) -> Summary:
+        """Return what `repr` and a notebook show: a row per layer and the total, counts as means per sample."""
+        verdict = "fits" if self.fits else f"does not fit: {self.problems[0]}"
+        shares = {name: "not known" if share is None else f"{share:.4f}" for name, share in shown(self.accuracy)}
+        facts = (
+            f"{self.profile}: {verdict}",
+            f"{counted(len(self.cores), 'core')}, energy {_nanojoules(self.total)} nJ per sample",
+            counted(self.samples, "sample"),
+            "accuracy " + ", ".join(f"{name} {share}" for name, share in shares.items()),
+            "not verified" if self.verification is None else f"verification: {self.verification.status}",
+        )
+        return Summary("Report", facts, SHOWN, [_cells(layer) for layer in (*self.layers, self.total)])
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; docs/formats.md has the JSON Schema."""
         return {
+            "read_as": None if self.read_as is None else self.read_as.to_json(),
             "profile": self.profile,
             "model": self.model,
             "samples": self.samples,
@@ -120,7 +145,19 @@ class Report:
             notes=tuple(values["notes"]),
             job=Job.from_json(values["job"]),
             totals=Totals.from_json(values["totals"]),
+            read_as=reading_of(values),
         )
+
+
+def _cells(layer: LayerMetrics) -> tuple[object, ...]:
+    counts = (layer.spikes, layer.synaptic_operations, layer.neuron_updates)
+    memory = f"{layer.footprint_bits / 8192:,.2f}"
+    return layer.name, layer.neurons, layer.synapses, memory, *(f"{n:,.1f}" for n in counts), _nanojoules(layer)
+
+
+def _nanojoules(layer: LayerMetrics) -> str:
+    joules = None if layer.energy_joules is None else layer.energy_joules.total
+    return "not available" if joules is None else f"{joules * 1e9:,.2f}"
 
 
 def read_report(path: str | Path) -> Report:
@@ -136,7 +173,7 @@ def build_report(
     totals: Totals,
     profile: HardwareProfile,
     mapped: MappedNetwork,
-    accuracy: Mapping[str, float | None],
+    accuracy: Mapping[str, Any],
     job: Job,
     verification: Verification | None = None,
 ) -> Report:
@@ -161,4 +198,5 @@ def build_report(
         notes=(*network.notes, *mapped.notes),
         job=job,
         totals=totals,
+        read_as=network.read_as,
     )

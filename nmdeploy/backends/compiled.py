@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray
-from nmdeploy.recording.types import Layer, Recording
+from nmdeploy.recording.types import Layer, Recording, without_states
 
 if TYPE_CHECKING:
     from nmdeploy.engine.lower.program import Program
@@ -58,10 +58,12 @@ def run(
     compiled = engine(network, trace)
     results = compiled.run(inputs, lengths, threads, on_progress)
     made = results.program
+    layers = {name: _layer(made, results, name, lengths) for name in network.populations}
+    output, spiking = network.output_values(_output(made, results, network.output), layers[network.output].states)
     return Recording(
-        output=_output(made, results, network.output),
-        spiking=network.populations[network.output].spiking,
-        layers={name: _layer(made, results, name, lengths) for name in network.populations},
+        output=output,
+        spiking=spiking,
+        layers=layers if trace == "states" else without_states(layers),
         lengths=lengths,
         latency=network.latency,
         backend=NAMES[0],

@@ -78,7 +78,7 @@ def _job(path: Path, network: QuantizedNetwork, inputs: IntArray, trace: str) ->
     from nmdeploy.nir_io import write
 
     write(network, path)
-    return LavaJob(path, inputs, "states" if trace == "states" else "spikes")
+    return LavaJob(path, inputs, "states" if network.traces_states(network.output, trace) else "spikes")
 
 
 def _lengths(lengths: IntArray | None, inputs: IntArray) -> IntArray:
@@ -92,10 +92,12 @@ def _recording(
     first = next(iter(arrays.values()))
     valid = np.arange(first.shape[1]) < lengths[:, None]
     output = populations[network.output]
-    values = arrays[f"{network.output}|{'spikes' if output.spiking else output.recorded[0]}"]
+    sent = arrays[f"{network.output}|{'spikes' if output.spiking else output.recorded[0]}"]
+    states = _states(network.output, output, arrays, valid) if network.reads_membrane else {}
+    values, spiking = network.output_values(_kept(sent, valid).astype(_sent_as(output)), states)
     return Recording(
-        output=_kept(values, valid).astype(_sent_as(output)),
-        spiking=output.spiking,
+        output=values,
+        spiking=spiking,
         layers={name: _layer(name, neuron, arrays, valid, trace) for name, neuron in populations.items()},
         lengths=lengths,
         latency=network.latency,
@@ -111,10 +113,14 @@ def _layer(
     if neuron.spiking:
         spikes = _kept(arrays[f"{name}|spikes"], valid).astype(_sent_as(neuron))
     counts = {} if spikes is None else {"spikes": (spikes != 0).sum((1, 2), dtype=np.int64)}
-    states = (
-        {s: _kept(arrays[f"{name}|{s}"], valid).astype(np.int64) for s in neuron.recorded} if trace == "states" else {}
-    )
+    states = _states(name, neuron, arrays, valid) if trace == "states" else {}
     return Layer(spikes=spikes if trace != "none" else None, states=states, counts=counts)
+
+
+def _states(
+    name: str, neuron: QuantizedNeuron, arrays: Mapping[str, npt.NDArray[Any]], valid: npt.NDArray[Any]
+) -> dict[str, npt.NDArray[Any]]:
+    return {state: _kept(arrays[f"{name}|{state}"], valid).astype(np.int64) for state in neuron.recorded}
 
 
 def _sent_as(neuron: QuantizedNeuron) -> type:

@@ -12,7 +12,7 @@ from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import IntArray, StepTime
-from nmdeploy.recording.types import Layer, Recording
+from nmdeploy.recording.types import Layer, Recording, without_states
 
 NAMES = ("reference",)
 BATCH = 64
@@ -32,6 +32,7 @@ class _Observer:
         self.fan_out = {name: synapse.fan_out for name, synapse in self.synapses.items()}
         self.trace = trace
         self.output = network.output
+        self.keeps_states = {name: network.traces_states(name, trace) for name in self.populations}
         self.valid = np.arange(steps)[:, None] < lengths
         self.outputs: dict[str, list[Any]] = {}
         self.states: dict[str, dict[str, list[Any]]] = {name: {} for name in self.populations}
@@ -57,7 +58,7 @@ class _Observer:
         state, output, flags = neuron.advance(state, a, now)
         if now.step < self.steps:
             self._updated(name, now.step, a, output, flags)
-            if self.trace == "states":
+            if self.keeps_states[name]:
                 self._keep_states(name, now.step, neuron.recorded_states(state))
         if now.step >= neuron.output_latency:
             self._sent(name, now.step - neuron.output_latency, output)
@@ -128,10 +129,12 @@ def run(
         if on_progress:
             on_progress(part.stop)
     layers = {name: _layer(name, observers, network) for name in network.populations}
+    sent = _stacked([o.outputs[network.output] for o in observers])
+    output, spiking = network.output_values(sent, layers[network.output].states)
     return Recording(
-        output=_stacked([o.outputs[network.output] for o in observers]),
-        spiking=network.populations[network.output].spiking,
-        layers=layers,
+        output=output,
+        spiking=spiking,
+        layers=layers if trace == "states" else without_states(layers),
         lengths=lengths,
         latency=network.latency,
         backend=NAMES[0],

@@ -14,6 +14,7 @@ import click
 
 from nmdeploy import __version__
 from nmdeploy.cli.process import OneLineErrors
+from nmdeploy.cli.reading_options import axes_option, reading_options
 
 
 class _File(click.Path):
@@ -39,6 +40,7 @@ def main() -> None:
       nmdeploy export net.safetensors --profile loihi2 --data calibration.npz -o model.nir
       nmdeploy verify model.nir --data test.npz
       nmdeploy report model.nir --data test.npz -o report.md
+      nmdeploy diagnose model.nir --checkpoint net.safetensors --data test.npz
 
     Shell completion: eval "$(_NMDEPLOY_COMPLETE=bash_source nmdeploy)"   (or zsh_source, fish_source)
     """
@@ -70,7 +72,7 @@ data_option = functools.partial(
     click.option,
     "--data",
     type=FILE,
-    help=".npz or .h5 with inputs (samples, steps, channels), optionally labels and lengths; or .npy with inputs.",
+    help=".npz, .h5 or .pt with inputs (samples, steps, channels), optionally labels and lengths; or .npy with inputs.",
 )
 dt_option = click.option("--dt", type=float, default=None, help="Seconds per step, if the file holds none.")
 checkpoint_option = click.option(
@@ -83,20 +85,75 @@ recording_option = click.option(
 )
 
 
+CONVERSION = (
+    data_option(default=None),
+    click.option("--weight-bits", type=int, default=None, help="Bits per weight.  [default: the profile's]"),
+    click.option("--state-bits", type=int, default=None, help="Bits per state.  [default: the profile's]"),
+    click.option("--coefficient-bits", type=int, default=None, help="Bits per coefficient.  [default: the profile's]"),
+    click.option(
+        "--coefficient-frac",
+        type=int,
+        default=None,
+        help="Fraction bits of A's coefficients.  [default: the profile's]",
+    ),
+    click.option(
+        "--rounding",
+        "state_rounding",
+        type=click.Choice(["per-product", "per-sum"]),
+        default=None,
+        help="Round each product of a state's update, or their sum once.  [default: the profile's]",
+    ),
+    click.option(
+        "--window-input",
+        type=click.Choice(["exact", "scaled"]),
+        default="exact",
+        show_default=True,
+        help="Keep an input that is constant over a window in a register, or scale it (approximate).",
+    ),
+    reading_options,
+    click.option(
+        "--expect", type=FILE, default=None, help=".npy of the source's outputs or readout on --data, to compare with."
+    ),
+    click.option(
+        "--expect-accuracy", type=float, default=None, help="Accuracy that the float network must have on --data."
+    ),
+)
+
+
+def conversion_options(command: Any) -> Any:
+    """Add the options of a conversion, which `check` and `export` share."""
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(CONVERSION), command)
+
+
 @main.command()
 @click.argument("file", type=FILE)
 @profile_option(default="loihi2", show_default=True)
-@dt_option
+@conversion_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
+def check(
+    file: str,
+    profile: str,
+    data: str | None,
+    window_input: str,
+    reading: Any,
+    expect: str | None,
+    expect_accuracy: float | None,
+    as_json: bool,
+    **formats: Any,
+) -> None:
     """Check which nodes of FILE can be deployed.
 
-    Each line says of a node whether it can be deployed, what is lost, or why it cannot. Nothing is converted. The exit
-    code is 1 if a node cannot be deployed.
+    FILE may be the name of an object, package.module:attribute. A torch module runs on the inputs of --data. The
+    options are those of export, and so is the result: each line says of a node whether it can be deployed, what is
+    lost, or why it cannot. Nothing is written. The exit code is 1 if a node cannot be deployed.
     """
-    from nmdeploy.checking import check_file, render
+    from nmdeploy import pipeline
+    from nmdeploy.checking import render
 
-    result = check_file(file, profile, dt=dt)
+    options, expected = pipeline.FormatOverrides(**formats), pipeline.Expected(expect, expect_accuracy)
+    result = pipeline.check(
+        file, profile, data=data, options=options, window_input=window_input, reading=reading, expected=expected
+    )
     click.echo(json.dumps(result.to_json(), indent=2) if as_json else render(result))
     if not result.deployable:
         sys.exit(1)
@@ -106,49 +163,37 @@ def check(file: str, profile: str, dt: float | None, as_json: bool) -> None:
 @click.argument("checkpoint", type=FILE)
 @profile_option(default="loihi2", show_default=True)
 @click.option("-o", "--output", type=FILE, required=True, help="The model file to write (.nir).")
-@data_option(default=None)
-@click.option("--weight-bits", type=int, default=None, help="Bits per weight.  [default: the profile's]")
-@click.option("--state-bits", type=int, default=None, help="Bits per state.  [default: the profile's]")
-@click.option("--coefficient-bits", type=int, default=None, help="Bits per coefficient.  [default: the profile's]")
-@click.option(
-    "--coefficient-frac", type=int, default=None, help="Fraction bits of A's coefficients.  [default: the profile's]"
-)
-@click.option(
-    "--rounding",
-    type=click.Choice(["per-product", "per-sum"]),
-    default=None,
-    help="Round each product of a state's update, or their sum once.  [default: the profile's]",
-)
-@click.option(
-    "--window-input",
-    type=click.Choice(["exact", "scaled"]),
-    default="exact",
-    show_default=True,
-    help="Keep an input that is constant over a window in a register, or scale it (approximate).",
-)
-@dt_option
+@conversion_options
 def export(
     checkpoint: str,
     profile: str,
     output: str,
     data: str | None,
-    dt: float | None,
+    reading: Any,
     window_input: str,
+    expect: str | None,
+    expect_accuracy: float | None,
     **formats: Any,
 ) -> None:
     """Quantize a network and write it as a NIR file.
 
-    CHECKPOINT is a .safetensors or .pt file, or a NIR graph. The profile gives the widths of the integers.
+    CHECKPOINT is a .safetensors or .pt file, a NIR graph, or the name of a torch module or of a function that makes it,
+    package.module:attribute. A module is compared with its import. The profile gives the widths of the integers.
+
+    The exit code is 1, and nothing is written, if the import computes something else than the module or --expect.
     """
     from nmdeploy import pipeline
+    from nmdeploy.reports.verification import import_lines, reading_lines
 
-    formats["state_rounding"] = formats.pop("rounding")
     options = pipeline.FormatOverrides(**formats)
-    made = pipeline.export(checkpoint, output, profile, data, options, window_input, dt)
+    expected = pipeline.Expected(expect, expect_accuracy)
+    made = pipeline.export(checkpoint, output, profile, data, options, window_input, reading=reading, expected=expected)
     target = made.mapped.profile
+    for line in (*reading_lines(made.network.read_as), *import_lines(made.network.read_as)):
+        click.echo(line)
     click.echo(f"{output}: {len(made.network.populations)} populations on {len(made.mapped.cores)} cores of {target}")
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"{'warning' if note in made.assessment.warnings else 'note'}: {note}", err=True)
 
 
 @main.command()
@@ -168,12 +213,11 @@ def export(
     show_default=True,
     help="Record of every layer and step: nothing, its spikes, or spikes and states.",
 )
+@axes_option
 @click.option("--samples", type=int, default=None, help="Run only the first samples, this many.  [default: all]")
 @click.option("--threads", type=int, default=None, help="Most threads that run samples.  [default: one per processor]")
 @click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
-def simulate(
-    model: str, data: str, backend: str, trace: str, samples: int | None, threads: int | None, output: str
-) -> None:
+def simulate(model: str, data: str, output: str, **options: Any) -> None:
     """Run MODEL on samples and write a recording.
 
     The recording holds outputs, classes and event counts, and with --trace spikes and states. Samples are read, and the
@@ -183,7 +227,7 @@ def simulate(
     from nmdeploy.cli.progress import progress, recording_lines
 
     with progress("simulate") as advance:
-        made = pipeline.simulate(model, data, output, backend, trace, samples, threads, advance)
+        made = pipeline.simulate(model, data, output, on_progress=advance, **options)
     for line in recording_lines(made.network, made.totals, made.others):
         click.echo(line)
     click.echo(f"recording: {output}")
@@ -214,6 +258,7 @@ def warmup(models: tuple[str, ...]) -> None:
 )
 @checkpoint_option
 @dt_option
+@axes_option
 @click.option("--samples", type=int, default=None, help="Compare this many samples value by value.  [default: all]")
 @recording_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -244,7 +289,31 @@ def verify(model: str, data: str, against: str, as_json: bool, checkpoint: str |
 @data_option(required=True)
 @checkpoint_option
 @dt_option
+@click.option("--samples", type=int, default=None, help="Run only the first samples, this many.  [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diagnose(model: str, data: str, checkpoint: str | None, as_json: bool, **options: Any) -> None:
+    """Say which layer of MODEL is silent, saturated or far off, and why.
+
+    With --checkpoint, tensors of the integers are compared with the float network's, and restored one at a time.
+    Without it, only the integers are examined. The options that would help come last.
+    """
+    from nmdeploy import pipeline
+    from nmdeploy.cli.progress import progress
+    from nmdeploy.reports.diagnosis import diagnosis_lines
+
+    with progress("diagnose") as advance:
+        result = pipeline.diagnose(model, data, checkpoint, on_progress=advance, **options)
+    for line in [json.dumps(result.to_json(), indent=2)] if as_json else diagnosis_lines(result):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("model", type=FILE)
+@data_option(required=True)
+@checkpoint_option
+@dt_option
 @profile_option(default=None)
+@axes_option
 @recording_option
 @click.option("-o", "--output", type=FILE, default=None, help="Report file: .json, .csv or .md.  [default: terminal]")
 def report(model: str, data: str, checkpoint: str | None, output: str | None, **options: Any) -> None:
@@ -264,15 +333,16 @@ def report(model: str, data: str, checkpoint: str | None, output: str | None, **
 @main.command()
 @click.argument("file", type=FILE)
 @click.option("--verify", is_flag=True, help="Compute the NIR primitives of a model again, and compare them.")
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(file: str, verify: bool, as_json: bool) -> None:
+def inspect(file: str, verify: bool, reading: Any, as_json: bool) -> None:
     """Describe what a file holds.
 
     FILE is a model, another NIR graph, a checkpoint, a recording or samples.
     """
     from nmdeploy.cli.inspect import describe_file, render
 
-    described = describe_file(file, verify)
+    described = describe_file(file, verify, reading)
     click.echo(json.dumps(described, indent=2) if as_json else render(described))
 
 

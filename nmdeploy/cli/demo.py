@@ -9,7 +9,8 @@ from pathlib import Path
 
 from nmdeploy import pipeline
 from nmdeploy._util.atomic_files import write_text
-from nmdeploy.analysis.comparison import accuracy
+from nmdeploy.analysis.accuracy import accuracies, share_text
+from nmdeploy.analysis.comparison import correct
 from nmdeploy.cli.progress import progress
 from nmdeploy.errors import BadFile
 from nmdeploy.examples import digits
@@ -104,9 +105,9 @@ def _narrow(floats: Network, calibration: Data, test: Data) -> Iterator[str]:
     """Yield the accuracy at narrower formats."""
     low = pipeline.quantize(floats, PROFILE, calibration, LOW)
     values = pipeline.run(low, test)
-    share = accuracy(values.output, low.readout, values.lengths, test.labels)
+    right = correct(values.output, low.readout, values.lengths, test.labels)
     yield ""
-    yield f"With {_widths(low)} instead: accuracy {'not available' if share is None else f'{share:.4f}'}"
+    yield f"With {_widths(low)} instead: accuracy {share_text(accuracies(test.samples, right, None), 'quantized')}"
 
 
 def _files(out: Path, notes: Sequence[str]) -> Iterator[str]:

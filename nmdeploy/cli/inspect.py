@@ -9,28 +9,48 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.errors import BadFile, NmdeployError
+from nmdeploy._util.open_file import hdf5_holds
+from nmdeploy.errors import BadFile, BadOption, NmdeployError
+from nmdeploy.importers.options import FLAGS, ReadOptions
+from nmdeploy.network.reading import Reading
 from nmdeploy.samples.source import BLOCK_BYTES, open_stored
 from nmdeploy.samples.stored import Array, Stored
 
+SOURCES = ("nir", "checkpoint")
 RANGED_BYTES = 1 << 28  # what is read in a moment; the range of larger inputs is not looked for
 
 
-def describe_file(path: str, verify: bool = False) -> dict[str, Any]:
+def describe_file(path: str, verify: bool = False, reading: ReadOptions = ReadOptions()) -> dict[str, Any]:
     """Return a flat description of a file, by its suffix; `BadFile` for anything else.
 
-    With `verify`, the NIR primitives of a model are computed from its integers again, and compared.
+    With `verify`, the NIR primitives of a model are computed from its integers again, and compared. A source of a
+    network is read with the options `reading`.
     """
     source = Path(path)
     if not source.exists():
         raise BadFile(f"{path}: there is no such file: check the path")
     if source.is_dir():
         raise BadFile(f"{path}: is a folder: give a file: {', '.join(DESCRIBE)}")
-    describe = DESCRIBE.get(source.suffix)
+    describe = _model if hdf5_holds(source, "node") else DESCRIBE.get(source.suffix)
     if describe is None:
         raise BadFile(f"{path}: files of type {source.suffix!r} are unknown: give one of {', '.join(DESCRIBE)}")
     described = {"file": path} | describe(source)
+    if described["format"] in SOURCES:
+        described |= _read(path, reading)
+    elif given := reading.given():
+        name = next(iter(given))
+        raise BadOption(f"{FLAGS[name]} {given[name]}: {path} is no source of a network: leave {FLAGS[name]} out")
     return described | _verified(path, described) if verify else described
+
+
+def _read(path: str, options: ReadOptions) -> dict[str, Any]:
+    from nmdeploy.importers import load
+
+    try:
+        network = load(path, options=options)
+    except NmdeployError as error:  # the file is described without it
+        return {"read_as": None, "problem": str(error).removeprefix(f"{path}: ")}
+    return {"read_as": None if network.read_as is None else network.read_as.to_json(), "problem": None}
 
 
 def _verified(path: str, described: dict[str, Any]) -> dict[str, Any]:
@@ -50,9 +70,11 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    from nmdeploy.importers.checkpoint import load, read_content
+    from nmdeploy.importers.checkpoint import holds_network, load, read_content
     from nmdeploy.importers.checkpoint_content import SIZES
 
+    if holds_network(path):
+        return _network(path)
     config, _ = read_content(path)
     nodes, problem = {}, None
     try:
@@ -63,6 +85,16 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     sizes = {name: getattr(config, name) for name in SIZES}
     described = {"format": "checkpoint"} | {name: getattr(config, name) for name in shown}
     return described | {"sizes": sizes, "nodes": nodes, "problem": problem}
+
+
+def _network(path: Path) -> dict[str, Any]:
+    from nmdeploy.importers.checkpoint import read_checkpoint
+    from nmdeploy.importers.network_file import VERSION
+
+    network = read_checkpoint(path)
+    nodes = {name: _node(node) for name, node in network.nodes.items()}
+    known = {name: getattr(network, name) for name in ("dt", "output", "readout")}
+    return {"format": "network", "version": VERSION, **known, "input": network.input.to_json(), "nodes": nodes}
 
 
 def _node(node: Any) -> str:
@@ -84,6 +116,12 @@ def _samples(path: Path) -> dict[str, Any]:
     return describe_data(path)
 
 
+def _pt(path: Path) -> dict[str, Any]:
+    from nmdeploy.samples.pt import holds_samples
+
+    return _samples(path) if holds_samples(path) else _checkpoint(path)
+
+
 def _hdf5(path: Path) -> dict[str, Any]:
     from nmdeploy.recording.reader import is_recording
 
@@ -93,9 +131,11 @@ def _hdf5(path: Path) -> dict[str, Any]:
 DESCRIBE = {
     ".nir": _model,
     ".safetensors": _checkpoint,
-    ".pt": _checkpoint,
+    ".pt": _pt,
+    ".pth": _pt,
     ".h5": _hdf5,
     ".hdf5": _hdf5,
+    ".hdf": _hdf5,
     ".npz": _samples,
     ".npy": _samples,
 }
@@ -103,7 +143,12 @@ DESCRIBE = {
 
 def render(described: dict[str, Any]) -> str:
     """Return the lines for the terminal."""
-    return "\n".join(line for key, value in described.items() for line in _lines(key, value))
+    read_as, block = described.get("read_as"), []
+    if read_as is not None:
+        reading = Reading.from_json(read_as)
+        block = [*reading.lines(), *(f"note: {warning}" for warning in reading.warnings)]
+    rest = (_lines(key, value) for key, value in described.items() if key != "read_as")
+    return "\n".join([*block, *(line for lines in rest for line in lines)])
 
 
 def _lines(key: str, value: Any) -> Iterator[str]:

@@ -38,7 +38,8 @@ class OneLineErrors(click.Group):
                 if not stopped:
                     click.echo(f"Error: {' '.join(_message(error).split())}", err=True)
                 _drop_unwritable_output()
-                sys.exit(128 + stopped[0] if stopped else 2)
+                code = error.exit_code if isinstance(error, NmdeployError) else 2
+                sys.exit(128 + stopped[0] if stopped else code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from nmdeploy.analysis.accuracy import accuracies, share_text
 from nmdeploy.analysis.metrics import overflows
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Totals
@@ -66,7 +67,7 @@ def recording_lines(network: QuantizedNetwork, totals: Totals, others: Sequence[
     steps = steps_text(totals.samples, totals.steps, totals.valid_steps)
     yield f"{totals.samples} samples of {steps} on {totals.backend}, latency {totals.latency} steps"
     if totals.accuracy is not None:
-        yield f"accuracy {totals.accuracy:.4f}"
+        yield f"accuracy {share_text(accuracies(totals.samples, totals.correct, None), 'quantized')}"
     else:
         held = f"; the file also holds {join_names(others)}" if others else ""
         yield f"accuracy not available (no array 'labels'{held})"

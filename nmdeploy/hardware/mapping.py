@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nmdeploy.errors import DoesNotFit
 from nmdeploy.hardware.interconnects import Place
 from nmdeploy.hardware.limits import (
     REMEDIES,
@@ -21,9 +23,21 @@ from nmdeploy.hardware.limits import (
 from nmdeploy.hardware.partition import Cuts, exceeded, met, outgoing_edges, partition
 from nmdeploy.hardware.placement import Traffic, place, traffic
 from nmdeploy.hardware.profile import HardwareProfile
-from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.reading import chosen_reset
 
-__all__ = ["Core", "Delay", "MappedNetwork", "Row", "Traffic", "Usage", "map_network"]
+__all__ = [
+    "Core",
+    "Delay",
+    "MappedNetwork",
+    "Row",
+    "Traffic",
+    "Usage",
+    "families_not_run",
+    "map_network",
+    "require_families",
+    "require_fit",
+]
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,10 @@ class MappedNetwork:
         """Return the cores of one population, in the order of its neurons."""
         return tuple(core for core in self.cores if core.population == population)
 
+    def cores_by_layer(self) -> dict[str, int]:
+        """Return the number of cores of each population."""
+        return dict(Counter(core.population for core in self.cores))
+
     def utilization(self) -> list[Row]:
         """Return the cores used, the fullest core for each resource, and the cost of inserted delays."""
         rows = [Row("cores", len(self.cores), self.core_limit)]
@@ -184,6 +202,33 @@ def map_network(network: QuantizedNetwork, profile: HardwareProfile) -> MappedNe
         problems=tuple(problems),
         notes=tuple(family_notes(network, profile)),
     )
+
+
+def require_families(network: Network | QuantizedNetwork, profile: HardwareProfile) -> None:
+    """`DoesNotFit` for the first population whose family the profile does not run."""
+    for problem in families_not_run(network, profile).values():
+        raise DoesNotFit(problem)
+
+
+def families_not_run(network: Network | QuantizedNetwork, profile: HardwareProfile) -> dict[str, str]:
+    """Return a line for each population whose family the profile does not run, by its name."""
+    return {
+        name: (
+            f"profile {profile.name!r}: population {name!r}: the chip does not run neurons of kind "
+            f"{neuron.kind!r}{chosen_reset(network.read_as, name)}, only {', '.join(profile.neurons)}: choose another "
+            "profile or neuron"
+        )
+        for name, neuron in network.populations.items()
+        if neuron.kind not in profile.neurons
+    }
+
+
+def require_fit(mapped: MappedNetwork) -> MappedNetwork:
+    """Return the network on its cores; `DoesNotFit` names the first limit that is exceeded, and by how much."""
+    if not mapped.fits:
+        more = f" ({len(mapped.problems) - 1} more)" if len(mapped.problems) > 1 else ""
+        raise DoesNotFit(f"profile {mapped.profile!r}: {mapped.problems[0]}{more}")
+    return mapped
 
 
 def _cores(

@@ -169,6 +169,7 @@ class HardwareProfile:
             sign_modes=rules.sign_modes.required_value,
             weight_exp_min=rules.weight_exp_min.required_value,
             weight_exp_max=rules.weight_exp_max.required_value,
+            dense_state_space="dense_state_space" in self.neurons,
         )
 
     def _chosen(self, name: str, value: int | None) -> int:

@@ -1,5 +1,7 @@
 """Importer of nmdeploy's own checkpoints, in which each block's trained neuron becomes a population.
 
+A checkpoint of a float network (`nmdeploy.importers.network_file`) is recognized by its header.
+
 The normalization is folded per block, in float64. Batch normalization has k = gamma / sqrt(var + eps) and
 c = beta - k mean. Its form depends on the signal that the block's model normalizes:
 
@@ -23,7 +25,7 @@ from nmdeploy._util.foreign import is_instance
 from nmdeploy._util.system import reason
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.importers import refuse_other_dt
+from nmdeploy.importers import refuse_options, refuse_other_dt
 from nmdeploy.importers.checkpoint_content import (
     DT,
     Config,
@@ -35,6 +37,9 @@ from nmdeploy.importers.checkpoint_content import (
     module_tensors,
     parse_config,
 )
+from nmdeploy.importers.network_file import is_network, network_of
+from nmdeploy.importers.options import ReadOptions
+from nmdeploy.importers.readings import with_reading
 from nmdeploy.models.catalog import Trained
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.network import Network
@@ -47,15 +52,15 @@ from nmdeploy.synapses.sparse import Sparse, weights_of
 SUFFIXES = (".safetensors", ".pt")
 
 
-def load(path: Path, *, dt: float | None = None) -> Network:
+def load(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     """Return the float network of a checkpoint file.
 
     Parameters
     ----------
     path : Path
         A ``.safetensors`` file, or a ``.pt`` file, which needs torch and is never unpickled.
-    dt : float, optional
-        Seconds per step. The file holds its own, which must be the same.
+    options : ReadOptions
+        Only a time step, which must be the file's.
 
     Raises
     ------
@@ -64,11 +69,12 @@ def load(path: Path, *, dt: float | None = None) -> Network:
     UnsupportedParameter
         The network was trained with layer normalization, or a value of its neurons has no deployed meaning.
     BadOption
-        `dt` is not the file's.
+        The time step is not the file's, or another option is given: a checkpoint says everything itself.
     """
     network = read_checkpoint(path)
-    refuse_other_dt(path, dt, network.dt)
-    return network
+    refuse_other_dt(path, options.dt, network.dt)
+    refuse_options(path, options)
+    return with_reading(network, f"checkpoint {path}")
 
 
 def takes(source: object) -> bool:
@@ -76,14 +82,14 @@ def takes(source: object) -> bool:
     return is_instance(source, "nmdeploy.models", "SpikingNetwork")
 
 
-def load_object(module: Any, *, dt: float | None = None, input_format: FixedPoint | None = None) -> Network:
+def load_object(module: Any, options: ReadOptions = ReadOptions(), input_format: FixedPoint | None = None) -> Network:
     """Return the float network of a trained module, as `load` would of its checkpoint; torch is not imported here.
 
     Parameters
     ----------
     module : SpikingNetwork
-    dt : float, optional
-        Seconds per step; 0.001 if left out, as in a checkpoint.
+    options : ReadOptions
+        Only a time step; 0.001 s if left out, as in a checkpoint.
     input_format : FixedPoint
         Of the inputs; the module was trained on ``code * 2**-frac``.
     """
@@ -91,27 +97,50 @@ def load_object(module: Any, *, dt: float | None = None, input_format: FixedPoin
     if input_format is None:
         raise BadOption(f"{name}: holds no number format of its inputs: load it with input_format=FixedPoint(...)")
     tensors = module_tensors(module)
-    config = module_config(name, module, tensors, input_format=input_format, dt=DT if dt is None else dt)
-    return _network(name, config, {key: np.asarray(t, np.float64) for key, t in masked(name, tensors).items()})
+    refuse_options(name, options)
+    dt = DT if options.dt is None else options.dt
+    config = module_config(name, module, tensors, input_format=input_format, dt=dt)
+    network = _network(name, config, {key: np.asarray(t, np.float64) for key, t in masked(name, tensors).items()})
+    return with_reading(network, name)
 
 
 def read_checkpoint(path: str | Path) -> Network:
     """Return the network of a checkpoint file, as `load` does without options."""
-    config, tensors = read_content(Path(path))
+    text, tensors = _sealed(Path(path))
+    if is_network(text):
+        return network_of(str(path), text, tensors)
+    config, tensors = _content(str(path), text, tensors)
     return _network(str(path), config, {name: np.asarray(t, np.float64) for name, t in tensors.items()})
 
 
 def read_content(path: Path) -> tuple[Config, Tensors]:
-    """Return configuration and tensors of a checkpoint file, checked against each other.
+    """Return configuration and tensors of a module's checkpoint file, checked against each other.
 
     It raises `BadFile` as `load` does.
     """
+    text, tensors = _sealed(path)
+    if is_network(text):
+        raise BadFile(f"{path}: holds a float network, not a module of nmdeploy.models: read it with nmdeploy.load")
+    return _content(str(path), text, tensors)
+
+
+def holds_network(path: Path) -> bool:
+    """Return True if a checkpoint file, which is checked, holds a float network and not the tensors of a module."""
+    return is_network(_sealed(path)[0])
+
+
+def _content(file: str, text: str, tensors: Tensors) -> tuple[Config, Tensors]:
+    config, tensors = parse_config(file, text), masked(file, tensors)
+    check_tensors(file, config, tensors)
+    return config, tensors
+
+
+def _sealed(path: Path) -> tuple[str, Tensors]:
+    """Return configuration (JSON) and tensors, checked against their SHA-256."""
     text, sha256, tensors = _read(path)
     if digest(text, tensors) != sha256:
         raise BadFile(f"{path}: its content differs from its SHA-256: the file is damaged, copy or save it again")
-    config, tensors = parse_config(str(path), text), masked(str(path), tensors)
-    check_tensors(str(path), config, tensors)
-    return config, tensors
+    return text, tensors
 
 
 def _read(path: Path) -> tuple[str, str, Tensors]:
@@ -143,7 +172,8 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[str, str, Tensors]:
         raise BadFile(f"{path}: no safetensors file, or a damaged one: copy or save the checkpoint again") from error
     if "nmdeploy" not in metadata or "sha256" not in metadata:
         raise BadFile(
-            f"{path}: a safetensors file without nmdeploy's metadata: save it with nmdeploy.models.checkpoint.save"
+            f"{path}: a safetensors file without nmdeploy's metadata: save it with nmdeploy.models.checkpoint.save, or "
+            "a float network with nmdeploy.save"
         )
     return metadata["nmdeploy"], metadata["sha256"], tensors
 

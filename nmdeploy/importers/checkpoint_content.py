@@ -1,6 +1,7 @@
 """Content of a checkpoint: its configuration, its tensors, and the digest over both.
 
-It needs neither torch nor safetensors: the writer (`nmdeploy.models.checkpoint`) and both readers share it.
+It needs no torch: the writers (`nmdeploy.models.checkpoint`, `nmdeploy.importers.network_file`) and the readers share
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.models.catalog import NORMS, NeuronModel, neuron_model, neuron_models
-from nmdeploy.network.graph import READOUTS
+from nmdeploy.network.graph import RULES
 
 FORMAT = "nmdeploy-checkpoint"
 VERSION = 2
@@ -114,6 +115,20 @@ def digest(config: str, tensors: Tensors) -> str:
     return sha.hexdigest()
 
 
+def safetensors_bytes(text: str, sha256: str, tensors: Tensors) -> bytes:
+    """Return the bytes of a ``.safetensors`` file whose header holds a JSON text and a digest."""
+    import safetensors.numpy
+
+    data = safetensors.numpy.save(dict(tensors), {"nmdeploy": text, "sha256": sha256})
+    end = 8 + int.from_bytes(data[:8], "little")
+    # safetensors orders the metadata at random; the same network must make the same file
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    packed = json.dumps(header, separators=(",", ":")).encode()
+    packed += b" " * (-len(packed) % 8)
+    return len(packed).to_bytes(8, "little") + packed + data[end:]
+
+
 def parse_config(file: str, text: Any) -> Config:
     """Return the configuration in a header's JSON string; raise `BadFile` for the first field that is wrong."""
     try:
@@ -150,7 +165,7 @@ def _rules(config: Config) -> list[tuple[str, str, bool]]:
         ("residual", "true or false", isinstance(config.residual, bool)),
         ("norm_eps", "a number of at least 0", _is_number(config.norm_eps) and config.norm_eps >= 0),
         ("dt", "seconds per step, more than 0", is_dt(config.dt)),
-        ("readout", f"one of {READOUTS}", config.readout in READOUTS),
+        ("readout", f"one of {RULES}", config.readout in RULES),
         ("input_format", "the fields of a FixedPoint", _input_format(config.input_format) is not None),
     ]
 

@@ -1,7 +1,7 @@
-"""Importer of NIR files with LIF, CubaLIF and IF populations and Linear and Affine synapses, feedforward or recurrent.
+"""Importer of NIR files: dense synapses and populations with and without spikes, feedforward or recurrent.
 
 NIR defines differential equations. A step is explicit Euler with the time step ``dt`` that the network was trained
-with, which the file does not hold. With synaptic sum a:
+with, which the file does not hold, unless an option says otherwise (`nmdeploy.importers.meaning`). With synaptic sum a:
 
     LIF      V <- V + dt/tau (v_leak - V + r a)
     CubaLIF  I <- I + dt/tau_syn (w_in a - I),  then  V <- V + dt/tau_mem (v_leak - V + r I)   with the new I
@@ -9,15 +9,20 @@ with, which the file does not hold. With synaptic sum a:
     LI       as LIF, no spikes;   I  as IF, no spikes
     s = H(V - v_threshold), strict;  V <- v_reset where s, in the same step
 
+Options choose other resets (`nmdeploy.importers.resets`), exponential decays, where 1 - exp(-dt/tau) takes the place of
+dt/tau, and the meaning of a framework (`nmdeploy.importers.frameworks`).
+
 The constants before a fold into the incoming synapses. The membrane is counted from `v_reset`, where it also starts;
 `v_reset` must be 0 or equal to `v_leak`. Frameworks that export IF with r = 1 and add a full input per step (Norse,
 Sinabs) mean dt = 1: pass that. A loop has the delay of its Delay nodes, and one step without any.
 
 The readout is the sum of the output's spikes. If a synapse feeds the Output directly, it is the sum of the synapse's
-values: an integrator that forgets within a step is appended. For LI and I, which can only be the output, it is the last
-membrane.
+values: an integrator that forgets within a step is appended. For LI, CubaLI and I it is the last membrane. Where these
+feed synapses, and before a Threshold, `nmdeploy.importers.nir_values` gives them their meaning; delays that differ by
+channel are in `nmdeploy.importers.nir_delays`.
 
-Inputs are binary spikes. Leading axes of length 1, which exports from a sample batch leave in shapes, are dropped.
+Inputs are binary spikes, until calibration data or an option say otherwise. Leading axes of length 1, which exports
+from a sample batch leave in shapes, do not count.
 Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024; nir 1.0.8.
 """
 
@@ -25,18 +30,23 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nmdeploy import nir_io
 from nmdeploy._util.foreign import is_instance
-from nmdeploy.errors import BadOption, UnsupportedParameter, prefix_errors
+from nmdeploy._util.open_file import hdf5_holds
+from nmdeploy.errors import UnsupportedParameter, prefix_errors
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.importers import refuse_other_dt
+from nmdeploy.importers import refuse_options, refuse_other_dt
+from nmdeploy.importers.meaning import Meaning, require_populations
+from nmdeploy.importers.nir_delays import parts_by_delay, total_steps
 from nmdeploy.importers.nir_nodes import (
     DIAGONAL_MAX,
+    MAKE,
     POPULATIONS,
     SILENT,
     SYNAPSES,
@@ -47,45 +57,56 @@ from nmdeploy.importers.nir_nodes import (
     one_to_one,
     population,
 )
+from nmdeploy.importers.nir_reading import SPIKING, read_as
+from nmdeploy.importers.nir_time import Nodes, doubt, meaning_of
 from nmdeploy.importers.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
+from nmdeploy.importers.nir_values import MAKE as MAKE_VALUES
+from nmdeploy.importers.nir_values import join_thresholds, sending
+from nmdeploy.importers.options import ReadOptions
+from nmdeploy.importers.readings import with_reading
 from nmdeploy.network.builder import NetworkBuilder
-from nmdeploy.network.graph import BINARY
+from nmdeploy.network.graph import BINARY, strip_batch
 from nmdeploy.network.network import Network
-from nmdeploy.neurons.base import FloatArray
+from nmdeploy.network.reading import By
+from nmdeploy.neurons.base import FloatArray, IntArray
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.nir_io.file import is_sealed, load_bytes, read_tree
+from nmdeploy.nir_io.tree import Tree
 
 SUFFIXES = (".nir",)
+MAKERS = MAKE | MAKE_VALUES
 
 Path = str | os.PathLike[str]
 
 
-def load(path: Path, *, dt: float | None = None) -> Network:
+def load(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     """Return the float network of a NIR file.
 
     Parameters
     ----------
     path : str or path
-        File with the suffix ``.nir``.
-    dt : float, optional
-        Seconds per step. NIR files hold none; files written by nmdeploy do.
+        NIR graph in HDF5. Its usual suffix is ``.nir``, and any other is read as well.
+    options : ReadOptions
+        What NIR cannot say: at least the time step. Files written by nmdeploy hold it.
 
     Raises
     ------
     BadFile
         The file is missing, damaged or not NIR.
     BadOption
-        `dt` is missing, or not a positive number.
+        Nothing says the time step, or a reset names no spiking population.
     UnsupportedParameter
         A node, a field or a value has no deployed meaning. Nothing is dropped silently.
     """
     content = load_bytes(path)
-    ours = is_sealed(content)
-    stored, codes = _of_ours(path) if ours else (None, BINARY)
-    tree = read_tree(path, content) if ours else nir_io.foreign_tree(path, content)
-    with prefix_errors(path):
-        graph = topology(path, tree)
-        return _Import(graph, _time_step(path, dt, stored)).network(codes)
+    if is_sealed(content):
+        return _load_ours(path, content, options)
+    return _load_foreign(str(path), f"NIR file {path}", nir_io.foreign_tree(path, content), options)
+
+
+def recognizes(path: Path) -> bool:
+    """Return True for an HDF5 file with a NIR graph, whatever its name ends with."""
+    return hdf5_holds(path, "node")
 
 
 def takes(source: object) -> bool:
@@ -93,24 +114,53 @@ def takes(source: object) -> bool:
     return is_instance(source, "nir", "NIRGraph")
 
 
-def load_object(graph: Any, *, dt: float | None = None, input_format: FixedPoint | None = None) -> Network:
+def load_object(graph: Any, options: ReadOptions = ReadOptions(), input_format: FixedPoint | None = None) -> Network:
     """Return the float network of a ``nir.NIRGraph``, as `load` would of its file.
 
     Parameters
     ----------
     graph : nir.NIRGraph
-    dt : float
-        Seconds per step.
+    options : ReadOptions
+        What NIR cannot say: at least the time step.
     input_format : FixedPoint, optional
         Of the inputs; binary spikes if left out.
     """
     name = "the NIR graph"
     tree = nir_io.foreign_tree(name, nir_io.graph_bytes(name, graph))
-    with prefix_errors(name):
-        return _Import(topology(name, tree), _time_step(name, dt, None)).network(input_format or BINARY)
+    return _load_foreign(name, name, tree, options, input_format)
 
 
-def problems(path: Path, *, dt: float | None = None) -> list[tuple[str, str, str | None]]:
+def _load_foreign(
+    name: str, source: str, tree: Tree, options: ReadOptions, input_format: FixedPoint | None = None
+) -> Network:
+    with prefix_errors(name), np.errstate(all="ignore"):
+        graph = join_thresholds(topology(name, tree))
+        require_populations(options, graph.of(*SPIKING))
+        nodes: Nodes = {
+            node: (graph.types[node], graph.values[node])
+            for node in graph.of(*POPULATIONS)
+            if "r" in graph.values[node]
+        }
+        how = meaning_of(name, options, nodes)
+        suspected = doubt(how, nodes)
+    with prefix_errors(name if suspected is None else f"{name}: {suspected}"), np.errstate(all="ignore"):
+        network = _Import(graph, how).network(input_format or BINARY, options.readout)
+        by: By = "assumed" if input_format is None else "option"
+        return read_as(network, source, how, nodes, bool(graph.of("Delay")), by)
+
+
+def _load_ours(path: Path, content: bytes, options: ReadOptions) -> Network:
+    """Return the float network of the primitives of a file that nmdeploy wrote; it says everything itself."""
+    dt, codes = _of_ours(path)
+    refuse_other_dt(path, options.dt, dt)
+    refuse_options(path, options)
+    with prefix_errors(path):
+        graph = join_thresholds(topology(path, read_tree(path, content)))
+        network = _Import(graph, Meaning(ReadOptions(dt=dt), dt, "source")).network(codes)
+        return with_reading(network, f"nmdeploy's own file {path}")
+
+
+def problems(path: Path, options: ReadOptions = ReadOptions()) -> list[tuple[str, str, str | None]]:
     """Return every node with its type and the problem of its own fields, or None.
 
     The list is empty if no node has a problem, or if nmdeploy wrote the file.
@@ -137,7 +187,7 @@ def _of_ours(path: Path) -> tuple[float, FixedPoint]:
     """
     q = nir_io.read(path)
     for name, neuron in q.populations.items():
-        if neuron.kind not in ("lif", "integrator") or neuron.nir_losses():
+        if neuron.kind not in ("lif", "integrator", "filtered_integrator") or neuron.nir_losses():
             raise UnsupportedParameter(
                 f"{path}: node {name!r}: NIR's primitives lack part of this {neuron.kind} population: the file is "
                 "quantized already: use it unchanged"
@@ -145,41 +195,31 @@ def _of_ours(path: Path) -> tuple[float, FixedPoint]:
     return q.dt, q.input.format
 
 
-def _time_step(path: Path, dt: float | None, stored: float | None) -> float:
-    chosen = stored if dt is None else dt
-    if chosen is None:
-        raise BadOption(
-            f"{path}: NIR holds no time step: give the one it was trained with in seconds, e.g. --dt 1e-4 "
-            "(snnTorch exports for 1e-4; files whose IF nodes have r = 1 mean --dt 1)"
-        )
-    if not (math.isfinite(chosen) and chosen > 0):
-        raise BadOption(f"--dt {chosen:g}: a time step is a finite number of seconds over 0")
-    if stored is not None:
-        refuse_other_dt(path, dt, stored)
-    return float(chosen)
-
-
 @dataclass(frozen=True)
 class _Link:
-    """A synapse into one population: its weights, and the wires that feed it."""
+    """A synapse into one population: its weights, the wires that feed it, and the passing nodes after it."""
 
     name: str
     target: str
     weight: FloatArray
     bias: FloatArray | None
     wires: tuple[Wire, ...]
+    after: tuple[str, ...] = ()
 
 
 class _Import:
     """Network under construction from the nodes of a flat graph."""
 
-    def __init__(self, graph: Topology, dt: float) -> None:
+    def __init__(self, graph: Topology, how: Meaning) -> None:
         self.graph = graph
-        self.dt = dt
+        self.how = how
         self.entry, self.exit = (self._only(kind) for kind in ("Input", "Output"))
         check_wires(graph)
         self.names = graph.of(*POPULATIONS)
         self.output = self._output()
+        self.values_of = {
+            name for name in graph.of(*SILENT) if any(wire.target != self.exit for wire in graph.outgoing(name))
+        }
         self.links = [link for name in self.names for link in self._links(name)]
         self.shapes = {self.entry: integers(self.entry, "shape", graph.values[self.entry])}
         self.shapes |= {name: self._shape(name) for name in self.names}
@@ -219,7 +259,8 @@ class _Import:
             else:
                 size = max(self._largest(wire.source), self._largest(target))
                 weight, bias = one_to_one(name, np.broadcast_to(1.0, min(size, DIAGONAL_MAX + 1)))
-            links.append(_Link(name, target, weight, bias, tuple(wires)))
+            after = wire.via if types[wire.source] in SYNAPSES else ()
+            links.append(_Link(name, target, weight, bias, tuple(wires), after))
         return links
 
     def _largest(self, name: str) -> int:
@@ -232,7 +273,7 @@ class _Import:
         """Return the shape of a population's parameters, or of its synaptic sums if these are scalars."""
         rows = {link.weight.shape[0] for link in self.links if link.target == name}
         values = {} if name == self.exit else self.graph.values[name]
-        shapes = {value.shape for value in values.values() if value.size > 1} or {(row,) for row in rows}
+        shapes = {strip_batch(value.shape) for value in values.values() if value.size > 1} or {(row,) for row in rows}
         sizes = {math.prod(shape) for shape in shapes}
         if len(shapes) != 1 or not rows <= sizes:
             raise UnsupportedParameter(
@@ -244,8 +285,8 @@ class _Import:
     def _check_shapes(self) -> None:
         for link in self.links:
             for wire in link.wires:
-                arriving, takes = self.graph.shape_after(wire, self.shapes[wire.source]), link.weight.shape[1]
-                matrix = self.graph.types[wire.target] in ("Affine", "Linear")
+                takes, matrix = link.weight.shape[1], self.graph.types[wire.target] in ("Affine", "Linear")
+                arriving = self._arriving(wire, takes)
                 if math.prod(arriving) != takes or (matrix and arriving[-1] != takes):
                     raise UnsupportedParameter(
                         f"node {link.name!r}: {wire.source!r} sends values of shape {arriving} to weights for {takes}: "
@@ -257,33 +298,80 @@ class _Import:
                 f"node {self.exit!r}: shape {expected}, but {self.shapes[self.output]} arrives: export the file again"
             )
 
-    def _delays(self) -> dict[tuple[str, Wire], int]:
-        """Steps of each wire into each link: those of its Delay nodes, or one if it closes a loop without any."""
-        delays = {(link.name, wire): self.graph.steps(wire, self.dt) for link in self.links for wire in link.wires}
+    def _arriving(self, wire: Wire, takes: int) -> Shape:
+        """Return the shape in which a source's values arrive at weights for `takes` values.
+
+        Frameworks count a Flatten's dimensions with the batch axis or without it. If they give one row of values only
+        with the other count, that is the meaning.
+        """
+        shape = self.shapes[wire.source]
+        counts = [shape, (1, *strip_batch(shape)), strip_batch(shape)]
+        readings, problem = [], None
+        for counted in counts:
+            try:
+                readings.append(self.graph.shape_after(wire, counted))
+            except UnsupportedParameter as error:
+                problem = problem or error
+        if problem and not readings:
+            raise problem
+        return next((reading for reading in readings if reading[-1] == math.prod(reading) == takes), readings[0])
+
+    def _delays(self) -> dict[tuple[str, Wire], IntArray]:
+        """Steps from each wire through each link, (rows, columns).
+
+        They are those of the Delay nodes. A loop without any has one step.
+        """
+        delays = {(link.name, wire): self._steps(link, wire) for link in self.links for wire in link.wires}
         delayed: dict[tuple[str, str], bool] = {}
         for link in self.links:
             for wire in link.wires:
                 pair = wire.source, link.target
-                delayed[pair] = delayed.get(pair, True) and delays[link.name, wire] > 0
+                delayed[pair] = delayed.get(pair, True) and bool(delays[link.name, wire].min() > 0)
         late = feedback(delayed, self.entry)
         return {
-            (link.name, wire): delays[link.name, wire] or int((wire.source, link.target) in late)
+            (link.name, wire): np.maximum(delays[link.name, wire], int((wire.source, link.target) in late))
             for link in self.links
             for wire in link.wires
         }
+
+    def _steps(self, link: _Link, wire: Wire) -> IntArray:
+        rows, columns = link.weight.shape
+        before = total_steps(self.graph.delays(wire.via), self.how.dt, columns)
+        after = total_steps(self.graph.delays(link.after), self.how.dt, rows)
+        if link.bias is not None and (after * link.bias).any():
+            raise UnsupportedParameter(
+                f"node {link.name!r}: its bias reaches {link.target!r} through a Delay, which would hold back a "
+                "constant: put the Delay before a synapse"
+            )
+        return after[:, None] + before
 
     def _population(self, name: str) -> Population:
         size = math.prod(self.shapes[name])
         if name == self.exit:
             return Population(Integrator(beta=np.zeros(size)), np.ones(size))
         values = {key: np.broadcast_to(value.ravel(), size) for key, value in self.graph.values[name].items()}
-        return population(name, self.graph.types[name], values, self.dt)
+        made = population(name, MAKERS[self.graph.types[name]], values, self.how)
+        return sending(made) if name in self.values_of else made
 
-    def network(self, codes: FixedPoint) -> Network:
-        """Return the whole float network, for input codes of that format."""
+    def _connect(self, builder: NetworkBuilder, link: _Link, delays: Mapping[Wire, IntArray]) -> None:
+        """Connect a link: as one synapse, and further ones for what cannot share it."""
+        together = _shared(link, delays, self.values_of)
+        bias, first = link.bias, link.name
+        if together:
+            steps = [int(delays[wire].flat[0]) for wire in together]
+            builder.connect([wire.source for wire in together], link.target, link.weight, bias, steps, first)
+            bias, first = None, ""
+        for number, wire in enumerate(link.wires):
+            for waits, part in parts_by_delay(link.weight, delays[wire]) if wire not in together else ():
+                name = first or f"{link.name}.{wire.source}_{number}_delay{waits}"
+                builder.connect(wire.source, link.target, part, bias, waits, name)
+                bias, first = None, ""
+
+    def network(self, codes: FixedPoint, readout: str | None = None) -> Network:
+        """Return the whole float network, for input codes of that format, by default with NIR's readout rule."""
         shape = self.shapes[self.entry]
         only_batch = math.prod(shape) == shape[-1]
-        builder = NetworkBuilder(self.dt)
+        builder = NetworkBuilder(self.how.dt)
         builder.input(shape[-1:] if only_batch else shape, codes, self.entry)
         scale = {}
         for name in self.names:
@@ -292,11 +380,21 @@ class _Import:
             builder.population(made.neuron, name)
         delays = self._delays()
         for link in self.links:
-            sources = [wire.source for wire in link.wires]
-            steps = [delays[link.name, wire] for wire in link.wires]
-            builder.connect(sources, link.target, *_folded(link, scale[link.target]), delay=steps, name=link.name)
-        readout = "last" if self.graph.types[self.output] in SILENT else "sum"
-        return builder.build(self.output, readout)
+            weight, bias = _folded(link, scale[link.target])
+            steps = {wire: delays[link.name, wire] for wire in link.wires}
+            self._connect(builder, replace(link, weight=weight, bias=bias), steps)
+        usual = "last" if self.graph.types[self.output] in SILENT else "sum"
+        return builder.build(self.output, readout or usual)
+
+
+def _shared(link: _Link, delays: Mapping[Wire, IntArray], apart: set[str]) -> list[Wire]:
+    """Return the wires that share one synapse: one per source of spikes, all its channels with one delay."""
+    shared = {
+        wire.source: wire
+        for wire in reversed(link.wires)
+        if (delays[wire] == delays[wire].flat[0]).all() and (wire.source not in apart or len(link.wires) == 1)
+    }
+    return [wire for wire in link.wires if shared.get(wire.source) == wire]
 
 
 def _folded(link: _Link, scale: FloatArray) -> tuple[FloatArray, FloatArray | None]:

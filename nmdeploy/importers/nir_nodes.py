@@ -1,4 +1,4 @@
-"""Meaning of each NIR type: its fields, and a population's Euler step.
+"""Meaning of each NIR type: its fields, and a population's step.
 
 A type that is not in `NEEDED` is refused, and so is a field that is not in its row: nothing is dropped silently. NIR
 gives metadata no meaning: it is not read.
@@ -9,26 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import UnsupportedParameter
-from nmdeploy.neurons.base import FloatArray
+from nmdeploy.importers.meaning import Meaning
+from nmdeploy.importers.nir_time import TAUS
+from nmdeploy.importers.resets import Membrane, with_reset
+from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.lif import LIF
 from nmdeploy.nir_io.tree import Tree
 
 Values = dict[str, npt.NDArray[np.float64]]
 Weights = tuple[FloatArray, "FloatArray | None"]
 
-SPIKING = ("CubaLIF", "IF", "LIF")
-SILENT = ("I", "LI")
-POPULATIONS = (*SPIKING, *SILENT)
+SPIKING = ("CubaLIF", "IF", "LIF", "Threshold")
+SILENT = ("CubaLI", "I", "LI")
+READ = {kind: f"{kind} with Threshold" for kind in SILENT}
+"""Types of a population without spikes and the Threshold after it, as one."""
+POPULATIONS = (*SPIKING, *SILENT, *READ.values())
 SYNAPSES = ("Affine", "Linear", "Scale")
 PORT = "port of a subgraph"
 PASSING = ("Delay", "Flatten", PORT)
-SUPPORTED = ("Input", "Output", *SYNAPSES, *POPULATIONS, "Delay", "Flatten", "NIRGraph")
+SUPPORTED = ("Input", "Output", *SYNAPSES, *SPIKING, *SILENT, "Delay", "Flatten", "NIRGraph")
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "Input": ("shape",),
@@ -43,13 +48,16 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"),
     "IF": ("r", "v_threshold"),
     "LI": ("tau", "r", "v_leak"),
+    "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak"),
     "I": ("r",),
+    "Threshold": ("threshold",),
 }
 """Fields that a node of each type must have."""
 DEFAULTS: dict[str, dict[str, float]] = {
     "LIF": {"v_reset": 0.0},
     "IF": {"v_reset": 0.0},
     "CubaLIF": {"v_reset": 0.0, "w_in": 1.0},
+    "CubaLI": {"w_in": 1.0},
 }
 """Fields that may be missing, with the value that nir gives them."""
 UNUSED = {"Flatten": ("input_type",)}
@@ -108,37 +116,31 @@ def integers(name: str, key: str, values: Values, low: int = 1, high: int = 1 <<
 class Population:
     """A population's neuron without the bias of its synapses, and the factor on its incoming weights."""
 
-    neuron: LIF | Integrator
+    neuron: Neuron
     scale: FloatArray
 
 
-def population(name: str, kind: str, values: Values, dt: float) -> Population:
-    """Return the population that a NIR node is under Euler with step `dt` (seconds), its values of shape (H,)."""
+Make = Callable[[str, Values, Meaning], Population]
+
+
+def population(name: str, make: Make, values: Values, how: Meaning) -> Population:
+    """Return the population that a NIR node is under the rules of its file, its values of shape (H,)."""
+    values = {key: how.time_scale * value if key in TAUS else value for key, value in values.items()}
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        made = MAKE[kind](name, values, dt)
-    for key in ("bias", "v_threshold") if isinstance(made.neuron, LIF) else ("bias",):
-        if not np.isfinite(getattr(made.neuron, key)).all():
-            raise UnsupportedParameter(f"node {name!r}: its {key} overflows: rescale v_leak, v_reset and v_threshold")
+        made = make(name, values, how)
+    held = {key: vars(made.neuron)[key] for key in vars(made.neuron).keys() & {"bias", "input_bias", "v_threshold"}}
+    _finite(name, **held)
     return made
 
 
-def _euler(name: str, key: str, p: Values, dt: float) -> FloatArray:
-    """Return ``dt / tau``, refused outside of (0, 1]."""
-    tau = p[key]
-    if (tau <= 0).any():
-        raise UnsupportedParameter(
-            f"node {name!r}: {key} = {tau.min():g}: a time constant is over 0 s: export it again"
-        )
-    if (dt > tau * (1 + ROUNDING)).any():
-        raise UnsupportedParameter(
-            f"node {name!r}: {key} = {tau.min():g} s is shorter than dt = {dt:g} s, so that Euler's step overshoots: "
-            "give the --dt that the network was trained with"
-        )
-    return np.minimum(dt / tau, 1.0)
+def _finite(name: str, **values: FloatArray) -> None:
+    for key, value in values.items():
+        if not np.isfinite(value).all():
+            raise UnsupportedParameter(f"node {name!r}: its {key} overflows: rescale v_leak, v_reset and v_threshold")
 
 
-def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, scale: FloatArray) -> Population:
-    """Return a spiking population, its membrane counted from `v_reset`; `leak` is dt/tau_mem."""
+def _fire(name: str, kind: str, p: Values, enters: FloatArray, leak: FloatArray, how: Meaning) -> Population:
+    """Return a spiking population, its membrane counted from `v_reset`; shares of current and membrane per step."""
     v_leak, v_reset = p.get("v_leak", np.zeros_like(leak)), p["v_reset"]
     other = (v_reset != 0) & (v_reset != v_leak)
     if other.any():
@@ -146,35 +148,39 @@ def _fire(name: str, p: Values, alpha: FloatArray, leak: FloatArray, scale: Floa
             f"node {name!r}: v_reset = {v_reset[other][0]:g} with v_leak = {v_leak[other][0]:g}: rule 'loihi' starts "
             "and resets at 0, to which only v_reset = 0 or v_reset = v_leak can be moved: retrain with one of these"
         )
-    lif = LIF(alpha=alpha, beta=1 - leak, v_threshold=p["v_threshold"] - v_reset, bias=leak * (v_leak - v_reset))
-    return Population(lif, scale)
+    threshold, bias = p["v_threshold"] - v_reset, leak * (v_leak - v_reset)
+    _finite(name, bias=bias, v_threshold=threshold)
+    membrane = Membrane(1 - enters, 1 - leak, threshold, bias, how.at_threshold)
+    return Population(with_reset(name, how.reset(name), membrane), how.gain(kind, p, enters, leak))
 
 
-def _lif(name: str, p: Values, dt: float) -> Population:
-    leak = _euler(name, "tau", p, dt)
-    return _fire(name, p, np.zeros_like(leak), leak, leak * p["r"])
+def _lif(name: str, p: Values, how: Meaning) -> Population:
+    leak = how.share(p["tau"])
+    return _fire(name, "LIF", p, np.ones_like(leak), leak, how)
 
 
-def _cuba_lif(name: str, p: Values, dt: float) -> Population:
-    enters, leak = _euler(name, "tau_syn", p, dt), _euler(name, "tau_mem", p, dt)
-    return _fire(name, p, 1 - enters, leak, enters * p["w_in"] * leak * p["r"])
+def _cuba_lif(name: str, p: Values, how: Meaning) -> Population:
+    return _fire(name, "CubaLIF", p, how.share(p["tau_syn"]), how.share(p["tau_mem"]), how)
 
 
-def _if(name: str, p: Values, dt: float) -> Population:
+def _if(name: str, p: Values, how: Meaning) -> Population:
     none = np.zeros_like(p["r"])
-    return _fire(name, p, none, none, dt * p["r"])
+    return _fire(name, "IF", p, none + 1, none, how)
 
 
-def _li(name: str, p: Values, dt: float) -> Population:
-    leak = _euler(name, "tau", p, dt)
-    return Population(Integrator(beta=1 - leak, bias=leak * p["v_leak"]), leak * p["r"])
+def _li(name: str, p: Values, how: Meaning) -> Population:
+    leak = how.share(p["tau"])
+    bias = leak * p["v_leak"]
+    _finite(name, bias=bias)
+    return Population(Integrator(beta=1 - leak, bias=bias), how.gain("LI", p, np.ones_like(leak), leak))
 
 
-def _i(name: str, p: Values, dt: float) -> Population:
-    return Population(Integrator(beta=np.ones_like(p["r"])), dt * p["r"])
+def _i(name: str, p: Values, how: Meaning) -> Population:
+    one = np.ones_like(p["r"])
+    return Population(Integrator(beta=one), how.gain("I", p, one, 0 * one))
 
 
-MAKE: dict[str, Callable[[str, Values, float], Population]] = {
+MAKE: dict[str, Make] = {
     "LIF": _lif,
     "CubaLIF": _cuba_lif,
     "IF": _if,
@@ -185,6 +191,9 @@ MAKE: dict[str, Callable[[str, Values, float], Population]] = {
 
 def _linear(name: str, values: Values) -> Weights:
     weight, bias = values["weight"], values.get("bias")
+    # A batch of one sample leaves axes of length 1 at the front.
+    weight = weight.reshape(weight.shape[-2:]) if weight.size == prod(weight.shape[-2:]) else weight
+    bias = bias.ravel() if bias is not None and bias.size == bias.shape[-1] else bias
     if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
         shapes = f"{weight.shape}" if bias is None else f"{weight.shape} with bias {bias.shape}"
         raise UnsupportedParameter(f"node {name!r}: weight {shapes}: give (outputs, inputs), bias (outputs,)")

@@ -17,20 +17,18 @@ from nmdeploy.importers.nir_nodes import (
     PASSING,
     POPULATIONS,
     PORT,
-    ROUNDING,
-    SILENT,
     SYNAPSES,
     Values,
     integers,
     numbers,
 )
+from nmdeploy.network.graph import strip_batch
 from nmdeploy.nir_io.tree import Tree
 
 Shape = tuple[int, ...]
 Nodes = dict[str, Tree]
 Edges = dict[tuple[str, str], None]
 
-DELAY_MAX = 1 << 16
 LONGEST = 16
 """Largest number of passing nodes in a row."""
 
@@ -67,7 +65,7 @@ class Topology:
     def shape_after(self, wire: Wire, shape: Shape) -> Shape:
         """Return the shape in which values of `shape` arrive at a wire's end.
 
-        A node on the way with another shape is refused.
+        A node on the way with another shape is refused. Leading axes of length 1 do not count.
         """
         for name in wire.via:
             kind, values = self.types[name], self.values[name]
@@ -75,26 +73,15 @@ class Topology:
                 shape = _flattened(name, values, shape)
             else:
                 expected = integers(name, "shape", values) if kind == PORT else values["delay"].shape
-                if expected != shape and prod(expected) != 1:
+                if strip_batch(expected) != strip_batch(shape) and prod(expected) != 1:
                     raise UnsupportedParameter(
                         f"node {name!r}: shape {expected}, but {wire.source!r} sends {shape}: export the file again"
                     )
         return shape
 
-    def steps(self, wire: Wire, dt: float) -> int:
-        """Return the steps of length `dt` of the Delay nodes on a wire."""
-        steps = 0
-        for name in (name for name in wire.via if self.types[name] == "Delay"):
-            seconds = self.values[name]["delay"]
-            exact = float(seconds.flat[0]) / dt
-            whole = 0 <= exact <= DELAY_MAX and abs(exact - round(exact)) <= ROUNDING * max(exact, 1)
-            if not whole or (seconds != seconds.flat[0]).any():
-                raise UnsupportedParameter(
-                    f"node {name!r}: delay = {seconds.min():g} to {seconds.max():g} s: takes one whole number of steps "
-                    f"of {dt:g} s, 0 to {DELAY_MAX}, for all channels"
-                )
-            steps += round(exact)
-        return steps
+    def delays(self, via: tuple[str, ...]) -> dict[str, Values]:
+        """Return the Delay nodes among passing nodes, with their values."""
+        return {name: self.values[name] for name in via if self.types[name] == "Delay"}
 
 
 def topology(path: object, tree: Tree) -> Topology:
@@ -128,11 +115,7 @@ def check_wires(graph: Topology) -> None:
             raise UnsupportedParameter(f"{where}: remove the edge")
         if before in SYNAPSES and after in SYNAPSES:
             raise UnsupportedParameter(f"{where} without a neuron in between: multiply their weights into one node")
-        if before in SILENT and after != "Output":
-            raise UnsupportedParameter(
-                f"{where}: a population without spikes can only be the output: give it a threshold"
-            )
-        if (before in SYNAPSES or after == "Output") and any(types[name] == "Delay" for name in wire.via):
+        if after == "Output" and graph.delays(wire.via):
             raise UnsupportedParameter(f"{where} through a Delay: put the Delay before a synapse")
     for name in graph.of("Input", *SYNAPSES, *POPULATIONS):
         fed, feeds = types[name] == "Input" or graph.into(name), types[name] in POPULATIONS or graph.outgoing(name)

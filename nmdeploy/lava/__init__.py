@@ -8,6 +8,7 @@ with. Intel's own Processes (Dense, Sparse, DelayDense, LIFReset, RingBuffer) ar
 from nmdeploy.lava.dense_dynamics import DenseDynamics
 from nmdeploy.lava.dense_state_space import DenseStateSpace
 from nmdeploy.lava.diagonal_dynamics import DiagonalDynamics
+from nmdeploy.lava.filtered_integrator import FilteredIntegrator
 from nmdeploy.lava.gated_linear_unit import GatedLinearUnit
 from nmdeploy.lava.integrator import Integrator
 from nmdeploy.lava.latch import Latch
@@ -24,6 +25,7 @@ __all__ = [
     "DenseDynamics",
     "DenseStateSpace",
     "DiagonalDynamics",
+    "FilteredIntegrator",
     "GatedLinearUnit",
     "Integrator",
     "Latch",

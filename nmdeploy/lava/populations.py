@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy.lava import dense_state_space, gated_linear_unit, integrator, lif, state_space, windowed_state_space
+from nmdeploy.lava import (
+    dense_state_space,
+    filtered_integrator,
+    gated_linear_unit,
+    integrator,
+    lif,
+    state_space,
+    windowed_state_space,
+)
 from nmdeploy.lava.population import Population
 from nmdeploy.lava.synapses import KINDS as SYNAPSES
 
@@ -16,7 +24,15 @@ def _input(node: dict[str, Any]) -> Population:
     return Population(inputs=0, outputs=int(np.prod(node["shape"])), make=None, binary=binary)
 
 
-MODULES = (lif, state_space, dense_state_space, windowed_state_space, gated_linear_unit, integrator)
+MODULES = (
+    lif,
+    state_space,
+    dense_state_space,
+    windowed_state_space,
+    gated_linear_unit,
+    integrator,
+    filtered_integrator,
+)
 FAMILIES: dict[str, Callable[[dict[str, Any]], Population]] = {
     "input": _input,
     **{module.KIND: module.describe for module in MODULES},

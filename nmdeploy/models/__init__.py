@@ -1,6 +1,6 @@
 """Trainable torch modules of the networks that nmdeploy deploys.
 
-Importing this package does not import torch; `create` does.
+Importing this package does not import torch; `create` does. `s4d` reads the parameters of a public S4D layer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
-__all__ = ["create"]
+__all__ = ["create", "s4d"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "s4d":
+        from nmdeploy.models.public_s4d import s4d
+
+        return s4d
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def create(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 import torch
 
 from nmdeploy._util.atomic_files import write_bytes
 from nmdeploy.errors import BadOption
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import read_content
-from nmdeploy.importers.checkpoint_content import DT, READOUT, SIZES, digest, module_config
+from nmdeploy.importers.checkpoint_content import DT, READOUT, SIZES, digest, module_config, safetensors_bytes
 from nmdeploy.models import create
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
 
@@ -64,8 +62,9 @@ def save(
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     config = module_config(str(path), module, arrays, input_format=input_format, dt=dt, readout=readout)
     text = config.to_json()
-    encode = _pt if path.suffix == ".pt" else _safetensors
-    write_bytes(path, encode(text, digest(text, arrays), state))
+    sha256 = digest(text, arrays)
+    is_pt = path.suffix == ".pt"
+    write_bytes(path, _pt(text, sha256, state) if is_pt else safetensors_bytes(text, sha256, arrays))
 
 
 def load(path: str | Path) -> SpikingNetwork:
@@ -87,15 +86,3 @@ def _pt(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save({"config": config, "sha256": sha256, "state_dict": state}, buffer)
     return buffer.getvalue()
-
-
-def _safetensors(config: str, sha256: str, state: dict[str, torch.Tensor]) -> bytes:
-    arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    data = safetensors.numpy.save(arrays, {"nmdeploy": config, "sha256": sha256})
-    end = 8 + int.from_bytes(data[:8], "little")
-    # safetensors orders the metadata at random; the same model must make the same file
-    header = json.loads(data[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[end:]

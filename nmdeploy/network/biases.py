@@ -9,6 +9,7 @@ A bias of a synaptic sum is a constant that arrives in every step. A population 
   but read a constant in ``v_leak`` in two ways.
 
 Any other bias stays. A LIF population with a synaptic filter adds its own after the filter, a gated linear unit none.
+`nmdeploy.quantization.bias_terms` adds the bias synapses that make the former exact.
 """
 
 from __future__ import annotations

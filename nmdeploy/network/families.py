@@ -50,11 +50,21 @@ def quantized_synapses() -> dict[str, type[QuantizedSynapse]]:
     return _by_kind("nmdeploy.synapses", QuantizedSynapse)
 
 
+def floats(name: str, kind: str) -> type[Neuron] | type[Synapse]:
+    """Return the float family of a node's kind; `BadFile` if it is not installed."""
+    known: dict[str, type[Neuron] | type[Synapse]] = {**synapses(), **neurons()}
+    if kind not in known:
+        raise _unknown(name, kind)
+    return known[kind]
+
+
 def quantized(name: str, kind: str) -> type[QuantizedNeuron] | type[QuantizedSynapse]:
     """Return the integer family of a node's kind; `BadFile` if it is not installed."""
-    family = quantized_neurons().get(kind) or quantized_synapses().get(kind)
-    if family is None:
-        raise BadFile(
-            f"node {name!r}: kind {kind!r} is unknown here: update nmdeploy or install the package that adds it"
-        )
-    return family
+    known: dict[str, type[QuantizedNeuron] | type[QuantizedSynapse]] = {**quantized_synapses(), **quantized_neurons()}
+    if kind not in known:
+        raise _unknown(name, kind)
+    return known[kind]
+
+
+def _unknown(name: str, kind: str) -> BadFile:
+    return BadFile(f"node {name!r}: kind {kind!r} is unknown here: update nmdeploy or install the package that adds it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, StepTime
 
 BATCH = 64
+OnSums: TypeAlias = Callable[[str, npt.NDArray[Any], npt.NDArray[Any], StepTime, npt.NDArray[np.bool_]], None]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class FloatRun:
     Parameters
     ----------
     output : (samples, steps, channels)
-        Outputs of the population that is read out.
+        Outputs of the population that is read out, or for a readout of membranes, these from before their reset.
     spikes : mapping of population to (samples, steps, output_size)
         Spikes of the spiking populations, as bool, or as values of signed and graded spikes.
     membranes : mapping of population to (samples, steps, H) or (samples, steps, H, p)
@@ -45,7 +46,10 @@ class _Batch:
     trace: bool
     observe: bool
     lengths: IntArray
+    read: str | None = None
+    on_sums: OnSums | None = None
     outputs: dict[str, list[Any]] = field(default_factory=dict)
+    read_membranes: dict[str, list[Any]] = field(default_factory=dict)
     membranes: dict[str, list[Any]] = field(default_factory=dict)
     ranges: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
 
@@ -54,9 +58,13 @@ class _Batch:
         state, output = neuron.step(state, a, now)
         if now.step >= neuron.output_latency:
             self.outputs.setdefault(name, []).append(output)
+        if name == self.read:
+            self.read_membranes.setdefault(name, []).append(neuron.membrane_before_reset(state).reshape(len(a), -1))
         if self.trace and now.step < self.steps:
             self.membranes.setdefault(name, []).append(neuron.membrane(state))
         valid = now.step < self.lengths
+        if self.on_sums:
+            self.on_sums(name, a, output, now, valid)
         if self.observe and valid.any():
             seen = {key: values[valid] for key, values in state.items()}
             merge(self.ranges.setdefault(name, {}), neuron.observe(seen))
@@ -77,6 +85,7 @@ def run_float(
     observe: bool = False,
     dtype: Any = np.float64,
     lengths: IntArray | None = None,
+    on_sums: OnSums | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> FloatRun:
     """Run the float network on real inputs.
@@ -95,6 +104,9 @@ def run_float(
         Type of all states and outputs.
     lengths : (samples,) int, optional
         Valid steps of each sample. Later steps are not observed, and no window includes them.
+    on_sums : callable, optional
+        Called per batch for each population and own step, with its name, its synaptic sums, its output, the step, and
+        the samples that are still valid.
     on_progress : callable
         Called with the number of samples done.
     """
@@ -104,7 +116,8 @@ def run_float(
     for first in range(0, len(values), BATCH):
         part = values[first : first + BATCH]
         part_valid = valid[first : first + BATCH]
-        batch = _Batch(network.populations, values.shape[1], trace, observe, part_valid)
+        read = network.output if network.reads_membrane else None
+        batch = _Batch(network.populations, values.shape[1], trace, observe, part_valid, read, on_sums)
         start = {name: neuron.start(len(part), dtype) for name, neuron in network.populations.items()}
         run_steps(network, part, start, batch.advance, lengths=part_valid)
         batches.append(batch)
@@ -124,7 +137,7 @@ def _join(network: Network, batches: list[_Batch]) -> FloatRun:
     spiking = [name for name, neuron in network.populations.items() if neuron.spiking]
     traced = list(network.populations) if batches[0].trace else []
     return FloatRun(
-        output=stacked(network.output, "outputs"),
+        output=stacked(network.output, "read_membranes" if network.reads_membrane else "outputs"),
         spikes={name: stacked(name, "outputs") for name in spiking},
         membranes={name: stacked(name, "membranes") for name in traced},
         ranges=ranges,

@@ -10,13 +10,30 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nmdeploy._util.frozen import Frozen
+from nmdeploy._util.shown import Shown, Summary
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network.summary import graph_summary
 from nmdeploy.network.timing import Timing, require_aligned, timing_of
 from nmdeploy.neurons.base import Emits
 
-READOUTS = ("sum", "last", "max", "mean")
+RULES = ("sum", "last", "max", "mean")
+MEMBRANE = "membrane-"
+READOUTS = (*RULES, *(f"{MEMBRANE}{rule}" for rule in ("last", "max", "sum")))
+"""Rules that make one value per class of the outputs of all steps, or of the membranes before their reset."""
 BINARY = FixedPoint(bits=1, frac=0, signed=False)
+
+
+def strip_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without its leading axes of length 1, which a batch of one sample leaves in shapes.
+
+    The last axis stays.
+
+    >>> strip_batch((1, 2, 3)), strip_batch((1, 1))
+    ((2, 3), (1,))
+    """
+    ones = next((axis for axis, size in enumerate(shape[:-1]) if size != 1), len(shape) - 1)
+    return shape[max(ones, 0) :]
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class Edge:
     delay: int = 0
 
 
-class Graph(Frozen):
+class Graph(Frozen, Shown):
     """Topology that both networks share; `nodes` maps names to nodes, `edges` connect them."""
 
     nodes: Mapping[str, Any]
@@ -88,6 +105,10 @@ class Graph(Frozen):
     dt: float
     output: str
     readout: str
+
+    def summary(self) -> Summary:
+        """Return what `repr` and a notebook show."""
+        return graph_summary(type(self).__name__, self)
 
     def _check(self, neuron: type, synapse: type) -> None:
         object.__setattr__(self, "nodes", dict(self.nodes))
@@ -104,7 +125,21 @@ class Graph(Frozen):
             self._check_edge(edge, neuron, synapse)
         if not isinstance(self.nodes.get(self.output), neuron):
             raise BadFile(f"output {self.output!r} is no neuron population of the network: name one of its populations")
+        self._check_readout()
         _ = self.order
+
+    def _check_readout(self) -> None:
+        kind = self.nodes[self.output].kind
+        if self.reads_membrane and self.nodes[self.output].membrane_register is None:
+            raise UnsupportedParameter(
+                f"node {self.output!r}: --readout {self.readout}: this {kind} population gives no membrane from before "
+                f"its reset: choose one of {', '.join(RULES)}"
+            )
+
+    @property
+    def reads_membrane(self) -> bool:
+        """True if the readout is of membranes, not of outputs."""
+        return self.readout.startswith(MEMBRANE)
 
     def _check_edge(self, edge: Edge, neuron: type, synapse: type) -> None:
         for name in (edge.source, edge.target):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -20,6 +20,10 @@ import numpy.typing as npt
 from nmdeploy._util.declarations import require_declared
 from nmdeploy._util.frozen import Frozen
 from nmdeploy.errors import BadOption, UnsupportedParameter
+from nmdeploy.neurons.config import QuantizationConfig as QuantizationConfig
+from nmdeploy.neurons.config import QuantizationContext as QuantizationContext
+from nmdeploy.neurons.described import Described
+from nmdeploy.neurons.rounded import RoundedPopulation
 from nmdeploy.neurons.scales import Scales
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -40,48 +44,6 @@ class StepTime(NamedTuple):
 
     step: int
     steps: Any
-
-
-@dataclass(frozen=True)
-class QuantizationConfig:
-    """Number formats of a quantization; `HardwareProfile.quantization_config` takes them from a profile.
-
-    ``weight_exp_min`` and ``weight_exp_max`` limit the exponents of weights as the chip holds them (9 bits).
-    """
-
-    weight_bits: int = 8
-    state_bits: int = 24
-    coefficient_bits: int = 16
-    coefficient_frac: int = 12
-    state_rounding: str = "per-product"
-    sign_modes: tuple[str, ...] = ("mixed",)
-    weight_exp_min: int = -8
-    weight_exp_max: int = 7
-
-
-@dataclass(frozen=True)
-class QuantizationContext:
-    """Scale, limits and ranges of a population's inputs and states, which fix its scales.
-
-    Parameters
-    ----------
-    scale : (input_size,) array
-        Factor by which the quantizer multiplied each input's weights.
-    frac : int
-        Most fraction bits that the incoming synapses offer without a shift.
-    a_max : (input_size,) array
-        Largest possible magnitude of the scaled synaptic sum, from the weights alone.
-    ranges : mapping of str to array
-        Largest magnitude of each quantity of `Neuron.observe` on the calibration data, or its static bound.
-    frac_max : int
-        Most fraction bits that the chip's weight exponent allows.
-    """
-
-    scale: FloatArray
-    frac: int
-    a_max: FloatArray
-    ranges: Mapping[str, FloatArray]
-    frac_max: int
 
 
 DECLARED = {"emits": f"one of {', '.join(map(repr, EMITS))}"}
@@ -149,6 +111,11 @@ class Population(Frozen, ABC):
         """Steps by which an output is later than the inputs that it depends on: a window's length less one."""
         return 0
 
+    @property
+    def membrane_register(self) -> str | None:
+        """Name of the recorded state that is the membrane, for a readout; None if the family cannot give it."""
+        return None
+
     def hold_steps(self, arriving: int) -> int:
         """Steps over which outputs are constant, if all that arrives is constant over `arriving` steps."""
         return 1
@@ -186,6 +153,10 @@ class QuantizedNeuron(Population):
         """Fraction bits of an output code."""
         return 0 if self.emits in SPIKES else self.frac_in
 
+    def dequantize_output(self, codes: npt.NDArray[Any]) -> FloatArray:
+        """Return outputs in units of the float network."""
+        return np.ldexp(np.asarray(codes, np.float64), -self.output_frac)
+
     @property
     def scales(self) -> Scales:
         """Scales of its integers: the fields whose names begin with ``frac_``, and the factor on its inputs."""
@@ -211,6 +182,10 @@ class QuantizedNeuron(Population):
                 f"node {name!r}: family {self.kind!r} emits {self.emits!r} spikes and codes up to {self.output_max}: "
                 "declare emits = 'graded', or output_max 1"
             )
+
+    def remedy(self, tensor: str) -> str:
+        """Return what lowers the loss of a tensor of `Neuron.rounded`, or of ``floors`` and ``states``, in words."""
+        return "retrain with values of like magnitude, or choose another neuron"
 
     @property
     def adds_bias(self) -> bool:
@@ -277,6 +252,19 @@ class QuantizedNeuron(Population):
         flat = () if self.per_state else self.state_registers
         return {name: everything[name][..., 0] if name in flat else everything[name] for name in self.recorded}
 
+    def membrane_codes(self, states: Mapping[str, npt.NDArray[Any]], outputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the membranes from before their reset, in the shape and units of state `membrane_register`.
+
+        Parameters
+        ----------
+        states : mapping of str to (samples, steps, ...)
+            All recorded states after each step.
+        outputs : (samples, steps, output_size)
+            What was sent in each step.
+        """
+        assert self.membrane_register is not None
+        return states[self.membrane_register]
+
 
 class ThreePartNeuron(QuantizedNeuron):
     """Population whose step is three functions: `integrate` for each state, `fire` for each neuron, and `reset`.
@@ -319,15 +307,17 @@ class ThreePartNeuron(QuantizedNeuron):
         return (states, z), s, [*update_overflows, *reset_overflows]
 
 
-class Neuron(Population):
+class Neuron(Described, Population):
     """Population of float neurons.
 
     The float step is ``step(state, a, now) -> (state', output)``. `observe` names the magnitudes that fix the scales.
-    With ``per_channel``, the weights of each row may get their own factor. With ``unscaled``, no weight may get one.
+    With ``per_channel``, the weights of each row get their own factor. With ``unscaled``, no weight may get one. A bias
+    that the population does not add by itself is held by at most ``bias_terms`` synapses per neuron.
     """
 
     per_channel: ClassVar[bool] = False
     unscaled: ClassVar[bool] = False
+    bias_terms: ClassVar[int] = 1
     membrane_name: ClassVar[str] = "v"
 
     def __init_subclass__(cls) -> None:
@@ -339,6 +329,18 @@ class Neuron(Population):
         return 1.0, 0
 
     @property
+    def row_factors(self) -> bool:
+        """True if the weights of each input can have a factor of their own; with ``per_channel`` they always do."""
+        return self.per_channel
+
+    def factors_max(self, frac: int, a_max: FloatArray, ranges: Mapping[str, FloatArray]) -> FloatArray:
+        """Return the largest factor (input_size,) on each input with which its sums can have `frac` fraction bits.
+
+        `a_max` and `ranges` are those of `QuantizationContext`, unscaled.
+        """
+        return np.full(self.input_size, np.inf)
+
+    @property
     def adds_bias(self) -> bool:
         """True if the population can add a bias to its synaptic sums by itself: `with_input_bias`."""
         return False
@@ -346,6 +348,17 @@ class Neuron(Population):
     def with_input_bias(self, bias: FloatArray) -> Neuron:
         """Return the population that adds `bias` (input_size,) to its sums, on top of what it adds already."""
         raise NotImplementedError(f"{self.kind}: adds no bias to its synaptic sums")
+
+    def rounded_decays(self) -> tuple[Neuron, FloatArray]:
+        """Return the population with the decays of its integers, and the factor (H,) that would keep its steady gain.
+
+        The factor is on all that drives it; it is 1 where no decay changes, and unless overridden.
+        """
+        return self, np.ones(self.input_size)
+
+    def driven(self, factors: FloatArray) -> Neuron:
+        """Return the population with its own constant drive multiplied by `factors` (input_size,)."""
+        raise NotImplementedError(f"{self.kind}: its drive is not scaled")
 
     @abstractmethod
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
@@ -367,6 +380,10 @@ class Neuron(Population):
     def membrane(self, state: FloatState) -> FloatArray:
         """Return the float counterpart of the recorded integer state `membrane_name`, (samples, H)."""
 
+    def membrane_before_reset(self, state: FloatState) -> FloatArray:
+        """Return the membrane of this step from before its reset, (samples, H) or (samples, H, p)."""
+        return self.membrane(state)
+
     @abstractmethod
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         """Return the scales of the integer population; refuse parameters that no scale makes deployable."""
@@ -374,6 +391,17 @@ class Neuron(Population):
     @abstractmethod
     def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         """Return the integer population at `scales`, and a line for each change that was necessary."""
+
+    def rounded(self, quantized: Any) -> RoundedPopulation | None:
+        """Return the float values that the integers `quantized` of this population hold; None if it cannot say.
+
+        Without them, effects of its single tensors are not available. The effect of all of them together is.
+        """
+        return None
+
+    def with_tensor(self, name: str, values: npt.NDArray[Any]) -> Neuron:
+        """Return the population with `values` as the tensor `name` of `rounded`: by default the field of that name."""
+        return replace(self, **{name: values})  # type: ignore[type-var]
 
     def quantize(
         self, name: str, context: QuantizationContext, config: QuantizationConfig

@@ -32,6 +32,7 @@ from nmdeploy.neurons.base import (
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, shift, take
+from nmdeploy.neurons.rounded import RoundedPopulation
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 TABLE_FRAC = 15
@@ -247,6 +248,10 @@ class GatedLinearUnit(Neuron):
             window=self.window,
         )
         return quantized, []
+
+    def rounded(self, quantized: QuantizedGatedLinearUnit) -> RoundedPopulation:
+        """Return no tensor: the unit has none, its sigmoid and its output are rounded in every step."""
+        return RoundedPopulation({})
 
 
 def examples(size: int) -> list[Neuron]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadOption, OverflowPossible, UnsupportedParameter
+from nmdeploy.errors import BadOption, CalibrationNeeded, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
     Emits,
     FloatArray,
@@ -27,7 +27,10 @@ from nmdeploy.neurons.base import (
     ThreePartNeuron,
     power_below,
 )
+from nmdeploy.neurons.decays import decay_code, steady_gain
+from nmdeploy.neurons.described import span
 from nmdeploy.neurons.ops import rz, saturate
+from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 
@@ -99,6 +102,10 @@ class QuantizedIntegrator(ThreePartNeuron):
     def neuron_params(self) -> NeuronParams:
         return NeuronParams()
 
+    @property
+    def membrane_register(self) -> str:
+        return "v"
+
     integrate = staticmethod(integrate)
     fire = staticmethod(fire)
     reset = staticmethod(reset)
@@ -110,9 +117,17 @@ class QuantizedIntegrator(ThreePartNeuron):
                 f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent"
             )
 
+    def remedy(self, tensor: str) -> str:
+        if tensor == "beta":
+            return "its decay has 12 bits: choose a shorter time constant, or a larger --dt"
+        return "its sums have the step of the weights: give more --weight-bits, or retrain with a larger bias"
+
     @property
     def adds_bias(self) -> bool:
         return True
+
+    def dequantize_output(self, codes: npt.NDArray[Any]) -> FloatArray:
+        return self.dequantize_state("v", codes)
 
     def dequantize_state(self, state: str, values: npt.NDArray[Any]) -> FloatArray:
         return np.ldexp(np.asarray(values, np.float64), -self.frac_in) / self.scale
@@ -149,12 +164,15 @@ class Integrator(Neuron):
         v = self.beta.astype(kind) * state["v"] + a + self.bias.astype(kind)
         return {"v": v}, v
 
+    def described(self) -> dict[str, str]:
+        return {"neuron": "integrator", "reset": "none", "decay": f"membrane keeps {span(self.beta)} per step"}
+
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
         return {"v": np.abs(state["v"]).max(0)}
 
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
         if (self.beta >= 1).any():
-            raise BadOption(
+            raise CalibrationNeeded(
                 f"node {name!r}: an integrator without leak has no static bound: give calibration data (--data)"
             )
         return {"v": (a_max + np.abs(self.bias)) / (1 - self.beta)}
@@ -165,6 +183,17 @@ class Integrator(Neuron):
 
     def with_input_bias(self, bias: FloatArray) -> Integrator:
         return replace(self, bias=self.bias + bias)
+
+    def rounded_decays(self) -> tuple[Neuron, FloatArray]:
+        rounded = 1 - decay_code(self.beta) / 4096
+        return replace(self, beta=rounded), steady_gain(self.beta, rounded)
+
+    def driven(self, factors: FloatArray) -> Integrator:
+        return replace(self, bias=self.bias * factors)
+
+    @property
+    def membrane_register(self) -> str:
+        return "v"
 
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
@@ -186,13 +215,21 @@ class Integrator(Neuron):
 
     def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         quantized = QuantizedIntegrator(
-            dv=np.rint(4096 * (1 - self.beta)).astype(np.int64),
+            dv=decay_code(self.beta),
             bias=np.rint(np.ldexp(self.bias * scales.scale, scales.frac_in)).astype(np.int64),
             state_bits=config.state_bits,
             frac_in=scales.frac_in,
             scale=scales.scale,
         )
         return quantized, []
+
+    def rounded(self, quantized: QuantizedIntegrator) -> RoundedPopulation:
+        unit = np.ldexp(1.0, quantized.frac_in) * quantized.scale
+        tensors = {
+            "beta": RoundedTensor(self.beta, (4096 - quantized.dv) / 4096, "decay"),
+            "bias": RoundedTensor(self.bias, quantized.bias / unit, "bias"),
+        }
+        return RoundedPopulation(tensors)
 
 
 def examples(size: int) -> list[Neuron]:

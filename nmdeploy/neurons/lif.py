@@ -4,7 +4,7 @@ Float, per neuron, with synaptic sum a:
 
     u <- alpha * u + a
     v <- beta * v + u + bias
-    s  = H(v - v_threshold), strict
+    s  = H(v - v_threshold), strict unless at_threshold
     v <- 0 where s
 
 ``alpha = 0`` is a LIF without synaptic filter, ``alpha = 0, beta = 1`` an IF neuron. Integers: docs/arithmetic.md,
@@ -15,14 +15,14 @@ Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadOption, DoesNotFit, OverflowPossible, UnsupportedParameter
+from nmdeploy.errors import BadOption, CalibrationNeeded, DoesNotFit, OverflowPossible, UnsupportedParameter
 from nmdeploy.neurons.base import (
     Emits,
     FloatArray,
@@ -37,7 +37,10 @@ from nmdeploy.neurons.base import (
     power_below,
     refractory_losses,
 )
+from nmdeploy.neurons.decays import decay_code, decay_notes, steady_gain
+from nmdeploy.neurons.described import comparison, silence, span
 from nmdeploy.neurons.ops import rz, saturate, select, wrap24
+from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 V_LIMIT = (1 << 23) - 1
@@ -147,6 +150,17 @@ class QuantizedLIF(ThreePartNeuron):
     def neuron_params(self) -> NeuronParams:
         return NeuronParams(self.vth, self.refractory_steps)
 
+    @property
+    def membrane_register(self) -> str:
+        return "v"
+
+    def membrane_codes(self, states: Mapping[str, npt.NDArray[Any]], outputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return v from before the reset: where a neuron spiked, its update is computed again from v and u."""
+        v, u, p = states["v"], states["u"], self.state_params
+        before = np.concatenate([np.zeros_like(v[:, :1]), v[:, :-1]], 1)
+        moved, _ = saturate(rz(before * (4096 - p.dv[:, 0]), 12) + u + p.bias[:, 0], V_LIMIT)
+        return np.asarray(np.where(outputs, moved, v))
+
     integrate = staticmethod(integrate)
     fire = staticmethod(fire)
     reset = staticmethod(reset)
@@ -167,6 +181,11 @@ class QuantizedLIF(ThreePartNeuron):
                 f"node {name!r}: the synaptic sum can reach {int(a_max.max())}, which drives the current u to {worst}, "
                 f"limit 2**31: lower the weight exponent or the fan-in, or raise du"
             )
+
+    def remedy(self, tensor: str) -> str:
+        if tensor in ("alpha", "beta"):
+            return "decays have 12 bits: choose shorter time constants, a larger --dt, or the state_space neuron"
+        return "the sums are too coarse beside the membrane: choose shorter time constants, or a larger --dt"
 
     @property
     def adds_bias(self) -> bool:
@@ -199,6 +218,8 @@ class LIF(Neuron):
         Value after a spike; only 0 is deployable by rule ``loihi``.
     refractory_steps : int
         Silent steps after a spike, in which the membrane is held.
+    at_threshold : bool
+        True if a membrane that equals the threshold spikes (>=).
     """
 
     alpha: FloatArray
@@ -207,6 +228,7 @@ class LIF(Neuron):
     bias: FloatArray = 0.0  # type: ignore[assignment]
     v_reset: FloatArray = 0.0  # type: ignore[assignment]
     refractory_steps: int = 0
+    at_threshold: bool = False
 
     kind: ClassVar[str] = "lif"
     emits: ClassVar[Emits] = "binary"
@@ -223,7 +245,7 @@ class LIF(Neuron):
 
     @property
     def per_channel(self) -> bool:  # type: ignore[override]
-        """True if thresholds differ anyway, so that each neuron's weights may have a scale of their own."""
+        """True if thresholds differ anyway, so that the weights of each neuron get a scale of their own."""
         return bool(np.ptp(self.v_threshold) > 0)
 
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
@@ -235,17 +257,28 @@ class LIF(Neuron):
         held = state["refractory"] > 0
         u = self.alpha.astype(kind) * state["u"] + a
         y = np.where(held, state["v"], self.beta.astype(kind) * state["v"] + u + self.bias.astype(kind))
-        s = (y > self.v_threshold.astype(kind)) & ~held
+        threshold = self.v_threshold.astype(kind)
+        s = (y >= threshold if self.at_threshold else y > threshold) & ~held
         v = np.where(s, self.v_reset.astype(kind), y)
         counter = np.where(s, self.refractory_steps, np.maximum(state["refractory"] - 1, 0))
         return {"u": u, "v": v, "y": y, "refractory": counter}, s
+
+    def described(self) -> dict[str, str]:
+        current = self.alpha.any()
+        return {
+            "neuron": "lif with a synaptic current" if current else "lif",
+            "reset": f"to {span(self.v_reset)} in the same step{silence(self.refractory_steps)}",
+            "threshold": comparison(self.v_threshold, self.at_threshold),
+            "decay": (f"current keeps {span(self.alpha)}, " if current else "")
+            + f"membrane keeps {span(self.beta)} per step",
+        }
 
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
         return {"u": np.abs(state["u"]).max(0), "y": np.abs(state["y"]).max(0)}
 
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
         if (self.alpha >= 1).any() or (self.beta >= 1).any():
-            raise BadOption(
+            raise CalibrationNeeded(
                 f"node {name!r}: a neuron without leak has no static bound on its membrane: "
                 "give calibration data (--data)"
             )
@@ -261,8 +294,43 @@ class LIF(Neuron):
     def with_input_bias(self, bias: FloatArray) -> LIF:
         return replace(self, bias=self.bias + bias)
 
+    def rounded_decays(self) -> tuple[Neuron, FloatArray]:
+        alpha, beta = (4095 - _du(self.alpha)) / 4096, 1 - _dv(self.beta) / 4096
+        factor = steady_gain(self.alpha, alpha) * steady_gain(self.beta, beta)
+        return replace(self, alpha=alpha, beta=beta), factor
+
+    def driven(self, factors: FloatArray) -> LIF:
+        return replace(self, bias=self.bias * factors)
+
+    @property
+    def membrane_register(self) -> str:
+        return "v"
+
     def membrane(self, state: FloatState) -> FloatArray:
         return state["v"]
+
+    @property
+    def bias_terms(self) -> int:  # type: ignore[override]
+        """With a synaptic filter, three: weights of 6 to 8 bits then hold any bias to half a unit of the sum."""
+        return 3 if self.alpha.any() else 1
+
+    @property
+    def row_factors(self) -> bool:
+        """Each neuron has a threshold and a bias of its own."""
+        return True
+
+    def factors_max(self, frac: int, a_max: FloatArray, ranges: Mapping[str, FloatArray]) -> FloatArray:
+        peak = np.max([ranges["u"], ranges["y"], self.v_threshold], axis=0)
+        limits = [
+            _ratio(V_LIMIT / 2, peak),
+            _ratio(64 * VTH_MAX, self.v_threshold),
+            _ratio(BIAS_MANT_MAX << 7, np.abs(self.bias)),
+            _ratio(1 << 24, a_max),
+        ]
+        return np.asarray(np.ldexp(np.min(limits, axis=0), -(frac + 6)))
+
+    def membrane_before_reset(self, state: FloatState) -> FloatArray:
+        return state["y"]
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         self._require_deployable(name, config)
@@ -285,11 +353,10 @@ class LIF(Neuron):
     def round(self, name: str, scales: Scales, config: QuantizationConfig) -> tuple[QuantizedNeuron, Sequence[str]]:
         self._require_deployable(name, config)
         scale, frac_in = scales.scale, scales.frac_in
-        notes: list[str] = []
         mant, exp = _mantissas(np.ldexp(self.bias * scale, frac_in + 6))
         quantized = QuantizedLIF(
-            du=np.clip(np.rint(4096 * (1 - self.alpha)) - 1, 0, 4095).astype(np.int64),
-            dv=_decay(name, self.beta, notes),
+            du=_du(self.alpha),
+            dv=_dv(self.beta),
             vth=np.rint(np.ldexp(self.v_threshold * scale, frac_in)).astype(np.int64),
             bias_mant=mant,
             bias_exp=exp,
@@ -297,7 +364,36 @@ class LIF(Neuron):
             frac_in=frac_in,
             scale=scale,
         )
-        return quantized, notes
+        return quantized, decay_notes(name, self.alpha, self.beta, config)
+
+    def rounded(self, quantized: QuantizedLIF) -> RoundedPopulation:
+        q, unit = quantized, np.ldexp(1.0, quantized.frac_in) * quantized.scale
+        tensors = {
+            "alpha": RoundedTensor(self.alpha, (4095 - q.du) / 4096, "decay"),
+            "beta": RoundedTensor(self.beta, (4096 - q.dv) / 4096, "decay"),
+            "v_threshold": RoundedTensor(self.v_threshold, q.vth / unit, "threshold"),
+            "bias": RoundedTensor(self.bias, (q.bias_mant << q.bias_exp) / (64 * unit), "bias"),
+        }
+        with np.errstate(divide="ignore"):
+            gain = 1 / ((1 - self.alpha) * (1 - self.beta))
+        return RoundedPopulation(tensors, self.v_threshold, gain)
+
+    def _thresholds(self, name: str, scales: Scales, notes: list[str]) -> IntArray:
+        """Return the threshold's codes; those of a neuron that spikes at its threshold are one less (v > code)."""
+        codes = np.rint(np.ldexp(self.v_threshold * scales.scale, scales.frac_in)).astype(np.int64)
+        if not self.at_threshold:
+            return codes
+        if (self.beta != 1).any() or self.alpha.any():
+            share = float(np.max(1 / np.maximum(codes, 1)))
+            notes.append(
+                f"node {name!r}: it spikes at its threshold (>=), for which the integers spike over one unit less: a "
+                f"membrane may spike that is lower by up to {share:.2g} of the threshold"
+            )
+        if codes.min() < 1:
+            raise UnsupportedParameter(
+                f"node {name!r}: a threshold that rounds to 0 cannot be met exactly (>=): raise v_threshold"
+            )
+        return np.asarray(codes - 1)
 
     def _require_deployable(self, name: str, config: QuantizationConfig) -> None:
         if config.state_bits != 24:
@@ -317,13 +413,19 @@ class LIF(Neuron):
             )
 
 
-def _decay(name: str, beta: FloatArray, notes: list[str]) -> IntArray:
-    exact = 4096 * (1 - beta)
-    code = np.clip(np.rint(exact), 0, 4095).astype(np.int64)
-    lost = int(((code == 0) & (exact > 0)).sum() + (exact > 4095).sum())
-    if lost:
-        notes.append(f"node {name!r}: the decay of {lost} membranes rounds to the end of its 12-bit range")
-    return code
+def _ratio(limit: float, magnitudes: FloatArray) -> FloatArray:
+    """Return ``limit / magnitudes``, infinity for 0."""
+    with np.errstate(over="ignore"):  # infinite as for 0
+        return np.asarray(np.divide(limit, magnitudes, out=np.full(magnitudes.shape, np.inf), where=magnitudes > 0))
+
+
+def _du(alpha: FloatArray) -> IntArray:
+    """Return the decay of the current; one of 0 is the slowest, with the factor 4095/4096."""
+    return np.asarray(np.clip(np.rint(4096 * (1 - alpha)) - 1, 0, 4095), np.int64)
+
+
+def _dv(beta: FloatArray) -> IntArray:
+    return np.asarray(np.minimum(decay_code(beta), 4095))
 
 
 def _mantissas(values: FloatArray) -> tuple[IntArray, IntArray]:

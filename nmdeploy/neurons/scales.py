@@ -81,14 +81,18 @@ class Scales(Frozen):
         Others depend on the family.
     limits : mapping of str to tuple of Limit
         Table from which each of `fracs` was chosen. Scales that were trained or given have none.
+    drive : (input_size,) array
+        Factor on all that drives each input, 1 unless it makes up for a rounded decay. The membrane keeps its unit.
     """
 
     scale: FloatArray
     fracs: Mapping[str, Bits]
     limits: Mapping[str, Table] = field(default_factory=dict)
+    drive: FloatArray = 1.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         self._freeze("scale", self.scale, np.float64)
+        self._freeze("drive", self.drive, np.float64, self.scale.shape)
         if "frac_in" not in self.fracs:
             raise BadOption("scales: frac_in is missing: give the fraction bits of the synaptic sum")
 
@@ -113,14 +117,18 @@ class Scales(Frozen):
         return {"scale": (float(self.scale.min()), float(self.scale.max())), **fracs}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scales as JSON values: ``{"scale": ..., "fracs": {...}, "bound": {frac: name}}``."""
+        """Return the scales as JSON values: ``{"scale": ..., "fracs": {...}, "bound": {frac: name}}``.
+
+        A drive that is not 1 is one more: ``"drive": ...``.
+        """
         fracs = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in self.fracs.items()}
         bound = {name: binding(table).name for name, table in self.limits.items()}
-        return {"scale": self.scale.tolist(), "fracs": fracs, "bound": bound}
+        drive = {"drive": self.drive.tolist()} if (self.drive != 1).any() else {}
+        return {"scale": self.scale.tolist(), "fracs": fracs, "bound": bound, **drive}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Scales:
         """Return the scales that `to_json` described, without their limits, which it does not hold."""
         given = values["fracs"].items()
         fracs = {name: np.array(value, np.int64) if isinstance(value, list) else int(value) for name, value in given}
-        return Scales(np.array(values["scale"], np.float64), fracs)
+        return Scales(np.array(values["scale"], np.float64), fracs, drive=values.get("drive", 1.0))

@@ -18,11 +18,12 @@ import numpy as np
 
 from nmdeploy._util.atomic_files import write_bytes
 from nmdeploy.errors import BadFile
+from nmdeploy.network.expected import require_path, require_quantized
 from nmdeploy.network.graph import Input
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io.file import check_seal, is_sealed, load_bytes, read_tree, seal, with_user_block
 from nmdeploy.nir_io.graph import primitives
-from nmdeploy.nir_io.model import KEY, PLACE, model_content, network_of, network_sha256, parse
+from nmdeploy.nir_io.model import KEY, PLACE, model_content, network_of, network_sha256, parse, reading_content
 from nmdeploy.nir_io.notes import reader_notes
 from nmdeploy.nir_io.primitives import Primitives
 from nmdeploy.nir_io.tree import Tree
@@ -59,10 +60,11 @@ def write(q: QuantizedNetwork, path: Path) -> list[str]:
     BadFile
         The path cannot be written.
     """
+    require_quantized(q, "write")
     graph = primitives(q)
     text, arrays = model_content(q)
     paths = {f"{PLACE}/nodes/{name}/{field}": array for name, node in arrays.items() for field, array in node.items()}
-    write_bytes(path, seal(with_user_block(_nir_bytes(graph, {"model": text}), paths)))
+    write_bytes(path, seal(with_user_block(_nir_bytes(graph, {"model": text} | reading_content(q)), paths)))
     return reader_notes(q, graph)
 
 
@@ -74,6 +76,7 @@ def read(path: Path) -> QuantizedNetwork:
     BadFile
         The file is missing, damaged, or not written by nmdeploy.
     """
+    require_path(path, "read", "a QuantizedNetwork needs no reading, a float Network is no model")
     return network_of(path, read_content(path))
 
 
@@ -130,6 +133,7 @@ def describe(path: Path) -> dict[str, Any]:
         "readout": q.readout,
         "output": q.output,
         "notes": list(q.notes),
+        "read_as": None if q.read_as is None else q.read_as.to_json(),
         "bytes": len(content),
         "input": {name: node.to_json() for name, node in nodes.items() if isinstance(node, Input)},
         "layers": {name: _layer(node) for name, node in nodes.items() if node.role == "population"},

@@ -5,6 +5,8 @@
                                               "edges": [[source, target, delay], ...], "notes": [...],
                                               "sha256": "<64 hex digits>"}
     node/metadata/nmdeploy/nodes/NAME/FIELD  each array, integers in their narrowest type
+    node/metadata/nmdeploy/read_as           how the float network was read, as JSON; the digest does not cover it, the
+                                             file's seal does
 
 The order of the nodes is the network's. The digest covers the text without its own entry, and every array: name, type,
 shape and bytes. A missing field has its default; an unknown one is refused.
@@ -28,6 +30,7 @@ from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
 from nmdeploy.network import families
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.network.reading import Reading
 from nmdeploy.nir_io import version_2
 from nmdeploy.nir_io.tree import Tree
 
@@ -35,6 +38,7 @@ FORMAT = "nmdeploy-model"
 VERSION = 3
 KEY = "nmdeploy"
 PLACE = f"node/metadata/{KEY}"
+READ_AS = "read_as"
 CONTENT = ("dt", "profile", "readout", "output", "nodes", "edges", "notes")
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """Exceptions that Python raises if JSON is not laid out as a network's."""
@@ -66,6 +70,11 @@ def model_content(q: QuantizedNetwork) -> tuple[str, Arrays]:
     text = json.dumps(values, separators=(",", ":"), allow_nan=False, default=_refuse)
     vars(q)["_sha256"] = sha256 = digest(text, arrays)
     return f'{text[:-1]},"sha256":"{sha256}"}}', arrays
+
+
+def reading_content(q: QuantizedNetwork) -> dict[str, str]:
+    """Return the entry of a model file that says how the float network was read; empty if that is not known."""
+    return {} if q.read_as is None else {READ_AS: json.dumps(q.read_as.to_json(), separators=(",", ":"))}
 
 
 def _require_finite(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -134,7 +143,7 @@ def parse(path: Path, held: Any) -> dict[str, Any]:
     if not intact:
         raise BadFile(f"{path}: its content was changed: it does not match its SHA-256: export it again")
     for key in values:
-        if key not in (*CONTENT, "format", "version", "sha256"):
+        if key not in (*CONTENT, "format", "version", "sha256", READ_AS):
             raise BadFile(f"{path}: holds {key!r}, which this version of nmdeploy does not know: update nmdeploy")
     return version_2.upgrade(values) if found[1] == version_2.VERSION else values
 
@@ -147,6 +156,8 @@ def _parse(held: Tree) -> tuple[dict[str, Any] | None, bool]:
         intact = tail == f'"{digest(body + "}", arrays)}"}}'
         for name, node in arrays.items():
             values["nodes"][name] |= node
+        if READ_AS in held:
+            values[READ_AS] = json.loads(held[READ_AS])
         return dict(values), intact
     except MALFORMED:
         return None, False
@@ -179,6 +190,7 @@ def network_of(path: Path, values: Mapping[str, Any]) -> QuantizedNetwork:
         missing = [f.name for f in fields(QuantizedNetwork) if f.name not in given and f.default is MISSING]
         if missing:
             raise BadFile(f"its JSON lacks {', '.join(missing)}: export it again")
+        given |= {READ_AS: Reading.from_json(values[READ_AS])} if READ_AS in values else {}
         q = QuantizedNetwork(**given | {"dt": float(given["dt"]), "notes": tuple(given.get("notes", ()))})
         if not (math.isfinite(q.dt) and q.dt > 0):
             raise BadFile(f"dt = {q.dt}: a time step is a finite number of seconds over 0: export it again")

@@ -11,6 +11,7 @@ from nmdeploy.errors import DoesNotFit
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.samples.source import Data
 
+STATE_BITS_MAX = 24  # states of the chips that have a profile
 BOUNDED = 0.1  # share of saturating state updates from which an unstable population counts as unbounded
 
 
@@ -36,9 +37,11 @@ def require_bounded(network: QuantizedNetwork, data: Data) -> QuantizedNetwork:
         counts = {flag: recording.total(name, flag) for flag in network.populations[name].flags}
         share, said = saturated_share(network, recording, name), sum(counts.values())
         if share > BOUNDED:
+            bits = network.populations[name].state_bits
+            wider = f"give more --state-bits (now {bits}), or " if bits < STATE_BITS_MAX else ""
             raise DoesNotFit(
                 f"population {name!r}: its poles are unstable and {share:.1%} of its state updates saturate on the "
-                f"calibration data, limit {BOUNDED:.0%}: give more --state-bits, or train with poles inside the circle"
+                f"calibration data, limit {BOUNDED:.0%}: {wider}train with poles inside the circle"
             )
         notes.append(
             f"population {name!r}: poles outside of the unit circle; on the calibration data ({data.samples} samples) "

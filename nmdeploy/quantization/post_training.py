@@ -8,35 +8,41 @@ limits. The exponents of its synapses follow from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
-from nmdeploy.network.float_run import run_float
-from nmdeploy.network.graph import Input
+from nmdeploy.errors import BadOption, CalibrationNeeded, DoesNotFit, UnsupportedParameter
+from nmdeploy.network.float_run import OnSums, run_float
+from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
 from nmdeploy.neurons.scales import Scales
+from nmdeploy.quantization.bias_terms import beside, bias_terms
+from nmdeploy.quantization.remedies import exponent_remedy
+from nmdeploy.quantization.weight_scales import WeightScales, grid_notes
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
-from nmdeploy.synapses.scale_group import shared_peaks
+from nmdeploy.synapses.grids import ROUNDING
+from nmdeploy.synapses.sparse import QuantizedSparse
 
 SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
 FracOf = Callable[[str], int]
-LARGE_WEIGHT_ERROR = 0.25  # relative weight error above which an export adds a note
 
 
-def calibrate(network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None) -> Ranges:
+def calibrate(
+    network: Network, inputs: npt.ArrayLike, lengths: IntArray | None = None, on_sums: OnSums | None = None
+) -> Ranges:
     """Return the largest magnitudes of the float network's states on `inputs` (samples, steps, channels), real values.
 
-    `lengths` (samples,) are the valid steps; padding after them does not count.
+    `lengths` (samples,) are the valid steps; padding after them does not count. `on_sums` is that of `run_float`.
     """
     for name in network.populations:
         _require_range(network, name)
-    return run_float(network, inputs, observe=True, lengths=lengths).ranges
+    return run_float(network, inputs, observe=True, lengths=lengths, on_sums=on_sums).ranges
 
 
 def static_ranges(network: Network) -> Ranges:
@@ -53,18 +59,24 @@ def population_bounds(network: Network, name: str, ranges: Ranges) -> Mapping[st
     return network.populations[name].bounds(name, _a_max(network, name, ranges))
 
 
-def choose_scales(network: Network, config: QuantizationConfig, ranges: Ranges | None = None) -> dict[str, Scales]:
+def choose_scales(
+    network: Network,
+    config: QuantizationConfig,
+    ranges: Ranges | None = None,
+    drives: Mapping[str, FloatArray] = MappingProxyType({}),
+) -> dict[str, Scales]:
     """Return the scales of every population and synapse, by name; nothing is rounded.
 
-    `ranges` are those of `calibrate`. Without them, static bounds are used, which cost resolution.
+    `ranges` are those of `calibrate`. Without them, static bounds are used, which cost resolution. `drives` are the
+    factors that `choose_drives` found.
     """
     found = static_ranges(network) if ranges is None else ranges
-    scales = {name: population_scales(network, name, config, found) for name in network.populations}
+    scales = {name: population_scales(network, name, config, found, drives.get(name)) for name in network.populations}
     frac_of = frac_of_scales(network, scales)
     for name, own in dict(scales).items():
         for source in (edge.source for edge in network.incoming[name]):
             frac = _source_frac(network, source, frac_of)
-            scales[source] = network.synapses[source].choose_scales(own.scale, own.frac_in, frac, config)
+            scales[source] = _driven(network, source, own).choose_scales(own.scale, own.frac_in, frac, config)
     return scales
 
 
@@ -74,6 +86,7 @@ def quantize_network(
     *,
     ranges: Ranges | None = None,
     scales: Mapping[str, Scales] | None = None,
+    drives: Mapping[str, FloatArray] = MappingProxyType({}),
     profile: str = "loihi2",
 ) -> QuantizedNetwork:
     """Return the integers of every node.
@@ -88,6 +101,8 @@ def quantize_network(
         Magnitudes as `calibrate` returns them. Without them, static bounds are used, which cost resolution.
     scales : mapping of str to Scales, optional
         Scales from `choose_scales` or from training. By default they are chosen from `ranges`.
+    drives : mapping of str to array, optional
+        Factors on the drives of populations whose decays are rounded, from `choose_drives`; 1 for the others.
     profile : str
         Name of the hardware profile, stored with the network.
 
@@ -102,43 +117,63 @@ def quantize_network(
     """
     notes: list[str] = []
     if scales is None:
-        scales = choose_scales(network, config, ranges)
+        scales = choose_scales(network, config, ranges, drives)
         notes += [] if ranges else ["no calibration data: scales are static worst-case bounds"]
     _require_scales(network, scales)
-    nodes: dict[str, Any] = {network.input_name: network.input}
-    for name in network.populations:
-        quantized, synapses, said = round_population(
-            network, name, scales[name], frac_of_scales(network, scales), config, scales
-        )
-        nodes |= synapses | {name: quantized}
-        notes += said
-    ordered = {name: nodes[name] for name in network.nodes}
+    nodes, edges, said = _rounded(network, scales, config)
     return QuantizedNetwork(
-        ordered, network.edges, network.dt, network.output, network.readout, profile=profile, notes=tuple(notes)
+        nodes, edges, network.dt, network.output, network.readout, profile, (*notes, *said), network.read_as
     )
 
 
-def population_scales(network: Network, name: str, config: QuantizationConfig, ranges: Ranges) -> Scales:
+def _rounded(
+    network: Network, scales: Mapping[str, Scales], config: QuantizationConfig
+) -> tuple[dict[str, Any], tuple[Edge, ...], list[str]]:
+    """Return the integers of every node, the edges, and the lines of `round_population`."""
+    nodes: dict[str, Any] = {network.input_name: network.input}
+    further: dict[str, list[QuantizedSparse]] = {}
+    notes: list[str] = []
+    for name, neuron in network.populations.items():
+        own = scales[name]
+        quantized, synapses, said = round_population(
+            network, name, own, frac_of_scales(network, scales), config, scales
+        )
+        nodes |= synapses | {name: quantized}
+        notes += said
+        for source, synapse in synapses.items():
+            further[source] = list(bias_terms(_driven(network, source, own), synapse, own, neuron.bias_terms))
+    more, edges = beside(network, further)
+    return {name: nodes[name] for name in network.nodes} | more, (*network.edges, *edges), notes
+
+
+def population_scales(
+    network: Network, name: str, config: QuantizationConfig, ranges: Ranges, drive: FloatArray | None = None
+) -> Scales:
     """Return the scales of one population.
 
-    `ranges` are those of the population itself and of the populations that send graded values to it.
+    `ranges` are those of the population itself and of the populations that send graded values to it. `drive` is the
+    factor on its drive, 1 if there is none.
     """
     _require_range(network, name)
     neuron = network.populations[name]
     incoming = {e.source: network.synapses[e.source] for e in network.incoming[name]}
+    if drive is not None:
+        neuron, incoming = neuron.driven(drive), {source: s.driven(drive) for source, s in incoming.items()}
     frac_of = frac_of_ranges(network, ranges)
     fracs = {s: _source_frac(network, s, frac_of) for s in incoming}
-    scale = _weight_scale(neuron, list(incoming.values()), config)
+    a_max = _a_max(network, name, ranges) * (1 if drive is None else drive)
+    scale = _weight_scale(neuron, incoming, fracs, a_max, ranges[name], config)
     offered = {s: synapse.frac(scale, config) + fracs[s] for s, synapse in incoming.items()}
     most = [synapse.frac_max(scale, fracs[s], config) for s, synapse in incoming.items()]
     context = QuantizationContext(
         scale=scale,
         frac=max(offered.values(), default=0),
-        a_max=_a_max(network, name, ranges) * scale,
+        a_max=a_max * scale,
         ranges=ranges[name],
         frac_max=min(most, default=0),
     )
-    return neuron.choose_scales(name, context, config)
+    chosen = neuron.choose_scales(name, context, config)
+    return chosen if drive is None else replace(chosen, drive=drive)
 
 
 def round_population(
@@ -153,18 +188,34 @@ def round_population(
 
     `frac_of` returns the fraction bits of the code that a population or the input sends, by its name.
     """
-    quantized, said = network.populations[name].round(name, scales, config)
-    synapses, notes = {}, list(said)
+    neuron = network.populations[name]
+    quantized, said = (neuron.driven(scales.drive) if _drives(scales) else neuron).round(name, scales, config)
+    synapses, notes, rounded = {}, list(said), False
     for source in (edge.source for edge in network.incoming[name]):
-        synapse = network.synapses[source]
+        synapse = _driven(network, source, scales)
         frac = _source_frac(network, source, frac_of)
         own = given.get(source) or synapse.choose_scales(scales.scale, scales.frac_in, frac, config)
         synapses[source] = synapse.round(own, config)
         _check_exponents(source, synapses[source], config, scales, alone=len(network.incoming[name]) == 1)
-        error = weight_error(synapse, synapses[source], scales.scale)
-        if error > LARGE_WEIGHT_ERROR:
-            notes.append(f"synapse {source!r}: {config.weight_bits}-bit weights are off by {error:.0%} (relative norm)")
+        rounded |= _is_rounded(synapse, synapses[source], scales.scale)
+    if rounded:
+        floats = {source: _driven(network, source, scales) for source in synapses}
+        notes += grid_notes(name, network.populations[name], floats, config)
     return quantized, synapses, notes
+
+
+def _is_rounded(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> bool:
+    return bool((synapse.row_errors(quantized, scale) > ROUNDING * synapse.row_norms()).any())
+
+
+def _drives(scales: Scales) -> bool:
+    return bool((scales.drive != 1).any())
+
+
+def _driven(network: Network, synapse: str, scales: Scales) -> Synapse:
+    """Return a synapse with the drive of its population's scales."""
+    found = network.synapses[synapse]
+    return found.driven(scales.drive) if _drives(scales) else found
 
 
 def frac_of_ranges(network: Network, ranges: Ranges) -> FracOf:
@@ -216,26 +267,21 @@ def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / SCALE_F
             )
 
 
-def _weight_scale(neuron: Neuron, incoming: list[Synapse], config: QuantizationConfig) -> FloatArray:
-    """Return the factor that makes the largest weight (of each row, if the neuron allows) fill its code range."""
-    size = neuron.input_size
-    if neuron.unscaled or not incoming:
-        return np.ones(size)
-    rows = np.max([_row_magnitudes(synapse) for synapse in incoming], axis=0)
-    rows = shared_peaks([synapse.scale_group for synapse in incoming], rows)
-    peak = rows if neuron.per_channel else np.full(size, rows.max(initial=0.0))
-    peak = np.where(peak > 0, peak, 1.0)
-    top = (1 << (config.weight_bits - 1)) - 1 or 1
-    return np.asarray(top / np.exp2(np.ceil(np.log2(top))) / peak)
-
-
-def _row_magnitudes(synapse: Synapse) -> FloatArray:
-    """Return the largest weight or bias of each row.
-
-    The biases of all rows share one scale, which must be fine enough for each.
-    """
-    rows = synapse.row_magnitudes()
-    return rows if synapse.bias is None else np.maximum(rows, np.abs(synapse.bias))
+def _weight_scale(
+    neuron: Neuron,
+    incoming: Mapping[str, Synapse],
+    fracs: Mapping[str, int],
+    a_max: FloatArray,
+    ranges: Mapping[str, FloatArray],
+    config: QuantizationConfig,
+) -> FloatArray:
+    """Return the factor on the weights of each input, so that the sums keep the fraction bits of the weights."""
+    choice = WeightScales(neuron, list(incoming.values()), config)
+    common = choice.common()
+    if not incoming or not neuron.row_factors:
+        return common
+    offered = [synapse.frac(common, config) + fracs[source] for source, synapse in incoming.items()]
+    return choice.per_row(neuron.factors_max(min(offered), a_max, ranges))
 
 
 def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
@@ -246,7 +292,9 @@ def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:
         return float(np.abs(number.dequantize([number.min, number.max])).max()), number.frac
     assert isinstance(source, Neuron)
     if name not in ranges and not source.spiking:
-        raise BadOption(f"node {name!r}: values that feed back have no static bound: give calibration data (--data)")
+        raise CalibrationNeeded(
+            f"node {name!r}: values that feed back have no static bound: give calibration data (--data)"
+        )
     return source.output_range(ranges.get(name, {}))
 
 
@@ -275,12 +323,6 @@ def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
     return np.asarray(total)
 
 
-def weight_error(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> float:
-    """Return ``norm(W_q / scale - W) / norm(W)``, bias included: the relative change by rounding."""
-    norm = float(np.linalg.norm(synapse.row_norms()))
-    return float(np.linalg.norm(synapse.row_errors(quantized, scale))) / norm if norm else 0.0
-
-
 def _check_exponents(
     name: str, synapse: QuantizedSynapse, config: QuantizationConfig, scales: Scales, alone: bool
 ) -> None:
@@ -289,8 +331,7 @@ def _check_exponents(
         if not low <= exponent <= high:
             bound = f" by {scales.reason('frac_in')}" if scales.limits else ""
             cause = (
-                f"the sum of its target has {scales.frac_in} fraction bits{bound}: rescale the weights, check --dt, or "
-                "give more --state-bits"
+                f"the sum of its target has {scales.frac_in} fraction bits{bound}: {exponent_remedy(scales)}"
                 if alone
                 else "its weights are too far from those of the other synapses of its target: rescale them"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.frozen import Frozen
+from nmdeploy._util.shown import Shown, Summary, counted, named
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import IntArray
 
 TRACES = ("none", "spikes", "states")
+SHOWN_COUNTS = {
+    "spikes": "spikes",
+    "synaptic operations": "synaptic_operations",
+    "neuron updates": "neuron_updates",
+}
+"""Counts that a summary shows, by the name of their column."""
 ATTRIBUTES = ("model_sha256", "backend", "version", "latency", "seed", "inputs_sha256")
 
 
@@ -36,14 +43,15 @@ class Layer(Frozen):
     counts: Mapping[str, IntArray] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Recording(Frozen):
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording(Frozen, Shown):
     """A run of a quantized network.
 
     Parameters
     ----------
     output : (samples, steps, channels)
-        The output population's spikes (bool, or signed and graded codes) or values (codes).
+        The output population's spikes (bool, or signed and graded codes) or values (codes). For a readout of membranes
+        these are the values, from before their reset, in units of the float network.
     spiking : bool
         True if the output is spikes.
     layers : mapping of str to Layer
@@ -72,6 +80,23 @@ class Recording(Frozen):
     seed: int = 0
     predictions: IntArray | None = None
     inputs_sha256: str = ""
+
+    def summary(self) -> Summary:
+        """Return what `repr` and a notebook show: a row per layer, counts as means per sample."""
+        output = "spikes" if self.spiking else "values"
+        facts = (
+            f"{counted(self.samples, 'sample')} of {'' if self._is_full else 'up to '}{counted(self.steps, 'step')}",
+            f"backend {self.backend!r}, latency {counted(self.latency, 'step')}",
+            f"output {output} {self.output.shape}",
+            "classes " + (named([str(c) for c in self.predictions]) if self.predictions is not None else "not decided"),
+            f"layers {named(list(self.layers))}",
+        )
+        rows = [(name, *_layer_cells(layer)) for name, layer in self.layers.items()]
+        return Summary("Recording", facts, ("layer", *SHOWN_COUNTS, "traced"), rows)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.valid_steps == self.samples * self.steps
 
     @property
     def samples(self) -> int:
@@ -211,6 +236,13 @@ class Totals:
         )
 
 
+def _layer_cells(layer: Layer) -> Iterator[str]:
+    """Yield the means per sample of a layer's counts, then the names of what was traced."""
+    for key in SHOWN_COUNTS.values():
+        yield f"{np.mean(layer.counts[key]):,.1f}" if key in layer.counts else "-"
+    yield ", ".join([*(["spikes"] if layer.spikes is not None else []), *layer.states]) or "nothing"
+
+
 def totals(recording: Recording, correct: int | None = None) -> Totals:
     """Return a recording's sums over its samples."""
     return Totals(
@@ -224,6 +256,11 @@ def totals(recording: Recording, correct: int | None = None) -> Totals:
         model_sha256=recording.model_sha256,
         inputs_sha256=recording.inputs_sha256,
     )
+
+
+def without_states(layers: Mapping[str, Layer]) -> dict[str, Layer]:
+    """Return layers without states, which only the readout needed."""
+    return {name: replace(layer, states={}) for name, layer in layers.items()}
 
 
 def join(parts: Sequence[tuple[IntArray, Recording]], steps: int) -> Recording:

@@ -9,14 +9,16 @@ import textwrap
 from nmdeploy.analysis.report import Report
 from nmdeploy.reports.sections import headline, sections
 from nmdeploy.reports.table import caption, legend, table
+from nmdeploy.reports.verification import reading_lines
 
 SUFFIX = None
 
 
 def render(report: Report) -> str:
-    """Return the result, the table of layers, then each section; no number is ever cut off."""
+    """Return the reading, the result, the table of layers, then each section; no number is ever cut off."""
     width = max(shutil.get_terminal_size((120, 24)).columns, 40)
-    above, below = [*headline(report), "", caption(report)], [legend(report)]
+    reading = reading_lines(report.read_as)
+    above, below = [*reading, *([""] if reading else []), *headline(report), "", caption(report)], [legend(report)]
     for title, details in sections(report):
         below += ["", f"{title}:", *(f"  {line}" for line in details)]
     lines = [*_wrapped(above, width), *_drawn(report, width), *_wrapped(below, width)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nmdeploy.analysis.accuracy import accuracy_lines
 from nmdeploy.analysis.report import Report
 from nmdeploy.hardware.limits import Usage
 from nmdeploy.reports.table import BITS_PER_KIB
-from nmdeploy.reports.verification import accuracy_line, agreement_lines, overflow_line, verdict_lines
+from nmdeploy.reports.verification import agreement_lines, overflow_line, verdict_lines
 
 PER_CORE = {
     "neurons": "neurons",
@@ -27,7 +28,7 @@ def headline(report: Report) -> Iterator[str]:
         yield f"The network DOES NOT FIT {report.profile} ({_cost(report)}):"
         yield from report.problems
     verdicts = () if report.verification is None else verdict_lines(report.verification)
-    yield from map(_sentence, (*verdicts, accuracy_line(report.accuracy)))
+    yield from map(_sentence, (*verdicts, *accuracy_lines(report.accuracy)))
     if report.verification is None:
         yield "This report holds no comparison with Lava: `nmdeploy verify` makes one"
 

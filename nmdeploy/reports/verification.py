@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from nmdeploy.analysis.accuracy import accuracy_lines
 from nmdeploy.analysis.comparison import Agreement, Comparison, Verification
+from nmdeploy.network.reading import Reading
+
+NAMES = {"lava": "Lava"}  # of backends, in sentences
 
 
 def overflow_line(overflows: Mapping[str, Mapping[str, int]]) -> str:
@@ -18,21 +22,36 @@ def steps_text(samples: int, steps: int, valid_steps: int) -> str:
     return f"{steps} steps" if valid_steps == samples * steps else f"up to {steps} steps"
 
 
-def accuracy_line(accuracy: Mapping[str, float | None]) -> str:
-    """Return the accuracy of the integers, and that of the float network."""
-    quantized, floats = accuracy["quantized"], accuracy["float"]
-    if quantized is None:
-        return "accuracy over all samples: not available (no labels)"
-    of_floats = "not given" if floats is None else f"{floats:.4f}"
-    return f"accuracy over all samples: {quantized:.4f} (float network: {of_floats})"
-
-
 def verification_lines(verification: Verification) -> Iterator[str]:
     """Yield the lines that `nmdeploy verify` prints: the result first."""
     yield from verdict_lines(verification)
-    yield accuracy_line(verification.accuracy)
+    yield from reading_lines(verification.read_as)
+    yield from accuracy_lines(verification.accuracy)
     yield from (f"quantized against float, {line}" for line in agreement_lines(verification.agreement or {}))
     yield overflow_line(verification.overflows)
+    yield from (f"warning: {line}" for line in verification.warnings)
+
+
+def import_lines(reading: Reading | None) -> Iterator[str]:
+    """Yield how a network was compared with its source when it was read; nothing if it was not."""
+    if reading is None:
+        return
+    if found := reading.comparison:
+        yield found["line"]
+        differ, margin = found["float32_differ"], found["float32_margin"]
+        more = f", first differences within {margin:.1g} of the threshold" if differ else ""
+        yield f"import: both in float32: {differ:,} of {found['spikes']:,} spikes differ{more}"
+        if found["silent"]:
+            yield f"import: {', '.join(found['silent'])} did not spike: give samples on which they do (--data)"
+    if reading.expected:
+        yield reading.expected["line"]
+
+
+def reading_lines(reading: Reading | None) -> list[str]:
+    """Return the block that says how the float network was read, and what makes that doubtful."""
+    if reading is None:
+        return []
+    return [*reading.lines(), *([] if reading.doubt is None else [f"note: {reading.doubt}"])]
 
 
 def verdict_lines(verification: Verification) -> Iterator[str]:
@@ -55,7 +74,7 @@ def agreement_lines(agreement: Mapping[str, Agreement]) -> Iterator[str]:
 def _verdict(c: Comparison) -> Iterator[str]:
     steps = steps_text(c.samples, c.steps, c.valid_steps)
     yield (
-        f"{'DIFFERENT from' if c.mismatches else 'equal to'} {c.candidate}: "
+        f"integers against {NAMES.get(c.candidate, c.candidate)}: {'DIFFERENT' if c.mismatches else 'equal'}, "
         f"{c.samples} samples, {steps}, {c.values_compared} values compared (every spike and state), "
         f"{c.mismatches} mismatches"
     )

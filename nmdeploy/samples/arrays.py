@@ -1,4 +1,4 @@
-"""Samples in arrays of NumPy, in the form that files give them."""
+"""Samples in arrays of NumPy or tensors of torch, in the form that files give them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy._util.foreign import is_instance, tensor_array
 from nmdeploy.errors import BadData
 from nmdeploy.samples.stored import VECTORS, Array, Stored, name_of_samples
 
@@ -20,7 +21,7 @@ def open_arrays(given: Any) -> Stored | tuple[str, ...]:
 
     Parameters
     ----------
-    given : array of the inputs, or mapping of name to array, with the names of an .npz
+    given : array or tensor of the inputs, or mapping of name to array or tensor, with the names of an .npz
     """
     named = given if isinstance(given, Mapping) else {"inputs": given}
     held = {str(name): _array(name, values) for name, values in named.items()}
@@ -30,16 +31,17 @@ def open_arrays(given: Any) -> Stored | tuple[str, ...]:
     samples = held[found]
     vectors = {name: held[name] for name in VECTORS if name in held}
     others = tuple(name for name in held if name not in (found, *VECTORS))
-    return Stored(found, samples.shape, samples.dtype, vectors, partial(_blocks, samples), others=others)
+    return Stored(found, samples.shape, samples.dtype, vectors, partial(slices, samples), others=others)
 
 
 def _array(name: str, values: Any) -> Array:
     try:
-        return np.asarray(values)
-    except (TypeError, ValueError):
+        return tensor_array(values) if is_instance(values, "torch", "Tensor") else np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):
         raise BadData(f"{ARRAYS}: {name!r} is no array of numbers: give one of shape (samples, ...)") from None
 
 
-def _blocks(samples: Array, size: int) -> Iterator[Array]:
+def slices(samples: Array, size: int) -> Iterator[Array]:
+    """Yield the samples of an array, that many at a time."""
     for first in range(0, len(samples), size):
         yield samples[first : first + size]

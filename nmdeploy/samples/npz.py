@@ -134,7 +134,7 @@ def _require_zip(path: Path, file: IO[bytes]) -> None:
         raise ObjectArray("is a pickle")
     if not start.startswith(ZIP) and path.suffix != ".npz":
         raise BadFile(
-            f"{path}: samples are not read from files of type {path.suffix!r}: give an .npz, .npy or .h5 file"
+            f"{path}: samples are not read from files of type {path.suffix!r}: give an .npz, .npy, .h5 or .pt file"
         )
     if not start.startswith(ZIP):
         raise ValueError("File is not a zip file")

@@ -1,35 +1,48 @@
-"""Samples from .npz, .npy and HDF5 files, checked against what the model takes: all at once, or in chunks."""
+"""Samples from .npz, .npy, .pt and HDF5 files, checked against what the model takes: all at once, or in chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.shown import Shown, Summary, counted
 from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network.graph import Input
+from nmdeploy.network.expected import input_of
+from nmdeploy.network.graph import Graph, Input, strip_batch
+from nmdeploy.network.reading import Fact
 from nmdeploy.neurons.base import IntArray
 from nmdeploy.samples.arrays import ARRAYS, open_arrays
+from nmdeploy.samples.axes import NCT, NTC, fits, in_order, said_of
+from nmdeploy.samples.codes import RESCALE, codes_of, narrowest
 from nmdeploy.samples.hdf5 import open_samples
 from nmdeploy.samples.npz import open_npy, open_npz
+from nmdeploy.samples.pt import open_pt
 from nmdeploy.samples.stored import Stored, join_names
 
 Codes = npt.NDArray[Any]
 Arrays = npt.NDArray[Any] | Mapping[str, npt.ArrayLike]
 """Inputs by themselves, or what an .npz holds, by name."""
 BLOCK_BYTES = 1 << 22
-OPEN = {".npy": open_npy, ".h5": open_samples, ".hdf5": open_samples}  # everything else is taken for an .npz
+OPEN = {
+    ".npy": open_npy,
+    ".h5": open_samples,
+    ".hdf5": open_samples,
+    ".hdf": open_samples,
+    ".pt": open_pt,
+    ".pth": open_pt,
+}
+"""By the ending of the name; everything else is taken for an .npz."""
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
+@dataclass(frozen=True, eq=False, repr=False)
+class Data(Shown):
     """Samples in memory.
 
     Parameters
@@ -59,6 +72,11 @@ class Data:
         return int(self.codes.shape[1])
 
     others = ()
+    axes = None
+
+    def summary(self) -> Summary:
+        """Return what `repr` and a notebook show."""
+        return _summary(self, self.labels)
 
     def first(self, samples: int | None) -> Data:
         """Return the first samples, or all."""
@@ -85,9 +103,21 @@ class Data:
         """Return the inputs as given, or the values of the codes in a format."""
         return number.dequantize(self.codes) if self.values is None else self.values
 
+    def given(self) -> npt.NDArray[Any] | None:
+        """Return the inputs as given, (samples, steps, channels); None if codes were given."""
+        return self.values
 
-@dataclass(frozen=True, eq=False)
-class SampleFile:
+    def coded(self, expected: Input, remedy: str = RESCALE) -> Data:
+        """Return the samples as codes of another format, if values were given; `BadData` if it does not hold one."""
+        if self.values is None:
+            return self
+        stored = Stored("inputs", self.values.shape, self.values.dtype, {}, lambda _: iter(()))
+        dtype = narrowest(stored, expected)
+        return replace(self, codes=codes_of(ARRAYS, "inputs", self.values, expected, dtype, 0, remedy))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleFile(Shown):
     """Samples in a file, read when they are asked for: codes, and values as given.
 
     What is held in memory does not grow with the number of samples. Shapes, types, labels and lengths are checked when
@@ -99,6 +129,8 @@ class SampleFile:
     stored: Stored
     labels: Codes | None
     lengths: Codes | None
+    said_axes: str | None = None
+    remedy: str = RESCALE
 
     @property
     def samples(self) -> int:
@@ -110,6 +142,10 @@ class SampleFile:
         """Steps of the longest sample."""
         return self.stored.shape[1]
 
+    def summary(self) -> Summary:
+        """Return what `repr` and a notebook show."""
+        return _summary(self, self.labels, f"in {self.path}, read when they are asked for")
+
     def chunks(self, samples: int) -> Iterator[Data]:
         """Yield all samples in order, that many at a time.
 
@@ -118,10 +154,10 @@ class SampleFile:
         BadFile, BadData
             At the chunk that is damaged or holds what the model does not take; damage at the end at the latest.
         """
-        done, dtype = 0, _narrowest(self.stored, self.expected)
+        done, dtype = 0, narrowest(self.stored, self.expected)
         for block in self.stored.blocks(samples):
             try:
-                codes = _codes(self.path, self.stored.name, block, self.expected, dtype, done)
+                codes = codes_of(self.path, self.stored.name, block, self.expected, dtype, done, self.remedy)
             except BadData:
                 for _ in self.stored.blocks(samples) if self.stored.sealed_at_end else ():
                     pass  # a bad value in a damaged file is no bad value
@@ -137,16 +173,37 @@ class SampleFile:
         each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
         size = min(max(BLOCK_BYTES // each, 1), wanted)
         shape = wanted, self.steps, self.expected.size
-        codes = np.empty(shape, _narrowest(self.stored, self.expected))
+        codes = np.empty(shape, narrowest(self.stored, self.expected))
         values = self._values(codes if self._is_exact else np.empty(shape, self.stored.dtype), codes)
-        chunks = self.chunks(size)
-        for index, chunk in enumerate(chunks if samples is None else islice(chunks, -(-wanted // size))):
-            part = slice(index * size, min((index + 1) * size, wanted))
-            codes[part] = chunk.codes[: part.stop - part.start]
+        done = 0
+        for chunk in self.chunks(size):
+            number = min(chunk.samples, wanted - done)
+            codes[done : done + number] = chunk.codes[:number]
             if values is not None and values is not codes:
-                values[part] = chunk.as_values(self.expected.format)[: part.stop - part.start]
+                values[done : done + number] = chunk.as_values(self.expected.format)[:number]
+            done += number
+            if samples is not None and done == wanted:
+                break
         labels = None if self.labels is None else self.labels[:wanted].astype(np.int64)
         return Data(codes, labels, self._lengths(slice(wanted)), values)
+
+    def given(self) -> npt.NDArray[Any] | None:
+        """Read all inputs as given, (samples, steps, channels), into memory; None if the file holds codes."""
+        if self.stored.name == "codes":
+            return None
+        each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
+        blocks = list(self.stored.blocks(max(BLOCK_BYTES // each, 1)))
+        return np.concatenate(blocks).reshape(self.samples, self.steps, self.expected.size)
+
+    def coded(self, expected: Input, remedy: str = RESCALE) -> SampleFile:
+        """Return the samples as codes of another format, which are checked when they are read."""
+        return replace(self, expected=expected, remedy=remedy)
+
+    @property
+    def axes(self) -> Fact:
+        """Order of the axes in the file, and by what it is known."""
+        vectors = self.labels is not None or self.lengths is not None
+        return said_of(self.stored.shape, self.expected.shape, vectors, self.said_axes)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -187,25 +244,40 @@ class SampleFile:
         return self.lengths[part].astype(np.int64)
 
 
-def open_data(path: str | Path | Arrays, expected: Input, classes: int | None = None) -> SampleFile:
+def _summary(data: Data | SampleFile, labels: Codes | None, *more: str) -> Summary:
+    size = f"{counted(data.samples, 'sample')} of up to {counted(data.steps, 'step')}"
+    return Summary(type(data).__name__, (size, "no labels" if labels is None else "labels", *more))
+
+
+def open_data(
+    path: str | Path | Arrays,
+    expected: Input | Graph,
+    classes: int | None = None,
+    axes: str | None = None,
+    remedy: str = RESCALE,
+) -> SampleFile:
     """Open a file of samples, or take arrays as one.
 
-    An .npz or HDF5 file holds ``inputs``, optionally ``labels`` and ``lengths``; an .npy holds inputs. ``inputs`` are
-    values, whatever their type: the model's input format rounds them. An array ``codes`` in their place holds integers
-    of that format.
+    An .npz, HDF5 or .pt file holds ``inputs``, optionally ``labels`` and ``lengths``; an .npy holds inputs alone, as a
+    .pt may. ``inputs`` are values, whatever their type: the model's input format rounds them. An array ``codes`` in
+    their place holds integers of that format.
 
     Parameters
     ----------
-    path : path of the file; by its ending it is an .npy, an HDF5 file (.h5, .hdf5), or else an .npz
-        Or an array of the inputs, or a mapping of name to array of all that a file would hold.
-    expected : the model's input: shape per step, and format of the codes
+    path : path of the file; by its ending it is an .npy, an HDF5 file (.h5, .hdf5, .hdf), a .pt, or else an .npz
+        Or an array or a torch tensor of the inputs, or a mapping of name to array or tensor of all that a file would
+        hold; ``labels`` and ``lengths`` may be left out.
+    expected : the model's input: shape per step, and format of the codes; or the network that has it
     classes : number of outputs, for the range of the labels
+    axes : order of the axes: "NTC" (the default), "TNC" or "NCT", for samples (N), steps (T) and channels (C)
+    remedy : what helps against a value that the format does not hold, for the error message
 
     Raises
     ------
     BadFile, BadData
         One line that names the file, the array, the limit and the remedy.
     """
+    expected = input_of(expected, "load_data")
     shape = f"(samples, steps, {expected.size})"
     if isinstance(path, (str, Path)):
         file = Path(path)
@@ -213,16 +285,35 @@ def open_data(path: str | Path | Arrays, expected: Input, classes: int | None = 
     else:
         file = ARRAYS
         stored = _require_samples(file, open_arrays(path), shape)
-    _check_inputs(file, stored, expected)
+    turned = None if axes in (None, NTC) else f"check --axes {axes}, its shape is {stored.shape} as given"
+    stored = in_order(stored, axes or NTC)
+    _check_inputs(file, stored, expected, turned)
     samples, steps = stored.shape[:2]
     lengths = _vector(file, stored, "lengths", samples, 1, steps)
     labels = _vector(file, stored, "labels", samples, 0, None if classes is None else classes - 1)
-    return SampleFile(file, expected, replace(stored, vectors={}), labels, lengths)
+    return SampleFile(file, expected, replace(stored, vectors={}), labels, lengths, axes, remedy)
 
 
-def load_data(path: str | Path | Arrays, expected: Input, classes: int | None = None) -> Data:
+def load_data(
+    path: str | Path | Arrays, expected: Input | Graph, classes: int | None = None, axes: str | None = None
+) -> Data:
     """Read and check a whole file of samples, or arrays; parameters and exceptions as for `open_data`."""
-    return open_data(path, expected, classes).first(None)
+    return open_data(path, expected, classes, axes).first(None)
+
+
+def raw_inputs(given: str | Path | SampleFile | Data | Arrays | None) -> npt.NDArray[Any] | None:
+    """Return all inputs as given, of any shape (samples, steps, ...), before a network is known that takes them."""
+    if given is None:
+        return None
+    if isinstance(given, Data):
+        return given.codes if given.values is None else given.values
+    if isinstance(given, SampleFile):
+        stored = given.stored
+    elif isinstance(given, (str, Path)):
+        stored = open_stored(Path(given))
+    else:
+        stored = _require_samples(ARRAYS, open_arrays(given), "(samples, steps, channels)")
+    return np.concatenate(list(stored.blocks(max(1, stored.shape[0]))))
 
 
 def open_stored(path: Path, shape: str = "(samples, steps, channels)") -> Stored:
@@ -230,7 +321,7 @@ def open_stored(path: Path, shape: str = "(samples, steps, channels)") -> Stored
     if not path.exists():
         raise BadFile(f"{path}: there is no such file: check the path given to --data")
     if path.is_dir():
-        raise BadFile(f"{path}: is a folder: give an .npz, .npy or .h5 file")
+        raise BadFile(f"{path}: is a folder: give an .npz, .npy, .h5 or .pt file")
     return _require_samples(path, OPEN.get(path.suffix, open_npz)(path), shape)
 
 
@@ -268,72 +359,42 @@ def _after(whole: Callable[[int], Iterator[Codes]], skipped: int, size: int) -> 
             yield rest
 
 
-def _check_inputs(path: Path, stored: Stored, expected: Input) -> None:
+def _check_inputs(path: Path, stored: Stored, expected: Input, turned: str | None) -> None:
     name, shape, dtype = stored.name, stored.shape, stored.dtype
     if dtype.kind not in ("biu" if name == "codes" else "biuf"):
         wanted = "integers" if name == "codes" else "integers or floats"
         raise BadData(f"{path}: {name!r} holds values of type {dtype}: give {wanted}")
-    if len(shape) < 2 or shape[2:] not in (expected.shape, (expected.size,)):
+    if len(shape) < 2 or not _fits(shape, expected):
         raise BadData(
             f"{path}: {name!r} has shape {shape}; the model takes (samples, steps, "
-            f"{', '.join(map(str, expected.shape))}): {_other_axes(name, shape, expected)}"
+            f"{', '.join(map(str, expected.shape))}): {turned or _other_axes(name, shape, expected)}"
         )
     if shape[0] == 0 or shape[1] == 0:
         raise BadData(f"{path}: {name!r} has shape {shape}, no sample or no step: give at least one of each")
+
+
+def _fits(shape: tuple[int, ...], expected: Input) -> bool:
+    """Return True if each step has the input's shape, or is flat; axes of length 1 at its front do not count.
+
+    The input's own shape after one axis is refused: it is rather steps without samples than samples of one step.
+    """
+    step, whole = shape[2:], (expected.size,)
+    if step in (expected.shape, whole):
+        return True
+    return strip_batch(step) in (strip_batch(expected.shape), whole) and shape[1:] != expected.shape
 
 
 def _other_axes(name: str, shape: tuple[int, ...], expected: Input) -> str:
     """Return the remedy for axes that are not the model's."""
     if shape[1:] in (expected.shape, (expected.size,)):
         return f"add an axis for samples ({name}[None])"
+    if fits(shape, NCT, expected.shape):
+        return "give --axes NCT"
     if len(shape) == 2 and expected.size == 1:
         return f"add an axis for channels ({name}[..., None])"
     if len(shape) in (3, 2 + len(expected.shape)):
         return "check the number of channels"
     return f"check the number of axes, which is {len(shape)}"
-
-
-def _narrowest(stored: Stored, expected: Input) -> np.dtype[Any]:
-    """Return the type of the codes: that of the file's integers, unless the format fits in a narrower one."""
-    low, high = expected.format.min, expected.format.max
-    fits = next(t for t in ("u1", "u2", "u4", "i1", "i2", "i4") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    exact = stored.name == "codes" or expected.format.frac == 0
-    keep = exact and stored.dtype.kind in "biu" and stored.dtype.itemsize <= np.dtype(fits).itemsize
-    return stored.dtype.newbyteorder("=") if keep else np.dtype(fits)
-
-
-def _codes(path: Path, name: str, given: Codes, expected: Input, dtype: np.dtype[Any], first: int) -> Codes:
-    """Return the codes of samples; the first of them is sample number `first` of the file."""
-    flat = given.reshape(*given.shape[:2], expected.size)
-    number = expected.format
-    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-        place = _place(given, ~np.isfinite(flat), first)
-        raise BadData(f"{path}: {name!r} holds {place}; NaN or infinite values have no code: replace them")
-    if name == "inputs" and (flat.dtype.kind == "f" or number.frac != 0):
-        with np.errstate(over="ignore"):  # what is infinite now is refused below
-            flat = np.rint(np.ldexp(flat.astype(np.float64), number.frac))
-    if flat.min() < number.min or flat.max() > number.max:
-        place = _place(given, (flat < number.min) | (flat > number.max), first)
-        low, high, step = (f"{value * number.step:.15g}" for value in (number.min, number.max, 1))
-        takes = {
-            "inputs": f"values are {low} to {high} in steps of {step}: rescale the inputs",
-            "codes": f"codes are {number.min} to {number.max}: correct them, or save values as 'inputs'",
-        }
-        raise BadData(f"{path}: {name!r} holds {place}; the model's {takes[name]}{_hint(name, given, number)}")
-    return np.asarray(flat, dtype)
-
-
-def _hint(name: str, given: Codes, number: FixedPoint) -> str:
-    """Return a further remedy for integers that may be codes."""
-    maybe = name == "inputs" and number.frac != 0 and given.dtype.kind in "iu" and number.contains(given)
-    return ", or save integers of the input format as 'codes'" if maybe else ""
-
-
-def _place(inputs: Codes, bad: npt.NDArray[np.bool_], first: int) -> str:
-    """Return the first bad value, with all of its digits, and its place."""
-    sample, step, channel = np.unravel_index(int(np.argmax(bad)), bad.shape)
-    value = inputs.reshape(bad.shape)[sample, step, channel]
-    return f"{value} in sample {first + sample}, step {step}, channel {channel}"
 
 
 def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high: int | None) -> Codes | None:
@@ -345,6 +406,7 @@ def _vector(path: Path, stored: Stored, name: str, samples: int, low: int, high:
         raise BadData(
             f"{path}: {stored.name!r} has {samples} samples, {name!r} {len(values)}: give one for each sample, "
             f"and {stored.name} of shape (samples, steps, channels)"
+            + (", or --axes TNC if steps come first" if len(values) == stored.shape[1] else "")
         )
     if values.shape != (samples,) or values.dtype.kind not in "iu":
         raise BadData(f"{path}: {name!r} has shape {values.shape} and type {values.dtype}: give ({samples},) integers")

@@ -13,6 +13,7 @@ from nmdeploy._util.frozen import Frozen
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
 from nmdeploy.neurons.scales import Scales
+from nmdeploy.synapses.grids import Grids, no_grids
 from nmdeploy.synapses.rows import Rows
 from nmdeploy.synapses.scale_group import PER_ROW, ScaleGroup
 
@@ -100,6 +101,16 @@ class QuantizedSynapse(Frozen, ABC):
         return ()
 
     @property
+    def dropped_bits(self) -> int:
+        """Bits of the sums that are floored: those of a negative weight exponent."""
+        return 0
+
+    @property
+    def rounded_bias(self) -> FloatArray | None:
+        """(outputs,) the bias that its codes hold, in the exported network's units; None without one."""
+        return None
+
+    @property
     def bias_synapses(self) -> int:
         """Number of synapses from a unit that sends 1 every step."""
         return 0 if self.bias is None else int(np.count_nonzero(self.bias))
@@ -130,6 +141,10 @@ class Synapse(Frozen, ABC):
         if bias is None and self.bias is None:
             return self
         raise NotImplementedError(f"{self.kind}: holds no bias")
+
+    def driven(self, factors: FloatArray) -> Synapse:
+        """Return the synapses with weights and bias of each output multiplied by `factors` (outputs,)."""
+        raise NotImplementedError(f"{self.kind}: its weights are not scaled")
 
     @property
     @abstractmethod
@@ -163,6 +178,13 @@ class Synapse(Frozen, ABC):
 
         `quantized` are integer synapses of the same family, `scale` (outputs,) the factor on the weights of each row.
         """
+
+    def grids(self, blocks: IntArray, config: QuantizationConfig) -> Grids:
+        """Return the grids on which the weights lie, with codes that the synapses can hold: none unless overridden.
+
+        `blocks` (outputs,) is the block of each output, from 0 on; the outputs of a block have one grid.
+        """
+        return no_grids(int(blocks.max(initial=-1)) + 1)
 
     @abstractmethod
     def frac(self, scale: FloatArray, config: QuantizationConfig) -> int:

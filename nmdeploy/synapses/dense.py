@@ -8,6 +8,7 @@ Source: Davies et al., Loihi, IEEE Micro 38(1), 2018; lava-nc 0.10.0, ``lava.pro
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, IntArray
+from nmdeploy.synapses.grids import Entries
 from nmdeploy.synapses.rows import DenseRows
-from nmdeploy.synapses.weights import SIGN_MODES, QuantizedWeights, Weights, chip_exponent, code_range
+from nmdeploy.synapses.weights import ENTRIES_PER_PART, SIGN_MODES, QuantizedWeights, Weights, chip_exponent, code_range
 
 __all__ = ["SIGN_MODES", "Dense", "QuantizedDense", "chip_exponent", "code_range"]
 
@@ -79,15 +81,12 @@ class Dense(Weights):
         return replace(self, bias=bias)
 
     def apply(self, s: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        a = s @ self.weight.T.astype(s.dtype)
+        a = s @ self.weight.T.astype(s.dtype, copy=False)  # a copy per step costs more than the product
         return np.asarray(a if self.bias is None else a + self.bias.astype(s.dtype))
 
     def a_max(self, s_max: float) -> FloatArray:
         worst = np.abs(self.weight).sum(1) * s_max
         return np.asarray(worst if self.bias is None else worst + np.abs(self.bias))
-
-    def row_magnitudes(self) -> FloatArray:
-        return np.asarray(np.abs(self.weight).max(1, initial=0.0))
 
     def row_norms(self) -> FloatArray:
         return np.asarray(np.hypot(np.linalg.norm(self.weight, axis=1), 0.0 if self.bias is None else self.bias))
@@ -102,6 +101,19 @@ class Dense(Weights):
     @property
     def values(self) -> FloatArray:
         return self.weight
+
+    @cached_property
+    def row_ends(self) -> tuple[FloatArray, FloatArray]:
+        return self.weight.min(1, initial=0.0), self.weight.max(1, initial=0.0)
+
+    def entries(self, blocks: IntArray) -> Entries:
+        outputs, inputs = self.shape
+        if not inputs:
+            return
+        yield blocks[:, None], self.weight[:, [0, inputs // 2, inputs - 1]]
+        rows = max(ENTRIES_PER_PART // inputs, 1)
+        for first in range(0, outputs, rows):
+            yield blocks[first : first + rows, None], self.weight[first : first + rows]
 
     def scaled(self, factors: FloatArray) -> Dense:
         return replace(self, weight=self.weight * factors[:, None])

@@ -62,6 +62,10 @@ class Rows(ABC):
     def matrix(self, converted: Callable[[Array], Array]) -> Array:
         """Return all codes (outputs, inputs), `converted` elementwise: as large as dense rows are."""
 
+    def as_type(self, dtype: Any) -> Rows:
+        """Return rows whose `sums` of values of type `dtype` convert no code: these rows by default."""
+        return self
+
     @property
     def density(self) -> float:
         """Share of the codes that are not zero."""
@@ -87,7 +91,10 @@ class DenseRows(Frozen, Rows):
         return np.asarray((self.codes != 0).sum(1), np.int64)
 
     def sums(self, s: Array) -> Array:
-        return np.asarray(s @ self.codes.astype(s.dtype))
+        return np.asarray(s @ self.codes.astype(s.dtype, copy=False))
+
+    def as_type(self, dtype: Any) -> DenseRows:
+        return DenseRows(self.codes.astype(dtype))
 
     def signed_sums(self) -> tuple[Array, Array]:
         return np.minimum(self.codes, 0).sum(0), np.maximum(self.codes, 0).sum(0)

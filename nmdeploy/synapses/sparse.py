@@ -17,9 +17,10 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import FloatArray, IntArray
 from nmdeploy.synapses.dense import Dense
+from nmdeploy.synapses.grids import Entries
 from nmdeploy.synapses.rows import SparseRows
 from nmdeploy.synapses.scale_group import PER_ROW, ScaleGroup
-from nmdeploy.synapses.weights import QuantizedWeights, Weights
+from nmdeploy.synapses.weights import ENTRIES_PER_PART, QuantizedWeights, Weights
 
 # A weight takes 8 bytes as a dense float or integer, and 1 in the engine. An entry takes 16 (value, target), and 4 in
 # the engine. Up to this share of entries the sparse form is the smaller one everywhere.
@@ -162,11 +163,6 @@ class Sparse(Weights):
         worst = (high - low) * s_max
         return np.asarray(worst if self.bias is None else worst + np.abs(self.bias))
 
-    def row_magnitudes(self) -> FloatArray:
-        rows = np.zeros(self.outputs)
-        np.maximum.at(rows, self.targets, np.abs(self.weight))
-        return rows
-
     def row_norms(self) -> FloatArray:
         """(outputs,) the Euclidean norm of each row, its bias included."""
         return self._norms(self.weight, 0.0 if self.bias is None else self.bias)
@@ -191,6 +187,20 @@ class Sparse(Weights):
     @staticmethod
     def _places(rows: SparseRows) -> IntArray:
         return np.asarray(rows.sources * rows.outputs + rows.targets)
+
+    @cached_property
+    def row_ends(self) -> tuple[FloatArray, FloatArray]:
+        low, high = np.zeros(self.outputs), np.zeros(self.outputs)
+        np.minimum.at(low, self.targets, self.weight)
+        np.maximum.at(high, self.targets, self.weight)
+        return low, high
+
+    def entries(self, blocks: IntArray) -> Entries:
+        sample = slice(None, None, max(self.weight.size // ENTRIES_PER_PART, 1))
+        yield blocks[self.targets[sample]], self.weight[sample]
+        for first in range(0, self.weight.size, ENTRIES_PER_PART):
+            part = slice(first, first + ENTRIES_PER_PART)
+            yield blocks[self.targets[part]], self.weight[part]
 
     def scaled(self, factors: FloatArray) -> Sparse:
         return replace(self, weight=self.weight * factors[self.targets])

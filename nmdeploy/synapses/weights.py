@@ -16,8 +16,10 @@ from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, powe
 from nmdeploy.neurons.ops import shift
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+from nmdeploy.synapses.grids import Entries, Grids, find_grids
 
 SIGN_MODES = ("mixed", "excitatory", "inhibitory")
+ENTRIES_PER_PART = 1 << 18
 
 
 def code_range(sign_mode: str, bits: int) -> tuple[int, int]:
@@ -91,7 +93,8 @@ class QuantizedWeights(QuantizedSynapse):
 
     def dequantize(self, s: npt.NDArray[Any]) -> FloatArray:
         a = np.ldexp(self.rows.sums(np.asarray(s, np.float64)), -self.frac)
-        return np.asarray(a if self.bias is None else a + np.ldexp(self.bias.astype(np.float64), -self.bias_frac))
+        bias = self.rounded_bias
+        return np.asarray(a if bias is None else a + bias)
 
     def a_max(self, s_max: int) -> IntArray:
         def left(values: Any, exponent: int) -> Any:  # in integers without limit
@@ -107,6 +110,14 @@ class QuantizedWeights(QuantizedSynapse):
     def chip_exponents(self) -> tuple[int, ...]:
         weights = self.weight_exp - chip_exponent(self.sign_mode, self.bits)
         return (weights,) if self.bias is None else (weights, self.bias_exp - chip_exponent("mixed", self.bits))
+
+    @property
+    def dropped_bits(self) -> int:
+        return max(0, -self.weight_exp)
+
+    @property
+    def rounded_bias(self) -> FloatArray | None:
+        return None if self.bias is None else np.ldexp(self.bias.astype(np.float64), -self.bias_frac)
 
     def nir_primitives(self, graph: Any, name: str, source_frac: int, frac_in: int, bias: FloatArray | None) -> None:
         """Add ``Linear``, or ``Affine`` with a bias: the codes times what one of them adds to the target's sum.
@@ -141,9 +152,38 @@ class Weights(Synapse):
     def values(self) -> FloatArray:
         """The weights that are held, in any shape."""
 
+    @property
+    @abstractmethod
+    def row_ends(self) -> tuple[FloatArray, FloatArray]:
+        """Smallest and largest weight (outputs,) of each output, 0 included."""
+
+    def row_magnitudes(self) -> FloatArray:
+        lowest, highest = self.row_ends
+        return np.maximum(-lowest, highest)
+
+    @abstractmethod
+    def entries(self, blocks: IntArray) -> Entries:
+        """Yield the block of each weight and the weights, in parts of a few megabytes, as arrays that broadcast.
+
+        `blocks` (outputs,) is the block of each output. The first part is a sample of the weights.
+        """
+
+    def grids(self, blocks: IntArray, config: QuantizationConfig) -> Grids:
+        count = int(blocks.max(initial=-1)) + 1
+        low, high = np.zeros(count), np.zeros(count)
+        lowest, highest = self.row_ends
+        np.minimum.at(low, blocks, lowest)
+        np.maximum.at(high, blocks, highest)
+        codes = code_range(self.sign_mode(config), config.weight_bits)
+        return find_grids((low, high), lambda: self.entries(blocks), codes)
+
     @abstractmethod
     def scaled(self, factors: FloatArray) -> Weights:
-        """Return the synapses with the weights and biases of each output multiplied by `factors` (outputs,)."""
+        """Return the synapses with the weights of each output multiplied by `factors` (outputs,), and the same bias."""
+
+    def driven(self, factors: FloatArray) -> Synapse:
+        bias = None if self.bias is None else self.bias * factors
+        return self.scaled(factors).with_bias(bias)
 
     @abstractmethod
     def with_codes(self, codes: IntArray, **formats: Any) -> QuantizedWeights:
@@ -151,16 +191,32 @@ class Weights(Synapse):
 
     def sign_mode(self, config: QuantizationConfig) -> str:
         """Loihi's sign mode: one sign only gains a bit, if the profile has it."""
-        if self.values.any() and (self.values >= 0).all() and "excitatory" in config.sign_modes:
+        lowest, highest = self.row_ends
+        if highest.any() and not lowest.any() and "excitatory" in config.sign_modes:
             return "excitatory"
-        if self.values.any() and (self.values <= 0).all() and "inhibitory" in config.sign_modes:
+        if lowest.any() and not highest.any() and "inhibitory" in config.sign_modes:
             return "inhibitory"
         return "mixed"
 
     def frac(self, scale: FloatArray, config: QuantizationConfig) -> int:
+        """Fraction bits at which the weights times `scale` fill their width.
+
+        A mixed sign mode has one code more below 0 than above. Where the largest weight would be clipped for that
+        reason, the number with the smaller squared error is chosen: this one, or one bit less.
+        """
         low, high = code_range(self.sign_mode(config), config.weight_bits)
         largest = float((self.row_magnitudes() * scale).max(initial=0.0))
-        return power_below(max(high, -low, 1) + 0.49, largest, default=config.weight_bits)
+        finest = power_below(max(high, -low, 1) + 0.49, largest, default=config.weight_bits)
+        if np.rint(np.ldexp(largest, finest)) <= high or high == 0:
+            return finest
+        scaled = self.scaled(scale).values
+        if np.rint(np.ldexp(scaled.max(initial=0.0), finest)) <= high:
+            return finest
+        return min((finest - 1, finest), key=lambda frac: self._squared_error(scaled, frac, config))
+
+    def _squared_error(self, scaled: FloatArray, frac: int, config: QuantizationConfig) -> float:
+        error = np.ldexp(_codes(scaled, frac, self.sign_mode(config), config).astype(np.float64), -frac) - scaled
+        return float(np.vdot(error, error))
 
     def frac_max(self, scale: FloatArray, source_frac: int, config: QuantizationConfig) -> int:
         most = super().frac_max(scale, source_frac, config)

@@ -10,6 +10,7 @@ import pytest
 from nmdeploy import importers, reports
 from nmdeploy._util import plugins
 from nmdeploy.errors import BadOption
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.models.catalog import neuron_models
 
 
@@ -40,5 +41,5 @@ def test_what_a_module_leaves_out_has_its_default(monkeypatch: pytest.MonkeyPatc
     theirs = module(SUFFIXES=(".x",), load=print)
     monkeypatch.setattr(plugins, "registered", lambda group: [theirs])
     found = importers.importers()[".x"]
-    assert found is theirs and found.problems("file.x", dt=None) == []
+    assert found is theirs and found.problems("file.x", ReadOptions()) == []
     assert importers.importers()[".nir"].problems is not importers.no_problems

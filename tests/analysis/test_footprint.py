@@ -18,6 +18,10 @@ def integrator(n: Any) -> int:
     return n.size * (2 * n.state_bits + 13)
 
 
+def filtered_integrator(n: Any) -> int:
+    return n.size * (4 * n.state_bits + 2 * 13 + 20)
+
+
 def gated_linear_unit(n: Any) -> int:
     return n.size * n.output_bits + 65 * 16
 
@@ -52,7 +56,7 @@ def windowed_state_space(n: Any) -> int:
     return int(n.size * (states + after))
 
 
-RULES = (lif, integrator, gated_linear_unit, state_space, dense_state_space, windowed_state_space)
+RULES = (lif, integrator, filtered_integrator, gated_linear_unit, state_space, dense_state_space, windowed_state_space)
 BITS = {rule.__name__: rule for rule in RULES}
 OWN = [neuron for neuron in family_examples.examples() if type(neuron).__module__.startswith("nmdeploy.")]
 

@@ -27,6 +27,7 @@ COVERS = {
     ),
     "dense_state_space": ("x_saturations", "soma", "refractory hold", "refractory mask", "several outputs"),
     "windowed_state_space and gated_linear_unit": ("windowed", "gated_linear_unit", "per-sum", "per-product"),
+    "filtered_integrator": ("u_saturations", "v_saturations"),
 }
 
 

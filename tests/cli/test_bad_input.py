@@ -210,7 +210,7 @@ BAD_DATA: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "channels": ({"inputs": np.zeros((3, 5, 2), int)}, ("(3, 5, 2)", "check the number of channels")),
     "flat": ({"inputs": np.zeros((3, 5), int)}, ("(3, 5)", "(samples, steps, 1)", "add an axis for channels")),
     "no axis of samples": ({"inputs": np.zeros((5, 1), int)}, ("(5, 1)", "add an axis for samples")),
-    "too many axes": ({"inputs": np.zeros((3, 5, 1, 1), int)}, ("(3, 5, 1, 1)", "number of axes, which is 4")),
+    "too many axes": ({"inputs": np.zeros((3, 5, 2, 1), int)}, ("(3, 5, 2, 1)", "number of axes, which is 4")),
     "vector": ({"inputs": np.zeros(3, int)}, ("(3,)",)),
     "scalar": ({"inputs": np.int64(3)}, ("()",)),
     "NaN": ({"inputs": GOOD + np.nan}, ("holds nan in sample 0, step 0, channel 0", "replace")),
@@ -267,8 +267,10 @@ def test_data_that_is_one_array(refused: Refused, digits_model: Model, tmp_path:
 def test_data_in_other_files(refused: Refused, digits_model: Model, tmp_path: Path) -> None:
     for name in ("a.csv", "a.txt", "a"):
         (tmp_path / name).write_text("1,2,3\n" * 9)
-        refused(*filled(READS_DATA[1], digits_model, name), words=(name, "give an .npz, .npy or .h5 file"))
-    refused(*filled(READS_DATA[1], digits_model, digits_model.path), words=("'.nir'", "give an .npz, .npy or .h5 file"))
+        refused(*filled(READS_DATA[1], digits_model, name), words=(name, "give an .npz, .npy, .h5 or .pt file"))
+    refused(
+        *filled(READS_DATA[1], digits_model, digits_model.path), words=("'.nir'", "give an .npz, .npy, .h5 or .pt file")
+    )
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x/inputs"], file["x/y/z"], file["label"] = GOOD, GOOD, 3
     words = ("no array 'inputs' or 'codes', only 'label', 'x/inputs', 'x/y/z'", "at its top")

@@ -15,6 +15,7 @@ from networks import Case, coverage
 from networks_build import random_case
 from networks_models import FAMILIES
 from networks_neurons import DENSE_STATES, LIF, LOUD_LIF, STATE_SPACE
+from networks_values import values_case
 from networks_windowed import windowed_case
 
 from nmdeploy.backends import compiled
@@ -42,6 +43,7 @@ GENERAL: dict[str, Maker] = {
     "state_space": partial(large, (STATE_SPACE,)),
     "dense_state_space": partial(large, (DENSE_STATES,)),
     "windowed_state_space and gated_linear_unit": windowed_case,
+    "filtered_integrator": values_case,
 }
 KINDS: dict[str, tuple[str, ...]] = {
     "lif": ("lif", "integrator"),
@@ -53,6 +55,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "state_space",
         "integrator",
     ),
+    "filtered_integrator": ("filtered_integrator", "lif"),
 }
 """The integer populations that the networks of each maker have; `compare_many` counts them."""
 

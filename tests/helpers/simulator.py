@@ -65,9 +65,33 @@ class Integrator(Population):
         return {"v": self.v}
 
 
+class FilteredIntegrator(Population):
+    """Non-spiking, with a current and a membrane."""
+
+    spiking = False
+
+    def __init__(self, node: dict[str, Any]) -> None:
+        super().__init__(node, len(node["dv"]), len(node["dv"]))
+        self.u, self.v, self.out = [0] * self.inputs, [0] * self.inputs, [0] * self.inputs
+
+    def step(self, a: list[int], t: int) -> list[int]:
+        p = self.p
+        for h in range(self.inputs):
+            u = rz(self.u[h] * (4096 - p["du"][h]), 12) + (a[h] << p["in_shift"]) + p["input_bias"][h]
+            self.u[h] = self.sat(u, p["state_bits"], "u_saturations")
+            v = rz(self.v[h] * (4096 - p["dv"][h]), 12) + self.u[h] + p["bias"][h]
+            self.v[h] = self.sat(v, p["state_bits"], "v_saturations")
+            self.out[h] = self.sat(rz(self.v[h] * p["out_factor"][h], p["out_shift"]), p["out_bits"], "")
+        return list(self.out)
+
+    def recorded(self) -> dict[str, Any]:
+        return {"out": self.out, "u": self.u, "v": self.v}
+
+
 KINDS: dict[str, Any] = {
     "lif": LIF,
     "integrator": Integrator,
+    "filtered_integrator": FilteredIntegrator,
     "state_space": StateSpace,
     "dense_state_space": DenseStateSpace,
     "windowed_state_space": WindowedStateSpace,

@@ -17,6 +17,7 @@ import nmdeploy
 from nmdeploy.errors import BadData, BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import SUFFIXES, load, read_checkpoint, read_content
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.models import create
 from nmdeploy.models.catalog import neuron_models
 from nmdeploy.models.checkpoint import load as load_module
@@ -101,9 +102,9 @@ def test_round_trip(tmp_path: Path, suffix: str) -> None:
     assert len(files) == 1
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert load(path) == read_checkpoint(str(path))
-    assert load(path, dt=0.001).dt == load(path).dt == 0.001
+    assert load(path, ReadOptions(dt=0.001)).dt == load(path).dt == 0.001
     with pytest.raises(BadOption, match=r"--dt 0.01: .*own time step, 0.001 s: leave"):
-        load(path, dt=0.01)
+        load(path, ReadOptions(dt=0.01))
 
 
 def test_both_kinds_hold_the_same(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from nir_networks import chain, quantized
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
 from nmdeploy.importers import nir as importer
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
@@ -64,7 +65,7 @@ def load(tmp_path: Path) -> Callable[..., Network]:
 
     def write_and_load(g: nir.NIRGraph, dt: float | None = DT) -> Network:
         nir.write(tmp_path / "graph.nir", g)
-        return importer.load(tmp_path / "graph.nir", dt=dt)
+        return importer.load(tmp_path / "graph.nir", ReadOptions(dt=dt))
 
     return write_and_load
 
@@ -192,17 +193,9 @@ REFUSED: list[tuple[nir.NIRGraph, str]] = [
     (graph({"fc": affine(3, 5), "n": lif()}), "node 'fc'"),
     (graph({"fc": affine(), "n": lif()}, out=5), "node 'output'"),
     (graph({"fc": affine(), "fc2": affine(3, 3), "n": lif()}), "without a neuron in between"),
-    (
-        graph({"fc": affine(), "n": nir.LI(ones(3), ones(3), ones(3)), "fc2": affine(3, 3), "m": lif()}),
-        "without spikes",
-    ),
-    (
-        graph({"fc": affine(), "n": nir.CubaLI(ones(3), ones(3), ones(3), ones(3), ones(3))}),
-        "'CubaLI' is not supported",
-    ),
-    (graph({"fc": affine(), "n": nir.Threshold(ones(3))}), "'Threshold' is not supported"),
     (graph({"fc": affine(), "d": nir.Delay(ones(3) * DT), "n": lif()}), "Delay before a synapse"),
-    (graph({"d": nir.Delay(np.array([DT, 2 * DT])), "fc": affine(), "n": lif()}), "node 'd'"),
+    (graph({"d": nir.Delay(np.array([DT, 2.5 * DT])), "fc": affine(), "n": lif()}), r"node 'd': delay = 0\.0025 s"),
+    (graph({"d": nir.Delay(np.array([DT, 2 * DT, DT])), "fc": affine(), "n": lif()}), "node 'd'"),
     (graph({"d": nir.Delay(ones(2) * 1.5 * DT), "fc": affine(), "n": lif()}), "whole number of steps"),
     (graph(two, ("fc2", "output")), "2 nodes feed the output"),
     (without(graph(two), ("n", "fc2")), "not connected"),
@@ -246,7 +239,7 @@ def test_unknown_and_missing_fields_are_refused(tmp_path: Path) -> None:
         with h5py.File(path, "r+") as file:
             change(file)
         with pytest.raises((BadFile, UnsupportedParameter), match=message):
-            importer.load(path, dt=DT)
+            importer.load(path, ReadOptions(dt=DT))
 
 
 def test_the_time_step_is_asked_for(load: Callable[..., Network], tmp_path: Path) -> None:
@@ -263,13 +256,13 @@ def test_the_time_step_is_asked_for(load: Callable[..., Network], tmp_path: Path
     assert network.dt == 2e-3
     assert np.allclose(network.populations["n"].alpha, (4095 - q.populations["n"].du) / 4096)
     with pytest.raises(BadOption, match=r"0\.002"):
-        importer.load(tmp_path / "ours.nir", dt=1e-3)
+        importer.load(tmp_path / "ours.nir", ReadOptions(dt=1e-3))
 
 
 def test_every_node_is_checked_by_itself(tmp_path: Path) -> None:
-    nir.write(tmp_path / "a.nir", graph({"fc": affine(), "n": nir.Threshold(ones(3))}))
+    nir.write(tmp_path / "a.nir", graph({"fc": affine(), "n": nir.SumPool2d(ones(2), ones(2), ones(2))}))
     found = {name: problem for name, _, problem in importer.problems(tmp_path / "a.nir")}
-    assert found["fc"] is None and "Threshold" in str(found["n"])
+    assert found["fc"] is None and "SumPool2d" in str(found["n"])
     nir.write(tmp_path / "a.nir", graph({"fc": affine(), "n": lif()}))
     assert importer.problems(tmp_path / "a.nir") == []
 

@@ -11,6 +11,7 @@ import pytest
 
 from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
 from nmdeploy.importers import nir as importer
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
@@ -25,7 +26,7 @@ def corpus(name: str) -> Path:
 @needs_corpus
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_braille_spikes_equal_snntorch(dtype: Any) -> None:
-    network = importer.load(corpus("braille_noDelay_bias_zero.nir"), dt=1e-4)
+    network = importer.load(corpus("braille_noDelay_bias_zero.nir"), ReadOptions(dt=1e-4))
     expected = np.load(corpus("snntorch_activity_noDelay_bias_zero.npy"))
     found = run_float(network, np.load(corpus("braille_test0_input.npy"))[None], dtype=dtype).spikes["lif1.lif"][0]
     assert expected.sum() == 119
@@ -35,11 +36,11 @@ def test_braille_spikes_equal_snntorch(dtype: Any) -> None:
 
 @needs_corpus
 def test_norse_and_sinabs_files() -> None:
-    network = importer.load(corpus("lif_norse.nir"), dt=1e-4)
+    network = importer.load(corpus("lif_norse.nir"), ReadOptions(dt=1e-4))
     assert np.allclose(network.populations["1"].beta, 0.96)
     assert np.allclose(network.synapses["0"].weight, 0.04)
     with pytest.raises(UnsupportedParameter, match=r"node '0': type 'Conv2d'"):
-        importer.load(corpus("cnn_sinabs.nir"), dt=1.0)
+        importer.load(corpus("cnn_sinabs.nir"), ReadOptions(dt=1.0))
     problems = importer.problems(corpus("cnn_sinabs.nir"))
     assert sum(problem is not None for _, _, problem in problems) == 5
 
@@ -55,13 +56,13 @@ def test_damaged_files_give_no_other_error(name: str, every: int, tmp_path: Path
         changed[place] ^= 1 << (place // every) % 8
         path.write_bytes(changed)
         try:
-            importer.load(path, dt=1e-4)
+            importer.load(path, ReadOptions(dt=1e-4))
         except NmdeployError as error:
             assert "\n" not in str(error)
     for length in range(0, len(content), len(content) // 20):
         path.write_bytes(content[:length])
         with pytest.raises(BadFile):
-            importer.load(path, dt=1e-4)
+            importer.load(path, ReadOptions(dt=1e-4))
 
 
 def test_missing_empty_and_other_files(tmp_path: Path) -> None:
@@ -69,4 +70,4 @@ def test_missing_empty_and_other_files(tmp_path: Path) -> None:
     (tmp_path / "text.nir").write_text("hello" * 200)
     for path in (tmp_path / "none.nir", tmp_path, tmp_path / "empty.nir", tmp_path / "text.nir"):
         with pytest.raises(BadFile, match=str(path)):
-            importer.load(path, dt=1.0)
+            importer.load(path, ReadOptions(dt=1.0))

@@ -13,6 +13,7 @@ from nir_networks import chain
 
 from nmdeploy import nir_io
 from nmdeploy.importers.nir import load
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
@@ -140,7 +141,7 @@ def exported(net: Any, path: Path) -> Network:
         for state in ("mem", "syn", "spk"):
             if hasattr(module, state):
                 setattr(module, state, torch.zeros(0))
-    return load(path, dt=SNNTORCH_DT)
+    return load(path, ReadOptions(dt=SNNTORCH_DT))
 
 
 def vector(value: float, size: int) -> Any:
@@ -211,7 +212,9 @@ def test_graphs_of_norse_run_here(make: Any, dt: float, tmp_path: Path) -> None:
     """Exported with dt=1: Norse 1.1.0 multiplies the time constants by the dt that `to_nir` is given (0.001)."""
     net, x = norse_net(make), spikes_in(np.random.default_rng(0))
     nir.write(tmp_path / "e.nir", norse.to_nir(net, torch.zeros(1, 6), dt=1))
-    assert difference(load(tmp_path / "e.nir", dt=dt), x, run(lambda row, state: net(row, state), x)) <= MOST
+    assert (
+        difference(load(tmp_path / "e.nir", ReadOptions(dt=dt)), x, run(lambda row, state: net(row, state), x)) <= MOST
+    )
 
 
 def test_norse_exports_its_lif_without_w_in(tmp_path: Path) -> None:
@@ -224,9 +227,57 @@ def test_norse_exports_its_lif_without_w_in(tmp_path: Path) -> None:
     net, x = norse_net(make), spikes_in(np.random.default_rng(0)) * (np.arange(80) % 3 == 0)[:, None]
     graph, expected = norse.to_nir(net, torch.zeros(1, 6), dt=1), run(lambda row, state: net(row, state), x)
     nir.write(tmp_path / "e.nir", graph)
-    assert difference(load(tmp_path / "e.nir", dt=1e-3), x, expected) > 0.01
+    assert difference(load(tmp_path / "e.nir", ReadOptions(dt=1e-3)), x, expected) > 0.01
     for node in graph.nodes.values():
         if isinstance(node, nir.CubaLIF):
             node.w_in = np.asarray(node.tau_syn) / 1e-3
     nir.write(tmp_path / "e.nir", graph)
-    assert difference(load(tmp_path / "e.nir", dt=1e-3), x, expected) <= MOST
+    assert difference(load(tmp_path / "e.nir", ReadOptions(dt=1e-3)), x, expected) <= MOST
+
+
+AS_TRAINED: dict[str, tuple[Callable[[int], Any], dict[str, Any]]] = {
+    "Leaky, its defaults": (lambda n: snn.Leaky(vector(0.9, n), vector(1.0, n), init_hidden=True), {}),
+    "Leaky, beta 0.02": (lambda n: snn.Leaky(vector(0.02, n), vector(1.0, n), init_hidden=True), {}),
+    "Synaptic, its defaults": (
+        lambda n: snn.Synaptic(vector(0.6, n), vector(0.9, n), vector(1.0, n), init_hidden=True),
+        {},
+    ),
+    "Synaptic, delayed zero": (
+        lambda n: snn.Synaptic(vector(0.6, n), vector(0.9, n), vector(1.0, n), **ZERO),
+        {"resets": {"": "zero-delayed"}},
+    ),
+    "RLeaky, its defaults": (lambda n: snn.RLeaky(0.9, linear_features=n, init_hidden=True), {}),
+    "Leaky, none": (
+        lambda n: snn.Leaky(vector(0.5, n), vector(1.0, n), reset_mechanism="none", init_hidden=True),
+        {"resets": {"": "none"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AS_TRAINED)
+def test_snntorch_networks_are_read_as_they_were_trained(kind: str, tmp_path: Path) -> None:
+    make, options = AS_TRAINED[kind]
+    net = snntorch_net(make)
+    exported(net, tmp_path / "e.nir")
+    network = load(tmp_path / "e.nir", ReadOptions(framework="snntorch", **options))
+    x = spikes_in(np.random.default_rng(0))
+    assert difference(network, x, run(lambda row, state: (net(row), state), x)) <= MOST
+    assert network.dt == SNNTORCH_DT
+
+
+def lif_cell(size: int) -> Any:
+    """Norse's LIF with a current."""
+    p = norse.LIFParameters(vector(200.0, size), vector(100.0, size), vector(0.0, size), vector(0.3, size))
+    return norse.LIFCell(p, dt=1e-3)
+
+
+@pytest.mark.parametrize("dt", [1e-3, 1])
+@pytest.mark.parametrize("make", [box, iaf, lif_cell])
+def test_norse_networks_are_read_as_they_were_trained(make: Any, dt: float, tmp_path: Path) -> None:
+    """Whatever dt `to_nir` was given: by default it multiplies the time constants by 0.001."""
+    net, x = norse_net(make), spikes_in(np.random.default_rng(0))
+    x = x * (np.arange(80) % 3 == 0)[:, None].astype(np.float32) if make is lif_cell else x
+    expected = run(lambda row, state: net(row, state), x)
+    nir.write(tmp_path / "e.nir", norse.to_nir(net, torch.zeros(1, 6), dt=dt))
+    network = load(tmp_path / "e.nir", ReadOptions(framework="norse"))
+    assert difference(network, x, expected) <= MOST and network.dt == 1e-3

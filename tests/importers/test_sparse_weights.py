@@ -18,6 +18,7 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import nir as nir_importer
 from nmdeploy.importers.checkpoint import load
 from nmdeploy.importers.checkpoint_content import digest
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.models import create
 from nmdeploy.models.checkpoint import load as load_module
 from nmdeploy.models.checkpoint import save
@@ -46,11 +47,11 @@ def test_nir_weights_with_many_zeros_become_sparse(tmp_path: Path, biased: bool)
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(64, 80)) * (rng.random((64, 80)) < 0.2)
     path = exported(tmp_path / "g.nir", weight, rng.normal(size=64) if biased else None)
-    network = nir_importer.load(path, dt=1e-3)
+    network = nir_importer.load(path, ReadOptions(dt=1e-3))
     synapse: Any = network.synapses["fc"]
     assert synapse.kind == "sparse"
     np.testing.assert_allclose(synapse.rows.matrix(np.asarray), 0.2 * weight, rtol=1e-6)
-    full = nir_importer.load(exported(tmp_path / "f.nir", np.where(weight, weight, 1e-3)), dt=1e-3)
+    full = nir_importer.load(exported(tmp_path / "f.nir", np.where(weight, weight, 1e-3)), ReadOptions(dt=1e-3))
     assert full.synapses["fc"].kind == "dense"
 
 

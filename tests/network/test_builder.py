@@ -23,6 +23,7 @@ from nmdeploy.errors import BadData, BadFile, BadOption, NmdeployError, Unsuppor
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import checkpoint
 from nmdeploy.importers.checkpoint_content import DT
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.biases import bias_moves_into, place_biases
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import BINARY, Edge, Input
@@ -384,8 +385,8 @@ def test_objects_are_taken_by_the_importer_that_says_so(monkeypatch: pytest.Monk
         def takes(self, source: object) -> bool:
             return source == "mine" or isinstance(source, bytes)
 
-        def load_object(self, source: object, *, dt: float | None = None, input_format: Any = None) -> Network:
-            assert (source, dt, input_format) == (b"mine", 0.5, None)
+        def load_object(self, source: object, options: ReadOptions, input_format: Any = None) -> Network:
+            assert (source, options.dt, input_format) == (b"mine", 0.5, None)
             return network
 
     found = importers._modules()

@@ -79,7 +79,7 @@ def test_scales_that_are_given_are_obeyed(neuron: Neuron) -> None:
     [
         (lambda s: {}, "node 'n': no scales are given for it"),
         (lambda s: s | {"m": s["n"]}, "node 'm': scales are given for it"),
-        (lambda s: {"n": replace(s["n"], scale=np.ones(3))}, "scales for 3 inputs, it has 12"),
+        (lambda s: {"n": replace(s["n"], scale=np.ones(3), drive=np.ones(3))}, "scales for 3 inputs, it has 12"),
     ],
 )
 def test_scales_of_another_network_are_refused(change: Any, message: str) -> None:

@@ -103,9 +103,11 @@ def test_the_comparison_with_lava_is_said_once(suffix: str | None, report: Repor
     found = Comparison("reference", "lava", 3, 40, 120, 720, 0, None)
     checked = Verification((found,), report.accuracy, report.overflows)
     text = formats()[suffix].render(replace(report, verification=checked))
-    assert text.count("Equal to lava: 3 samples, 40 steps, 720 values compared (every spike and state), 0") == 1
-    assert "equal" not in text and "no comparison" not in text
+    line = (
+        "Integers against Lava: equal, 3 samples, 40 steps, 720 values compared (every spike and state), 0 mismatches"
+    )
+    assert text.count(line) == text.count("equal") == 1 and "no comparison" not in text
     divergence = Divergence(1, "block0", "spikes", 2, None, 5, 0, 1)
     wrong = replace(checked, comparisons=(replace(found, mismatches=2, first_divergence=divergence),))
     text = formats()[suffix].render(replace(report, verification=wrong))
-    assert "DIFFERENT from lava: " in text and "sample 1, step 5, layer block0, spikes of neuron 2" in text
+    assert "Integers against Lava: DIFFERENT, " in text and "sample 1, step 5, layer block0, spikes of neuron 2" in text

@@ -1,7 +1,9 @@
-"""Samples in .npz, .npy and HDF5 files, read in chunks: the same data, the same refusals, no damage taken for data."""
+"""Samples in files of every format, read in chunks: the same data, the same refusals, no damage taken for data."""
 
 from __future__ import annotations
 
+import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import h5py
 import numpy as np
 import processes
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_files import SAVE, saved
+from sample_files import BARE, SAVE, saved
 from shared import Cli, Model
 
 from nmdeploy.errors import BadData, BadFile
@@ -57,8 +60,8 @@ def test_chunks_are_the_whole(kind: str, size: int, order: Any, tmp_path: Path) 
     whole = load_data(path, CODES, classes=9)
     assert same(whole, joined(parts)) and same(whole.first(7), source.first(7)) and same(whole, source.first(None))
     assert same(whole, joined(list(whole.chunks(size))))
-    assert (whole.labels is None) == (kind == "npy")
-    assert whole.lengths.tolist() == ([4] * 23 if kind == "npy" else ARRAYS["lengths"].tolist())
+    assert (whole.labels is None) == (kind in BARE)
+    assert whole.lengths.tolist() == ([4] * 23 if kind in BARE else ARRAYS["lengths"].tolist())
 
 
 @settings(max_examples=40, deadline=None)
@@ -92,7 +95,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", SAVE)
 def test_refused(kind: str, name: str, tmp_path: Path) -> None:
     changed, message = BAD[name]
-    if (kind == "npy" and "inputs" not in changed) or (kind == "packed h5" and name in ("scalar", "no samples")):
+    if (kind in BARE and "inputs" not in changed) or (kind == "packed h5" and name in ("scalar", "no samples")):
         pytest.skip("cannot be said in this format")
     path = saved(tmp_path, kind, **ARRAYS | changed)
     with pytest.raises(BadData, match=message) as found:
@@ -100,7 +103,7 @@ def test_refused(kind: str, name: str, tmp_path: Path) -> None:
     assert str(path) in str(found.value) and "\n" not in str(found.value)
 
 
-@pytest.mark.parametrize("kind", ["npz", "compressed npz", "npy", "packed h5", "h5"])
+@pytest.mark.parametrize("kind", SAVE)
 def test_flipped_bits_in_chunks(kind: str, tmp_path: Path) -> None:
     """What has checksums gives the samples that were saved, or an error; the rest gives samples or an error."""
     path = saved(tmp_path, kind, **ARRAYS)
@@ -122,7 +125,7 @@ def test_truncated(kind: str, tmp_path: Path) -> None:
     content = path.read_bytes()
     for length in range(0, len(content), len(content) // 40):
         path.write_bytes(content[:length])
-        with pytest.raises(BadFile, match=r"damaged or not an (\.npz|\.npy|HDF5) file|never loaded"):
+        with pytest.raises(BadFile, match=r"damaged or not an (\.npz|\.npy|HDF5) file|never loaded|not a PyTorch file"):
             list(open_data(path, CODES, classes=9).chunks(4))
 
 
@@ -178,7 +181,7 @@ def test_every_file_runs_alike(kind: str, cli: Cli, lif_model: Model, tmp_path: 
         assert cli("simulate", lif_model.path, "--data", data, "--trace", "states", "-o", tmp_path / out).exit_code == 0
     assert read_recording(tmp_path / "a.rec.h5") == read_recording(tmp_path / "b.rec.h5")
     reports = [cli("report", lif_model.path, "--data", data).stdout for data in (path, lif_model.data)]
-    assert kind == "npy" or reports[0] == reports[1]
+    assert kind in BARE or reports[0] == reports[1]
 
 
 @pytest.mark.parametrize("kind", SAVE)
@@ -198,3 +201,63 @@ def test_a_bad_value_in_a_late_chunk_leaves_nothing(
     assert (outcome.exit_code, outcome.stdout, outcome.stderr.count("\n")) == (2, "", 1)
     assert str(path) in outcome.stderr and "'inputs' holds 99" in outcome.stderr
     assert processes.files(tmp_path) == before
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled"),)
+
+
+PT: dict[str, tuple[Any, str]] = {
+    "object": (Evil(), "it holds a getattr, which only unpickling could make"),
+    "object in a dict": ({"inputs": Evil()}, "only unpickling could make"),
+    "module": (torch.nn.Linear(2, 2), r"it holds a torch\.nn\.modules\.linear\.Linear"),
+    "dataset": (
+        torch.utils.data.TensorDataset(torch.ones(1, 2, 2)),
+        r"it holds a torch\.utils\S+TensorDataset,",
+    ),
+    "tuple": ((torch.ones(1, 2, 2), torch.ones(1)), "holds an object of type tuple, not tensors: save samples with"),
+    "number": (3.5, "holds an object of type float, not tensors"),
+    "list": ({"inputs": [1, 2]}, "'inputs' is an object of type list, not a tensor that NumPy can hold"),
+    "state dict": ({"fc.weight": torch.ones(2, 2)}, "holds no array 'inputs' or 'codes', only 'fc.weight'"),
+    "both": ({"inputs": torch.ones(1, 2, 2), "codes": torch.ones(1, 2, 2)}, "holds 'inputs' and 'codes'"),
+    "checkpoint": ({"config": "", "sha256": "", "state_dict": {}}, "is a checkpoint, not samples"),
+}
+
+
+@pytest.mark.parametrize("name", PT)
+def test_what_a_pt_file_is_that_holds_no_samples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, message = PT[name]
+    torch.save(content, "a.pt")
+    with pytest.raises((BadFile, BadData), match=message) as found:
+        open_data("a.pt", CODES)
+    assert str(found.value).startswith("a.pt: ") and "\n" not in str(found.value)
+    assert not Path("unpickled").exists()
+
+
+def test_other_pt_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"inputs": torch.ones(1, 4, 2), "seed": 3, "note": "x"}, tmp_path / "a.pt")
+    assert open_data(tmp_path / "a.pt", CODES).others == ("seed", "note")
+    torch.save(torch.ones(1, 4, 2, dtype=torch.bfloat16, requires_grad=True), tmp_path / "b.pth")
+    assert load_data(tmp_path / "b.pth", CODES).codes.tolist() == np.ones((1, 4, 2)).tolist()
+    torch.save(torch.ones(1, 4, 2), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(BadFile, match="not a PyTorch file, or is damaged"):
+        open_data(tmp_path / "old.pt", CODES)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps([1]))
+    with pytest.raises(BadFile, match="not a PyTorch file, or is damaged"):
+        open_data(tmp_path / "plain.pt", CODES)
+    with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
+        archive.writestr("script/constants.pkl", b"")
+    with pytest.raises(BadFile, match="is a TorchScript program"):
+        open_data(tmp_path / "script.pt", CODES)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BadFile, match=r"pip install torch, or save as \.npz"):
+        open_data(tmp_path / "a.pt", CODES)
+
+
+def test_inspect_of_pt_files(cli: Cli, tmp_path: Path) -> None:
+    path = saved(tmp_path, "pt", **ARRAYS)
+    assert "23x4x2" in cli("inspect", path).stdout
+    torch.save({"w": torch.ones(2)}, tmp_path / "x.pt")
+    assert "is not an nmdeploy checkpoint" in cli("inspect", tmp_path / "x.pt").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def test_values_are_as_given(tmp_path: Path, kind: Any, expected: Input) -> None
 
 
 def test_integers_that_may_be_codes(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"'inputs' holds 16 .* rescale the inputs, or save integers .* as 'codes'"):
+    with pytest.raises(BadData, match=r"'inputs' holds 16 .* rescale .*, or save integers .* as 'codes'"):
         load_data(saved(tmp_path / "a.npz", inputs=np.full((1, 2, 2), 16)), GRADED)
 
 
@@ -211,3 +212,33 @@ def test_damage_behind_the_first_samples_is_found(tmp_path: Path, value: int) ->
     for samples in (1, 10, 49, 50):
         with pytest.raises(BadFile, match="damaged"):
             list(open_data(tmp_path / "d.npz", Input((3,))).limited(samples).chunks(7))
+
+
+OUTSIDE = {
+    "counts": (SPIKES, np.array([[[0, 3], [1, 0]]]), r"clip the inputs with (numpy\.clip\(inputs, 0, 1\))$"),
+    "counts as floats": (SPIKES, np.array([[[0.0, 3.0], [1.0, 0.0]]]), r"clip the inputs with (numpy\.clip.*)$"),
+    "counts below 0": (Input((2,), FixedPoint(3)), np.array([[[-9, 3]]]), r"clip the inputs with (numpy\.clip.*)$"),
+    "no counts": (SPIKES, np.array([[[0.25, 3.5]]]), r"rescale the inputs, or clip them with (numpy\.clip.*)$"),
+    "values": (GRADED, np.array([[[0.25, 2.5]]]), r"rescale the inputs, or clip them with (numpy\.clip.*)$"),
+    "below 0": (GRADED, np.array([[[-0.25, 1.5]]]), r"clip them with (numpy\.clip\(inputs, 0, 1\.9375\))$"),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_the_remedy_for_values_beyond_the_format_works(name: str) -> None:
+    expected, inputs, message = OUTSIDE[name]
+    with pytest.raises(BadData, match=message) as found:
+        load_data(inputs, expected)
+    remedy = re.search(message, str(found.value))
+    assert remedy is not None
+    clipped = eval(remedy[1], {"numpy": np, "inputs": inputs})
+    assert np.array_equal(load_data(clipped, expected).as_values(expected.format), clipped)
+    if "rescale" in message and inputs.min() >= 0:
+        load_data(inputs * (expected.format.max * expected.format.step / inputs.max()), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_counts_fit_if_the_format_holds_them(kind: Any) -> None:
+    counts = np.array([[[0, 1], [1, 0]]] if kind is bool else [[[0, 3], [7, 1]]], kind)
+    data = load_data(counts, Input((2,), FixedPoint(3, signed=False)))
+    assert data.codes.tolist() == counts.astype(int).tolist()

@@ -124,7 +124,7 @@ def _population(
         send_steps=network.timing.send_steps[name],
         coded=own.coded,
         recorded=not own.coded and is_recorded(network, name, level),
-        traced=level == "states",
+        traced=network.traces_states(name, level),
     )
     made = module()
     try:

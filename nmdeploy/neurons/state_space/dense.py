@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nmdeploy.errors import BadOption
+from nmdeploy.errors import CalibrationNeeded
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
+from nmdeploy.neurons.rounded import RoundedPopulation
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.diagonal import add_trailing_axis, quantize_poles, require_format
 from nmdeploy.neurons.state_space.float import Array, Spiking
@@ -31,6 +32,7 @@ from nmdeploy.neurons.state_space.integer import (
     sum_inputs,
     sum_last_axis,
 )
+from nmdeploy.neurons.state_space.restored import restored
 from nmdeploy.neurons.state_space.rules import reset_hard, scale_state, update_register
 from nmdeploy.neurons.state_space.scales import FACTOR, choose, codes, coefficient_limit, coefficients, mechanism_codes
 
@@ -168,6 +170,9 @@ class DenseStateSpace(Spiking):
         }
         return np.where(acts, after[self.reset_action], x).astype(x.dtype)
 
+    def kept(self) -> Array:
+        return np.asarray(np.abs(np.linalg.eigvals(self.a)))
+
     def grows(self) -> Array:
         return np.asarray(_radius(self.a)[:, None] > 1 + 1e-9)
 
@@ -179,7 +184,7 @@ class DenseStateSpace(Spiking):
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
         size = np.abs(self.a)
         if np.abs(np.linalg.eigvals(size)).max() >= 1 or self.soma or self.reset_action not in ("none", "hard"):
-            raise BadOption(
+            raise CalibrationNeeded(
                 f"node {name!r}: unstable dynamics, a soma or a reset with feedback has no static bound: "
                 "give calibration data (--data)"
             )
@@ -215,6 +220,10 @@ class DenseStateSpace(Spiking):
             m=codes(FACTOR * self.m),
         )
         return quantized, [*notes, *said]
+
+    def rounded(self, quantized: QuantizedDenseStateSpace) -> RoundedPopulation:
+        q = quantized
+        return restored(self, q, q.a, q.b, q.c, q.r, q.m)
 
 
 def quantize_matrix(name: str, a: FloatArray, frac: int, limit: int) -> tuple[FloatArray, list[str]]:

@@ -20,8 +20,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.errors import BadOption, UnsupportedParameter
+from nmdeploy.errors import BadOption, CalibrationNeeded, UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
+from nmdeploy.neurons.rounded import RoundedPopulation
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.float import Array, Spiking
 from nmdeploy.neurons.state_space.integer import (
@@ -33,6 +34,7 @@ from nmdeploy.neurons.state_space.integer import (
     sum_last_axis,
 )
 from nmdeploy.neurons.state_space.mechanisms import REFRACTORY_MODES as MODES
+from nmdeploy.neurons.state_space.restored import restored
 from nmdeploy.neurons.state_space.rules import Fractions, Rounding, reset_hard, scale_state, update_register
 from nmdeploy.neurons.state_space.scales import FACTOR, choose, codes, coefficient_limit, coefficients, mechanism_codes
 
@@ -199,6 +201,9 @@ class StateSpace(Spiking):
         after = {"hard": self.r[..., 0], "soft": x - back, "scale": self.m * x, "linear": self.m * x - back}
         return np.where(acts, after[self.reset_action], x).astype(x.dtype)
 
+    def kept(self) -> Array:
+        return np.asarray(np.abs(self.a))
+
     def grows(self) -> Array:
         return np.asarray(np.abs(self.a) > 1)
 
@@ -214,7 +219,7 @@ class StateSpace(Spiking):
 
     def bounds(self, name: str, a_max: FloatArray) -> dict[str, FloatArray]:
         if (np.abs(self.a) >= 1).any() or self.soma or self.reset_action not in ("none", "hard"):
-            raise BadOption(
+            raise CalibrationNeeded(
                 f"node {name!r}: an unstable state, a soma or a reset with feedback has no static bound: "
                 "give calibration data (--data)"
             )
@@ -253,6 +258,13 @@ class StateSpace(Spiking):
             m_im=codes(FACTOR * self.m.imag),
         )
         return quantized, [*notes, *said]
+
+    def rounded(self, quantized: QuantizedStateSpace) -> RoundedPopulation:
+        q = quantized
+        a, b, c, r = (
+            re + 1j * im for re, im in ((q.a_re, q.a_im), (q.b_re, q.b_im), (q.c_re, q.c_im), (q.r_re, q.r_im))
+        )
+        return restored(self, q, a, b, c, r, q.m_re + 1j * q.m_im)
 
 
 def quantize_poles(name: str, a: ComplexArray, frac: int, limit: int) -> tuple[ComplexArray, list[str]]:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import Emits, FloatArray, FloatState, Neuron, StepTime
+from nmdeploy.neurons.described import comparison, silence, span
 from nmdeploy.neurons.state_space.dims import Dims
-from nmdeploy.neurons.state_space.mechanisms import EMITS, ONE_SIDED, SIGNED, require_meaning
+from nmdeploy.neurons.state_space.mechanisms import EMITS, ONE_SIDED, SIGNED, readable_membrane, require_meaning
 from nmdeploy.neurons.state_space.rules import random16
 
 Array = npt.NDArray[Any]
@@ -48,6 +49,8 @@ class Spiking(Dims, Neuron):
         True if the neuron has a soma, if the soma integrates max(y, 0), and if its threshold adapts.
     leak, adaptation_leak, adaptation_jump : (H, p)
         Factors of v and w per step, and the increase of w per spike.
+    at_threshold : bool
+        True if a binary spike needs no more than the threshold (>=).
     spike : {"binary", "ternary", "graded", "stochastic", "phase"}
         Spiking function. binary: H(mu - v_threshold), strict. ternary: its signed form. graded: ``graded_step *
         clip(trunc(mu / graded_step))`` beyond the threshold. stochastic: a spike with probability
@@ -91,6 +94,7 @@ class Spiking(Dims, Neuron):
     reset_action: str = "none"
     soma_r: FloatArray = 0.0  # type: ignore[assignment]
     soma_m: FloatArray = 0.0  # type: ignore[assignment]
+    at_threshold: bool = False
 
     membrane_name: ClassVar[str] = "y"
     per_channel: ClassVar[bool] = True
@@ -117,6 +121,8 @@ class Spiking(Dims, Neuron):
         for step in ([self.graded_step] if self.spike == "graded" else []) + self._thresholds_counted():
             if step <= 0 or np.exp2(np.round(np.log2(step))) != step:
                 raise BadOption(f"{self.kind}: {step:g} is no power of two: rescale C and bias so that it becomes one")
+        if self.at_threshold and self.spike != "binary":
+            raise BadOption(f"{self.kind}: at_threshold goes with binary spikes, not {self.spike!r}: leave it out")
         if self.spike in ONE_SIDED and (self.v_threshold < 0).any():
             worst = float(self.v_threshold.min())
             raise BadOption(f"{self.kind}: v_threshold = {worst:g}: spike {self.spike!r} takes 0 or more")
@@ -181,7 +187,7 @@ class Spiking(Dims, Neuron):
     def _spike(self, mu: Array, x: Array, before: Array, now: StepTime) -> Array:
         threshold = self.v_threshold.astype(mu.dtype)
         if self.spike == "binary":
-            return np.asarray(mu > threshold)
+            return np.asarray(mu >= threshold if self.at_threshold else mu > threshold)
         if self.spike == "phase":
             return np.asarray((mu >= threshold) & (x.imag >= 0) & (before.imag < 0))
         if self.spike == "stochastic":
@@ -231,6 +237,36 @@ class Spiking(Dims, Neuron):
             found["v"] = np.maximum(largest, np.abs(state["w"]).max(0)).astype(np.float64)
         return found
 
+    def described(self) -> dict[str, str]:
+        states = f"{self.states_per_neuron} states" if self.states_per_neuron > 1 else "1 state"
+        kept = f"states keep {span(self.kept())}" + (f", membrane keeps {span(self.leak)}" if self.soma else "")
+        binary = self.spike in ("binary", "phase")
+        crossed = comparison(self.v_threshold, self.at_threshold or self.spike == "phase")
+        return {
+            "neuron": f"{self.kind} of {states}" + (" and a membrane" if self.soma else ""),
+            "reset": self._described_reset() + silence(self.refractory_steps),
+            "threshold": crossed if binary else f"{self.spike} spikes, {span(self.v_threshold)}",
+            "decay": f"{kept} per step",
+        }
+
+    def _described_reset(self) -> str:
+        words = {
+            "none": "none",
+            "hard": "to a value",
+            "soft": "a constant is subtracted",
+            "scale": "scaled",
+            "linear": "a linear map",
+            "modulo": "whole thresholds are subtracted",
+        }
+        when = {"every": f"every {self.reset_period} steps", "magnitude": "at large states"}
+        return words[self.reset_action] + (
+            "" if self.reset_action == "none" else f", {when.get(self.reset_condition, 'in the same step')}"
+        )
+
+    @abstractmethod
+    def kept(self) -> Array:
+        """Return the magnitude of A's eigenvalues: the share of each state that a step keeps, (H, N)."""
+
     @abstractmethod
     def grows(self) -> Array:
         """Return True for each state that grows without input, (H, N) or (H, 1)."""
@@ -245,6 +281,13 @@ class Spiking(Dims, Neuron):
 
     def with_input_bias(self, bias: FloatArray) -> Spiking:
         return replace(self, input_bias=self.input_bias + np.reshape(bias, (self.size, self.inputs)))
+
+    @property
+    def membrane_register(self) -> str | None:
+        return readable_membrane(self)
+
+    def membrane_before_reset(self, state: FloatState) -> FloatArray:
+        return np.asarray(state["v_peak" if self.soma else "y"])
 
     def membrane(self, state: FloatState) -> FloatArray:
         y = state["y"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import operator
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +18,14 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption, OverflowPossible
 from nmdeploy.neurons.base import Emits, FloatArray, IntArray, QuantizedNeuron, Registers, StepTime
 from nmdeploy.neurons.state_space.dims import Dims
-from nmdeploy.neurons.state_space.mechanisms import EMITS, ONE_SIDED, SIGNED, nir_losses, require_meaning
+from nmdeploy.neurons.state_space.mechanisms import (
+    EMITS,
+    ONE_SIDED,
+    SIGNED,
+    nir_losses,
+    readable_membrane,
+    require_meaning,
+)
 from nmdeploy.neurons.state_space.rules import (
     ROUNDINGS,
     SPIKE,
@@ -38,6 +45,7 @@ from nmdeploy.neurons.state_space.rules import (
 
 Lanes = tuple[Any, ...]
 SATURATING = ("soft", "scale", "linear")
+STATE_BITS_MAX = 24  # states of the chips that have a profile
 PER_OUTPUT = ("bias", "vth", "leak", "adaptation_leak", "adaptation_jump", "soma_r", "soma_m", "modulo_exp", "frac_y")
 
 
@@ -134,6 +142,17 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     def nir_losses(self) -> Sequence[str]:
         return tuple(nir_losses(self))
 
+    def remedy(self, tensor: str) -> str:
+        if tensor == "a" and self.frac_a < self.coefficient_bits - 2:
+            return f"give more --coefficient-frac (now {self.frac_a}, {self.coefficient_bits - 2} hold a pole of 1)"
+        if tensor in ("states", "floors") and self.state_bits < STATE_BITS_MAX:
+            return f"give more --state-bits (now {self.state_bits})"
+        if tensor in ("states", "floors"):
+            return "its states have the width of the chip: choose faster poles, or a larger --dt"
+        if tensor in ("leak", "adaptation_leak", "m", "soma_m"):
+            return "factors have 12 bits: choose one that is a multiple of 1/4096"
+        return f"give more --coefficient-bits (now {self.coefficient_bits})"
+
     @property
     def output_max(self) -> int:
         return (1 << (self.graded_bits - 1)) - 1 if self.spike == "graded" else 1
@@ -165,6 +184,21 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     def limit(self) -> int:
         """Largest magnitude of a state code."""
         return (1 << (self.state_bits - 1)) - 1
+
+    @property
+    def membrane_register(self) -> str | None:
+        return readable_membrane(self)
+
+    def membrane_codes(self, states: Mapping[str, Any], outputs: Any) -> Any:
+        """Return y, which no reset changes; of a soma, v, which is computed again where a spike has reset it."""
+        if not self.soma:
+            return states["y"]
+        h, _, _, p = self.dims
+        y, v = (states[name].reshape(*outputs.shape[:2], h, p) for name in ("y", "v"))
+        before = np.concatenate([np.zeros_like(v[:, :1]), v[:, :-1]], 1)
+        moved, _ = update_soma(before, y, np.zeros((), bool), self.leak, self.rectify, self.limit)
+        spiked = (outputs.reshape(v.shape) != 0).any(-1, keepdims=True)
+        return np.where(spiked, moved, v).reshape(states["v"].shape)
 
     @property
     def fractions(self) -> Fractions:

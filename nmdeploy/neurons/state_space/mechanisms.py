@@ -56,6 +56,16 @@ class Mechanisms(Protocol):
     def outputs(self) -> int: ...
 
 
+def readable_membrane(n: Mechanisms) -> str | None:
+    """Return the recorded state from which a readout gets the membrane of before the reset; None if none gives it.
+
+    y is not reset. A soma's v is known again where a spike resets it, but not where something else does.
+    """
+    if not n.soma:
+        return "y"
+    return "v" if n.reset_action == "none" or n.reset_condition in ("any", "each") else None
+
+
 def nir_losses(n: Mechanisms) -> Iterator[str]:
     """Name the mechanisms that NIR's primitives do not say, with what other readers do instead."""
     yield from refractory_losses(n.refractory_steps)

@@ -15,6 +15,7 @@ import numpy as np
 
 from nmdeploy.errors import DoesNotFit
 from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, QuantizationContext, power_below
+from nmdeploy.neurons.ops import rz
 from nmdeploy.neurons.scales import Limit, Scales, Table, tightest
 from nmdeploy.neurons.state_space.float import Array, Spiking
 
@@ -241,6 +242,23 @@ def exponents(limit: int, magnitudes: FloatArray) -> IntArray:
     return np.where(magnitudes > 0, found, UNLIMITED_EXPONENT).astype(np.int64)
 
 
+def _thresholds(n: Spiking, unit_y: FloatArray, c: Array, s: Scales) -> IntArray:
+    """Return the threshold's codes; y is an integer, so that y >= code is y > code - 1.
+
+    If a neuron that spikes at its threshold reads one state x, the code is that of the rounded C at the x whose exact y
+    is the threshold.
+    """
+    found = codes(np.clip(n.v_threshold * unit_y, -UNREACHABLE_THRESHOLD, UNREACHABLE_THRESHOLD))
+    if not n.at_threshold:
+        return found
+    read, frac_c = np.abs(c).sum(-1) * np.sign(c.real.sum(-1)), s.fracs["frac_c"]
+    if not (n.soma or n.bias.any() or n.d.any() or np.iscomplexobj(c)) and (np.count_nonzero(c, -1) == 1).all():
+        x = np.rint(np.ldexp(n.v_threshold * unit_y, frac_c) / read)
+        at_tie = rz(codes(read) * codes(x), frac_c)
+        found = np.where(np.abs(found) == UNREACHABLE_THRESHOLD, found, at_tie)
+    return np.where(np.abs(found) == UNREACHABLE_THRESHOLD, found, found - 1)
+
+
 def mechanism_codes(
     name: str, n: Spiking, s: Scales, scaled: Coefficients, state_unit: FloatArray, config: QuantizationConfig
 ) -> tuple[dict[str, Any], list[str]]:
@@ -266,7 +284,7 @@ def mechanism_codes(
         "input_bias": codes(scaled.input_bias),
         "d": codes(scaled.d),
         "bias": codes(n.bias * unit_y),
-        "vth": codes(np.clip(n.v_threshold * unit_y, -UNREACHABLE_THRESHOLD, UNREACHABLE_THRESHOLD)),
+        "vth": _thresholds(n, unit_y, scaled.c, s),
         **{key: getattr(n, key) for key in ("soma", "rectify", "adaptation", "spike", "graded_bits", "seed")},
         "leak": codes(FACTOR * n.leak),
         "adaptation_leak": codes(FACTOR * n.adaptation_leak),

@@ -35,7 +35,9 @@ from nmdeploy.neurons.base import (
     Registers,
     StepTime,
 )
+from nmdeploy.neurons.described import comparison
 from nmdeploy.neurons.ops import rz, saturate, select, take
+from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
 from nmdeploy.neurons.state_space.scales import codes, coefficient_limit, exponents
@@ -167,6 +169,9 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: kernel * y can reach {wide}, limit 2**62: use fewer bits")
 
+    def remedy(self, tensor: str) -> str:
+        return self.dynamics.remedy(tensor)
+
     def nir_losses(self) -> Sequence[str]:
         if self.window == 1:
             return ()
@@ -242,6 +247,14 @@ class WindowedStateSpace(Neuron):
     def hold_steps(self, arriving: int) -> int:
         return 1 if self.send_once else self.window
 
+    def described(self) -> dict[str, str]:
+        return {
+            "neuron": f"{self.kind} of {self.dynamics.states_per_neuron} states, windows of {self.window} steps",
+            "reset": "none",
+            "threshold": comparison(self.v_threshold, False),
+            "decay": self.dynamics.described()["decay"],
+        }
+
     def start(self, samples: int, dtype: Any = np.float64) -> FloatState:
         u, off = np.zeros((samples, self.size), dtype), np.zeros((samples, self.size), bool)
         return {**self.dynamics.start(samples, dtype), "u": u, "decided": off, "latch": off}
@@ -308,6 +321,21 @@ class WindowedStateSpace(Neuron):
         silent = int((np.abs(vth) == U_LIMIT).sum())
         said = [f"node {name!r}: the thresholds of {silent} neurons lie beyond all that u can reach"] if silent else []
         return quantized, [*notes, *said]
+
+    def rounded(self, quantized: QuantizedWindowedStateSpace) -> RoundedPopulation:
+        q, inner = quantized, self.dynamics.rounded(quantized.dynamics).tensors
+        per_y = np.ldexp(1.0, q.dynamics.frac_y[:, 0] - q.frac_u - q.frac_k)
+        silent = np.abs(q.vth) >= U_LIMIT  # u reaches neither this code nor the exact threshold
+        held = np.where(silent, self.v_threshold, np.ldexp(q.vth.astype(np.float64), -q.frac_u))
+        tensors = {name: inner[name] for name in ("a", "b", "c", "d", "bias")}
+        tensors["kernel"] = RoundedTensor(self.kernel, q.kernel * per_y[:, None], "coefficient")
+        tensors["v_threshold"] = RoundedTensor(self.v_threshold, held, "threshold")
+        return RoundedPopulation(tensors, self.v_threshold)
+
+    def with_tensor(self, name: str, values: Array) -> WindowedStateSpace:
+        if name in ("kernel", "v_threshold"):
+            return replace(self, **{name: values})  # type: ignore[arg-type]
+        return replace(self, dynamics=replace(self.dynamics, **{name: values}))  # type: ignore[arg-type]
 
 
 def examples(size: int) -> list[Neuron]:
