@@ -18,6 +18,7 @@ from nmdeploy.errors import NmdeployError, UnsupportedParameter
 from nmdeploy.hardware.mapping import map_network
 from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.importers import nir as importer
+from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import QuantizationConfig
@@ -75,7 +76,7 @@ def spikes(rng: Rng, size: int = 5) -> Any:
 def load(g: nir.NIRGraph, path: Path, **options: Any) -> Network:
     """Write a graph and import it."""
     nir.write(path / "graph.nir", g, **options)
-    return importer.load(path / "graph.nir", dt=DT)
+    return importer.load(path / "graph.nir", ReadOptions(dt=DT))
 
 
 def agree(network: Network, g: nir.NIRGraph, x: Any, *names: str, late: Any = (), most: float = 0.08) -> None:
@@ -345,6 +346,6 @@ def test_the_layout_of_older_files_is_the_same(tmp_path: Path) -> None:
 
     with h5py.File(tmp_path / "graph.nir") as new, h5py.File(tmp_path / "old.nir", "w") as old:
         copied(new["node"], old.create_group("node"))
-    found = importer.load(tmp_path / "old.nir", dt=DT)
+    found = importer.load(tmp_path / "old.nir", ReadOptions(dt=DT))
     assert all(np.array_equal(v, vars(wanted.populations["n"])[key]) for key, v in vars(found.populations["n"]).items())
     assert (found.synapses["fc"].weight == wanted.synapses["fc"].weight).all()
