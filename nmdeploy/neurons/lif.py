@@ -354,24 +354,25 @@ class LIF(Neuron):
         self._require_deployable(name, config)
         scale, frac_in = scales.scale, scales.frac_in
         mant, exp = _mantissas(np.ldexp(self.bias * scale, frac_in + 6))
+        notes = list(decay_notes(name, self.alpha, self.beta, config))
         quantized = QuantizedLIF(
             du=_du(self.alpha),
             dv=_dv(self.beta),
-            vth=np.rint(np.ldexp(self.v_threshold * scale, frac_in)).astype(np.int64),
+            vth=self._thresholds(name, scales, notes),
             bias_mant=mant,
             bias_exp=exp,
             refractory_steps=self.refractory_steps,
             frac_in=frac_in,
             scale=scale,
         )
-        return quantized, decay_notes(name, self.alpha, self.beta, config)
+        return quantized, notes
 
     def rounded(self, quantized: QuantizedLIF) -> RoundedPopulation:
         q, unit = quantized, np.ldexp(1.0, quantized.frac_in) * quantized.scale
         tensors = {
             "alpha": RoundedTensor(self.alpha, (4095 - q.du) / 4096, "decay"),
             "beta": RoundedTensor(self.beta, (4096 - q.dv) / 4096, "decay"),
-            "v_threshold": RoundedTensor(self.v_threshold, q.vth / unit, "threshold"),
+            "v_threshold": RoundedTensor(self.v_threshold, (q.vth + self.at_threshold) / unit, "threshold"),
             "bias": RoundedTensor(self.bias, (q.bias_mant << q.bias_exp) / (64 * unit), "bias"),
         }
         with np.errstate(divide="ignore"):
