@@ -114,10 +114,12 @@ def load(
 
 
 def _with_options(network: Network, source: str, options: ReadOptions) -> Network:
-    """Return the network with the readout of an option; its reading keeps what holds for its data, too."""
+    """Return the network with the readout of an option; its reading keeps all options, and the order of axes."""
     read = network.read_as
-    if read is None and options.axes is not None:
-        read = Reading(source, options={"axes": options.axes})
+    if options.axes is not None:
+        read = read or Reading(source)
+        axes = {**read.input, "axes": Fact(options.axes, "option")}
+        read = replace(read, input=axes, options={**read.options, "axes": options.axes})
     if options.readout is None:
         return network if read is network.read_as else replace(network, read_as=read)
     if read is not None:
