@@ -81,7 +81,8 @@ def test_weights_are_the_integers_times_a_power_of_two(small: tuple[QuantizedNet
     graph = nir.read(path)
     for name, synapse in q.synapses.items():
         assert graph.nodes[name].weight.dtype == np.float32
-        assert np.array_equal(np.ldexp(graph.nodes[name].weight.astype(float), synapse.frac), synapse.weight)
+        codes = synapse.rows.matrix(lambda entries: entries)
+        assert np.array_equal(np.ldexp(graph.nodes[name].weight.astype(float), synapse.frac), codes)
     lif, node = q.populations["lif"], graph.nodes["lif"]
     assert np.array_equal(np.ldexp(node.v_threshold, lif.frac_in), lif.vth)
     assert np.array_equal(np.rint(4096 * q.dt / node.tau_mem), lif.dv)
