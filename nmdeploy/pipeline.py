@@ -516,8 +516,7 @@ def diagnose(
     network = _model(model)
     part = _data(data, network).first(samples)
     origin = _floats(floats, model, network, dt)
-    if origin is not None and any(neuron.send_once for neuron in network.populations.values()):
-        origin, _ = send_once(origin)
+    origin = None if origin is None else _in_form_of(network, origin)
     recording = run_data(network, part, "auto", "states", on_progress=_counting(on_progress, part.samples))
     return diagnosis.diagnose(network, recording, part, origin)
 
@@ -723,7 +722,8 @@ def _agreement(
 
 def _in_form_of(quantized: QuantizedNetwork, network: Network) -> Network:
     """Return the float network with the form of windows that its integers have."""
-    return send_once(network)[0] if any(n.send_once for n in quantized.populations.values()) else network
+    once, already = (any(n.send_once for n in of.populations.values()) for of in (quantized, network))
+    return send_once(network)[0] if once and not already else network
 
 
 def _names(against: str | Sequence[str]) -> list[str]:
