@@ -15,9 +15,9 @@ from nmdeploy.errors import BadOption, CalibrationNeeded, NmdeployError, Unsuppo
 from nmdeploy.hardware.mapping import MappedNetwork, families_not_run, map_network
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.importers import importer_for, refuse_options, refuse_other_dt, resolve
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.importers.python_names import is_name
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import Reading
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.nir_io import read

@@ -25,12 +25,12 @@ from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.importers import load, resolve, takes_sample
 from nmdeploy.importers.network_file import save
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.importers.readings import doubt_of, with_reading
 from nmdeploy.job import Job
 from nmdeploy.network.expected import require_float, require_quantized
 from nmdeploy.network.float_run import FloatRun, run_float
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import kept_axes, range_remedy
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.scales import Scales

@@ -71,7 +71,8 @@ def test_figures_at_the_command_line(
     expected = [cli("simulate", digits_model.path, *arguments).stdout, cli(*reports).stdout]
     monkeypatch.setattr(streaming, "CHUNK_SAMPLES", size)
     assert [cli("simulate", digits_model.path, *arguments).stdout, cli(*reports).stdout] == expected
-    assert "6 samples of 64 steps on reference, latency 4 steps\naccuracy 1.0000\nblock0: spike rate 0." in expected[0]
+    accuracy = "accuracy 1.0000 (95 %: 0.6097 to 1.0000)\nblock0: spike rate 0."
+    assert f"6 samples of 64 steps on reference, latency 4 steps\n{accuracy}" in expected[0]
 
 
 def test_lines_of_a_run_without_labels_and_counts() -> None:

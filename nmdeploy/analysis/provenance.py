@@ -9,8 +9,8 @@ import numpy as np
 
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.importers import load, resolve, takes_sample
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import holds_input_format
 from nmdeploy.neurons.base import Neuron, QuantizedNeuron
 from nmdeploy.nir_io.file import is_sealed, load_bytes

@@ -292,7 +292,7 @@ def verify(model: str, data: str, against: str, as_json: bool, checkpoint: str |
 @click.option("--samples", type=int, default=None, help="Run only the first samples, this many.  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diagnose(model: str, data: str, checkpoint: str | None, as_json: bool, **options: Any) -> None:
-    """Say which layer of MODEL is silent, saturated or far off, and why.
+    """Say which layer of MODEL is far off, and why.
 
     With --checkpoint, tensors of the integers are compared with the float network's, and restored one at a time.
     Without it, only the integers are examined. The options that would help come last.

@@ -11,7 +11,7 @@ import numpy as np
 
 from nmdeploy._util.open_file import hdf5_holds
 from nmdeploy.errors import BadFile, BadOption, NmdeployError
-from nmdeploy.importers.options import FLAGS, ReadOptions
+from nmdeploy.network.read_options import FLAGS, ReadOptions
 from nmdeploy.network.reading import Reading
 from nmdeploy.samples.source import BLOCK_BYTES, open_stored
 from nmdeploy.samples.stored import Array, Stored

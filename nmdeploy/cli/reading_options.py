@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nmdeploy.importers.options import AXES, DECAYS, FRAMEWORKS, RESETS, ReadOptions, parse_resets
+from nmdeploy.network.read_options import AXES, DECAYS, FRAMEWORKS, RESETS, ReadOptions, parse_resets
 
 F = TypeVar("F", bound=Callable[..., Any])
 axes_option = click.option(

@@ -24,9 +24,9 @@ from typing import Any
 from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.importers.options import FLAGS, ReadOptions
 from nmdeploy.importers.python_names import is_name, named_object
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.read_options import FLAGS, ReadOptions
 from nmdeploy.network.reading import Fact, Reading
 
 __all__ = [

@@ -38,11 +38,11 @@ from nmdeploy.importers.checkpoint_content import (
     parse_config,
 )
 from nmdeploy.importers.network_file import is_network, network_of
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.importers.readings import with_reading
 from nmdeploy.models.catalog import Trained
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.base import SPIKES, FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator

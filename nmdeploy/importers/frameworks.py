@@ -52,7 +52,7 @@ class Framework:
     dt : float, optional
         Seconds per step that its exporter assumes; None if the file's numbers hold it.
     reset : str
-        One of `nmdeploy.importers.options.RESETS`.
+        One of `nmdeploy.network.read_options.RESETS`.
     decay : {"euler", "exponential"}
     at_threshold : bool
         True if a membrane that equals its threshold spikes.

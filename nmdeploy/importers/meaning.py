@@ -8,7 +8,7 @@ import numpy as np
 
 from nmdeploy.errors import BadOption
 from nmdeploy.importers.frameworks import BY_NAME, NIR_GAINS, Framework, Step, Values
-from nmdeploy.importers.options import EVERY, ReadOptions
+from nmdeploy.network.read_options import EVERY, ReadOptions
 from nmdeploy.network.reading import By
 from nmdeploy.neurons.base import FloatArray
 

@@ -62,11 +62,11 @@ from nmdeploy.importers.nir_time import Nodes, doubt, meaning_of
 from nmdeploy.importers.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
 from nmdeploy.importers.nir_values import MAKE as MAKE_VALUES
 from nmdeploy.importers.nir_values import join_thresholds, sending
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.importers.readings import with_reading
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.graph import BINARY, strip_batch
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By
 from nmdeploy.neurons.base import FloatArray, IntArray
 from nmdeploy.neurons.integrator import Integrator

@@ -15,7 +15,7 @@ import numpy as np
 from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.importers.frameworks import BY_NAME, Values
 from nmdeploy.importers.meaning import Meaning
-from nmdeploy.importers.options import ReadOptions
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.base import FloatArray
 
 LONG = 1000

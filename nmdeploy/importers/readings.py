@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By, Fact, Facts, Reading, describe_format
 
 READOUT = {

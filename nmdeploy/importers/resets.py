@@ -53,7 +53,7 @@ class Membrane:
 
 
 def with_reset(name: str, rule: str, m: Membrane) -> Neuron:
-    """Return the population of a membrane with one of `nmdeploy.importers.options.RESETS`."""
+    """Return the population of a membrane with one of `nmdeploy.network.read_options.RESETS`."""
     return MAKE[rule](name, m)
 
 

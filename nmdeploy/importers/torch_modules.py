@@ -26,8 +26,8 @@ from nmdeploy.importers.modules.comparison import ImportComparison, compare
 from nmdeploy.importers.modules.forms import FORMS, find, run
 from nmdeploy.importers.modules.samples import format_of, random_samples
 from nmdeploy.importers.modules.tracing import Trace, copied
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By, Fact, Reading, describe_format
 from nmdeploy.neurons.base import FloatArray
 

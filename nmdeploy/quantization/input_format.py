@@ -18,9 +18,9 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption, DoesNotFit
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.hardware.profile import HardwareProfile
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.graph import BINARY, Input
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By, Fact, describe_format, holds_input_format
 from nmdeploy.samples.source import Data, SampleFile
 

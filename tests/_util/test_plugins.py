@@ -10,8 +10,8 @@ import pytest
 from nmdeploy import importers, reports
 from nmdeploy._util import plugins
 from nmdeploy.errors import BadOption
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.models.catalog import neuron_models
+from nmdeploy.network.read_options import ReadOptions
 
 
 def module(**content: Any) -> ModuleType:

@@ -17,7 +17,6 @@ import nmdeploy
 from nmdeploy.errors import BadData, BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.checkpoint import SUFFIXES, load, read_checkpoint, read_content
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.models import create
 from nmdeploy.models.catalog import neuron_models
 from nmdeploy.models.checkpoint import load as load_module
@@ -25,6 +24,7 @@ from nmdeploy.models.checkpoint import save
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network, readout_values
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.synapses.dense import Dense

@@ -14,10 +14,10 @@ from nir_networks import chain, quantized
 from nmdeploy import nir_io
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
 from nmdeploy.importers import nir as importer
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.synapses.dense import Dense

@@ -11,8 +11,8 @@ import pytest
 
 from nmdeploy.errors import BadFile, NmdeployError, UnsupportedParameter
 from nmdeploy.importers import nir as importer
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
+from nmdeploy.network.read_options import ReadOptions
 
 CORPUS = os.environ.get("NMDEPLOY_CORPUS")
 needs_corpus = pytest.mark.skipif(not CORPUS, reason="NMDEPLOY_CORPUS does not name the corpus of real files")

@@ -13,10 +13,10 @@ from nir_networks import chain
 
 from nmdeploy import nir_io
 from nmdeploy.importers.nir import load
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.post_training import calibrate, quantize_network

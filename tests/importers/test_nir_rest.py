@@ -18,9 +18,9 @@ from nmdeploy.errors import NmdeployError, UnsupportedParameter
 from nmdeploy.hardware.mapping import map_network
 from nmdeploy.hardware.profile_toml import load_profile
 from nmdeploy.importers import nir as importer
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 

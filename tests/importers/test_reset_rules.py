@@ -16,10 +16,10 @@ from nmdeploy.errors import BadOption, DoesNotFit, UnsupportedParameter
 from nmdeploy.importers import nir as importer
 from nmdeploy.importers.frameworks import BY_NAME
 from nmdeploy.importers.meaning import Meaning
-from nmdeploy.importers.options import FRAMEWORKS, ReadOptions
 from nmdeploy.importers.resets import MAKE, Membrane, with_reset
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import FRAMEWORKS, ReadOptions
 from nmdeploy.neurons.base import Neuron, StepTime
 
 RULES = tuple(MAKE)

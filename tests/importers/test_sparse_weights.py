@@ -18,11 +18,11 @@ from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import nir as nir_importer
 from nmdeploy.importers.checkpoint import load
 from nmdeploy.importers.checkpoint_content import digest
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.models import create
 from nmdeploy.models.checkpoint import load as load_module
 from nmdeploy.models.checkpoint import save
 from nmdeploy.network.float_run import run_float
+from nmdeploy.network.read_options import ReadOptions
 
 GRADED = FixedPoint(bits=5, frac=4, signed=False)
 

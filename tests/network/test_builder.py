@@ -23,11 +23,11 @@ from nmdeploy.errors import BadData, BadFile, BadOption, NmdeployError, Unsuppor
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import checkpoint
 from nmdeploy.importers.checkpoint_content import DT
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.biases import bias_moves_into, place_biases
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import BINARY, Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF, QuantizedLIF

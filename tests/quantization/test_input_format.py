@@ -18,9 +18,9 @@ from nmdeploy.cli.commands import main
 from nmdeploy.errors import BadOption, DoesNotFit
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.hardware.profile_toml import load_profile
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.graph import BINARY, Edge, Input
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import Fact, Reading, describe_format
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.quantization.input_format import LARGEST_ERROR, choose_input
@@ -145,7 +145,7 @@ def test_reading_says_format_and_rounding() -> None:
     held = network.read_as.input
     assert held["format"] == Fact(describe_format(network.input.format), "data")
     assert held["rounding"].by == "data" and held["rounding"].value.startswith("0.0039 (channel 0")
-    again, _ = choose_input(network, open_data(np.ones((1, 3, 2)), network.input), LOIHI2)
+    again, _ = choose_input(network, open_data(np.full((1, 3, 2), 0.25), network.input), LOIHI2)
     assert again.input == network.input  # what was chosen once is kept
 
 

@@ -14,8 +14,8 @@ from nmdeploy import pipeline
 from nmdeploy.cli.commands import main
 from nmdeploy.errors import BadData, BadOption
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.network.graph import Input
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import Fact
 from nmdeploy.recording.reader import read_recording
 from nmdeploy.samples.axes import AXES
