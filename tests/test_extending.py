@@ -69,14 +69,15 @@ def test_the_profile_is_listed_and_its_figures_have_sources(site: Path) -> None:
 
 
 def test_the_importer_loads_and_the_network_is_deployable_where_the_profile_runs_it(site: Path) -> None:
-    checked = json.loads(nmdeploy(site, "check", "example_network.json", "--profile", "example_chip", "--json"))
+    command = ("check", "example_network.json", "--data", "calibration.npz")
+    checked = json.loads(nmdeploy(site, *command, "--profile", "example_chip", "--json"))
     assert {node["node"]: node["kind"] for node in checked["nodes"]} == {
         "layer0.synapse": "dense",
         "layer0": "pif",
         "layer1.synapse": "one_to_one",
         "layer1": "pif",
     }
-    on_loihi2 = python(site, "-m", "nmdeploy", "check", "example_network.json", "--profile", "loihi2")
+    on_loihi2 = python(site, "-m", "nmdeploy", *command, "--profile", "loihi2")
     assert on_loihi2.returncode == 1
     assert "does not run neurons of kind 'pif'" in on_loihi2.stdout
 

@@ -104,7 +104,8 @@ def test_what_the_objects_of_the_demo_say() -> None:
     assert f"classes {', '.join(map(str, labels))};" in recording[0]
     assert "<td>spikes, re, im" in recording[1] and "<th>neuron updates</th>" in recording[1]
     assert result[0] == (
-        "<Verification: equal; backends compared: compiled; accuracy float 1.0000, quantized 1.0000; 0 overflows>"
+        "<Verification: equal; backends compared: compiled; accuracy float 1.0000, "
+        "float_rounded_input 1.0000, quantized 1.0000; 0 overflows>"
     )
     assert "<td>compiled</td><td>3</td><td>64</td>" in result[1]
     assert report[0].startswith("<Report: loihi2: fits; 4 cores, energy ") and "verification: equal" in report[0]

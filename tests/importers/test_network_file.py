@@ -100,7 +100,7 @@ def test_the_demo_s_network_is_a_checkpoint_of_every_command(cli: Cli, tmp_path:
     verified = json.loads(cli("verify", tmp_path / "b.nir", *run).stdout)
     assert verified["equal"] and verified["accuracy"]["float"] > 0.5
     report = cli("report", tmp_path / "b.nir", "--data", CALIBRATION, "--checkpoint", path)
-    assert report.exit_code == 0 and "float network: 1.0000" in report.stdout
+    assert report.exit_code == 0 and "Float network: 1.0000 (95 %: 0." in report.stdout
     assert "format: network" in cli("inspect", path).stdout
     other = cli("export", path, "--dt", 1, "-o", tmp_path / "c.nir")
     assert other.exit_code == 2 and "holds its own time step, 0.001 s" in other.stderr
