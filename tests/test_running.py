@@ -87,7 +87,7 @@ def test_lines_of_a_run_without_labels_and_counts() -> None:
 
 def test_verify_and_report_of_a_source(digits_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 4)
-    monkeypatch.setattr(pipeline, "_refuse_itself", lambda against: None)
+    monkeypatch.setattr(pipeline.verification, "_refuse_itself", lambda against: None)
     network = read(digits_model.path)
     source = open_data(digits_model.data, network.input)
     data = source.first(None)

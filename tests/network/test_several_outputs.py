@@ -251,6 +251,6 @@ def test_unstable_poles_that_saturate_are_refused(monkeypatch: pytest.MonkeyPatc
     share = saturated_share(q, recording, "n")
     assert 0.3 < share < 0.5 and share == recording.total("n", "x_saturations") / 80
     ranges = calibrate(network, short.codes.astype(float))
-    monkeypatch.setattr(pipeline, "choose_drives", lambda *_: NO_DRIVES._replace(ranges=ranges))
+    monkeypatch.setattr(pipeline.conversion, "choose_drives", lambda *_: NO_DRIVES._replace(ranges=ranges))
     with pytest.raises(DoesNotFit, match=r"population 'n': its poles are unstable and \d\d\.\d% .* limit 10%"):
         pipeline.quantize(network, "loihi2", long)

@@ -329,7 +329,7 @@ def test_agreement_is_that_of_the_same_form() -> None:
     network, given = chain(5), data(20)
     q = pipeline.quantize(network, "loihi2", given, window_input="scaled")
     recording = run(q, given.codes, trace="states")
-    agreement, _ = pipeline._agreement(network, given, q, recording)
+    agreement, _ = pipeline.verification._agreement(network, given, q, recording)
     assert agreement is not None
     assert all((agreement[name].spike_agreement or 0) > 0.97 for name in ("w0", "w1"))
     assert (agreement["w1"].membrane_snr_db or 0) > 20
