@@ -15,7 +15,7 @@ from nmdeploy.analysis.comparison import Agreement, Comparison, Verification, ag
 from nmdeploy.analysis.diagnosis import Diagnosis
 from nmdeploy.analysis.expectation import Expected, with_expected
 from nmdeploy.analysis.metrics import overflows
-from nmdeploy.analysis.provenance import as_exported, load_origin, require_origin, with_input_of
+from nmdeploy.analysis.provenance import load_as_exported, load_origin, require_origin, with_input_of
 from nmdeploy.analysis.report import Report, build_report
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.checking import Check, check_source
@@ -612,7 +612,7 @@ def _floats(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: 
             raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
         return None
     if not isinstance(floats, (str, Path)):
-        found = with_input_of(load(floats, dt=dt, options=as_exported(network, ReadOptions())), network)
+        found = with_input_of(load_as_exported(floats, network, dt), network)
         require_origin(network, found)
         return found
     return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)
