@@ -53,7 +53,7 @@ class Trained:
 
 def train(name: str, folder: Path = CACHE, *more: str) -> Trained:
     """Return a trained network, from the folder if its files are those of today, else trained into it."""
-    found, digest = Trained(name, folder), _digest(name)
+    found, digest = Trained(name, folder), digest_of(FOLDER / f"{name}.py", Path(train_framework.__file__))
     if not (found.file(".sha256").exists() and found.file(".sha256").read_text("utf-8") == digest):
         command = [sys.executable, "-m", "examples.train_framework", name, "--out", str(folder), *more]
         subprocess.run(command, check=True, cwd=ROOT)
@@ -61,8 +61,8 @@ def train(name: str, folder: Path = CACHE, *more: str) -> Trained:
     return found
 
 
-def _digest(name: str) -> str:
-    files = (FOLDER / f"{name}.py", Path(train_framework.__file__))
+def digest_of(*files: Path) -> str:
+    """Return the SHA-256 of the files' content."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -81,6 +81,7 @@ def measured(trained: Trained, lava_samples: int) -> dict[str, Any]:
     against = ("lava",) if lava_samples else ()
     verification = nmdeploy.verify(exported.network, test, against, floats, samples=lava_samples or 1)
     return {
+        "file_sha256": digest_of(FOLDER / f"{trained.name}.py"),
         "data": network.DATA,
         "samples": len(test["inputs"]),
         "options": _options(trained.name),
@@ -88,7 +89,7 @@ def measured(trained: Trained, lava_samples: int) -> dict[str, Any]:
         **json.loads(trained.file(".json").read_text("utf-8")),
         "import": comparison,
         **_figures(verification),
-        "notes": list(dict.fromkeys((*exported.notes, *verification.warnings))),
+        "warnings": list(dict.fromkeys((*exported.assessment.warnings, *verification.warnings))),
     }
 
 
