@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from frameworks_results import LAVA_SAMPLES, MOST_LOST, SECONDS_MAX, WEIGHT_BITS, is_marked
+from frameworks_results import LAVA_SAMPLES, MARGIN_MAX, MOST_LOST, SECONDS_MAX, WEIGHT_BITS, is_marked
 
 from examples.train_framework import FOLDER, names
 
@@ -44,7 +44,7 @@ samples. Values are the largest error of outputs that are no spikes, relative to
 {{comparisons}}
 
 Beside it, module and float network run freely in float32. The margin is the distance of a membrane from its threshold
-where a neuron differs first, relative to the larger of threshold and largest membrane:
+where a neuron differs first, relative to the larger of threshold and largest membrane; {MARGIN_MAX:g} is the most:
 
 {{float32}}
 
@@ -52,10 +52,10 @@ where a neuron differs first, relative to the larger of threshold and largest me
 
 ## Accuracies
 
-On the test samples, which are {{samples}}. Framework is the trained module itself in float32, float is nmdeploy's float
-network. The integers have {WEIGHT_BITS}-bit weights, scaled on 128 training samples, in profile `loihi2`. Lava runs
-{LAVA_SAMPLES} samples; every spike and every state is compared. A network in bold misses: a spike differs, training
-takes over {SECONDS_MAX} s, or the integers lose over {100 * MOST_LOST:.0f} point.
+Of {{samples}} test samples. Framework is the trained module itself in float32, float is nmdeploy's float network. The
+integers have {WEIGHT_BITS}-bit weights, scaled on 128 training samples, in profile `loihi2`. Lava runs
+{LAVA_SAMPLES} samples; every spike and every state is compared. A network in bold misses: a spike differs, the margin is
+too large, training takes over {SECONDS_MAX} s, or the integers lose over {100 * MOST_LOST:.0f} point.
 
 {{accuracies}}
 

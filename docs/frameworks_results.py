@@ -32,6 +32,7 @@ WEIGHT_BITS = 8
 LAVA_SAMPLES = 3
 SECONDS_MAX = 180
 MOST_LOST = 0.01
+MARGIN_MAX = 1e-6
 Samples = Mapping[str, Any]
 
 
@@ -166,6 +167,7 @@ def is_marked(row: Mapping[str, Any]) -> bool:
     accuracy = row["accuracy"]
     return bool(
         not row["import"]["equal"]
+        or row["import"].get("float32_margin", 0.0) > MARGIN_MAX
         or row["seconds"] > SECONDS_MAX
         or accuracy["float"] - accuracy["quantized"] > MOST_LOST
         or not row["lava"]

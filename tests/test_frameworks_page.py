@@ -64,6 +64,7 @@ def test_a_committed_row_holds_what_the_page_promises(docs: Any, name: str) -> N
     [
         {"seconds": 181.0},
         {"import": {"equal": False}},
+        {"import": {"float32_margin": 2e-6}},
         {"accuracy": {"float": 0.95, "quantized": 0.93}},
         {"lava": []},
         {"lava": [{"samples": 3, "values": 9, "mismatches": 1}]},
