@@ -54,12 +54,17 @@ where a neuron differs first, relative to the larger of threshold and largest me
 
 Of {{samples}} test samples. Framework is the trained module itself in float32, float is nmdeploy's float network. The
 integers have {WEIGHT_BITS}-bit weights, scaled on 128 training samples, in profile `loihi2`. Lava runs
-{LAVA_SAMPLES} samples; every spike and every state is compared. A network in bold misses: a spike differs, the margin is
-too large, training takes over {SECONDS_MAX} s, or the integers lose over {100 * MOST_LOST:.0f} point.
+{LAVA_SAMPLES} samples; every spike and every state is compared.
+
+A network in bold misses: a spike differs, the margin is too large, training takes over {SECONDS_MAX} s, or the integers
+lose over {100 * MOST_LOST:.0f} point.
 
 {{accuracies}}
 
 ## Warnings of export
+
+A population whose spikes change by over 4 % is named, with the tensor whose rounding alone changes most. Each one gets
+the spikes that the float network sends it. The warning ends with a remedy, which is left out here.
 
 {{warnings}}
 """
@@ -94,6 +99,10 @@ def _row(*cells: object) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
+def _short(number: float) -> str:
+    return f"{number:.1e}" if number else "0"
+
+
 def _named(name: str, rows: Rows) -> str:
     return f"**`{name}`**" if name in rows and is_marked(rows[name]) else f"`{name}`"
 
@@ -110,7 +119,7 @@ def _comparisons(rows: Rows) -> Iterator[str]:
     yield from _table("network", "compared with", "spikes", "that differ", "values")
     for name, row in rows.items():
         found = row["import"]
-        error = "-" if found["values_error"] is None else f"{found['values_error']:.1e}"
+        error = "-" if found["values_error"] is None else _short(found["values_error"])
         yield _row(_named(name, rows), found["framework"], f"{found['spikes']:,}", found["differ"], error)
 
 
@@ -119,7 +128,7 @@ def _float32(rows: Rows) -> Iterator[str]:
     for name, row in rows.items():
         found = row["import"]
         if "float32_differ" in found:
-            yield _row(_named(name, rows), found["float32_differ"], f"{found['float32_margin']:.1e}")
+            yield _row(_named(name, rows), found["float32_differ"], _short(found["float32_margin"]))
 
 
 def _convolutions(rows: Rows) -> Iterator[str]:
@@ -145,4 +154,4 @@ def _accuracies(rows: Rows) -> Iterator[str]:
 def _warnings(rows: Rows) -> Iterator[str]:
     for name, row in rows.items():
         for warning in row["warnings"] or ["none"]:
-            yield f"- `{name}`: {warning}"
+            yield f"- `{name}`: {': '.join(warning.split(': ')[:3])}"
