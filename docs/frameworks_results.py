@@ -20,10 +20,10 @@ from examples import train_framework
 from examples.train_framework import FOLDER, network_file
 from nmdeploy.analysis.comparison import Verification
 from nmdeploy.analysis.expectation import Expected
-from nmdeploy.importers.options import ReadOptions
 from nmdeploy.importers.python_names import named_object
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.pipeline import Exported, FormatOverrides
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ import pytest
 from live_modules import spikes, strong
 
 import nmdeploy
-from nmdeploy.importers.options import ReadOptions
+from nmdeploy.network.read_options import ReadOptions
 
 torch = pytest.importorskip("torch")
 snn = pytest.importorskip("snntorch")
