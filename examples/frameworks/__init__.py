@@ -8,7 +8,7 @@ A file is found by its name and holds
     EPOCHS, RATE    of training
 
 and, if the source cannot say it, ``OPTIONS``, the fields of `nmdeploy.network.read_options.ReadOptions` by name. A
-network without a framework has ``to_network(net)``, which builds its `nmdeploy.Network`. Its ``recurrence(net, x)`` returns
-the spikes of each population by its name, step by step in float64, and the readout; ``convolution(net, x)`` the spikes in
-float32, and the error of its outputs.
+network without a framework has ``to_network(net)``, which builds its `nmdeploy.Network`. Its ``recurrence(net, x)``
+returns the spikes of each population by its name, step by step in float64, and the readout. Its ``convolution(net, x)``
+returns the spikes in float32, and the error of the outputs.
 """
