@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.importers import load, resolve, takes_sample
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.read_options import ReadOptions
-from nmdeploy.network.reading import holds_input_format
+from nmdeploy.network.reading import holds_input_format, repeats_input
 from nmdeploy.neurons.base import Neuron, QuantizedNeuron
 from nmdeploy.nir_io.file import is_sealed, load_bytes
 
@@ -34,7 +35,7 @@ def load_origin(
     if model is not None and Path(path).exists() and Path(path).samefile(model):
         raise quantized
     try:
-        floats = _load(path, network, dt, as_exported(network, options))
+        floats = load_as_exported(path, network, dt, options)
     except UnsupportedParameter:
         if Path(path).exists() and is_sealed(load_bytes(path)):
             raise quantized from None
@@ -51,20 +52,23 @@ def with_input_of(floats: Network, network: QuantizedNetwork) -> Network:
     return replace(floats, nodes={**floats.nodes, floats.input_name: network.input}, read_as=network.read_as)
 
 
-def _load(path: str | Path, network: QuantizedNetwork, dt: float | None, options: ReadOptions) -> Network:
-    """Read a source; a module runs on random inputs of the model's input format."""
-    source = resolve(path, options)
+def load_as_exported(
+    source: Any, network: QuantizedNetwork, dt: float | None, options: ReadOptions = ReadOptions()
+) -> Network:
+    """Return the float network of a source, read with the options of a model's export; a `Network` as it is.
+
+    A module runs on random inputs of the model's input format.
+    """
+    if isinstance(source, Network):
+        return load(source, dt=dt)
+    options = options if network.read_as is None else options.completed(network.read_as.options)
+    source = resolve(source, options)
     if not takes_sample(source):
         return load(source, dt=dt, options=options)
     number = network.input.format
-    shape = (SAMPLES, STEPS, *network.input.shape)
+    shape = (SAMPLES, 1 if repeats_input(network.read_as) else STEPS, *network.input.shape)
     codes = np.random.default_rng(0).integers(number.min, number.max, shape, endpoint=True)
     return load(source, number.dequantize(codes), dt=dt, options=options, input_format=number)
-
-
-def as_exported(network: QuantizedNetwork, options: ReadOptions) -> ReadOptions:
-    """Return the options under which a model's source is read as it was for the export."""
-    return options if network.read_as is None else options.completed(network.read_as.options)
 
 
 def require_origin(

@@ -7,8 +7,8 @@ that cannot be followed is refused with the name of the layer.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -113,8 +113,10 @@ def _framework(module: Any) -> ModuleType:
 
 
 def _title(framework: ModuleType) -> str:
-    version = attribute(importlib.import_module(framework.PACKAGE), "__version__", "")
-    return f"{framework.TITLE} {version}".strip()
+    try:
+        return f"{framework.TITLE} {metadata.version(framework.PACKAGE)}"
+    except metadata.PackageNotFoundError:
+        return str(framework.TITLE)
 
 
 def _traced(module: Any, framework: ModuleType, sample: Any, options: ReadOptions) -> tuple[str, Trace, FloatArray]:

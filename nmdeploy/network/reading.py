@@ -153,6 +153,11 @@ def holds_input_format(reading: Reading | None) -> bool:
     return fact is None or fact.by != "assumed"
 
 
+def repeats_input(reading: Reading | None) -> bool:
+    """Return True if the source repeats one input over its own steps, so that the steps of a sample cannot differ."""
+    return reading is not None and "input" in reading.network
+
+
 def describe_format(number: FixedPoint) -> str:
     """Return a format in words.
 

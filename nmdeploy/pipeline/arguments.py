@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from nmdeploy.analysis.accuracy import accuracies
-from nmdeploy.analysis.provenance import as_exported, load_origin, require_origin, with_input_of
+from nmdeploy.analysis.provenance import load_as_exported, load_origin, require_origin, with_input_of
 from nmdeploy.errors import BadOption
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.hardware.profile_toml import load_profile, profile_names
-from nmdeploy.importers import load
 from nmdeploy.network.expected import require_quantized
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import kept_axes, range_remedy
 from nmdeploy.nir_io import model_sha256, read
 from nmdeploy.quantization.window_input import send_once
@@ -60,7 +58,7 @@ def floats_of(floats: Floats | None, model: Model, network: QuantizedNetwork, dt
             raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
         return None
     if not isinstance(floats, (str, Path)):
-        found = with_input_of(load(floats, dt=dt, options=as_exported(network, ReadOptions())), network)
+        found = with_input_of(load_as_exported(floats, network, dt), network)
         require_origin(network, found)
         return found
     return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)

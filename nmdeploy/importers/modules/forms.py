@@ -63,6 +63,8 @@ def _steps(tracer: Tracer, module: Any, x: Any) -> list[Signal]:
         now = x[:, step].clone()
         tracer.mark(now, Sent(INPUT, step), STEP)
         result = module(now, state) if passes_state else module(now)
+        if any(len(calls.signals) > step + 1 for calls in tracer.trace.calls.values()):
+            raise WrongForm("a layer is called several times in a step")
         if passes_state and isinstance(result, tuple) and len(result) == 2:
             result, state = result
         found.append([_signal(tracer, tensor) for tensor in _tensors(result)])

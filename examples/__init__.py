@@ -1,0 +1,1 @@
+"""Examples of nmdeploy, run from the root of the repository."""
