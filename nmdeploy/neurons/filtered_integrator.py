@@ -36,8 +36,8 @@ from nmdeploy.neurons.ops import rz, saturate
 from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
-# 10 bits and a sign at the calibrated magnitude, one of headroom: finer than 8-bit weights. With wider codes the sums of
-# a population with 24-bit states would take weight exponents under -8.
+# 10 bits and a sign at the calibrated magnitude, one of headroom: finer than 8-bit weights. With wider codes, sums of a
+# population with 24-bit states would take weight exponents under -8.
 PAYLOAD_BITS = 12
 SHIFT_MAX = 24
 OUT_SHIFT_MAX = 46
@@ -368,9 +368,10 @@ class FilteredIntegrator(Neuron):
 
 def sending(neuron: Any) -> FilteredIntegrator:
     """Return a population without spikes, of this family or an ``integrator``, as one that sends its membrane."""
-    if not isinstance(neuron, FilteredIntegrator):
-        neuron = FilteredIntegrator(np.zeros(neuron.size), neuron.beta, bias=neuron.bias)
-    return replace(neuron, payload_bits=PAYLOAD_BITS)
+    filtered = isinstance(neuron, FilteredIntegrator)
+    filtering = neuron if filtered else FilteredIntegrator(np.zeros(neuron.size), neuron.beta, bias=neuron.bias)
+    made: FilteredIntegrator = replace(filtering, payload_bits=PAYLOAD_BITS)
+    return made
 
 
 def examples(size: int) -> list[Neuron]:

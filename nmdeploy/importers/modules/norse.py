@@ -27,6 +27,8 @@ from nmdeploy.neurons.filtered_integrator import FilteredIntegrator
 TITLE = "Norse"
 PACKAGE = "norse"
 DT = 1e-3
+STEPS_AXIS = 0
+STATELESS: dict[str, Callable[[Any], Affine | None]] = {}
 CONTAINERS = ("SequentialState", "Lift", "RecurrentSequential", "RegularizationCell")
 RESETS = {"reset_value": "zero", "reset_subtract": "subtract"}
 
