@@ -214,10 +214,9 @@ class _Wires:
         return (1.0,) if path.source == INPUT else tuple(np.ravel(self.layers[path.source].output_gain).tolist())
 
     def _connect_to_itself(self, name: str, layer: Layer, recurrent: Affine) -> None:
-        size = layer.neuron.size
         matrix, factor = recurrent.after(None, np.ones(()))
-        weight = np.diag(factor * np.ones(size)) if matrix is None else matrix
-        gain = layer.gain * np.ones(size)
+        weight = np.diag(factor * np.ones(layer.neuron.size)) if matrix is None else matrix
+        gain = layer.gain * np.ones(layer.neuron.input_size)
         bias = None if recurrent.bias is None else gain * recurrent.bias
         self.builder.connect(name, name, gain[:, None] * weight * layer.output_gain, bias, delay=1)
 

@@ -1,6 +1,7 @@
-"""Layers of Rockpool 3.1 for torch, which run all steps of (samples, steps, channels), with explicit decays and step dt.
+"""Layers of Rockpool 3.1 for torch, which run all steps of (samples, steps, channels) with step dt.
 
-    LIFTorch        i <- syn (i + I + W_rec s),  v <- mem v + i + bias,  s = H(v - threshold),  v <- v - threshold s
+    LIFTorch        i <- syn (i + I + W_rec s),  v <- mem v + i + bias,  s = H(v - threshold),  v <- v - threshold s;
+                    a neuron may have several i, each with its own input, which v adds up
     LIFNeuronTorch  the same without i: v <- mem v + I + bias
     ExpSynTorch     i <- syn (i + I), which is sent
     LinearTorch     I W + bias
@@ -22,6 +23,8 @@ from nmdeploy._util.foreign import attribute, class_in
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.importers.modules.affine import Affine, numbers
 from nmdeploy.importers.modules.neurons import Layer, Membrane, membrane, readout, span, spiking_facts
+from nmdeploy.neurons.base import FloatArray, Neuron
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 TITLE = "Rockpool"
 PACKAGE = "rockpool"
@@ -64,7 +67,7 @@ def _kind(leaf: Any) -> str:
     return class_in(leaf, LAYERS) or type(leaf).__name__
 
 
-def _spiking(name: str, leaf: Any, m: Membrane, **more: Any) -> Layer:
+def _require_single_spikes(name: str, leaf: Any, m: Membrane) -> None:
     spikes = float(numbers(leaf.max_spikes_per_dt))
     if spikes != 1:
         raise UnsupportedParameter(
@@ -74,25 +77,46 @@ def _spiking(name: str, leaf: Any, m: Membrane, **more: Any) -> Layer:
     threshold = m.array("v_threshold")
     if (threshold <= 0).any():
         raise UnsupportedParameter(f"layer {name!r}: threshold {threshold.min():g}: retrain it with more than 0")
-    facts = spiking_facts(_kind(leaf), m, "subtract") | {"dt": f"{float(leaf.dt):g} s"}
-    return Layer(membrane(name, m, "subtract"), facts=facts, **more)
+
+
+def _facts(leaf: Any, m: Membrane) -> dict[str, str]:
+    return spiking_facts(_kind(leaf), m, "subtract") | {"dt": f"{float(leaf.dt):g} s"}
 
 
 def _lif(name: str, leaf: Any, size: int) -> Layer:
-    if leaf.n_synapses != 1:
-        raise UnsupportedParameter(
-            f"layer {name!r}: {leaf.n_synapses} synapses per neuron: give it as many inputs as neurons, or describe "
-            "the network with NetworkBuilder"
-        )
-    syn, mem, weights = numbers(leaf.beta).ravel(), numbers(leaf.alpha), numbers(leaf.w_rec)
-    m = Membrane(size, mem, numbers(leaf.threshold), syn, numbers(leaf.bias), at_threshold=True)
-    return _spiking(name, leaf, m, gain=syn, recurrent=Affine(weights.T) if weights.any() else None)
+    syn = np.broadcast_to(numbers(leaf.beta), (size, leaf.n_synapses))
+    weights = numbers(leaf.w_rec)
+    m = Membrane(size, numbers(leaf.alpha), numbers(leaf.threshold), syn, numbers(leaf.bias), at_threshold=True)
+    _require_single_spikes(name, leaf, m)
+    recurrent = Affine(weights.T) if weights.any() else None
+    return Layer(_with_currents(m, syn), gain=syn.ravel(), recurrent=recurrent, facts=_facts(leaf, m))
+
+
+def _with_currents(m: Membrane, syn: FloatArray) -> Neuron:
+    """Return neurons with one current, and one input, per synapse; the membrane adds them up."""
+    size, currents = syn.shape
+    one, threshold = np.ones((size, 1, currents)), m.array("v_threshold")
+    return DenseStateSpace(
+        a=syn[..., None] * np.eye(currents),
+        b=np.broadcast_to(np.eye(currents), (size, currents, currents)),
+        c=one,
+        d=0 * one,
+        v_threshold=threshold,
+        at_threshold=True,
+        soma=True,
+        leak=m.array("beta"),
+        bias=m.array("bias"),
+        reset_condition="each",
+        reset_action="soft",
+        soma_r=threshold,
+    )
 
 
 def _lif_neuron(name: str, leaf: Any, size: int) -> Layer:
     mem = np.exp(-float(leaf.dt) / numbers(leaf.tau_mem))
     m = Membrane(size, mem, numbers(leaf.threshold), bias=numbers(leaf.bias), at_threshold=True)
-    return _spiking(name, leaf, m)
+    _require_single_spikes(name, leaf, m)
+    return Layer(membrane(name, m, "subtract"), facts=_facts(leaf, m))
 
 
 def _synapse(name: str, leaf: Any, size: int) -> Layer:

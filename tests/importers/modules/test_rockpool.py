@@ -66,6 +66,12 @@ NETWORKS = {
     "decays": lambda: stack(lif(HIDDEN, leak_mode="decays"), lif(OUT, leak_mode="decays")),
     "bit shifts": lambda: stack(lif(HIDDEN, leak_mode="bitshifts"), lif(OUT)),
     "recurrent": lambda: stack(lif(HIDDEN, has_rec=True), lif(OUT)),
+    "two synapses per neuron": lambda: Sequential(
+        LinearTorch((IN, 2 * HIDDEN)),
+        LIFTorch((2 * HIDDEN, HIDDEN), tau_syn=torch.tensor([[0.002, 0.02]]).repeat(HIDDEN, 1), **ONE),
+        LinearTorch((HIDDEN, 2 * OUT)),
+        LIFTorch((2 * OUT, OUT), has_rec=True, **ONE),
+    ),
     "without currents": lambda: stack(LIFNeuronTorch((HIDDEN,), bias=0.01, **ONE), LIFNeuronTorch((OUT,), **ONE)),
     "synapses of their own": lambda: Sequential(
         LinearTorch((IN, HIDDEN)), ExpSynTorch((HIDDEN,)), LIFNeuronTorch((HIDDEN,), **ONE)
@@ -82,7 +88,13 @@ def test_every_layer_computes_the_same_spikes(name: str) -> None:
     network = imported(module, sample)
     assert network.dt == 0.001 and network.read_as is not None and network.read_as.network["dt"].by == "source"
     require_same_output(network, module, sample, all_steps)
-    require_quantized(network, sample)
+
+
+@pytest.mark.parametrize("name", ["time constants per neuron", "two synapses per neuron", "synapses of their own"])
+def test_the_integers_run(name: str) -> None:
+    torch.manual_seed(0)
+    sample = spikes(IN)
+    require_quantized(nmdeploy.load(NETWORKS[name](), sample), sample)
 
 
 def test_a_readout_of_currents() -> None:
