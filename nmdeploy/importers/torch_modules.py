@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy._util.foreign import attribute, is_instance
+from nmdeploy._util.foreign import attribute, class_in, is_instance
 from nmdeploy.errors import BadData, BadFile, BadOption, ImportDiffers, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_options
@@ -36,6 +36,11 @@ TAKES_SAMPLE = True
 FRAMEWORKS: tuple[Any, ...] = (snntorch, norse, spikingjelly, rockpool)
 OBEYED = ("readout", "input_bits", "input_frac", "axes", "weights")
 STEPS, SAMPLES = 32, 8
+SINABS = (
+    "uv run --no-project --python 3.11 --with sinabs==3.1.3 --with torch==2.13.0 python examples/export_sinabs.py "
+    "NAME --data samples.npz -o net.nir --outputs outputs.npy"
+)
+"""The command that exports a network of Sinabs; the guide's, with the name of the network."""
 
 
 def load(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -102,6 +107,12 @@ def load_object(
 
 
 def _framework(module: Any) -> ModuleType:
+    if any(class_in(part, "sinabs") for _, part in module.named_modules()):
+        raise UnsupportedParameter(
+            f"module {type(module).__name__}: its neurons are of Sinabs, which needs an older nir than nmdeploy: "
+            f"export it with {SINABS}, then nmdeploy export net.nir --from sinabs --data samples.npz --expect "
+            "outputs.npy -o model.nir (docs/guides/from-spikingjelly-sinabs-rockpool.md)"
+        )
     found = {fw.TITLE: fw for _, part in module.named_modules() for fw in FRAMEWORKS if fw.is_neuron(part)}
     if len(found) != 1:
         what = " and ".join(found) if found else "none that is known"
