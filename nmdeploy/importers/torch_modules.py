@@ -100,10 +100,8 @@ def load_object(
     if not found.equal:
         hint = "" if found.first is None else built.layers[found.first.layer].hint
         raise ImportDiffers(f"{found.line()}: {hint or 'describe the network with NetworkBuilder (docs/builder.md)'}")
-    return replace(
-        built.network,
-        read_as=_reading(module, framework, form, built, options, dt_by, found, input_format is not None),
-    )
+    reading = _reading(module, framework, form, built, options, dt_by, found, input_format is not None)
+    return replace(built.network, read_as=reading)
 
 
 def _framework(module: Any) -> ModuleType:
