@@ -24,7 +24,7 @@ FENCED = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 NAME_OF_FILE = re.compile(r"`(\w+)` (?:of|in)\s+`([\w./]+\.py)`")
-FRAMEWORKS = ("torch", "snntorch", "norse", "spikingjelly")
+FRAMEWORKS = ("torch", "snntorch", "norse", "spikingjelly", "rockpool")
 OURS = re.compile(r"(?:nmdeploy|docs|tests|hw_profiles|examples|\.ci)/[\w./*-]*")
 
 

@@ -61,7 +61,7 @@ from nmdeploy.importers.nir_reading import SPIKING, read_as
 from nmdeploy.importers.nir_time import Nodes, doubt, meaning_of
 from nmdeploy.importers.nir_topology import Shape, Topology, Wire, check_wires, feedback, flat_graph, topology
 from nmdeploy.importers.nir_values import MAKE as MAKE_VALUES
-from nmdeploy.importers.nir_values import join_thresholds, sending
+from nmdeploy.importers.nir_values import join_thresholds
 from nmdeploy.importers.readings import with_reading
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.graph import BINARY, strip_batch
@@ -69,6 +69,7 @@ from nmdeploy.network.network import Network
 from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By
 from nmdeploy.neurons.base import FloatArray, IntArray
+from nmdeploy.neurons.filtered_integrator import sending
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.nir_io.file import is_sealed, load_bytes, read_tree
 from nmdeploy.nir_io.tree import Tree
@@ -351,7 +352,7 @@ class _Import:
             return Population(Integrator(beta=np.zeros(size)), np.ones(size))
         values = {key: np.broadcast_to(value.ravel(), size) for key, value in self.graph.values[name].items()}
         made = population(name, MAKERS[self.graph.types[name]], values, self.how)
-        return sending(made) if name in self.values_of else made
+        return Population(sending(made.neuron), made.scale) if name in self.values_of else made
 
     def _connect(self, builder: NetworkBuilder, link: _Link, delays: Mapping[Wire, IntArray]) -> None:
         """Connect a link: as one synapse, and further ones for what cannot share it."""

@@ -13,7 +13,6 @@ Source: nir 1.0.8.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from nmdeploy.importers.meaning import Meaning
 from nmdeploy.importers.nir_nodes import READ, SILENT, Make, Population, Values
 from nmdeploy.importers.nir_topology import Topology, Wire
 from nmdeploy.neurons.base import FloatArray
-from nmdeploy.neurons.filtered_integrator import PAYLOAD_BITS, FilteredIntegrator
+from nmdeploy.neurons.filtered_integrator import FilteredIntegrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
@@ -53,14 +52,6 @@ def _shaped(values: Values, threshold: FloatArray) -> Values:
     """Return the values of a population in the shape of the threshold after it, and the threshold."""
     shaped = {key: v.reshape(threshold.shape) if v.size == threshold.size else v for key, v in values.items()}
     return shaped | {"threshold": threshold}
-
-
-def sending(made: Population) -> Population:
-    """Return a population without spikes as one that sends its membrane to synapses."""
-    neuron: Any = made.neuron
-    if not isinstance(neuron, FilteredIntegrator):
-        neuron = FilteredIntegrator(np.zeros(neuron.size), neuron.beta, bias=neuron.bias)
-    return Population(replace(neuron, payload_bits=PAYLOAD_BITS), made.scale)
 
 
 def _cuba_li(name: str, p: Values, how: Meaning) -> Population:

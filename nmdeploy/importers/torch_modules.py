@@ -1,4 +1,4 @@
-"""Importer of live torch modules of snnTorch, Norse and spikingjelly.
+"""Importer of live torch modules of snnTorch, Norse, spikingjelly and Rockpool.
 
 The module runs once on samples. What its layers receive and send says how they are connected; each layer's parameters
 say what it computes. Then the network is compared with the module (`nmdeploy.importers.modules.comparison`). A module
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy._util.foreign import attribute, is_instance
+from nmdeploy._util.foreign import attribute, class_in, is_instance
 from nmdeploy.errors import BadData, BadFile, BadOption, ImportDiffers, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers import refuse_options
-from nmdeploy.importers.modules import norse, snntorch, spikingjelly
+from nmdeploy.importers.modules import norse, rockpool, snntorch, spikingjelly
 from nmdeploy.importers.modules.building import Built, build
 from nmdeploy.importers.modules.comparison import ImportComparison, compare
 from nmdeploy.importers.modules.forms import FORMS, find, run
@@ -33,9 +33,14 @@ from nmdeploy.neurons.base import FloatArray
 
 SUFFIXES: tuple[str, ...] = ()
 TAKES_SAMPLE = True
-FRAMEWORKS: tuple[Any, ...] = (snntorch, norse, spikingjelly)
+FRAMEWORKS: tuple[Any, ...] = (snntorch, norse, spikingjelly, rockpool)
 OBEYED = ("readout", "input_bits", "input_frac", "axes", "weights")
 STEPS, SAMPLES = 32, 8
+SINABS = (
+    "uv run --no-project --python 3.11 --with sinabs==3.1.3 --with torch==2.13.0 python examples/export_sinabs.py "
+    "NAME --data samples.npz -o net.nir --outputs outputs.npy"
+)
+"""The command that exports a network of Sinabs; the guide's, with the name of the network."""
 
 
 def load(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -81,7 +86,7 @@ def load_object(
     framework = _framework(module)
     copy = copied(module, double=True)
     form, trace, values = _traced(copy, framework, sample, options)
-    dt = _dt(framework, trace, options)
+    dt, dt_by = _dt(framework, trace, options)
     number = input_format or format_of(values, options.input_bits, options.input_frac)
     shape = tuple(values.shape[2:])
     flat = _repeated(values, trace) if form == "static" else values
@@ -95,13 +100,18 @@ def load_object(
     if not found.equal:
         hint = "" if found.first is None else built.layers[found.first.layer].hint
         raise ImportDiffers(f"{found.line()}: {hint or 'describe the network with NetworkBuilder (docs/builder.md)'}")
-    return replace(
-        built.network, read_as=_reading(module, framework, form, built, options, found, input_format is not None)
-    )
+    reading = _reading(module, framework, form, built, options, dt_by, found, input_format is not None)
+    return replace(built.network, read_as=reading)
 
 
 def _framework(module: Any) -> ModuleType:
-    found = {fw.TITLE: fw for part in module.modules() for fw in FRAMEWORKS if fw.is_neuron(part)}
+    if any(class_in(part, "sinabs") for _, part in module.named_modules()):
+        raise UnsupportedParameter(
+            f"module {type(module).__name__}: its neurons are of Sinabs, which needs an older nir than nmdeploy: "
+            f"export it with {SINABS}, then nmdeploy export net.nir --from sinabs --data samples.npz --expect "
+            "outputs.npy -o model.nir (docs/guides/from-spikingjelly-sinabs-rockpool.md)"
+        )
+    found = {fw.TITLE: fw for _, part in module.named_modules() for fw in FRAMEWORKS if fw.is_neuron(part)}
     if len(found) != 1:
         what = " and ".join(found) if found else "none that is known"
         raise UnsupportedParameter(
@@ -152,14 +162,16 @@ def _repeated(values: FloatArray, trace: Trace) -> FloatArray:
     return np.repeat(values[:, :1], trace.steps, 1)
 
 
-def _dt(framework: ModuleType, trace: Trace, options: ReadOptions) -> float:
+def _dt(framework: ModuleType, trace: Trace, options: ReadOptions) -> tuple[float, By]:
     held = {float(dt) for name in trace.calls if (dt := attribute(trace.leaves[name], "dt")) is not None}
     if len(held) > 1:
         raise UnsupportedParameter(f"the layers have {len(held)} time steps dt, {sorted(held)}: give all the same")
     own = next(iter(held), None)
     if own is not None and options.dt not in (None, own):
         raise BadOption(f"--dt {options.dt}: the module has its own time step, {own} s: leave --dt out")
-    return float(own or options.dt or framework.DT)
+    if own is not None:
+        return own, "source"
+    return (options.dt, "option") if options.dt else (framework.DT, "assumed")
 
 
 def _reading(
@@ -168,6 +180,7 @@ def _reading(
     form: str,
     built: Built,
     options: ReadOptions,
+    dt_by: By,
     found: ImportComparison,
     said: bool,
 ) -> Reading:
@@ -178,7 +191,7 @@ def _reading(
     return Reading(
         source=f"{_title(framework)} module {type(module).__name__}",
         network={
-            "dt": Fact(f"{network.dt:g} s", "source" if framework is norse else "option" if options.dt else "assumed"),
+            "dt": Fact(f"{network.dt:g} s", dt_by),
             "readout": Fact(network.readout, rule),
             **({"delays": Fact(", ".join(delayed), "source")} if delayed else {}),
             **repeated,

@@ -36,9 +36,9 @@ from nmdeploy.neurons.ops import rz, saturate
 from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
-# 14 bits and a sign at the calibrated magnitude, one of headroom: finer than 8-bit weights, and the sums of 500 inputs
-# stay within 31 bits.
-PAYLOAD_BITS = 16
+# 10 bits and a sign at the calibrated magnitude, one of headroom: finer than 8-bit weights. With wider codes, sums of a
+# population with 24-bit states would take weight exponents under -8.
+PAYLOAD_BITS = 12
 SHIFT_MAX = 24
 OUT_SHIFT_MAX = 46
 FACTOR_BITS = 20
@@ -364,6 +364,14 @@ class FilteredIntegrator(Neuron):
             scale=scales.scale,
         )
         return quantized, []
+
+
+def sending(neuron: Any) -> FilteredIntegrator:
+    """Return a population without spikes, of this family or an ``integrator``, as one that sends its membrane."""
+    filtered = isinstance(neuron, FilteredIntegrator)
+    filtering = neuron if filtered else FilteredIntegrator(np.zeros(neuron.size), neuron.beta, bias=neuron.bias)
+    made: FilteredIntegrator = replace(filtering, payload_bits=PAYLOAD_BITS)
+    return made
 
 
 def examples(size: int) -> list[Neuron]:

@@ -26,7 +26,7 @@ def spikes(channels: int, density: float = 0.4, seed: int = 0) -> Any:
 def strong(module: Any, factor: float = 3.0) -> Any:
     """The module with larger weights, so that its layers spike."""
     with torch.no_grad():
-        for part in module.modules():
+        for _, part in module.named_modules():
             if isinstance(part, torch.nn.Linear):
                 part.weight *= factor
     return module

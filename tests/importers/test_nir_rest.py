@@ -145,7 +145,7 @@ def test_a_hidden_membrane_is_sent_as_a_value(kind: str, seed: int, tmp_path: Pa
     q = quantize_network(network, QuantizationConfig(), ranges=calibrate(network, spikes(rng)))
     assert map_network(q, load_profile("loihi2")).fits
     problems = " ".join(map_network(q, load_profile("loihi1")).problems)
-    assert "'n'" in problems and "sends graded values of 16 bits" in problems and "filtered_integrator" in problems
+    assert "'n'" in problems and "sends graded values of 12 bits" in problems and "filtered_integrator" in problems
 
 
 def test_a_membrane_and_spikes_into_one_synapse(tmp_path: Path) -> None:

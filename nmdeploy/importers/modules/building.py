@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,11 @@ from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.graph import READOUTS
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray
+from nmdeploy.neurons.filtered_integrator import FilteredIntegrator, sending
+from nmdeploy.neurons.integrator import Integrator
 
 MEMBRANE = "membrane-"
+SILENT = (Integrator, FilteredIntegrator)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def build(
             f"layer {output.name!r}: the module returns its membrane; readout {rule!r} is not supported: return its "
             f"spikes, or give --readout {', '.join(READOUTS)}"
         )
+    layers = _with_senders(layers, {path.source for _, ways in wiring.values() for path in ways})
     builder = NetworkBuilder(dt)
     wires = _Wires(trace, layers, builder, builder.input(shape, number))
     for name, layer in layers.items():
@@ -79,6 +83,15 @@ def build(
     for name in layers:
         wires.connect(name, *wiring[name])
     return Built(builder.build(output.name, rule), layers, output.said)
+
+
+def _with_senders(layers: dict[str, Layer], sources: set[str]) -> dict[str, Layer]:
+    """Return the layers, of which those without spikes that feed others send their membranes."""
+    hidden = {name for name in layers if name in sources and isinstance(layers[name].neuron, SILENT)}
+    return {
+        name: replace(layer, neuron=sending(layer.neuron)) if name in hidden else layer
+        for name, layer in layers.items()
+    }
 
 
 def _layer(trace: Trace, name: str, exact: bool) -> Layer:
@@ -201,10 +214,9 @@ class _Wires:
         return (1.0,) if path.source == INPUT else tuple(np.ravel(self.layers[path.source].output_gain).tolist())
 
     def _connect_to_itself(self, name: str, layer: Layer, recurrent: Affine) -> None:
-        size = layer.neuron.size
         matrix, factor = recurrent.after(None, np.ones(()))
-        weight = np.diag(factor * np.ones(size)) if matrix is None else matrix
-        gain = layer.gain * np.ones(size)
+        weight = np.diag(factor * np.ones(layer.neuron.size)) if matrix is None else matrix
+        gain = layer.gain * np.ones(layer.neuron.input_size)
         bias = None if recurrent.bias is None else gain * recurrent.bias
         self.builder.connect(name, name, gain[:, None] * weight * layer.output_gain, bias, delay=1)
 

@@ -132,7 +132,7 @@ def _sent(built: Built, trace: Trace, values: FloatArray) -> dict[str, FloatArra
     found = {built.network.input_name: values}
     for name, calls in trace.calls.items():
         values_of = "membranes" if calls.membranes and not built.network.populations[name].spiking else "outputs"
-        outputs = all_steps(calls, values_of, trace.framework.takes_sequence(trace.leaves[name]))
+        outputs = all_steps(trace, name, values_of)
         found[name] = outputs / _divisor(built.layers[name])
     return found
 

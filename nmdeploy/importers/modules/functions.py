@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy._util.foreign import attribute
+from nmdeploy._util.foreign import attribute, is_instance
 from nmdeploy.importers.modules.affine import Affine, numbers
 from nmdeploy.importers.modules.signals import (
     ALL,
@@ -312,7 +312,7 @@ def _reduce(tracer: Any, name: str, args: Any, kwargs: Any, result: Any, signal:
 
 
 def _is_tensor(value: Any) -> bool:
-    return attribute(value, "is_floating_point") is not None
+    return is_instance(value, "torch", "Tensor")
 
 
 def _flat(values: Any) -> list[Any]:

@@ -21,12 +21,14 @@ from nmdeploy._util.foreign import attribute, class_in
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.importers.modules.affine import Affine, numbers
 from nmdeploy.importers.modules.neurons import Layer, Membrane, membrane, readout, span, spiking_facts
-from nmdeploy.network.families import neurons as families
 from nmdeploy.neurons.base import FloatArray
+from nmdeploy.neurons.filtered_integrator import FilteredIntegrator
 
 TITLE = "Norse"
 PACKAGE = "norse"
 DT = 1e-3
+STEPS_AXIS = 0
+STATELESS: dict[str, Callable[[Any], Affine | None]] = {}
 CONTAINERS = ("SequentialState", "Lift", "RecurrentSequential", "RegularizationCell")
 RESETS = {"reset_value": "zero", "reset_subtract": "subtract"}
 
@@ -120,14 +122,8 @@ def _li(name: str, leaf: Any, size: int) -> Layer:
     facts = {"neuron": _kind(leaf), "decay": f"current keeps {span(alpha)}, membrane keeps {span(beta)} per step"}
     if not np.any(alpha):
         return Layer(readout(size, beta), gain=onto, input=own, facts=facts)
-    family: Any = families().get("filtered_integrator")
-    if family is None:
-        raise UnsupportedParameter(
-            f"layer {name!r}: {_kind(leaf)} filters its input before the membrane, which no readout here does: use "
-            "LIBoxCell"
-        )
     one = np.ones(size)
-    return Layer(family(alpha=alpha * one, beta=beta * one), gain=onto, input=own, facts=facts)
+    return Layer(FilteredIntegrator(alpha * one, beta * one), gain=onto, input=own, facts=facts)
 
 
 def _li_box(name: str, leaf: Any, size: int) -> Layer:

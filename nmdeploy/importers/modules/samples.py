@@ -11,7 +11,7 @@ from nmdeploy._util.foreign import attribute, is_instance
 from nmdeploy.errors import BadData
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.importers.modules.forms import find
-from nmdeploy.importers.modules.tracing import Trace
+from nmdeploy.importers.modules.tracing import Trace, own_map
 from nmdeploy.network.graph import BINARY
 from nmdeploy.neurons.base import FloatArray
 
@@ -42,9 +42,13 @@ def random_samples(module: Any, framework: Any, samples: int, steps: int) -> tup
 
 
 def _channels(module: Any, framework: Any) -> int:
-    for part in module.modules():
+    for _, part in module.named_modules():
+        own = own_map(part, framework)
+        weights = None if own is None else own(part)
         size = attribute(part, "in_features") if is_instance(part, "torch.nn", "Linear") else None
-        if size is None and framework.is_neuron(part):
+        if weights is not None:
+            size = weights.weight.shape[-1]
+        elif size is None and framework.is_neuron(part):
             size = attribute(part, "input_size")
         if size is not None:
             return int(size)

@@ -31,6 +31,8 @@ from nmdeploy.neurons.state_space.dense import DenseStateSpace
 TITLE = "snnTorch"
 PACKAGE = "snntorch"
 DT = 1e-3
+STEPS_AXIS = 0
+STATELESS: dict[str, Callable[[Any], Affine | None]] = {}
 RESETS = {"_base_sub": "subtract-delayed", "_base_zero": "zero", "_base_int": "none"}
 STATES = ("mem", "syn", "syn_exc", "syn_inh", "spk")
 HELD_BACK = (

@@ -20,13 +20,14 @@ import numpy as np
 
 from nmdeploy._util.foreign import attribute, class_in
 from nmdeploy.errors import UnsupportedParameter
-from nmdeploy.importers.modules.affine import numbers
+from nmdeploy.importers.modules.affine import Affine, numbers
 from nmdeploy.importers.modules.neurons import Layer, Membrane, membrane, spiking_facts
 from nmdeploy.neurons.base import FloatArray
 
 TITLE = "spikingjelly"
 PACKAGE = "spikingjelly"
 DT = 1e-3
+STEPS_AXIS = 0
 NEURONS = "spikingjelly.activation_based.neuron"
 
 
@@ -97,3 +98,10 @@ READ: dict[str, Callable[[Any, int], tuple[Membrane, Any]]] = {
     "ParametricLIFNode": _parametric,
     "CUBALIFNode": _cuba,
 }
+
+
+def _nothing(leaf: Any) -> None:
+    """Change no value, in evaluation."""
+
+
+STATELESS: dict[str, Callable[[Any], Affine | None]] = {"Dropout": _nothing}

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from nmdeploy._util.foreign import attribute
+from nmdeploy._util.foreign import attribute, class_in
 from nmdeploy.errors import UnsupportedParameter
 from nmdeploy.importers.modules import functions
-from nmdeploy.importers.modules.affine import Affine, affine, is_stateless, passes
+from nmdeploy.importers.modules.affine import Affine, affine, is_stateless
 from nmdeploy.importers.modules.signals import ALL, ZERO, Lost, Sent, Signal, through
 from nmdeploy.neurons.base import FloatArray
 
@@ -61,7 +61,7 @@ class WrongForm(Exception):
 def copied(module: Any, double: bool) -> Any:
     """Return a copy in evaluation mode, its states detached from the graph that training left."""
     memo: dict[int, Any] = {}
-    for part in module.modules():
+    for _, part in module.named_modules():
         held = [*vars(part).values(), *part._buffers.values(), *attribute(part, "_memories", {}).values()]
         for value in held:
             if attribute(value, "grad_fn") is not None:
@@ -134,10 +134,11 @@ class Tracer:
     def _stateless(self, name: str, leaf: Any, found: tuple[Signal, functions.Layout], result: Any) -> None:
         signal, layout = found
         if name not in self.trace.affines:
-            self.trace.affines[name] = affine(name, leaf)
-        if self.trace.affines[name] is not None:
+            self.trace.affines[name] = _affine(name, leaf, self.trace.framework)
+        if self.trace.affines[name] is None:
+            layout = functions.reshaped(layout, self.trace.steps, result)
+        else:
             signal = through(name, signal)
-        layout = functions.reshaped(layout, self.trace.steps, result) if passes(leaf) else layout
         self.mark(result, signal, layout)
 
     def _neuron(self, name: str, leaf: Any, given: Any, found: tuple[Signal, functions.Layout], result: Any) -> None:
@@ -146,8 +147,9 @@ class Tracer:
         whole = layout != functions.STEP
         if whole != sequence and not isinstance(signal, Lost):
             raise WrongForm(f"layer {name!r} takes {'all steps' if sequence else 'one step'} per call")
-        if sequence and layout != functions.FIRST:
-            raise WrongForm(f"layer {name!r} takes the steps on the first axis")
+        axis = self.trace.framework.STEPS_AXIS
+        if sequence and layout != axis:
+            raise WrongForm(f"layer {name!r} takes the steps on axis {axis}")
         calls = self.trace.calls.setdefault(name, Calls())
         step = ALL if sequence else len(calls.signals)
         calls.signals.append(signal)
@@ -170,16 +172,28 @@ def _leaves(module: Any, framework: ModuleType) -> Iterator[tuple[str, Any]]:
     for name, part in module.named_modules():
         if any(name.startswith(f"{outer}.") for outer in inside):
             continue
-        if framework.is_neuron(part) or is_stateless(part):
+        if framework.is_neuron(part) or is_stateless(part) or own_map(part, framework):
             inside = (*inside, name)
             yield name, part
 
 
-def all_steps(calls: Calls, which: str, sequence: bool) -> FloatArray:
+def own_map(leaf: Any, framework: ModuleType) -> Callable[[Any], Affine | None] | None:
+    """Return the function that reads a stateless layer of the framework's own; None for any other layer."""
+    found: Callable[[Any], Affine | None] | None = framework.STATELESS.get(class_in(leaf, framework.PACKAGE))
+    return found
+
+
+def _affine(name: str, leaf: Any, framework: ModuleType) -> Affine | None:
+    own = own_map(leaf, framework)
+    return affine(name, leaf) if own is None else own(leaf)
+
+
+def all_steps(trace: Trace, name: str, which: str) -> FloatArray:
     """Return what a layer sent or received as (samples, steps, values), float."""
-    held = getattr(calls, which)
-    array = held[0].cpu().numpy() if sequence else np.stack([one.cpu().numpy() for one in held])
-    return np.moveaxis(array.reshape(*array.shape[:2], -1), 0, 1)
+    held = [one.cpu().numpy() for one in getattr(trace.calls[name], which)]
+    sequence = trace.framework.takes_sequence(trace.leaves[name])
+    array = np.moveaxis(held[0], trace.framework.STEPS_AXIS, 1) if sequence else np.stack(held, 1)
+    return array.reshape(*array.shape[:2], -1)
 
 
 def refuse(name: str, by: str) -> UnsupportedParameter:
