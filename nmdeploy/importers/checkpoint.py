@@ -38,11 +38,12 @@ from nmdeploy.importers.checkpoint_content import (
     parse_config,
 )
 from nmdeploy.importers.network_file import is_network, network_of
-from nmdeploy.importers.readings import with_reading
+from nmdeploy.importers.readings import saved_reading, with_reading
 from nmdeploy.models.catalog import Trained
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.network import Network
 from nmdeploy.network.read_options import ReadOptions
+from nmdeploy.network.reading import holds_input_format
 from nmdeploy.neurons.base import SPIKES, FloatArray, Neuron
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
@@ -73,8 +74,8 @@ def load(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     """
     network = read_checkpoint(path)
     refuse_other_dt(path, options.dt, network.dt)
-    refuse_options(path, options)
-    return with_reading(network, f"checkpoint {path}")
+    refuse_options(path, options, *(() if holds_input_format(network.read_as) else ("input_bits", "input_frac")))
+    return saved_reading(network, path) if network.read_as else with_reading(network, f"checkpoint {path}")
 
 
 def takes(source: object) -> bool:

@@ -3,7 +3,9 @@
 The header holds, as `nmdeploy.models.checkpoint` does it, ``nmdeploy`` and ``sha256``. The first is a JSON text:
 
     {"format": "nmdeploy-network", "version": 1, "dt": ..., "output": ..., "readout": ...,
-     "nodes": {name: {"kind": ..., field: ...}}, "edges": [[source, target, delay], ...]}
+     "nodes": {name: {"kind": ..., field: ...}}, "edges": [[source, target, delay], ...], "read_as": {...}}
+
+``read_as`` says how the network's own source was read; files of before have none.
 
 The tensors ``NODE/FIELD`` are the arrays of the nodes. A complex array is ``NODE/FIELD:complex``, with one more axis of
 real and imaginary part. A missing field has its default, so that a later version may add fields; an unknown one is
@@ -27,14 +29,17 @@ from nmdeploy._util.atomic_files import write_bytes
 from nmdeploy._util.fields import BadField, build, split
 from nmdeploy.errors import BadFile, BadOption, NmdeployError
 from nmdeploy.importers.checkpoint_content import Tensors, digest, safetensors_bytes
+from nmdeploy.importers.readings import reading_to_save
 from nmdeploy.network import families
 from nmdeploy.network.expected import require_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network
+from nmdeploy.network.reading import reading_of
 
 FORMAT = "nmdeploy-network"
 VERSION = 1
 CONTENT = ("dt", "output", "readout", "nodes", "edges")
+READ_AS = "read_as"
 COMPLEX = ":complex"
 AGAIN = "save it again with nmdeploy.save"
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
@@ -47,7 +52,8 @@ def save(network: Network, path: str | Path) -> None:
     Parameters
     ----------
     network : Network
-        Nodes, edges with delays, dt, readout and the input's format are kept: ``load(path) == network``.
+        Nodes, edges with delays, dt, readout and the input's format are kept: ``load(path) == network``. So is how its
+        source was read.
     path : str or Path
         File whose name ends in ``.safetensors``. An existing file is replaced.
 
@@ -84,6 +90,7 @@ def network_content(network: Network) -> tuple[str, Tensors]:
         "readout": network.readout,
         "nodes": nodes,
         "edges": [[edge.source, edge.target, edge.delay] for edge in network.edges],
+        READ_AS: reading_to_save(network).to_json(),
     }
     try:
         return json.dumps(values, separators=(",", ":"), allow_nan=False, default=_plain), tensors
@@ -127,7 +134,7 @@ def network_of(file: str, text: str, tensors: Tensors) -> Network:
     if type(version) is not int or not 1 <= version <= VERSION:
         raise BadFile(f"{file}: holds {FORMAT!r} version {version!r}, limit {VERSION}: update nmdeploy")
     for key in values:
-        if key not in (*CONTENT, "format", "version"):
+        if key not in (*CONTENT, READ_AS, "format", "version"):
             raise BadFile(f"{file}: holds {key!r}, which this version of nmdeploy does not know: update nmdeploy")
     try:
         return _network(values, tensors)
@@ -153,7 +160,7 @@ def _network(values: Mapping[str, Any], tensors: Tensors) -> Network:
         _require_finite(name, held)
     nodes = {name: _node(name, held, arrays[name]) for name, held in values["nodes"].items()}
     edges = tuple(Edge(source, target, operator.index(delay)) for source, target, delay in values["edges"])
-    network = Network(**given | {"nodes": nodes, "edges": edges, "dt": float(given["dt"])})
+    network = Network(**given | {"nodes": nodes, "edges": edges, "dt": float(given["dt"])}, read_as=reading_of(values))
     if not (math.isfinite(network.dt) and network.dt > 0):
         raise BadFile(f"dt = {network.dt}: a time step is a finite number of seconds over 0: {AGAIN}")
     return network

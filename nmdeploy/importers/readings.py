@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,10 @@ READOUT = {
     "max": "largest value of any step",
     "mean": "mean over the steps",
 }
+BUILT = "a network built in Python"
+SAVED = ", saved in "
+OF_DATA = ("axes", "input_bits", "input_frac")
+"""Options that say something of the data."""
 AXES = "NTC (samples, steps, channels)"
 
 
@@ -57,6 +62,23 @@ def with_reading(
         doubt=doubt,
     )
     return replace(network, read_as=reading)
+
+
+def saved_reading(network: Network, path: str | os.PathLike[str]) -> Network:
+    """Return a network that `nmdeploy.save` wrote, read from a file, with the reading of its own source.
+
+    Options that chose the network have done so; those of its data stay.
+    """
+    read = reading_to_save(network)
+    options = {name: value for name, value in read.options.items() if name in OF_DATA}
+    return replace(network, read_as=replace(read, source=f"{read.source}{SAVED}{path}", options=options))
+
+
+def reading_to_save(network: Network) -> Reading:
+    """Return the reading of a network's own source, without the file that it was saved in."""
+    read = network.read_as or with_reading(network, BUILT).read_as
+    assert read is not None
+    return replace(read, source=read.source.partition(SAVED)[0])
 
 
 def readout_words(network: Network) -> str:

@@ -15,7 +15,7 @@ from nmdeploy.errors import BadOption, prefix_errors
 from nmdeploy.hardware.mapping import MappedNetwork, map_network, require_families, require_fit
 from nmdeploy.hardware.profile import HardwareProfile
 from nmdeploy.importers import load, resolve, takes_sample
-from nmdeploy.importers.readings import doubt_of, with_reading
+from nmdeploy.importers.readings import BUILT, doubt_of, with_reading
 from nmdeploy.job import Job
 from nmdeploy.network.expected import require_float
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -86,7 +86,7 @@ def quantize(
         raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
     require_float(network, "quantize")
     target = profile_of(profile)
-    network = network if network.read_as else with_reading(network, "a network built in Python")
+    network = network if network.read_as else with_reading(network, BUILT)
     network, data = _calibration(network, data, target)
     if window_input == "scaled":
         approximate, notes = send_once(network)
@@ -247,7 +247,7 @@ class Conversion:
     def load(self, source: Floats) -> Network:
         """Return the float network of a source; a module runs on the samples as given."""
         network = load(source, raw_inputs(self.data) if takes_sample(source) else None, options=self.reading)
-        return network if network.read_as else with_reading(network, "a network built in Python")
+        return network if network.read_as else with_reading(network, BUILT)
 
     def prepared(self, network: Network) -> tuple[Network, Data | None]:
         """Return the network with the format of its input and what was expected, and the samples, if there are some."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -24,6 +25,7 @@ from nmdeploy.importers.checkpoint_content import digest
 from nmdeploy.importers.network_file import VERSION, network_content, network_of
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.network.network import Network
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.synapses.scale_group import PER_POPULATION, PER_ROW, ScaleGroup
@@ -233,3 +235,29 @@ def test_the_header_is_that_of_a_checkpoint(tmp_path: Path) -> None:
         held = file.metadata()
     assert set(held) == {"nmdeploy", "sha256"}
     assert held["sha256"] == digest(held["nmdeploy"], safetensors.numpy.load_file(path))
+
+
+def test_how_the_source_was_read_is_kept(tmp_path: Path) -> None:
+    """A format that was assumed is one that the data may choose, also from the file; the reset is the option's."""
+    ones = np.ones(2)
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "fc": nir.Linear(np.eye(2)),
+        "n": nir.IF(r=ones, v_threshold=ones, v_reset=0 * ones),
+        "output": nir.Output(np.array([2])),
+    }
+    nir.write(
+        tmp_path / "g.nir", nir.NIRGraph(nodes, [("input", "fc"), ("fc", "n"), ("n", "output")], type_check=False)
+    )
+    options = ReadOptions(dt=1e-3, resets={"": "subtract"}, axes="TNC")
+    floats, path = nmdeploy.load(tmp_path / "g.nir", options=options), tmp_path / "net.safetensors"
+    nmdeploy.save(floats, path)
+    found = nmdeploy.load(path)
+    assert floats.read_as is not None and found.read_as is not None
+    assert found.read_as.source == f"{floats.read_as.source}, saved in {path}"
+    assert found.read_as.populations == floats.read_as.populations and found.read_as.options == {"axes": "TNC"}
+    assert found.read_as.populations["n"]["reset"].by == "option"
+    data = np.random.default_rng(0).integers(0, 9, (5, 3, 2)) / 8
+    models = [nmdeploy.quantize(each, data=data) for each in (floats, found)]
+    assert models[0] == models[1] and models[0].input.format.frac == 3
+    assert nmdeploy.load(path, options=ReadOptions(input_bits=5)).input.format == floats.input.format
