@@ -26,6 +26,7 @@ from nmdeploy.importers.modules.comparison import ImportComparison, compare
 from nmdeploy.importers.modules.forms import FORMS, find, run
 from nmdeploy.importers.modules.samples import format_of, random_samples
 from nmdeploy.importers.modules.tracing import Trace, copied
+from nmdeploy.importers.readings import readout_words, with_reading
 from nmdeploy.network.network import Network
 from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By, Fact, Reading, describe_format
@@ -186,21 +187,17 @@ def _reading(
 ) -> Reading:
     network = built.network
     repeated = {"input": Fact("the input of a sample is repeated in every step", "source")} if form == "static" else {}
-    delayed = [f"{edge.source} -> {edge.target}: {edge.delay}" for edge in network.edges if edge.delay]
     rule: By = "option" if options.readout else "source" if built.said else "assumed"
-    return Reading(
-        source=f"{_title(framework)} module {type(module).__name__}",
-        network={
-            "dt": Fact(f"{network.dt:g} s", dt_by),
-            "readout": Fact(network.readout, rule),
-            **({"delays": Fact(", ".join(delayed), "source")} if delayed else {}),
-            **repeated,
-        },
-        input={"format": Fact(describe_format(network.input.format), "option" if said else "assumed")},
+    read = with_reading(
+        network,
+        f"{_title(framework)} module {type(module).__name__}",
+        options=options,
+        of_network={"dt": Fact(f"{network.dt:g} s", dt_by), "readout": Fact(readout_words(network), rule), **repeated},
+        of_input={"format": Fact(describe_format(network.input.format), "option" if said else "assumed")},
         populations={
             name: {key: Fact(value, "source") for key, value in layer.facts.items()}
             for name, layer in built.layers.items()
         },
-        options=options.given(),
-        comparison=found.to_json(),
     )
+    assert read.read_as is not None
+    return replace(read.read_as, comparison=found.to_json())
