@@ -40,8 +40,8 @@ from nmdeploy.quantization.assessment import Assessment, assess
 from nmdeploy.quantization.calibration_checks import difference, require_bounded
 from nmdeploy.quantization.cautions import activity_of, activity_warnings, distance_warnings, readout_snr
 from nmdeploy.quantization.drives import NO_DRIVES, Drives, choose_drives
-from nmdeploy.quantization.input_format import choose_input
 from nmdeploy.quantization.effects import samples_within
+from nmdeploy.quantization.input_format import choose_input
 from nmdeploy.quantization.population_runs import record_arrivals
 from nmdeploy.quantization.post_training import quantize_network, with_synapse_scales
 from nmdeploy.quantization.row_scales import refined_scales

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
+from nmdeploy.synapses.base import QuantizedSynapse
 
 Array = npt.NDArray[Any]
 

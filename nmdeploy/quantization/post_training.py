@@ -191,7 +191,7 @@ class Drivers:
         return Drivers(neuron, incoming, fracs, a_max, ranges[name], drive)
 
     def frac_offered(self, factors: FloatArray, config: QuantizationConfig) -> int:
-        """Return the fewest fraction bits of the sums at which no exponent floors, with these factors on the weights."""
+        """Return the fewest fraction bits of the sums at which no exponent floors, at these factors."""
         return max((s.frac(factors, config) + self.fracs[source] for source, s in self.incoming.items()), default=0)
 
     def factors_max(self, frac: int) -> FloatArray:

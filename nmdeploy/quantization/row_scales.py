@@ -1,9 +1,9 @@
-"""Factors on the rows of spiking populations, chosen by the spikes that differ on the calibration data.
+"""Factors on the rows of spiking populations, chosen by the effect on their spikes on the calibration data.
 
 A population whose integers lose spikes on what arrives at it in the float network is rounded again, with a factor of
-its own for each row. Some of them fill the width of the weights, others are a little smaller, which rounds the weights
-another way. Each row keeps the factor with the fewest differing spikes. Rows do not depend on each other, because all
-of them get the spikes of the float network.
+its own for each row. Some candidates fill the width of the weights, others are a little smaller, which rounds the
+weights another way. Each row keeps the factor with the smallest `SpikeRisk`. Rows do not depend on each other, because
+all of them get the spikes of the float network. The scales are kept if fewer spikes differ in all.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import numpy as np
 
 from nmdeploy.errors import NmdeployError
 from nmdeploy.network.network import Network
-from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig
+from nmdeploy.neurons.base import FloatArray, IntArray, QuantizationConfig, QuantizedNeuron
 from nmdeploy.neurons.scales import Limit, Scales, tightest
-from nmdeploy.quantization.population_runs import Arrivals, float_sums, integer_sums, run_float_population
-from nmdeploy.quantization.population_runs import run_integer_population
+from nmdeploy.quantization.population_runs import Arrivals, float_sums, integer_sums, run_integer_population
 from nmdeploy.quantization.post_training import (
     Drivers,
     Ranges,
@@ -29,6 +28,7 @@ from nmdeploy.quantization.post_training import (
     round_population,
     scales_at,
 )
+from nmdeploy.quantization.spike_risk import SpikeRisk
 from nmdeploy.quantization.weight_scales import WeightScales
 
 LOSS_MIN = 0.01
@@ -36,32 +36,21 @@ LOSS_MIN = 0.01
 CANDIDATES_MAX = 24
 LEAST = 0.7
 """Smallest candidate for the factor of a row, as a share of the one that fills the width of its weights."""
-WORK_MAX = 50_000_000
-"""Most updates of states and weights in the runs of all candidates of a population."""
+WORK_MAX = 60_000_000
+"""Most updates of states and weights in the runs of all candidates of a population, a few seconds."""
 
 
-class _Found(NamedTuple):
-    """Scales and the differing spikes (rows,) that they lead to."""
+class _Integers(NamedTuple):
+    """Integers of a population at some scales, and the sums (samples, steps, H) that its synapses give."""
 
     scales: Scales
-    differing: IntArray
-
-    @property
-    def total(self) -> int:
-        return int(self.differing.sum())
+    neuron: QuantizedNeuron
+    sums: IntArray
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Search for the factors of one population.
-
-    Parameters
-    ----------
-    network, name, config, arrivals
-    scales : mapping of str to Scales
-        Those of all populations.
-    drivers : Drivers
-    """
+    """Search for the factors of one population; `scales` are those of all populations."""
 
     network: Network
     name: str
@@ -75,57 +64,97 @@ class _Search:
         return WeightScales(self.drivers.neuron, list(self.drivers.incoming.values()), self.config)
 
     @cached_property
-    def spikes(self) -> Any:
-        """(samples, steps, outputs) of the float population."""
-        sums = sum(float_sums(self.network, e.source, self.arrivals) for e in self.network.incoming[self.name])
-        return run_float_population(self.network.populations[self.name], sums, self.arrivals.lengths)
+    def sums(self) -> FloatArray:
+        """(samples, steps, H) of the float network."""
+        found: Any = 0.0
+        for edge in self.network.incoming[self.name]:
+            found = found + float_sums(self.network, edge.source, self.arrivals)
+        return np.asarray(found)
 
-    def found(self, scales: Scales) -> _Found:
-        """Count the differing spikes of the integers at these scales, per row."""
+    @cached_property
+    def risk(self) -> SpikeRisk | None:
+        return SpikeRisk.of(self.network.populations[self.name], self.sums, self.arrivals.lengths)
+
+    @property
+    def spikes(self) -> int:
+        """Spikes of the float population."""
+        return 0 if self.risk is None else int(np.count_nonzero(self.risk.spikes & self.arrivals.valid))
+
+    @property
+    def work(self) -> int:
+        """Updates in the run of one candidate."""
+        weights = sum(shape[0] * shape[1] for shape in (s.shape for s in self.drivers.incoming.values()))
+        return self.arrivals.samples * self.arrivals.steps * self.drivers.neuron.size + weights
+
+    def integers(self, scales: Scales) -> _Integers:
+        """Round the population, and run its synapses."""
         frac_of = frac_of_scales(self.network, self.scales)
         neuron, synapses, _ = round_population(self.network, self.name, scales, frac_of, self.config)
-        codes: Any = 0
+        sums: Any = 0
         for source, further in further_biases(self.network, self.name, synapses, scales).items():
             frac = frac_of(self.network.incoming[source][0].source)
             for synapse in (synapses[source], *further):
-                codes = codes + integer_sums(synapse, self.arrivals.values[source], frac)
-        outputs = run_integer_population(neuron, codes, self.arrivals.lengths)
-        differs = np.count_nonzero((outputs != self.spikes) & self.arrivals.valid, axis=(0, 1))
-        return _Found(scales, np.bincount(self.choice.rows, differs).astype(np.int64))
+                sums = sums + integer_sums(synapse, self.arrivals.values[source], frac)
+        return _Integers(scales, neuron, np.asarray(sums))
 
-    def at(self, factors: FloatArray, frac: int) -> _Found | None:
-        """Count those of given factors, with at most `frac` fraction bits of the sums; None if they do not fit."""
+    def differing(self, integers: _Integers) -> int:
+        """Count the spikes of the integers that differ from those of the float population."""
+        assert self.risk is not None
+        outputs = run_integer_population(integers.neuron, integers.sums, self.arrivals.lengths)
+        return int(np.count_nonzero((outputs != self.risk.spikes) & self.arrivals.valid))
+
+    def risks(self, integers: _Integers) -> FloatArray:
+        """Return the risk of each row: of the change of its sums and of its threshold."""
+        assert self.risk is not None
+        scales, neuron = integers.scales, self.network.populations[self.name]
+        rounded = neuron.rounded(integers.neuron)
+        assert rounded is not None
+        threshold = rounded.tensors["v_threshold"]
+        change = np.ldexp(integers.sums.astype(np.float64), -scales.frac_in) / scales.scale - self.sums * scales.drive
+        found = self.risk.of_change(change, threshold.values - threshold.exact)
+        return np.asarray(np.bincount(self.choice.rows, found), np.float64)
+
+    def at(self, factors: FloatArray, frac: int) -> _Integers | None:
+        """Return the integers at given factors, with at most `frac` fraction bits of the sums; None if none fit."""
         try:
             scales = scales_at(self.name, self.drivers, factors, self.config)
             limits = (*scales.limits["frac_in"], Limit("rows", frac, "the factors of the rows were chosen for it"))
             fracs, table = {**scales.fracs, "frac_in": tightest(limits)}, {**scales.limits, "frac_in": limits}
-            return self.found(replace(scales, fracs=fracs, limits=table))
+            return self.integers(replace(scales, fracs=fracs, limits=table))
         except NmdeployError:
             return None
 
-    def best(self, start: _Found) -> _Found:
-        """Return the scales with the fewest differing spikes."""
-        steps = self.arrivals.samples * self.arrivals.steps
-        work = steps * self.drivers.neuron.size + 4 * sum(s.shape[0] * s.shape[1] for s in self.drivers.incoming.values())
+    def found(self, start: Scales) -> Iterator[_Integers]:
+        """Yield the integers with the best factor of each row, at the fraction bits of `start` and without floors."""
         offered = self.drivers.frac_offered(self.choice.filling(), self.config)
-        fracs = list(dict.fromkeys((start.scales.frac_in, offered)))
-        count = min(WORK_MAX // work // len(fracs), CANDIDATES_MAX)
-        tried = [self._rows(frac, count, start) for frac in fracs] if count else []
-        return min([start, *(one for one in tried if one)], key=lambda one: one.total)
+        fracs = list(dict.fromkeys((start.frac_in, offered)))
+        count = min(WORK_MAX // self.work // len(fracs), CANDIDATES_MAX)
+        for frac in fracs if count else ():
+            best = self._best(frac, list(self._candidates(frac, count, start)))
+            made = None if best is None else self.at(best, frac)
+            if made is not None:
+                yield made
 
-    def _rows(self, frac: int, count: int, start: _Found) -> _Found | None:
-        """Return the scales with the best factor of each row at these fraction bits of the sums."""
-        room = np.full(int(self.choice.rows.max()) + 1, np.inf)
-        np.minimum.at(room, self.choice.rows, self.drivers.factors_max(frac))
-        factors = np.minimum(self.choice.filling(), room[self.choice.rows])
-        candidates = [factors * share for share in np.geomspace(1.0, LEAST, count)]
-        if frac == start.scales.frac_in:
-            candidates.append(start.scales.scale)
-        tried = [(each, one) for each in candidates if (one := self.at(each, frac)) is not None]
-        if not tried:
-            return None
-        best = np.argmin([one.differing for _, one in tried], axis=0)[self.choice.rows]
-        return self.at(np.choose(best, [each for each, _ in tried]) if len(tried) < 32 else None, frac)
+    def _candidates(self, frac: int, count: int, start: Scales) -> Iterator[FloatArray]:
+        rows = self.choice.rows
+        room = np.full(int(rows.max()) + 1, np.inf)
+        np.minimum.at(room, rows, self.drivers.factors_max(frac))
+        largest = np.minimum(self.choice.filling(), room[rows])
+        yield from (largest * share for share in np.geomspace(1.0, LEAST, count))
+        if frac == start.frac_in:
+            yield start.scale
+
+    def _best(self, frac: int, candidates: list[FloatArray]) -> FloatArray | None:
+        """Return the factors of each row that have the smallest risk; None if no candidate fits."""
+        best, least = None, np.full(int(self.choice.rows.max()) + 1, np.inf)
+        for factors in candidates:
+            made = self.at(factors, frac)
+            if made is not None:
+                risks = self.risks(made)
+                better = (risks < least)[self.choice.rows]
+                best = factors if best is None else np.where(better, factors, best)
+                least = np.minimum(risks, least)
+        return best
 
 
 def refined_scales(
@@ -135,17 +164,19 @@ def refined_scales(
     found: dict[str, Scales] = {name: scales[name] for name in network.populations}
     said = []
     for name, neuron in network.populations.items():
-        if not neuron.spiking or not neuron.row_factors or not network.incoming[name]:
+        if neuron.linear_response is None or not network.incoming[name]:
             continue
         drive = scales[name].drive if (scales[name].drive != 1).any() else None
-        drivers = Drivers.of(network, name, ranges, drive)
-        search = _Search(network, name, config, arrivals, found, drivers)
-        start = search.found(scales[name])
-        spikes = int(np.count_nonzero((search.spikes != 0) & arrivals.valid))
-        if start.total <= LOSS_MIN * spikes:
+        search = _Search(network, name, config, arrivals, scales, Drivers.of(network, name, ranges, drive))
+        before = search.differing(search.integers(scales[name]))
+        if before <= LOSS_MIN * search.spikes:
             continue
-        best = search.best(start)
-        if best.total < start.total:
-            found[name] = best.scales
-            said.append(f"{name!r} (of {spikes:,} spikes {best.total:,} differ; with common ones {start.total:,})")
-    return found, (f"rows have factors of their own in {', '.join(said)}",) if said else ()
+        after, best = before, scales[name]
+        for made in search.found(scales[name]):
+            differing = search.differing(made)
+            if differing < after:
+                after, best = differing, made.scales
+        if after < before:
+            found[name] = best
+            said.append(f"{name!r} (of {search.spikes:,} spikes {after:,} differ; before, {before:,})")
+    return found, (f"rows have factors of their own, chosen on these data, in {', '.join(said)}",) if said else ()
