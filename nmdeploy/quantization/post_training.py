@@ -248,20 +248,32 @@ def round_population(
 
     `frac_of` returns the fraction bits of the code that a population or the input sends, by its name.
     """
+    quantized, synapses, said = rounded_parts(network, name, scales, frac_of, config, given)
+    floats = {source: _driven(network, source, scales) for source in synapses}
+    if any(_is_rounded(floats[source], synapse, scales.scale) for source, synapse in synapses.items()):
+        said += grid_notes(name, network.populations[name], floats, config)
+    return quantized, synapses, said
+
+
+def rounded_parts(
+    network: Network,
+    name: str,
+    scales: Scales,
+    frac_of: FracOf,
+    config: QuantizationConfig,
+    given: Mapping[str, Scales] = MappingProxyType({}),
+) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
+    """Return what `round_population` does, without looking for grids of the weights."""
     neuron = network.populations[name]
     quantized, said = (neuron.driven(scales.drive) if _drives(scales) else neuron).round(name, scales, config)
-    synapses, notes, rounded = {}, list(said), False
+    synapses = {}
     for source in (edge.source for edge in network.incoming[name]):
-        synapse = _driven(network, source, scales)
         frac = _source_frac(network, source, frac_of)
+        synapse = _driven(network, source, scales)
         own = given.get(source) or synapse.choose_scales(scales.scale, scales.frac_in, frac, config)
         synapses[source] = synapse.round(own, config)
         _check_exponents(source, synapses[source], config, scales, alone=len(network.incoming[name]) == 1)
-        rounded |= _is_rounded(synapse, synapses[source], scales.scale)
-    if rounded:
-        floats = {source: _driven(network, source, scales) for source in synapses}
-        notes += grid_notes(name, network.populations[name], floats, config)
-    return quantized, synapses, notes
+    return quantized, synapses, list(said)
 
 
 def _is_rounded(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> bool:

@@ -25,7 +25,7 @@ from nmdeploy.quantization.post_training import (
     Ranges,
     frac_of_scales,
     further_biases,
-    round_population,
+    rounded_parts,
     scales_at,
 )
 from nmdeploy.quantization.spike_risk import SpikeRisk
@@ -89,7 +89,7 @@ class _Search:
     def integers(self, scales: Scales) -> _Integers:
         """Round the population, and run its synapses."""
         frac_of = frac_of_scales(self.network, self.scales)
-        neuron, synapses, _ = round_population(self.network, self.name, scales, frac_of, self.config)
+        neuron, synapses, _ = rounded_parts(self.network, self.name, scales, frac_of, self.config)
         sums: Any = 0
         for source, further in further_biases(self.network, self.name, synapses, scales).items():
             frac = frac_of(self.network.incoming[source][0].source)

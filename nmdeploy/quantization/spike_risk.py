@@ -2,7 +2,7 @@
 
 Between spikes, the current and the membrane of a neuron respond linearly to its sums. A change of them makes the
 membrane deviate by e, until the next spike of the float neuron resets it. A deviation matters where the membrane is
-near its threshold. The risk of a neuron is the sum of ``abs(e) / (distance + 0.1 * threshold)`` over all steps. Unlike
+near its threshold. The risk of a neuron is the sum of ``abs(e) / (distance + 0.02 * threshold)`` over all steps. Unlike
 a number of spikes it is smooth, so that factors with a small risk on the calibration data have one on other data.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from nmdeploy.neurons.base import FloatArray, IntArray, LinearResponse, Neuron, StepTime
 from nmdeploy.quantization.population_runs import Array
 
-NEAR = 0.1
+NEAR = 0.02
 """Distance from the threshold, in thresholds, at which a deviation matters half as much as at the threshold."""
 
 
