@@ -36,8 +36,8 @@ LOSS_MIN = 0.01
 CANDIDATES_MAX = 24
 LEAST = 0.7
 """Smallest candidate for the factor of a row, as a share of the one that fills the width of its weights."""
-WORK_MAX = 60_000_000
-"""Most updates of states and weights in the runs of all candidates of a population, a few seconds."""
+WORK_MAX = 12_000_000_000
+"""Most products of weights and arriving values in the search, shared evenly by the populations: some seconds."""
 
 
 class _Integers(NamedTuple):
@@ -82,9 +82,9 @@ class _Search:
 
     @property
     def work(self) -> int:
-        """Updates in the run of one candidate."""
+        """Products of weights and arriving values in the run of one candidate."""
         weights = sum(shape[0] * shape[1] for shape in (s.shape for s in self.drivers.incoming.values()))
-        return self.arrivals.samples * self.arrivals.steps * self.drivers.neuron.size + weights
+        return max(self.arrivals.samples * self.arrivals.steps * weights, 1)
 
     def integers(self, scales: Scales) -> _Integers:
         """Round the population, and run its synapses."""
@@ -128,7 +128,8 @@ class _Search:
         """Yield the integers with the best factor of each row, at the fraction bits of `start` and without floors."""
         offered = self.drivers.frac_offered(self.choice.filling(), self.config)
         fracs = list(dict.fromkeys((start.frac_in, offered)))
-        count = min(WORK_MAX // self.work // len(fracs), CANDIDATES_MAX)
+        share = WORK_MAX // len(self.network.populations)
+        count = min(share // self.work // len(fracs), CANDIDATES_MAX)
         for frac in fracs if count else ():
             best = self._best(frac, list(self._candidates(frac, count, start)))
             made = None if best is None else self.at(best, frac)
