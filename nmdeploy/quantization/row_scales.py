@@ -36,7 +36,7 @@ LOSS_MIN = 0.01
 CANDIDATES_MAX = 24
 LEAST = 0.7
 """Smallest candidate for the factor of a row, as a share of the one that fills the width of its weights."""
-WORK_MAX = 40_000_000_000
+WORK_MAX = 24_000_000_000
 """Most products of weights and arriving values in the search, shared evenly by the populations: some seconds."""
 
 
