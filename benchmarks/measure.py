@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import bounds, lava_speed, narrow, networks, peers, rows, scaling, startup, updates
+from benchmarks import bounds, conversion, lava_speed, narrow, networks, peers, rows, scaling, startup, updates
 from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from benchmarks.turns import Turn, summary
@@ -157,6 +157,16 @@ class Suite:
         except subprocess.CalledProcessError as error:
             return f"a process failed: {error}"
         self.progress(startup.told(self.measured["startup"]))
+        return None
+
+    def time_conversion(self, limits: Sequence[str]) -> str | None:
+        """Measure time and memory of check and export of a large network; return the reason if it failed."""
+        self.progress("check and export of 10 million synapses")
+        try:
+            self.measured["conversion"] = conversion.measure(runs=1)
+        except subprocess.CalledProcessError as error:
+            return f"a process failed: {error}"
+        self.progress(conversion.told(self.measured["conversion"]))
         return None
 
     def time_scaling(self, names: Iterable[str]) -> None:

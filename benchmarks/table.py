@@ -22,7 +22,7 @@ FLOATS = (
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
-    kinds = (required, times, shares, work, libraries, growth, updates, rows, process)
+    kinds = (required, times, shares, work, libraries, growth, updates, rows, process, conversion)
     return [table for table in (make(content) for make in kinds) if table.rows]
 
 
@@ -176,6 +176,16 @@ def process(content: Mapping[str, Any]) -> Table:
         held = {"the demo's": found["megabytes"], **{f"{int(n):,}": peak for n, peak in found["with_samples"].items()}}
         rows += [(f"most memory for {samples} samples, MB", f"{peak:.1f}") for samples, peak in held.items()]
     return Table("simulate on the demo's model, the whole process", ("", "measured"), rows)
+
+
+def conversion(content: Mapping[str, Any]) -> Table:
+    """Return time and memory of check and export of a large network."""
+    rows = [
+        (command, f"{found['seconds']:.1f}", f"{found['megabytes']:.0f}" if "megabytes" in found else MISSING)
+        for command, found in content["measured"].get("conversion", {}).items()
+    ]
+    title = "10,000 neurons and 10 million synapses, 16 calibration samples of 32 steps, the whole process"
+    return Table(title, ("command", "seconds", "most memory, MB"), rows)
 
 
 def number(value: float | None) -> str:

@@ -307,6 +307,17 @@ class ThreePartNeuron(QuantizedNeuron):
         return (states, z), s, [*update_overflows, *reset_overflows]
 
 
+class LinearResponse(NamedTuple):
+    """Response of a membrane to its synaptic sum between spikes; a spike sets the membrane to 0.
+
+    ``u <- alpha * u + a``, ``v <- beta * v + u``; a spike needs more than `threshold`. Each is an array (H,).
+    """
+
+    alpha: FloatArray
+    beta: FloatArray
+    threshold: FloatArray
+
+
 class Neuron(Described, Population):
     """Population of float neurons.
 
@@ -339,6 +350,11 @@ class Neuron(Described, Population):
         `a_max` and `ranges` are those of `QuantizationContext`, unscaled.
         """
         return np.full(self.input_size, np.inf)
+
+    @property
+    def linear_response(self) -> LinearResponse | None:
+        """Response of the membrane to the sums; None if the family has none, which leaves its rows as they are."""
+        return None
 
     @property
     def adds_bias(self) -> bool:

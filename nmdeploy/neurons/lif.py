@@ -28,6 +28,7 @@ from nmdeploy.neurons.base import (
     FloatArray,
     FloatState,
     IntArray,
+    LinearResponse,
     Neuron,
     QuantizationConfig,
     QuantizationContext,
@@ -318,6 +319,10 @@ class LIF(Neuron):
     def row_factors(self) -> bool:
         """Each neuron has a threshold and a bias of its own."""
         return True
+
+    @property
+    def linear_response(self) -> LinearResponse:
+        return LinearResponse(self.alpha, self.beta, self.v_threshold)
 
     def factors_max(self, frac: int, a_max: FloatArray, ranges: Mapping[str, FloatArray]) -> FloatArray:
         peak = np.max([ranges["u"], ranges["y"], self.v_threshold], axis=0)

@@ -27,9 +27,12 @@ from nmdeploy.pipeline.arguments import Floats, Samples, in_form_of, profile_of,
 from nmdeploy.quantization import post_training
 from nmdeploy.quantization.assessment import Assessment, assess
 from nmdeploy.quantization.calibration_checks import difference, require_bounded
-from nmdeploy.quantization.drives import NO_DRIVES, Drives, choose_drives
+from nmdeploy.quantization.drives import Drives, choose_drives
+from nmdeploy.quantization.effects import samples_within
 from nmdeploy.quantization.input_format import choose_input
-from nmdeploy.quantization.post_training import quantize_network
+from nmdeploy.quantization.population_runs import record_arrivals
+from nmdeploy.quantization.post_training import quantize_network, with_synapse_scales
+from nmdeploy.quantization.row_scales import refined_scales
 from nmdeploy.quantization.window_input import FORMS, send_once
 from nmdeploy.quantization.without_data import quantize_without_data
 from nmdeploy.running import chance_notes, digest_of, require_channels
@@ -97,11 +100,11 @@ def quantize(
     config = target.quantization_config(**vars(options))
     if scales is None and data is None:
         return quantize_without_data(network, config, target.name)
-    found = _calibrated(network, data) if scales is None else NO_DRIVES
-    quantized = quantize_network(
-        network, config, ranges=found.ranges, scales=scales, drives=found.factors, profile=target.name
-    )
-    quantized = replace(quantized, notes=(*quantized.notes, *found.notes))
+    said: tuple[str, ...] = ()
+    if scales is None:
+        scales, said = _chosen_scales(network, config, data)
+    quantized = quantize_network(network, config, scales=scales, profile=target.name)
+    quantized = replace(quantized, notes=(*quantized.notes, *said))
     return quantized if data is None else require_bounded(quantized, data)
 
 
@@ -116,8 +119,22 @@ def choose_scales(
     target = profile_of(profile)
     config = target.quantization_config(**vars(options))
     network, calibration = _calibration(network, data, target)
-    found = _calibrated(network, calibration)
-    return post_training.choose_scales(network, config, found.ranges, found.factors)
+    return _chosen_scales(network, config, calibration)[0]
+
+
+def _chosen_scales(
+    network: Network, config: QuantizationConfig, data: Data | None
+) -> tuple[dict[str, Scales], tuple[str, ...]]:
+    """Return the scales of every population and synapse, and lines on what the data decided."""
+    if data is None:
+        return post_training.choose_scales(network, config), ()
+    drives = _calibrated(network, data)
+    scales = post_training.choose_scales(network, config, drives.ranges, drives.factors)
+    part = data.first(samples_within(network, data.samples, data.steps))
+    arrivals = record_arrivals(network, network.input.format.dequantize(part.codes), part.lengths)
+    assert drives.ranges is not None
+    refined, notes = refined_scales(network, scales, drives.ranges, config, arrivals)
+    return with_synapse_scales(network, refined, config), (*drives.notes, *notes)
 
 
 def _calibration(
@@ -129,10 +146,8 @@ def _calibration(
     return network, None if source is None else source.first(None)
 
 
-def _calibrated(network: Network, data: Data | None) -> Drives:
+def _calibrated(network: Network, data: Data) -> Drives:
     """Return what the data say: the ranges, and the drives of populations whose decays are rounded."""
-    if data is None:
-        return NO_DRIVES
     require_channels(network, data)
     inputs = network.input.format.dequantize(data.codes)
     return choose_drives(network, inputs, data.lengths)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
+from nmdeploy.synapses.base import QuantizedSynapse
 
 Array = npt.NDArray[Any]
 
@@ -112,18 +113,18 @@ def synaptic_sums(network: Network, quantized: QuantizedNetwork, name: str, arri
     synapse, rounded = network.synapses[name], quantized.synapses[name]
     neuron = quantized.populations[quantized.target[name]]
     arriving = arrivals.values[name]
-    flat = arriving.reshape(-1, arriving.shape[2]).astype(np.float64)
+    flat = _flat(arriving)
     shape = (*arriving.shape[:2], -1)
     exact = synapse.apply(flat)
     held = rounded.dequantize(flat) / neuron.scale
     frac = _source_frac(quantized, name)
-    sent = np.rint(np.ldexp(flat, frac)) if frac or arriving.dtype.kind == "f" else flat
-    codes = np.asarray(rounded.finish(rounded.rows.sums(sent).astype(np.int64)))  # sums are proved to be under 2**31
+    sent = _sent(arriving, frac)
+    codes = _finished(rounded, sent)
     float_bias = 0.0 if synapse.bias is None else synapse.bias
     bias = np.asarray(0.0 if rounded.rounded_bias is None else rounded.rounded_bias) / neuron.scale - float_bias
     floors = None
     if rounded.dropped_bits:
-        whole = held if sent is flat else rounded.dequantize(np.ldexp(sent, -frac)) / neuron.scale
+        whole = rounded.dequantize(np.ldexp(sent, -frac)) / neuron.scale
         floors = exact + np.ldexp(codes, -neuron.frac_in) / neuron.scale - whole
     return SynapticSums(
         exact=exact.reshape(shape),
@@ -132,6 +133,31 @@ def synaptic_sums(network: Network, quantized: QuantizedNetwork, name: str, arri
         floors=None if floors is None else floors.reshape(shape),
         codes=codes.reshape(shape),
     )
+
+
+def float_sums(network: Network, name: str, arrivals: Arrivals) -> FloatArray:
+    """Return the sums (samples, steps, outputs) of the synapse `name` of the float network."""
+    arriving = arrivals.values[name]
+    return network.synapses[name].apply(_flat(arriving)).reshape(*arriving.shape[:2], -1)
+
+
+def integer_sums(synapse: QuantizedSynapse, arriving: Array, frac: int) -> IntArray:
+    """Return the sums (samples, steps, outputs) of an integer synapse, where codes of `frac` fraction bits arrive."""
+    return _finished(synapse, _sent(arriving, frac)).reshape(*arriving.shape[:2], -1)
+
+
+def _flat(arriving: Array) -> FloatArray:
+    return arriving.reshape(-1, arriving.shape[2]).astype(np.float64)
+
+
+def _sent(arriving: Array, frac: int) -> FloatArray:
+    """Return the codes that arrive, as float64: those of spikes are their values."""
+    flat = _flat(arriving)
+    return np.rint(np.ldexp(flat, frac)) if frac or arriving.dtype.kind == "f" else flat
+
+
+def _finished(synapse: QuantizedSynapse, sent: FloatArray) -> IntArray:
+    return np.asarray(synapse.finish(synapse.rows.sums(sent).astype(np.int64)))  # sums are proved to be under 2**31
 
 
 def _source_frac(quantized: QuantizedNetwork, synapse: str) -> int:

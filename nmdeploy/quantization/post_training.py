@@ -8,7 +8,7 @@ limits. The exponents of its synapses follow from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -72,6 +72,14 @@ def choose_scales(
     """
     found = static_ranges(network) if ranges is None else ranges
     scales = {name: population_scales(network, name, config, found, drives.get(name)) for name in network.populations}
+    return with_synapse_scales(network, scales, config)
+
+
+def with_synapse_scales(
+    network: Network, populations: Mapping[str, Scales], config: QuantizationConfig
+) -> dict[str, Scales]:
+    """Return the scales of every population and of every synapse, which follow from them."""
+    scales = {name: populations[name] for name in network.populations}
     frac_of = frac_of_scales(network, scales)
     for name, own in dict(scales).items():
         for source in (edge.source for edge in network.incoming[name]):
@@ -133,17 +141,62 @@ def _rounded(
     nodes: dict[str, Any] = {network.input_name: network.input}
     further: dict[str, list[QuantizedSparse]] = {}
     notes: list[str] = []
-    for name, neuron in network.populations.items():
+    for name in network.populations:
         own = scales[name]
-        quantized, synapses, said = round_population(
-            network, name, own, frac_of_scales(network, scales), config, scales
-        )
+        frac_of = frac_of_scales(network, scales)
+        quantized, synapses, said = round_population(network, name, own, frac_of, config, scales)
         nodes |= synapses | {name: quantized}
         notes += said
-        for source, synapse in synapses.items():
-            further[source] = list(bias_terms(_driven(network, source, own), synapse, own, neuron.bias_terms))
+        further |= further_biases(network, name, synapses, own)
     more, edges = beside(network, further)
     return {name: nodes[name] for name in network.nodes} | more, (*network.edges, *edges), notes
+
+
+@dataclass(frozen=True, eq=False)
+class Drivers:
+    """All that the scales of one population are chosen from, with the factor on its drive.
+
+    Parameters
+    ----------
+    neuron : Neuron
+    incoming : mapping of str to Synapse
+    fracs : mapping of str to int
+        Fraction bits of the codes that arrive at each synapse.
+    a_max : (input_size,) float
+        Largest magnitude of the synaptic sum, from the weights alone.
+    ranges : mapping of str to array
+        Its own ranges.
+    drive : (input_size,) float or None
+        Factor on the drive that the others hold already.
+    """
+
+    neuron: Neuron
+    incoming: Mapping[str, Synapse]
+    fracs: Mapping[str, int]
+    a_max: FloatArray
+    ranges: Mapping[str, FloatArray]
+    drive: FloatArray | None
+
+    @staticmethod
+    def of(network: Network, name: str, ranges: Ranges, drive: FloatArray | None = None) -> Drivers:
+        """Gather them; parameters are those of `population_scales`."""
+        _require_range(network, name)
+        neuron = network.populations[name]
+        incoming = {e.source: network.synapses[e.source] for e in network.incoming[name]}
+        if drive is not None:
+            neuron, incoming = neuron.driven(drive), {source: s.driven(drive) for source, s in incoming.items()}
+        frac_of = frac_of_ranges(network, ranges)
+        fracs = {s: _source_frac(network, s, frac_of) for s in incoming}
+        a_max = _a_max(network, name, ranges) * (1 if drive is None else drive)
+        return Drivers(neuron, incoming, fracs, a_max, ranges[name], drive)
+
+    def frac_offered(self, factors: FloatArray, config: QuantizationConfig) -> int:
+        """Return the fewest fraction bits of the sums at which no exponent floors, at these factors."""
+        return max((s.frac(factors, config) + self.fracs[source] for source, s in self.incoming.items()), default=0)
+
+    def factors_max(self, frac: int) -> FloatArray:
+        """Return the largest factor (input_size,) on each input with which the sums can have `frac` fraction bits."""
+        return self.neuron.factors_max(frac, self.a_max, self.ranges)
 
 
 def population_scales(
@@ -154,26 +207,33 @@ def population_scales(
     `ranges` are those of the population itself and of the populations that send graded values to it. `drive` is the
     factor on its drive, 1 if there is none.
     """
-    _require_range(network, name)
-    neuron = network.populations[name]
-    incoming = {e.source: network.synapses[e.source] for e in network.incoming[name]}
-    if drive is not None:
-        neuron, incoming = neuron.driven(drive), {source: s.driven(drive) for source, s in incoming.items()}
-    frac_of = frac_of_ranges(network, ranges)
-    fracs = {s: _source_frac(network, s, frac_of) for s in incoming}
-    a_max = _a_max(network, name, ranges) * (1 if drive is None else drive)
-    scale = _weight_scale(neuron, incoming, fracs, a_max, ranges[name], config)
-    offered = {s: synapse.frac(scale, config) + fracs[s] for s, synapse in incoming.items()}
-    most = [synapse.frac_max(scale, fracs[s], config) for s, synapse in incoming.items()]
+    drivers = Drivers.of(network, name, ranges, drive)
+    return scales_at(name, drivers, _weight_scale(drivers, config), config)
+
+
+def scales_at(name: str, drivers: Drivers, factors: FloatArray, config: QuantizationConfig) -> Scales:
+    """Return the scales of one population with given factors (input_size,) on the weights of its inputs."""
+    most = [s.frac_max(factors, drivers.fracs[source], config) for source, s in drivers.incoming.items()]
     context = QuantizationContext(
-        scale=scale,
-        frac=max(offered.values(), default=0),
-        a_max=a_max * scale,
-        ranges=ranges[name],
+        scale=factors,
+        frac=drivers.frac_offered(factors, config),
+        a_max=drivers.a_max * factors,
+        ranges=drivers.ranges,
         frac_max=min(most, default=0),
     )
-    chosen = neuron.choose_scales(name, context, config)
-    return chosen if drive is None else replace(chosen, drive=drive)
+    chosen = drivers.neuron.choose_scales(name, context, config)
+    return chosen if drivers.drive is None else replace(chosen, drive=drivers.drive)
+
+
+def further_biases(
+    network: Network, name: str, synapses: Mapping[str, QuantizedSynapse], scales: Scales
+) -> dict[str, list[QuantizedSparse]]:
+    """Return the further bias synapses of a population, by the name of the one whose bias they complete."""
+    most = network.populations[name].bias_terms
+    return {
+        source: list(bias_terms(_driven(network, source, scales), synapse, scales, most))
+        for source, synapse in synapses.items()
+    }
 
 
 def round_population(
@@ -188,20 +248,32 @@ def round_population(
 
     `frac_of` returns the fraction bits of the code that a population or the input sends, by its name.
     """
+    quantized, synapses, said = rounded_parts(network, name, scales, frac_of, config, given)
+    floats = {source: _driven(network, source, scales) for source in synapses}
+    if any(_is_rounded(floats[source], synapse, scales.scale) for source, synapse in synapses.items()):
+        said += grid_notes(name, network.populations[name], floats, config)
+    return quantized, synapses, said
+
+
+def rounded_parts(
+    network: Network,
+    name: str,
+    scales: Scales,
+    frac_of: FracOf,
+    config: QuantizationConfig,
+    given: Mapping[str, Scales] = MappingProxyType({}),
+) -> tuple[QuantizedNeuron, dict[str, QuantizedSynapse], list[str]]:
+    """Return what `round_population` does, without looking for grids of the weights."""
     neuron = network.populations[name]
     quantized, said = (neuron.driven(scales.drive) if _drives(scales) else neuron).round(name, scales, config)
-    synapses, notes, rounded = {}, list(said), False
+    synapses = {}
     for source in (edge.source for edge in network.incoming[name]):
-        synapse = _driven(network, source, scales)
         frac = _source_frac(network, source, frac_of)
+        synapse = _driven(network, source, scales)
         own = given.get(source) or synapse.choose_scales(scales.scale, scales.frac_in, frac, config)
         synapses[source] = synapse.round(own, config)
         _check_exponents(source, synapses[source], config, scales, alone=len(network.incoming[name]) == 1)
-        rounded |= _is_rounded(synapse, synapses[source], scales.scale)
-    if rounded:
-        floats = {source: _driven(network, source, scales) for source in synapses}
-        notes += grid_notes(name, network.populations[name], floats, config)
-    return quantized, synapses, notes
+    return quantized, synapses, list(said)
 
 
 def _is_rounded(synapse: Synapse, quantized: QuantizedSynapse, scale: FloatArray) -> bool:
@@ -267,21 +339,15 @@ def _require_between(what: str, magnitudes: FloatArray, low: float = 1 / SCALE_F
             )
 
 
-def _weight_scale(
-    neuron: Neuron,
-    incoming: Mapping[str, Synapse],
-    fracs: Mapping[str, int],
-    a_max: FloatArray,
-    ranges: Mapping[str, FloatArray],
-    config: QuantizationConfig,
-) -> FloatArray:
+def _weight_scale(drivers: Drivers, config: QuantizationConfig) -> FloatArray:
     """Return the factor on the weights of each input, so that the sums keep the fraction bits of the weights."""
+    neuron, incoming = drivers.neuron, drivers.incoming
     choice = WeightScales(neuron, list(incoming.values()), config)
     common = choice.common()
     if not incoming or not neuron.row_factors:
         return common
-    offered = [synapse.frac(common, config) + fracs[source] for source, synapse in incoming.items()]
-    return choice.per_row(neuron.factors_max(min(offered), a_max, ranges))
+    offered = [synapse.frac(common, config) + drivers.fracs[source] for source, synapse in incoming.items()]
+    return choice.per_row(drivers.factors_max(min(offered)))
 
 
 def _sent(network: Network, name: str, ranges: Ranges) -> tuple[float, int]:

@@ -135,13 +135,20 @@ class WeightScales:
         `most` (blocks,) is the largest one: factors become smaller by powers of two, those of a grid while it is kept.
         """
         blocks, unit, times = exact
-        peaks = self._peaks(blocks)
-        filled = _top(self.config) / _power_above(_top(self.config)) / np.where(peaks > 0, peaks, 1.0)
+        filled = self._filling(blocks)
         grid = (unit > 0) & np.isfinite(unit) & (unit <= most)
         allowed = np.divide(most, unit, out=np.ones(unit.shape), where=grid)
         kept = np.where(times <= allowed, times, _power_below(np.maximum(allowed, 1.0))) * unit
         filled = filled * np.minimum(_power_below(most / filled), 1.0)
         return np.asarray(np.where(grid, kept, filled)[blocks])
+
+    def filling(self) -> FloatArray:
+        """Return the factors (input_size,) that make the largest weight or bias of each row fill the width."""
+        return self._filling(self.rows)[self.rows]
+
+    def _filling(self, blocks: IntArray) -> FloatArray:
+        peaks = self._peaks(blocks)
+        return np.asarray(_top(self.config) / _power_above(_top(self.config)) / np.where(peaks > 0, peaks, 1.0))
 
     def _exact(self, blocks: IntArray) -> _Exact:
         shared = shared_grids([synapse.grids(blocks, self.config) for synapse in self.incoming])

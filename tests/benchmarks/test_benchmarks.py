@@ -40,6 +40,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         },
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
         "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
+        "conversion": {name: {"seconds": 20.0, "megabytes": 600.0} for name in ("check", "export")},
         "rows": {
             name: {"form": "sparse", "chosen": 1e-4, "dense": 4e-4, "ratio": 4.0, "ratios": [3.9, 4.0]}
             for name in rows.WORKLOADS
@@ -175,6 +176,18 @@ def test_a_process_has_limits(of: str, measured: Any, ok: bool) -> None:
     case = next(case for case in cases.CASES if (case.measure, case.of) == ("startup", of))
     everything = measurements()
     everything["startup"][of] = measured
+    assert cases.judge(case, everything, {})["ok"] is ok
+
+
+@pytest.mark.parametrize("command", ["check", "export"])
+@pytest.mark.parametrize(
+    ("of", "measured", "ok"),
+    [("seconds", 29.0, True), ("seconds", 31.0, False), ("megabytes", 3900.0, True), ("megabytes", 4100.0, False)],
+)
+def test_each_command_of_a_conversion_has_limits(command: str, of: str, measured: float, ok: bool) -> None:
+    case = next(case for case in cases.CASES if (case.measure, case.of) == ("conversion", of))
+    everything = measurements()
+    everything["conversion"][command][of] = measured
     assert cases.judge(case, everything, {})["ok"] is ok
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,24 @@ def test_a_population_that_shows_nothing(tmp_path: Path) -> None:
     always = network(lif(), np.full((20, 12), 100.0))
     assert "all of its neurons spike in all of 400 steps" in warnings(always, tmp_path, given=data(1.0))
     assert "no event reaches it in 400 steps" in warnings(network(lif()), tmp_path, given=data(0.0))
+
+
+def chain(*neurons: Any) -> Network:
+    """Populations of 20 neurons in a row."""
+    nodes: dict[str, Any] = {"i": Input((12,))}
+    for index, neuron in enumerate(neurons):
+        nodes |= {f"fc{index}": Dense(WEIGHT if not index else np.ones((20, 20))), f"n{index}": neuron}
+    names = list(nodes)
+    return Network(nodes, tuple(Edge(*ends) for ends in pairwise(names)), 1e-3, names[-1], "last")
+
+
+def test_of_a_chain_the_silent_population_is_named_alone(tmp_path: Path) -> None:
+    silent = LIF(np.zeros(20), np.full(20, 0.9), np.full(20, 1e4))
+    said = warnings(chain(lif(), silent, lif(), Integrator(np.full(20, 0.9))), tmp_path)
+    assert said.startswith("population 'n1': never spikes in 400 steps, ") and "\n" not in said
+    assert "reach it, and sends nothing to those after it: check its threshold" in said
+    said = warnings(chain(lif(), lif(), Integrator(np.full(20, 0.9))), tmp_path, given=data(0.0))
+    assert said == "population 'n0': no event reaches it in 400 steps: check the layers before it"
 
 
 def test_weights_of_zero_do_not_reach(tmp_path: Path) -> None:
