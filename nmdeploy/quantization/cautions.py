@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -41,42 +40,23 @@ def activity_of(totals: Totals) -> dict[str, Activity]:
 def activity_warnings(network: QuantizedNetwork, activity: Mapping[str, Activity], valid_steps: int) -> list[str]:
     """Return a line for each population that nothing reaches, or that never or always spikes.
 
-    Nothing is said of those that receive nothing because one before them is silent: that one is named.
     `valid_steps` are those of all samples of the run together.
     """
     found = []
-    silent = {name for name, seen in activity.items() if network.populations[name].spiking and not seen.spikes}
-    behind = _after(network, {name for name in silent if activity[name].events})
     for name, seen in activity.items():
         neuron, places = network.populations[name], valid_steps * network.populations[name].output_size
         if not seen.events:
-            if name not in behind:
-                found.append(
-                    f"population {name!r}: no event reaches it in {valid_steps} steps: check the layers before it"
-                )
-                behind |= _after(network, {name})
-        elif name in silent:
-            nothing = ", and sends nothing to those after it" if _after(network, {name}) - {name} else ""
+            found.append(f"population {name!r}: no event reaches it in {valid_steps} steps: check the layers before it")
+        elif neuron.spiking and not seen.spikes:
             found.append(
-                f"population {name!r}: never spikes in {valid_steps} steps, {seen.events} events reach it{nothing}: "
-                "check its threshold, its weights and --dt"
+                f"population {name!r}: never spikes in {valid_steps} steps, {seen.events} events reach it: check its "
+                "threshold, its weights and --dt"
             )
         elif neuron.spiking and seen.spikes == places:
             found.append(
                 f"population {name!r}: all of its neurons spike in all of {valid_steps} steps: check its threshold, "
                 "its weights and --dt"
             )
-    return found
-
-
-def _after(network: QuantizedNetwork, names: AbstractSet[str]) -> set[str]:
-    """Return the populations to which synapses lead from `names`, over any number of populations."""
-    found: set[str] = set()
-    new = set(names)
-    while new:
-        sent = {edge.target for edge in network.edges if edge.source in new}
-        new = {network.target[name] for name in sent if name in network.synapses} - found
-        found |= new
     return found
 
 
