@@ -82,7 +82,7 @@ def count(seeds: range, folder: Path) -> Counter[str]:
 
 
 def require(counted: Counter[str], networks: int, warned: float) -> None:
-    """Print the counts and hold their limits; `warned` is the largest share of populations that agree with a warning."""
+    """Print the counts and hold their limits; `warned` is the most warnings per population that agrees."""
     print("\n" + "\n".join(f"{name}: {number:,}" for name, number in sorted(counted.items())))
     assert counted["networks"] + counted["networks refused"] == networks
     assert counted["networks refused"] <= 0.05 * networks
