@@ -149,11 +149,12 @@ def check(
     """
     from nmdeploy import pipeline
     from nmdeploy.checking import render
+    from nmdeploy.cli.progress import progress
 
     options, expected = pipeline.FormatOverrides(**formats), pipeline.Expected(expect, expect_accuracy)
-    result = pipeline.check(
-        file, profile, data=data, options=options, window_input=window_input, reading=reading, expected=expected
-    )
+    how = {"options": options, "window_input": window_input, "reading": reading, "expected": expected}
+    with progress("check", "populations") as advance:
+        result = pipeline.check(file, profile, data=data, **how, on_progress=advance)
     click.echo(json.dumps(result.to_json(), indent=2) if as_json else render(result))
     if not result.deployable:
         sys.exit(1)
@@ -183,11 +184,14 @@ def export(
     The exit code is 1, and nothing is written, if the import computes something else than the module or --expect.
     """
     from nmdeploy import pipeline
+    from nmdeploy.cli.progress import progress
     from nmdeploy.reports.verification import import_lines, reading_lines
 
     options = pipeline.FormatOverrides(**formats)
     expected = pipeline.Expected(expect, expect_accuracy)
-    made = pipeline.export(checkpoint, output, profile, data, options, window_input, reading=reading, expected=expected)
+    how = {"reading": reading, "expected": expected}
+    with progress("export", "populations") as advance:
+        made = pipeline.export(checkpoint, output, profile, data, options, window_input, **how, on_progress=advance)
     target = made.mapped.profile
     for line in (*reading_lines(made.network.read_as), *import_lines(made.network.read_as)):
         click.echo(line)

@@ -18,10 +18,10 @@ BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress(description: str, unit: str = "samples") -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on stderr, if that is a terminal: samples done, samples per second, time gone and time left.
 
-    Yield what to call with the number of samples done, and that of all.
+    Yield a function of the number of samples, or of another `unit`, done, and of that of all.
     """
     if not sys.stderr.isatty():
         yield None
@@ -42,7 +42,7 @@ def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(speed_text(task.finished_speed or task.speed))
+            return Text(speed_text(task.finished_speed or task.speed, unit))
 
     what, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
     columns = (SpinnerColumn(), what, BarColumn(BAR_WIDTH), MofNCompleteColumn(), Speed(), *times)
@@ -51,12 +51,12 @@ def progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total, refresh=not done)
 
 
-def speed_text(speed: float | None) -> str:
-    """Return samples per second, to three digits."""
+def speed_text(speed: float | None, unit: str = "samples") -> str:
+    """Return samples, or another unit, per second, to three digits."""
     if speed is None:
-        return "- samples/s"
+        return f"- {unit}/s"
     digits = max(0, 2 - math.floor(math.log10(speed))) if speed > 0 else 0
-    return f"{speed:,.{digits}f} samples/s"
+    return f"{speed:,.{digits}f} {unit}/s"
 
 
 def recording_lines(network: QuantizedNetwork, totals: Totals, others: Sequence[str] = ()) -> Iterator[str]:

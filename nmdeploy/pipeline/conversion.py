@@ -23,7 +23,7 @@ from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.nir_io import write
-from nmdeploy.pipeline.arguments import Floats, Samples, in_form_of, profile_of, samples_of
+from nmdeploy.pipeline.arguments import Floats, Progress, Samples, in_form_of, profile_of, samples_of
 from nmdeploy.quantization import post_training
 from nmdeploy.quantization.assessment import Assessment, assess
 from nmdeploy.quantization.calibration_checks import difference, require_bounded
@@ -69,6 +69,7 @@ def quantize(
     options: FormatOverrides = FormatOverrides(),
     window_input: str = "exact",
     scales: Mapping[str, Scales] | None = None,
+    on_progress: Progress | None = None,
 ) -> QuantizedNetwork:
     """Quantize a float network to integers in the profile's formats.
 
@@ -84,6 +85,8 @@ def quantize(
         How a layer keeps an input that is constant over a window: in a register, or approximately, as a scaled input.
     scales : mapping of str to Scales, optional
         Scales by population, as `choose_scales` returns them or training learned them; by default chosen from `data`.
+    on_progress : callable, optional
+        Called with the number of populations whose scales were chosen, and that of all.
     """
     if window_input not in FORMS:
         raise BadOption(f"window input {window_input!r} does not exist: choose one of {', '.join(FORMS)}")
@@ -93,7 +96,7 @@ def quantize(
     network, data = _calibration(network, data, target)
     if window_input == "scaled":
         approximate, notes = send_once(network)
-        scaled = quantize(approximate, target, data, options, scales=scales)
+        scaled = quantize(approximate, target, data, options, scales=scales, on_progress=on_progress)
         if data is not None:
             notes += difference(quantize(network, target, data, options), scaled, data)
         return replace(scaled, notes=(*scaled.notes, *notes))
@@ -102,7 +105,7 @@ def quantize(
         return quantize_without_data(network, config, target.name)
     said: tuple[str, ...] = ()
     if scales is None:
-        scales, said = _chosen_scales(network, config, data)
+        scales, said = _chosen_scales(network, config, data, on_progress)
     quantized = quantize_network(network, config, scales=scales, profile=target.name)
     quantized = replace(quantized, notes=(*quantized.notes, *said))
     return quantized if data is None else require_bounded(quantized, data)
@@ -123,7 +126,7 @@ def choose_scales(
 
 
 def _chosen_scales(
-    network: Network, config: QuantizationConfig, data: Data | None
+    network: Network, config: QuantizationConfig, data: Data | None, on_progress: Progress | None = None
 ) -> tuple[dict[str, Scales], tuple[str, ...]]:
     """Return the scales of every population and synapse, and lines on what the data decided."""
     if data is None:
@@ -133,7 +136,7 @@ def _chosen_scales(
     part = data.first(samples_within(network, data.samples, data.steps))
     arrivals = record_arrivals(network, network.input.format.dequantize(part.codes), part.lengths)
     assert drives.ranges is not None
-    refined, notes = refined_scales(network, scales, drives.ranges, config, arrivals)
+    refined, notes = refined_scales(network, scales, drives.ranges, config, arrivals, on_progress)
     return with_synapse_scales(network, refined, config), (*drives.notes, *notes)
 
 
@@ -164,6 +167,7 @@ def export(
     scales: Mapping[str, Scales] | None = None,
     reading: ReadOptions = ReadOptions(),
     expected: Expected = Expected(),
+    on_progress: Progress | None = None,
 ) -> Exported:
     """Quantize a network for a target, check that it fits, and write the model file.
 
@@ -178,6 +182,8 @@ def export(
     dt : seconds per step, if the source holds none
     reading : ReadOptions;  expected : Expected
         What the source cannot say itself; its outputs or accuracy, which the float network must have on the data.
+    on_progress : callable, optional
+        Called with the number of populations that were quantized and assessed, each of which counts once, and of all.
 
     Raises
     ------
@@ -192,7 +198,7 @@ def export(
     require_writable(output, *paths)
     require_suffix(output, ".nir")
     reading = reading if dt is None else replace(reading, dt=dt)
-    conversion = Conversion.of(profile, data, options, window_input, reading, expected, scales)
+    conversion = Conversion.of(profile, data, options, window_input, reading, expected, scales, on_progress)
     network, calibration = conversion.prepared(conversion.load(resolve(source, reading)))
     name, doubt = str(source) if isinstance(source, (str, Path)) else "the network", doubt_of(network)
     with prefix_errors(f"{name}: {doubt}" if doubt else name):
@@ -221,6 +227,7 @@ def check(
     window_input: str = "exact",
     reading: ReadOptions = ReadOptions(),
     expected: Expected = Expected(),
+    on_progress: Progress | None = None,
 ) -> Check:
     """Check every node of a network as `export` would convert it: deployable, with which loss, or why not.
 
@@ -228,7 +235,8 @@ def check(
     Where an export needs calibration data and `data` is left out, the check says so and judges the rest.
     """
     reading = reading if dt is None else replace(reading, dt=dt)
-    return check_source(source, reading, Conversion.of(profile, data, options, window_input, reading, expected))
+    how = (data, options, window_input, reading, expected, None, on_progress)
+    return check_source(source, reading, Conversion.of(profile, *how))
 
 
 @dataclass(frozen=True)
@@ -242,6 +250,7 @@ class Conversion:
     reading: ReadOptions
     expected: Expected
     scales: Mapping[str, Scales] | None = None
+    on_progress: Progress | None = None
 
     @classmethod
     def of(cls, profile: str | Path | HardwareProfile, *how: Any) -> Conversion:
@@ -270,10 +279,15 @@ class Conversion:
         return with_expected(network, data, self.expected), data
 
     def quantize(self, network: Network, data: Data | None) -> QuantizedNetwork:
-        return quantize(network, self.profile, data, self.options, self.window_input, self.scales)
+        return quantize(network, self.profile, data, self.options, self.window_input, self.scales, self._stage(0))
 
     def assess(self, network: Network, quantized: QuantizedNetwork, data: Data | None) -> Assessment:
-        return assess(in_form_of(quantized, network), quantized, data)
+        return assess(in_form_of(quantized, network), quantized, data, self._stage(1))
+
+    def _stage(self, stage: int) -> Progress | None:
+        """Return the progress of the first or the second of two stages over all populations."""
+        on_progress = self.on_progress
+        return None if on_progress is None else lambda done, total: on_progress(done + stage * total, 2 * total)
 
 
 def _export_job(

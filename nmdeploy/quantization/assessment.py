@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -24,14 +25,19 @@ class Assessment:
     snr_db: float | None = None
 
 
-def assess(network: Network, quantized: QuantizedNetwork, data: Data | None) -> Assessment:
+def assess(
+    network: Network,
+    quantized: QuantizedNetwork,
+    data: Data | None,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Assessment:
     """Assess the integers `quantized` of `network`, on the first calibration samples if there are some."""
     if data is None or not data.samples:
-        found = effects(network, quantized)
+        found = effects(network, quantized, on_progress=on_progress)
         return Assessment(found, (*loss_notes(quantized, found), *unreached(quantized)))
     part = data.first(samples_within(network, data.samples, data.steps))
     arrivals = record_arrivals(network, network.input.format.dequantize(part.codes), part.lengths)
-    found = effects(network, quantized, arrivals)
+    found = effects(network, quantized, arrivals, on_progress)
     output, activity = run_integers(quantized, part.codes, part.lengths)
     # A readout of membranes is compared by `verify`, whose recording holds them.
     same = not quantized.reads_membrane

@@ -8,7 +8,7 @@ and with all integers at once. The spikes that differ from those of the float po
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,13 +99,22 @@ class PopulationEffect:
 
 
 def effects(
-    network: Network, quantized: QuantizedNetwork, arrivals: Arrivals | None = None
+    network: Network,
+    quantized: QuantizedNetwork,
+    arrivals: Arrivals | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> tuple[PopulationEffect, ...]:
     """Return the effects of each population of `network`, whose integers are `quantized`.
 
-    `arrivals` are those of calibration samples; without them no spikes are counted.
+    `arrivals` are those of calibration samples; without them no spikes are counted. `on_progress` is called with the
+    number of populations done, and that of all.
     """
-    return tuple(population_effect(network, quantized, name, arrivals) for name in network.populations)
+    found = []
+    for name in network.populations:
+        found.append(population_effect(network, quantized, name, arrivals))
+        if on_progress is not None:
+            on_progress(len(found), len(network.populations))
+    return tuple(found)
 
 
 def samples_within(network: Network, samples: int, steps: int) -> int:

@@ -8,7 +8,7 @@ all of them get the spikes of the float network. The scales are kept if fewer sp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -159,25 +159,38 @@ class _Search:
 
 
 def refined_scales(
-    network: Network, scales: Mapping[str, Scales], ranges: Ranges, config: QuantizationConfig, arrivals: Arrivals
+    network: Network,
+    scales: Mapping[str, Scales],
+    ranges: Ranges,
+    config: QuantizationConfig,
+    arrivals: Arrivals,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Scales], tuple[str, ...]]:
-    """Return the scales of the populations, with better factors where that saves spikes, and a line that says so."""
+    """Return the scales of the populations, with better factors where that saves spikes, and a line that says so.
+
+    `on_progress` is called with the number of populations done, and that of all.
+    """
     found: dict[str, Scales] = {name: scales[name] for name in network.populations}
     said = []
-    for name, neuron in network.populations.items():
-        if neuron.linear_response is None or not network.incoming[name]:
-            continue
-        drive = scales[name].drive if (scales[name].drive != 1).any() else None
-        search = _Search(network, name, config, arrivals, scales, Drivers.of(network, name, ranges, drive))
-        before = search.differing(search.integers(scales[name]))
-        if before <= LOSS_MIN * search.spikes:
-            continue
-        after, best = before, scales[name]
-        for made in search.found(scales[name]):
-            differing = search.differing(made)
-            if differing < after:
-                after, best = differing, made.scales
-        if after < before:
-            found[name] = best
-            said.append(f"{name!r} (of {search.spikes:,} spikes {after:,} differ; before, {before:,})")
+    for done, (name, neuron) in enumerate(network.populations.items(), 1):
+        if neuron.linear_response is not None and network.incoming[name]:
+            drive = scales[name].drive if (scales[name].drive != 1).any() else None
+            search = _Search(network, name, config, arrivals, scales, Drivers.of(network, name, ranges, drive))
+            found[name], words = _better(search, scales[name])
+            said += [f"{name!r} ({words})"] if words else []
+        if on_progress is not None:
+            on_progress(done, len(found))
     return found, (f"rows have factors of their own, chosen on these data, in {', '.join(said)}",) if said else ()
+
+
+def _better(search: _Search, scales: Scales) -> tuple[Scales, str]:
+    """Return the scales with the fewest spikes that differ, and in words what they save; no words if they stay."""
+    before = search.differing(search.integers(scales))
+    if before <= LOSS_MIN * search.spikes:
+        return scales, ""
+    after, best = before, scales
+    for made in search.found(scales):
+        differing = search.differing(made)
+        if differing < after:
+            after, best = differing, made.scales
+    return best, f"of {search.spikes:,} spikes {after:,} differ; before, {before:,}" if after < before else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -300,6 +301,12 @@ def test_progress_only_on_a_terminal(digits_model: Model, tmp_path: Path) -> Non
         assert str(line[0]) in shown and "6/6" in shown
         piped = processes.run(*arguments)
         assert (piped.stdout, piped.stderr) == (output, "")
+
+
+def test_a_check_shows_the_populations_done() -> None:
+    code, output, shown = processes.on_a_terminal("check", CHECKPOINT, "--data", CALIBRATION)
+    assert code == 0 and "check" in shown and re.search(r"[1-8]/8", shown)
+    assert output.startswith("read as: ") and ": deployable" in output
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
