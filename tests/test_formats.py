@@ -205,7 +205,9 @@ def test_report_json_csv_and_markdown(cli: Any, digits_model: Any, tmp_path: Pat
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [layer["name"] for layer in document["layers"]] + ["total"]
     fields = set(document["layers"][0]) - {"energy_joules"}
-    assert set(rows[0]) == fields | {f"energy_joules_{part}" for part in document["total"]["energy_joules"]}
+    facts = {f"read_as_{fact}" for population in document["read_as"]["populations"].values() for fact in population}
+    assert set(rows[0]) == fields | facts | {f"energy_joules_{part}" for part in document["total"]["energy_joules"]}
+    assert rows[0]["read_as_reset"] == document["read_as"]["populations"]["block0"]["reset"]["value"]
     assert rows[0]["energy_joules_static"] == ""
     table = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(rows)
