@@ -12,6 +12,7 @@ from requires_lava import require_lava
 
 from nmdeploy import pipeline
 from nmdeploy.backends.reference import run
+from nmdeploy.hardware.mapping import require_fit
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork
@@ -82,7 +83,7 @@ def test_braille_in_integers_equals_lava(braille: np.ndarray, profile: str, tmp_
     network = pipeline.load(corpus("braille_noDelay_bias_zero.nir"), dt=1e-4)
     data = Data(braille.astype(np.int64), None, np.array([braille.shape[1]]))
     quantized = pipeline.quantize(network, profile, data)
-    pipeline.require_fit(pipeline.map_network(quantized, pipeline.load_profile(profile)))
+    require_fit(pipeline.map_network(quantized, pipeline.load_profile(profile)))
     pipeline.write(quantized, tmp_path / "braille.nir")
     assert pipeline.read(tmp_path / "braille.nir") == quantized
     result = pipeline.verify(quantized, data, ["lava"], network)
