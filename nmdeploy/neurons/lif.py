@@ -189,7 +189,9 @@ class QuantizedLIF(ThreePartNeuron):
             "alpha": HeldTensor((4095 - self.du) / 4096, "decay", 1 / 4096),
             "beta": HeldTensor((4096 - self.dv) / 4096, "decay", 1 / 4096),
             "v_threshold": HeldTensor((self.vth + above) * unit, "threshold", unit),
-            "bias": HeldTensor((self.bias_mant << self.bias_exp) * unit / 64, "bias", np.ldexp(unit / 64, self.bias_exp)),
+            "bias": HeldTensor(
+                (self.bias_mant << self.bias_exp) * unit / 64, "bias", np.ldexp(unit / 64, self.bias_exp)
+            ),
         }
 
     def remedy(self, tensor: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from nmdeploy.analysis.diagnosis import Diagnosis, LayerState
+from nmdeploy.analysis.diagnosis import Diagnosis
 from nmdeploy.analysis.finding import Finding
+from nmdeploy.analysis.layer_states import LayerState
 
 HEADER = ("layer", "state", "spike rate", "float's", "difference", "at limits")
 WIDTH = 100
