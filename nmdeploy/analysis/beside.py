@@ -1,4 +1,4 @@
-"""The integer network beside the float one, on the same samples: what differs, and which tensor makes the difference."""
+"""The integer network beside the float one, on the same samples: what differs, and which tensor makes it differ."""
 
 from __future__ import annotations
 

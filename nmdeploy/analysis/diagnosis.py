@@ -15,6 +15,7 @@ import numpy as np
 
 from nmdeploy.analysis.activity import input_activity, integer_activity
 from nmdeploy.analysis.alone import run_source
+from nmdeploy.analysis.assumptions import Assumption, assumptions
 from nmdeploy.analysis.beside import Beside
 from nmdeploy.analysis.finding import CHANGED, NETWORK, ORIGINS, Finding
 from nmdeploy.analysis.layer_states import LayerState, layer_states, populations_before, run_findings
@@ -39,6 +40,8 @@ class Diagnosis:
         True if a float network was given.
     layers : tuple of LayerState
     findings : tuple of Finding
+    assumed : tuple of Assumption
+        Facts that nothing said when the source was read, and that the layers' states make doubtful.
     options : tuple of Option
     """
 
@@ -47,6 +50,7 @@ class Diagnosis:
     compared: bool
     layers: tuple[LayerState, ...]
     findings: tuple[Finding, ...]
+    assumed: tuple[Assumption, ...]
     options: tuple[Option, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +61,7 @@ class Diagnosis:
             "compared": self.compared,
             "layers": [layer.to_json() for layer in self.layers],
             "findings": [found.to_json() for found in self.findings],
+            "assumed": [each.to_json() for each in self.assumed],
             "options": [option.to_json() for option in self.options],
         }
 
@@ -84,13 +89,16 @@ def diagnose(network: QuantizedNetwork, recording: Recording, data: Data, floats
         found = [*beside.findings(), *_by_siblings(beside.sent.network, numbers)]
     found += run_findings(network, recording, integers, beside, {each.population for each in found})
     ordered = tuple(_ordered(_once(found)))
+    layers = tuple(layer_states(network, recording, integers, beside))
+    assumed, readings = assumptions(network, layers, ordered)
     return Diagnosis(
         samples=recording.samples,
         steps=recording.valid_steps,
         compared=beside is not None,
-        layers=tuple(layer_states(network, recording, integers, beside)),
+        layers=layers,
         findings=ordered,
-        options=options(network, ordered),
+        assumed=assumed,
+        options=options(network, ordered, readings),
     )
 
 

@@ -45,7 +45,7 @@ class Dynamics:
 
 
 def dynamics(kind: str, values: Values, steps: int) -> Dynamics | None:
-    """Return what decides if the neurons of a kind spike in `steps` steps, of tensors by name; None if none is known."""
+    """Return what decides if the neurons of a kind spike in `steps` steps, by tensors; None if it is not known."""
     family = DYNAMICS.get(kind)
     return None if family is None else family(values, steps)
 

@@ -14,6 +14,7 @@ from nmdeploy.analysis.metrics import overflows, saturated_share
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.recording.types import Recording, totals
 
+NOTHING_ARRIVES, FAR = "nothing arrives", "far off"
 LIMIT_SHARE = 1e-3
 """Share of the updates at a limit from which on it is named."""
 
@@ -69,12 +70,12 @@ def layer_states(
 def _state(network: QuantizedNetwork, name: str, activity: Mapping[str, Activity], beside: Beside | None) -> str:
     held = activity[name]
     if held.spiking and held.silent.all():
-        return f.SILENT if reached(network, name, activity) else "nothing arrives"
+        return f.SILENT if reached(network, name, activity) else NOTHING_ARRIVES
     if held.spiking and held.always.all():
         return f.ALWAYS_SPIKES
     if beside is None:
         return "active"
-    return "far off" if beside.is_far(name) else "as the float network"
+    return FAR if beside.is_far(name) else "as the float network"
 
 
 def run_findings(

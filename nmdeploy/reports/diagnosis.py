@@ -25,6 +25,11 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"{number}. {found.population}: {found.fault} ({found.tensor})"
         yield from _wrapped(found.text)
         yield from _wrapped(_restored(found))
+    if diagnosis.assumed:
+        yield ""
+        yield "Assumed when the source was read, and doubtful now:"
+        for each in diagnosis.assumed:
+            yield from _wrapped(f"{each.object}: {each.property} {each.value}", "  - ", "    ")
     if diagnosis.options:
         yield ""
         yield "This would help, most helpful first:"
