@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.analysis.tensors import membrane_of
+from nmdeploy.analysis.dynamics import membrane_of
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import SPIKES, FloatArray, IntArray, Population
 from nmdeploy.recording.types import Recording

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.analysis.activity import Activity, activity_of
-from nmdeploy.analysis.tensors import CODES, source_frac
+from nmdeploy.analysis.weights import source_frac
 from nmdeploy.network.float_run import merge
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, StepTime
+from nmdeploy.quantization.bias_terms import further_biases
 from nmdeploy.samples.source import Data
-from nmdeploy.synapses.base import Synapse
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 Array = npt.NDArray[Any]
-CODE_MAX = 1 << 8
 Step = Callable[[Any, Array, StepTime], tuple[Any, Array, Array | None]]
 """A step of a population: (state, synaptic sums, time) -> (state', output, membrane)."""
 
@@ -67,26 +67,34 @@ class Sent:
             return state, output, neuron.membrane(state)
 
         arriving = {key: self.arriving[key] for key in synapses}
-        return self._run(neuron, synapses, arriving, neuron.start(len(self.lengths), np.float64), step)
+        start = neuron.start(len(self.lengths), np.float64)
+        return self._run(neuron, synapses, arriving, start, step, lambda synapse, s: synapse.apply(s))
 
     def integers_alone(self, name: str, network: QuantizedNetwork) -> Array:
         """Return the outputs of an integer population, or its membranes, on what the float network sent to it."""
         neuron, membrane = network.populations[name], self.network.populations[name].membrane_name
         synapses = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
+        further = further_biases(network)
         arriving = {}
         for key in synapses:
-            codes = np.ldexp(self.arriving[key], source_frac(network, key))
+            codes = np.ldexp(self.arriving[further.get(key, key)], source_frac(network, key))
             arriving[key] = np.rint(codes).astype(np.int64)
 
         def step(registers: Any, a: Array, now: StepTime) -> tuple[Any, Array, Array | None]:
             registers, output, _ = neuron.advance(registers, a, now)
             return registers, output, neuron.recorded_states(registers).get(membrane)
 
-        outputs = self._run(neuron, synapses, arriving, neuron.start(len(self.lengths)), step)
+        outputs = self._run(neuron, synapses, arriving, neuron.start(len(self.lengths)), step, _integer_sums)
         return neuron.dequantize_output(outputs)
 
     def _run(
-        self, neuron: Any, synapses: Mapping[str, Any], arriving: Mapping[str, Array], state: Any, step: Step
+        self,
+        neuron: Any,
+        synapses: Mapping[str, Any],
+        arriving: Mapping[str, Array],
+        state: Any,
+        step: Step,
+        sums: Callable[[Any, Array], Array],
     ) -> Array:
         samples, steps, latency = len(self.lengths), self.steps, neuron.output_latency
         first = next(iter(arriving.values()))
@@ -94,7 +102,7 @@ class Sent:
         for now in range(steps + latency):
             a = np.zeros((samples, neuron.input_size), first.dtype)
             for key, synapse in synapses.items() if now < steps else ():
-                a = a + _sums(synapse, arriving[key][:, now])
+                a = a + sums(synapse, arriving[key][:, now])
             time = StepTime(now, self.lengths[:, None] if self.network.timing.drain_steps else steps)
             state, output, membrane = step(state, a, time)
             if now >= latency:
@@ -103,11 +111,8 @@ class Sent:
         return np.asarray(np.stack(kept, 1).reshape(samples, steps, -1) * valid[..., None])
 
 
-def _sums(synapse: Any, s: Array) -> Array:
-    """Return the synaptic sums; those of integer codes in float64, which is exact below 2**53 and far faster."""
-    exact = synapse.kind in CODES and s.dtype == np.int64
-    if not exact or CODE_MAX * int(np.abs(s).max(initial=0)) * synapse.shape[1] >= 1 << 53:
-        return np.asarray(synapse.apply(s))
+def _integer_sums(synapse: QuantizedSynapse, s: Array) -> Array:
+    """Return the synaptic sums of codes, in float64, which is far faster and exact: sums are proved to be small."""
     return np.asarray(synapse.finish(synapse.rows.sums(s.astype(np.float64)).astype(np.int64)))
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nmdeploy.analysis import finding as f
-from nmdeploy.analysis.finding import CHANGED, NETWORK, ROUNDING, Finding
+from nmdeploy.analysis.finding import CHANGED, NETWORK, ROUNDING, RUN, Finding
 from nmdeploy.network.network import QuantizedNetwork
 
 STATIC = "static worst-case bounds"
@@ -28,11 +28,23 @@ class Option:
         return asdict(self)
 
 
-def options(network: QuantizedNetwork, findings: Sequence[Finding]) -> tuple[Option, ...]:
-    """Return the remedies in the order of the findings that they help against, each once."""
+def options(
+    network: QuantizedNetwork, findings: Sequence[Finding], readings: Sequence[Option] = ()
+) -> tuple[Option, ...]:
+    """Return the remedies in the order of the findings that they help against, each once.
+
+    `readings` are options that say what was assumed of the source. They come before what helps against findings that
+    only the run shows, and are left out where a finding has the same option.
+    """
     found: dict[Option, None] = {}
     for each in findings:
-        found.update(dict.fromkeys(_options(network, each)))
+        if each.origin != RUN:
+            found.update(dict.fromkeys(_options(network, each)))
+    known = {option.option for option in found}
+    found.update(dict.fromkeys(option for option in readings if option.option not in known))
+    for each in findings:
+        if each.origin == RUN:
+            found.update(dict.fromkeys(_options(network, each)))
     return tuple(found)
 
 

@@ -6,17 +6,15 @@ absolute deviation) from their median. Only what shows in the activity is named,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.analysis import finding as f
-from nmdeploy.analysis.activity import Activity
 from nmdeploy.analysis.finding import NETWORK, Finding, times, which
-from nmdeploy.analysis.tensors import Dynamics, Weights
+from nmdeploy.analysis.own_numbers import Numbers
 from nmdeploy.neurons.base import FloatArray
 
 Mask = npt.NDArray[np.bool_]
@@ -32,110 +30,6 @@ ONE_STEP = float(np.exp(-1.0))
 NOTHING = 0.15
 FAN_IN_MIN = 8
 """Inputs from which on the signs of a row say something about it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """Numbers of one population, real, and its activity.
-
-    Parameters
-    ----------
-    name : str
-    tensors : mapping of str to array
-        Tensors of the population, empty for a family that declares none.
-    dynamics : Dynamics or None
-    weights : mapping of synapse to Weights
-    arriving : mapping of synapse to (inputs,)
-        Mean of what arrives per step.
-    largest : mapping of synapse to float
-        Largest magnitude that arrives: 1 of spikes.
-    activity : Activity
-    inputs : int
-        Synaptic sums per neuron.
-    dt : float
-    steps : int
-        Steps of the longest sample.
-    """
-
-    name: str
-    tensors: Mapping[str, Any]
-    dynamics: Dynamics | None
-    weights: Mapping[str, Weights]
-    arriving: Mapping[str, FloatArray]
-    largest: Mapping[str, float]
-    activity: Activity
-    inputs: int
-    dt: float
-    steps: int
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return self.activity.size
-
-    @property
-    def reached(self) -> bool:
-        """True if something arrives."""
-        return any(mean.any() for mean in self.arriving.values())
-
-    def by_neuron(self, rows: FloatArray) -> FloatArray:
-        """(H,) sums over the inputs of each neuron."""
-        return np.asarray(rows.reshape(self.size, self.inputs).sum(1))
-
-    def drive(self, magnitude: bool = False) -> FloatArray:
-        """(H,) mean synaptic sum without biases, or that of the weights' magnitudes."""
-        total = np.zeros(self.size)
-        for name, held in self.weights.items():
-            codes, arriving = held.rows.codes, self.arriving[name][held.rows.sources]
-            entries = np.abs(codes * arriving) if magnitude else codes * arriving
-            total += self.by_neuron(held.by_row(entries))
-        return total
-
-    def reach(self) -> FloatArray:
-        """(H,) bound of the membrane: every input came in every step, and all weights excited."""
-        assert self.dynamics is not None
-        total = np.zeros(self.size)
-        for name, held in self.weights.items():
-            total += self.by_neuron(held.by_row(np.abs(held.rows.codes))) * self.largest[name]
-        biases = np.sum([values * self.scale for values in self.biases().values()], axis=0)
-        with np.errstate(invalid="ignore"):
-            most = total * self.dynamics.bound
-        return np.asarray(np.where(np.isnan(most), 0.0, most) + biases)
-
-    @property
-    def scale(self) -> FloatArray:
-        """(H,) threshold, or the usual membrane of a population that does not spike."""
-        dynamics = self.dynamics
-        if dynamics is not None and dynamics.threshold is not None:
-            return np.asarray(np.maximum(np.abs(dynamics.threshold), 1e-12))
-        peak = self.activity.peak
-        usual = 0.0 if peak is None else float(np.median(np.abs(peak)))
-        return np.full(self.size, usual or 1.0)
-
-    def biases(self) -> dict[str, FloatArray]:
-        """Steady membrane that each bias makes, (H,), in thresholds, by the tensor that holds it."""
-        found: dict[str, FloatArray] = {}
-        if self.dynamics is None:
-            return found
-        for name, own in self.tensors.items():
-            if field_of(name) == "bias":
-                flat = own.reshape(self.size, -1)
-                found[name] = np.take_along_axis(flat, np.abs(flat).argmax(1)[:, None], 1)[:, 0]
-            elif field_of(name) == "input_bias":
-                found[name] = self.by_neuron(own.ravel())
-        found |= {f"{name} bias": self.by_neuron(held.bias) for name, held in self.weights.items()}
-        return {name: values * self.gain_of(name) / self.scale for name, values in found.items() if values.any()}
-
-    def gain_of(self, bias: str) -> FloatArray:
-        """(H,) steady membrane per unit of a bias, of the population itself or of its sums."""
-        assert self.dynamics is not None
-        gain = self.dynamics.bias_gain if field_of(bias) == "bias" else self.dynamics.gain
-        return np.where(np.abs(gain) > 1e-9, gain, 1e-9)
-
-
-def field_of(tensor: str) -> str:
-    """Return the name of a tensor without that of the part that holds it."""
-    return tensor.rpartition(".")[2]
 
 
 def far(values: FloatArray, floor: Any) -> FloatArray:
@@ -198,7 +92,7 @@ def _lasts(n: Numbers, factors: FloatArray) -> FloatArray:
 def _short(n: Numbers) -> Iterator[Finding]:
     """Time constants below one step: all, those far from their siblings, and those that keep next to nothing."""
     for tensor, factors in n.dynamics.decays.items() if n.dynamics else ():
-        structural = field_of(tensor) == "a" and not factors.any()  # a delay line forgets by design
+        structural = tensor == "a" and not factors.any()  # a delay line forgets by design
         apart = far_in_log(_lasts(n, factors)) | (factors < NOTHING) | bool(np.median(factors) < ONE_STEP)
         at = (factors < ONE_STEP) & apart & np.full(n.size, not structural)
         if at.any():
@@ -322,7 +216,7 @@ def _decays(n: Numbers) -> Iterator[Finding]:
         lasts = _lasts(n, factors)
         # A factor over 1 grows by design.
         at = far_in_log(lasts) & (factors >= ONE_STEP) & (factors <= 1)
-        if field_of(tensor) == "a" and n.tensors[tensor].shape[1] > 1:
+        if tensor == "a" and n.tensors[tensor].shape[1] > 1:
             at &= shows(n)  # several states make many time constants
         if at.any():
             usual = float(np.median(lasts))

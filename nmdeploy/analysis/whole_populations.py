@@ -8,7 +8,8 @@ import numpy as np
 
 from nmdeploy.analysis import finding as f
 from nmdeploy.analysis.finding import Finding
-from nmdeploy.analysis.siblings import ONE_STEP, Numbers, balance, finding_of, largest_synapse, steps_of
+from nmdeploy.analysis.own_numbers import Numbers
+from nmdeploy.analysis.siblings import ONE_STEP, balance, finding_of, largest_synapse, steps_of
 
 MOST, NEARLY_ALL = 0.8, 0.9
 UNREACHED = 2.0

@@ -23,7 +23,7 @@ from nmdeploy.errors import BadOption, UnsupportedParameter
 from nmdeploy.neurons.config import QuantizationConfig as QuantizationConfig
 from nmdeploy.neurons.config import QuantizationContext as QuantizationContext
 from nmdeploy.neurons.described import Described
-from nmdeploy.neurons.rounded import RoundedPopulation
+from nmdeploy.neurons.rounded import HeldTensor, RoundedPopulation, RoundedTensor
 from nmdeploy.neurons.scales import Scales
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -182,6 +182,14 @@ class QuantizedNeuron(Population):
                 f"node {name!r}: family {self.kind!r} emits {self.emits!r} spikes and codes up to {self.output_max}: "
                 "declare emits = 'graded', or output_max 1"
             )
+
+    def held_tensors(self, source: Any = None) -> Mapping[str, HeldTensor] | None:
+        """Return its integers as real numbers, by the names of the float population's tensors; None if it cannot say.
+
+        `source` is the float population. Without it, what only the float population knows is left out: states then
+        have units of their own.
+        """
+        return None
 
     def remedy(self, tensor: str) -> str:
         """Return what lowers the loss of a tensor of `Neuron.rounded`, or of ``floors`` and ``states``, in words."""
@@ -413,7 +421,14 @@ class Neuron(Described, Population):
 
         Without them, effects of its single tensors are not available. The effect of all of them together is.
         """
-        return None
+        held = quantized.held_tensors(self)
+        if held is None:
+            return None
+        return RoundedPopulation({name: RoundedTensor(self.tensor(name), *each) for name, each in held.items()})
+
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """Return the tensor `name` of `rounded`: by default the field of that name."""
+        return np.asarray(getattr(self, name))
 
     def with_tensor(self, name: str, values: npt.NDArray[Any]) -> Neuron:
         """Return the population with `values` as the tensor `name` of `rounded`: by default the field of that name."""

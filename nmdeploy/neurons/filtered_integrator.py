@@ -33,7 +33,7 @@ from nmdeploy.neurons.base import (
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate
-from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
+from nmdeploy.neurons.rounded import HeldTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 # 10 bits and a sign at the calibrated magnitude, one of headroom: finer than 8-bit weights. With wider codes, sums of a
@@ -181,6 +181,15 @@ class QuantizedFilteredIntegrator(ThreePartNeuron):
     fire = staticmethod(fire)
     reset = staticmethod(reset)
 
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        unit = np.ldexp(1.0, -self.frac_v) / self.scale
+        return {
+            "alpha": HeldTensor((4096 - self.du) / 4096, "decay", 1 / 4096),
+            "beta": HeldTensor((4096 - self.dv) / 4096, "decay", 1 / 4096),
+            "bias": HeldTensor(self.bias * unit, "bias", unit),
+            "input_bias": HeldTensor(self.input_bias * unit, "bias", unit),
+        }
+
     def check_overflow(self, name: str, a_max: IntArray) -> None:
         worst = int(a_max.astype(object).max(initial=0))
         if worst >= 1 << 31:
@@ -300,16 +309,6 @@ class FilteredIntegrator(Neuron):
 
     def membrane(self, state: FloatState) -> FloatArray:
         return np.asarray(state["v"])
-
-    def rounded(self, quantized: QuantizedFilteredIntegrator) -> RoundedPopulation:
-        unit = np.ldexp(1.0, quantized.frac_v) * quantized.scale
-        tensors = {
-            "alpha": RoundedTensor(self.alpha, (4096 - quantized.du) / 4096, "decay"),
-            "beta": RoundedTensor(self.beta, (4096 - quantized.dv) / 4096, "decay"),
-            "bias": RoundedTensor(self.bias, quantized.bias / unit, "bias"),
-            "input_bias": RoundedTensor(self.input_bias, quantized.input_bias / unit, "bias"),
-        }
-        return RoundedPopulation(tensors)
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         for key, factor in (("alpha", self.alpha), ("beta", self.beta)):

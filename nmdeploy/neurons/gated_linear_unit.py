@@ -32,7 +32,7 @@ from nmdeploy.neurons.base import (
     power_below,
 )
 from nmdeploy.neurons.ops import rz, saturate, select, shift, take
-from nmdeploy.neurons.rounded import RoundedPopulation
+from nmdeploy.neurons.rounded import HeldTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 TABLE_FRAC = 15
@@ -144,6 +144,10 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
             output, clipped = select(sends, output, 0), clipped & sends
         return ((), (output,)), output, [clipped]
 
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        """Return no tensor: the unit has none, its sigmoid and its output are rounded in every step."""
+        return {}
+
     def check_overflow(self, name: str, a_max: IntArray) -> None:
         wide = int(a_max.max(initial=0)) << max(TABLE_FRAC + 1, GATE_FRAC - self.frac_in)
         if wide >= 1 << 62:
@@ -248,10 +252,6 @@ class GatedLinearUnit(Neuron):
             window=self.window,
         )
         return quantized, []
-
-    def rounded(self, quantized: QuantizedGatedLinearUnit) -> RoundedPopulation:
-        """Return no tensor: the unit has none, its sigmoid and its output are rounded in every step."""
-        return RoundedPopulation({})
 
 
 def examples(size: int) -> list[Neuron]:

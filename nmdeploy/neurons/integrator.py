@@ -30,7 +30,7 @@ from nmdeploy.neurons.base import (
 from nmdeploy.neurons.decays import decay_code, steady_gain
 from nmdeploy.neurons.described import span
 from nmdeploy.neurons.ops import rz, saturate
-from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
+from nmdeploy.neurons.rounded import HeldTensor
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 
@@ -116,6 +116,13 @@ class QuantizedIntegrator(ThreePartNeuron):
             raise OverflowPossible(
                 f"node {name!r}: the synaptic sum can reach {worst}, limit 2**31: lower the weight exponent"
             )
+
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        unit = np.ldexp(1.0, -self.frac_in) / self.scale
+        return {
+            "beta": HeldTensor((4096 - self.dv) / 4096, "decay", 1 / 4096),
+            "bias": HeldTensor(self.bias * unit, "bias", unit),
+        }
 
     def remedy(self, tensor: str) -> str:
         if tensor == "beta":
@@ -222,14 +229,6 @@ class Integrator(Neuron):
             scale=scales.scale,
         )
         return quantized, []
-
-    def rounded(self, quantized: QuantizedIntegrator) -> RoundedPopulation:
-        unit = np.ldexp(1.0, quantized.frac_in) * quantized.scale
-        tensors = {
-            "beta": RoundedTensor(self.beta, (4096 - quantized.dv) / 4096, "decay"),
-            "bias": RoundedTensor(self.bias, quantized.bias / unit, "bias"),
-        }
-        return RoundedPopulation(tensors)
 
 
 def examples(size: int) -> list[Neuron]:

@@ -41,7 +41,7 @@ from nmdeploy.neurons.base import (
 from nmdeploy.neurons.decays import decay_code, decay_notes, steady_gain
 from nmdeploy.neurons.described import comparison, silence, span
 from nmdeploy.neurons.ops import rz, saturate, select, wrap24
-from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
+from nmdeploy.neurons.rounded import HeldTensor, RoundedPopulation
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 
 V_LIMIT = (1 << 23) - 1
@@ -182,6 +182,18 @@ class QuantizedLIF(ThreePartNeuron):
                 f"node {name!r}: the synaptic sum can reach {int(a_max.max())}, which drives the current u to {worst}, "
                 f"limit 2**31: lower the weight exponent or the fan-in, or raise du"
             )
+
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        unit = np.ldexp(1.0, -self.frac_in) / self.scale
+        above = source is not None and source.at_threshold  # such a neuron's code is one less
+        return {
+            "alpha": HeldTensor((4095 - self.du) / 4096, "decay", 1 / 4096),
+            "beta": HeldTensor((4096 - self.dv) / 4096, "decay", 1 / 4096),
+            "v_threshold": HeldTensor((self.vth + above) * unit, "threshold", unit),
+            "bias": HeldTensor(
+                (self.bias_mant << self.bias_exp) * unit / 64, "bias", np.ldexp(unit / 64, self.bias_exp)
+            ),
+        }
 
     def remedy(self, tensor: str) -> str:
         if tensor in ("alpha", "beta"):
@@ -373,16 +385,11 @@ class LIF(Neuron):
         return quantized, notes
 
     def rounded(self, quantized: QuantizedLIF) -> RoundedPopulation:
-        q, unit = quantized, np.ldexp(1.0, quantized.frac_in) * quantized.scale
-        tensors = {
-            "alpha": RoundedTensor(self.alpha, (4095 - q.du) / 4096, "decay"),
-            "beta": RoundedTensor(self.beta, (4096 - q.dv) / 4096, "decay"),
-            "v_threshold": RoundedTensor(self.v_threshold, (q.vth + self.at_threshold) / unit, "threshold"),
-            "bias": RoundedTensor(self.bias, (q.bias_mant << q.bias_exp) / (64 * unit), "bias"),
-        }
+        found = super().rounded(quantized)
+        assert found is not None
         with np.errstate(divide="ignore"):
             gain = 1 / ((1 - self.alpha) * (1 - self.beta))
-        return RoundedPopulation(tensors, self.v_threshold, gain)
+        return found._replace(threshold=self.v_threshold, gain=gain)
 
     def _thresholds(self, name: str, scales: Scales, notes: list[str]) -> IntArray:
         """Return the threshold's codes; those of a neuron that spikes at its threshold are one less (v > code)."""

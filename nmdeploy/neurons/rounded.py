@@ -15,12 +15,31 @@ Measure: TypeAlias = Literal["decay", "bias", "threshold", "coefficient"]
 Array: TypeAlias = npt.NDArray[Any]
 
 
+class HeldTensor(NamedTuple):
+    """One tensor of an integer population as real numbers.
+
+    Parameters
+    ----------
+    values : array
+        Values in the units of the float network, in the shape of the float population's tensor.
+    measure : {"decay", "bias", "threshold", "coefficient"}
+        Measure of a change.
+    unit : array or float
+        Difference that one code makes, broadcastable to `values`.
+    """
+
+    values: Array
+    measure: Measure
+    unit: Any
+
+
 class RoundedTensor(NamedTuple):
-    """One tensor of a population: its exact values, those of its integers, and how the change is measured."""
+    """One tensor of a population: its exact values, and the fields of `HeldTensor`."""
 
     exact: Array
     values: Array
     measure: Measure
+    unit: Any
 
     @property
     def changed(self) -> bool:

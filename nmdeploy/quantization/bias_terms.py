@@ -6,13 +6,14 @@ has the bits of a weight. What is left becomes the bias of one or two further sy
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
 
 from nmdeploy.network.graph import Edge
-from nmdeploy.network.network import Network
+from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, power_below
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
@@ -87,3 +88,15 @@ def beside(
             edges += [Edge(e.source, name, e.delay) for e in network.edges if e.target == beside_name]
             edges += [Edge(name, e.target, e.delay) for e in network.edges if e.source == beside_name]
     return nodes, edges
+
+
+def further_biases(network: QuantizedNetwork) -> dict[str, str]:
+    """Return the synapses that `beside` added to a network, each with the synapse beside which it lies."""
+    found = {}
+    for name, synapse in network.synapses.items():
+        match = re.fullmatch(r"(.+)\.bias[23]_*", name)
+        beside_name = match[1] if match else ""
+        same_target = beside_name in network.synapses and network.target[name] == network.target[beside_name]
+        if same_target and isinstance(synapse, QuantizedSparse) and not synapse.rows.nonzero:
+            found[name] = beside_name
+    return found

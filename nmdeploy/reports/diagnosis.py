@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from nmdeploy.analysis.diagnosis import Diagnosis, LayerState
+from nmdeploy.analysis.diagnosis import Diagnosis
 from nmdeploy.analysis.finding import Finding
+from nmdeploy.analysis.layer_states import LayerState
 
 HEADER = ("layer", "state", "spike rate", "float's", "difference", "at limits")
 WIDTH = 100
@@ -24,6 +25,11 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"{number}. {found.population}: {found.fault} ({found.tensor})"
         yield from _wrapped(found.text)
         yield from _wrapped(_restored(found))
+    if diagnosis.assumed:
+        yield ""
+        yield "Assumed when the source was read, and doubtful now:"
+        for each in diagnosis.assumed:
+            yield from _wrapped(f"{each.object}: {each.property} {each.value}", "  - ", "    ")
     if diagnosis.options:
         yield ""
         yield "This would help, most helpful first:"

@@ -19,9 +19,9 @@ import nmdeploy
 from nmdeploy import pipeline
 from nmdeploy.analysis import finding as f
 from nmdeploy.analysis.alone import run_source
-from nmdeploy.analysis.deviations import CODE
 from nmdeploy.analysis.diagnosis import Diagnosis
-from nmdeploy.analysis.tensors import dequantized, dequantized_weights, values_of, weights_of
+from nmdeploy.analysis.tensor_deviations import CODE
+from nmdeploy.analysis.weights import dequantized_weights, weights_of
 from nmdeploy.errors import BadOption
 from nmdeploy.network.builder import NetworkBuilder
 from nmdeploy.neurons.lif import LIF
@@ -86,10 +86,8 @@ def test_tensors_read_back_within_a_code(neuron: Any) -> None:
     codes = inputs()
     data = Data(codes, None, np.full(len(codes), codes.shape[1]))
     quantized = pipeline.quantize(network, data=data)
-    tensors = dequantized(quantized.populations["n"], neuron)
-    own = values_of(neuron, tensors)
-    for name, tensor in tensors.items():
-        assert (np.abs(tensor.values - own[name]) <= CODE * np.asarray(tensor.unit) + 1e-12).all(), name
+    for name, tensor in neuron.rounded(quantized.populations["n"]).tensors.items():
+        assert (np.abs(tensor.values - tensor.exact) <= CODE * np.asarray(tensor.unit) + 1e-12).all(), name
     held, source = dequantized_weights(quantized, "synapse"), weights_of(network.synapses["synapse"])
     error = held.rows.matrix(np.asarray) - source.rows.matrix(np.asarray)
     assert (np.abs(error) <= CODE * held.unit[:, None]).all()

@@ -20,7 +20,7 @@ import numpy as np
 
 from nmdeploy.errors import CalibrationNeeded
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
-from nmdeploy.neurons.rounded import RoundedPopulation
+from nmdeploy.neurons.rounded import HeldTensor
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.diagonal import add_trailing_axis, quantize_poles, require_format
 from nmdeploy.neurons.state_space.float import Array, Spiking
@@ -80,6 +80,9 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
     def unstable(self) -> bool:
         radius = np.abs(np.linalg.eigvals(self.a / 2.0**self.frac_a)).max()
         return bool(radius > 1 + 2.0**-self.frac_a)
+
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        return restored(self, source, self.a, self.b, self.c, self.r, self.m)
 
     def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
         (x,), f, rule = states, self.fractions, self.rule
@@ -220,10 +223,6 @@ class DenseStateSpace(Spiking):
             m=codes(FACTOR * self.m),
         )
         return quantized, [*notes, *said]
-
-    def rounded(self, quantized: QuantizedDenseStateSpace) -> RoundedPopulation:
-        q = quantized
-        return restored(self, q, q.a, q.b, q.c, q.r, q.m)
 
 
 def quantize_matrix(name: str, a: FloatArray, frac: int, limit: int) -> tuple[FloatArray, list[str]]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, CalibrationNeeded, UnsupportedParameter
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
-from nmdeploy.neurons.rounded import RoundedPopulation
+from nmdeploy.neurons.rounded import HeldTensor
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.float import Array, Spiking
 from nmdeploy.neurons.state_space.integer import (
@@ -89,6 +89,10 @@ class QuantizedStateSpace(QuantizedSpiking):
     @property
     def unstable(self) -> bool:
         return bool((self.a_re.astype(float) ** 2 + self.a_im.astype(float) ** 2 > 4.0**self.frac_a).any())
+
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        pairs = ((getattr(self, f"{name}_re"), getattr(self, f"{name}_im")) for name in "abcrm")
+        return restored(self, source, *(re + 1j * im for re, im in pairs))
 
     def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
         (re, im), f, rule = states, self.fractions, self.rule
@@ -258,13 +262,6 @@ class StateSpace(Spiking):
             m_im=codes(FACTOR * self.m.imag),
         )
         return quantized, [*notes, *said]
-
-    def rounded(self, quantized: QuantizedStateSpace) -> RoundedPopulation:
-        q = quantized
-        a, b, c, r = (
-            re + 1j * im for re, im in ((q.a_re, q.a_im), (q.b_re, q.b_im), (q.c_re, q.c_im), (q.r_re, q.r_im))
-        )
-        return restored(self, q, a, b, c, r, q.m_re + 1j * q.m_im)
 
 
 def quantize_poles(name: str, a: ComplexArray, frac: int, limit: int) -> tuple[ComplexArray, list[str]]:

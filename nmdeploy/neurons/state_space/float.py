@@ -16,6 +16,7 @@ import numpy.typing as npt
 from nmdeploy.errors import BadOption
 from nmdeploy.neurons.base import Emits, FloatArray, FloatState, Neuron, StepTime
 from nmdeploy.neurons.described import comparison, silence, span
+from nmdeploy.neurons.rounded import RoundedPopulation
 from nmdeploy.neurons.state_space.dims import Dims
 from nmdeploy.neurons.state_space.mechanisms import EMITS, ONE_SIDED, SIGNED, readable_membrane, require_meaning
 from nmdeploy.neurons.state_space.rules import random16
@@ -281,6 +282,10 @@ class Spiking(Dims, Neuron):
 
     def with_input_bias(self, bias: FloatArray) -> Spiking:
         return replace(self, input_bias=self.input_bias + np.reshape(bias, (self.size, self.inputs)))
+
+    def rounded(self, quantized: Any) -> RoundedPopulation | None:
+        found = super().rounded(quantized)
+        return None if found is None else found._replace(threshold=self.v_threshold.max(1))
 
     @property
     def membrane_register(self) -> str | None:

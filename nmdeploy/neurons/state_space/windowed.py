@@ -37,7 +37,7 @@ from nmdeploy.neurons.base import (
 )
 from nmdeploy.neurons.described import comparison
 from nmdeploy.neurons.ops import rz, saturate, select, take
-from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor
+from nmdeploy.neurons.rounded import HeldTensor, RoundedPopulation
 from nmdeploy.neurons.scales import Limit, Scales, tightest
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
 from nmdeploy.neurons.state_space.scales import codes, coefficient_limit, exponents
@@ -168,6 +168,19 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         wide = int(np.abs(self.kernel).max(initial=0)) << 31
         if wide >= 1 << 62:
             raise OverflowPossible(f"node {name!r}: kernel * y can reach {wide}, limit 2**62: use fewer bits")
+
+    def held_tensors(self, source: Any = None) -> dict[str, HeldTensor]:
+        inner = self.dynamics.held_tensors(None if source is None else source.dynamics)
+        per_y = np.ldexp(1.0, self.dynamics.frac_y[:, 0] - self.frac_u - self.frac_k)[:, None]
+        per_u = np.ldexp(1.0, -self.frac_u)
+        threshold = self.vth * per_u
+        if source is not None:  # u reaches neither the largest code nor the exact threshold
+            threshold = np.where(np.abs(self.vth) >= U_LIMIT, source.v_threshold, threshold)
+        own = {
+            "kernel": HeldTensor(self.kernel * per_y, "coefficient", per_y),
+            "v_threshold": HeldTensor(threshold, "threshold", per_u),
+        }
+        return {name: inner[name] for name in ("a", "b", "c", "d", "bias", "input_bias")} | own
 
     def remedy(self, tensor: str) -> str:
         return self.dynamics.remedy(tensor)
@@ -322,15 +335,12 @@ class WindowedStateSpace(Neuron):
         said = [f"node {name!r}: the thresholds of {silent} neurons lie beyond all that u can reach"] if silent else []
         return quantized, [*notes, *said]
 
-    def rounded(self, quantized: QuantizedWindowedStateSpace) -> RoundedPopulation:
-        q, inner = quantized, self.dynamics.rounded(quantized.dynamics).tensors
-        per_y = np.ldexp(1.0, q.dynamics.frac_y[:, 0] - q.frac_u - q.frac_k)
-        silent = np.abs(q.vth) >= U_LIMIT  # u reaches neither this code nor the exact threshold
-        held = np.where(silent, self.v_threshold, np.ldexp(q.vth.astype(np.float64), -q.frac_u))
-        tensors = {name: inner[name] for name in ("a", "b", "c", "d", "bias")}
-        tensors["kernel"] = RoundedTensor(self.kernel, q.kernel * per_y[:, None], "coefficient")
-        tensors["v_threshold"] = RoundedTensor(self.v_threshold, held, "threshold")
-        return RoundedPopulation(tensors, self.v_threshold)
+    def rounded(self, quantized: QuantizedWindowedStateSpace) -> RoundedPopulation | None:
+        found = super().rounded(quantized)
+        return None if found is None else found._replace(threshold=self.v_threshold)
+
+    def tensor(self, name: str) -> Array:
+        return np.asarray(getattr(self if name in ("kernel", "v_threshold") else self.dynamics, name))
 
     def with_tensor(self, name: str, values: Array) -> WindowedStateSpace:
         if name in ("kernel", "v_threshold"):
