@@ -176,14 +176,11 @@ def export(
     source : path of a checkpoint or NIR graph, a Network, or another object that `load` takes
     output : path of the model file, which ends with ``.nir``
     profile : name, path or HardwareProfile
-    data : path, SampleFile, Data, array, tensor or mapping, optional
-        Calibration samples; without them scales are static worst-case bounds.
-    options, window_input, scales : as for `quantize`
+    data, options, window_input, scales : as for `quantize`
     dt : seconds per step, if the source holds none
     reading : ReadOptions;  expected : Expected
         What the source cannot say itself; its outputs or accuracy, which the float network must have on the data.
-    on_progress : callable, optional
-        Called with the number of populations that were quantized and assessed, each of which counts once, and of all.
+    on_progress : called with the numbers of populations done, which count when quantized and when assessed, and in all
 
     Raises
     ------
@@ -194,8 +191,7 @@ def export(
     BadFile, BadData, BadOption, UnsupportedParameter, OverflowPossible
         One line that names the file, the object, the limit and the remedy. Nothing was written.
     """
-    paths = [path for path in (source, data) if isinstance(path, (str, Path))]
-    require_writable(output, *paths)
+    require_writable(output, *[path for path in (source, data) if isinstance(path, (str, Path))])
     require_suffix(output, ".nir")
     reading = reading if dt is None else replace(reading, dt=dt)
     conversion = Conversion.of(profile, data, options, window_input, reading, expected, scales, on_progress)

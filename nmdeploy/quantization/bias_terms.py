@@ -90,6 +90,20 @@ def beside(
     return nodes, edges
 
 
+def rest_synapses(network: QuantizedNetwork, name: str) -> list[str]:
+    """Return the synapses that hold the rest of the bias of the synapse `name`."""
+    return [further for further, at in further_biases(network).items() if at == name]
+
+
+def rest_of_bias(network: QuantizedNetwork, name: str) -> FloatArray:
+    """(outputs,) what the synapses beside `name` add to its rounded bias, in units of the sum."""
+    rest = np.zeros(network.synapses[name].shape[0])
+    for further in rest_synapses(network, name):
+        held = network.synapses[further].rounded_bias
+        rest = rest if held is None else rest + held
+    return rest
+
+
 def further_biases(network: QuantizedNetwork) -> dict[str, str]:
     """Return the synapses that `beside` added to a network, each with the synapse beside which it lies."""
     found = {}

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron
 from nmdeploy.neurons.rounded import RoundedPopulation, is_equal
+from nmdeploy.quantization.bias_terms import rest_of_bias
 from nmdeploy.quantization.population_runs import (
     Arrivals,
     SynapticSums,
@@ -158,7 +159,8 @@ def _synapse_effects(
         norms = synapse.row_norms()
         yield _worst(source, WEIGHTS, "row", synapse.row_errors(codes, scale) / np.where(norms > 0, norms, 1.0))
         exact = np.zeros(norms.size) if synapse.bias is None else synapse.bias
-        held = np.zeros(norms.size) if codes.rounded_bias is None else codes.rounded_bias / scale
+        own = np.zeros(norms.size) if codes.rounded_bias is None else codes.rounded_bias
+        held = (own + rest_of_bias(quantized, source)) / scale
         if exact.any() or held.any():
             yield _worst(source, BIASES, "bias", np.abs(held - exact) / _size(exact, threshold))
         if codes.dropped_bits:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
+from nmdeploy.quantization.bias_terms import rest_of_bias, rest_synapses
 from nmdeploy.synapses.base import QuantizedSynapse
 
 Array = npt.NDArray[Any]
@@ -109,7 +110,7 @@ class SynapticSums:
 
 
 def synaptic_sums(network: Network, quantized: QuantizedNetwork, name: str, arrivals: Arrivals) -> SynapticSums:
-    """Compute the sums of the synapse `name` in all steps at once."""
+    """Compute the sums of the synapse `name`, and of what holds the rest of its bias, in all steps at once."""
     synapse, rounded = network.synapses[name], quantized.synapses[name]
     neuron = quantized.populations[quantized.target[name]]
     arriving = arrivals.values[name]
@@ -121,14 +122,16 @@ def synaptic_sums(network: Network, quantized: QuantizedNetwork, name: str, arri
     sent = _sent(arriving, frac)
     codes = _finished(rounded, sent)
     float_bias = 0.0 if synapse.bias is None else synapse.bias
-    bias = np.asarray(0.0 if rounded.rounded_bias is None else rounded.rounded_bias) / neuron.scale - float_bias
+    own = np.asarray(0.0 if rounded.rounded_bias is None else rounded.rounded_bias) / neuron.scale - float_bias
+    bias = own + rest_of_bias(quantized, name) / neuron.scale
     floors = None
     if rounded.dropped_bits:
         whole = rounded.dequantize(np.ldexp(sent, -frac)) / neuron.scale
         floors = exact + np.ldexp(codes, -neuron.frac_in) / neuron.scale - whole
+    codes = codes + sum(_finished(quantized.synapses[further], sent) for further in rest_synapses(quantized, name))
     return SynapticSums(
         exact=exact.reshape(shape),
-        weights=(held - bias).reshape(shape),
+        weights=(held - own).reshape(shape),
         biases=(exact + bias).reshape(shape) if np.any(bias) else None,
         floors=None if floors is None else floors.reshape(shape),
         codes=codes.reshape(shape),

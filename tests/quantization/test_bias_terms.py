@@ -20,6 +20,9 @@ from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.lif import LIF
+from nmdeploy.quantization.bias_terms import rest_synapses
+from nmdeploy.quantization.effects import effects
+from nmdeploy.quantization.population_runs import record_arrivals, synaptic_sums
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.synapses.dense import Dense
 
@@ -111,3 +114,21 @@ def test_lava_agrees() -> None:
     assert len(q.synapses) > 1
     (comparison,) = pipeline.verify(q, spikes(), ["lava"], floats).comparisons
     assert comparison.mismatches == 0 and comparison.values_compared
+
+
+def test_effects_count_all_bias_synapses() -> None:
+    """A bias that several synapses hold to half a unit costs no spike; its first synapse alone would."""
+    floats = network([0.3317, -0.2113, 1.7719, 0.0137])
+    q = integers(floats, 6)
+    assert any(name.startswith("s.bias") for name in q.synapses)
+    codes = spikes()
+    arrivals = record_arrivals(floats, codes.astype(float), np.full(3, 30))
+    sums = synaptic_sums(floats, q, "s", arrivals)
+    whole = sum(q.synapses[name].apply(codes.reshape(-1, 5)) for name in ("s", *rest_synapses(q, "s"))).reshape(
+        3, 30, 4
+    )
+    assert np.array_equal(sums.codes, whole)
+    unit = np.ldexp(1.0, -q.populations["n"].frac_in) / q.populations["n"].scale
+    assert sums.biases is not None and np.all(np.abs(sums.biases - sums.exact) <= 0.51 * unit)
+    (biases,) = [each for each in effects(floats, q, arrivals)[0].tensors if each.tensor == "biases"]
+    assert biases.worst is not None and biases.worst <= float(np.max(unit))

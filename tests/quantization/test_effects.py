@@ -20,6 +20,7 @@ from nmdeploy.neurons.base import Neuron, QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace
+from nmdeploy.quantization.bias_terms import rest_of_bias
 from nmdeploy.quantization.cautions import run_integers
 from nmdeploy.quantization.effects import TensorEffect, effects, samples_within
 from nmdeploy.quantization.population_runs import (
@@ -181,7 +182,7 @@ def test_a_bias_is_measured_by_its_share_of_the_threshold() -> None:
     integers = pipeline.quantize(network, data=data())
     effect = found(network, integers, "s", "biases")
     synapse: Any = integers.synapses["s"]
-    held = synapse.rounded_bias / integers.populations["n"].scale
+    held = (synapse.rounded_bias + rest_of_bias(integers, "s")) / integers.populations["n"].scale
     assert effect.worst == pytest.approx(np.abs(held - [1.0, 0.003]).max() / 2.0)
 
 
