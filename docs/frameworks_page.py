@@ -31,7 +31,8 @@ Sinabs cannot share an environment with nmdeploy. Its network is trained, and ex
 {SINABS} -m examples.train_framework sinabs_lif
 {SINABS} examples/export_sinabs.py examples.frameworks.sinabs_lif:make_net --weights build/frameworks/sinabs_lif.pt \\
     --data build/frameworks/sinabs_lif_calibration.npz -o net.nir --outputs outputs.npy
-nmdeploy export net.nir --from sinabs --data build/frameworks/sinabs_lif_calibration.npz --expect outputs.npy -o model.nir
+nmdeploy export net.nir --from sinabs --data build/frameworks/sinabs_lif_calibration.npz \\
+    --expect outputs.npy -o model.nir
 ```
 
 `docs/generate_frameworks.py` generates this page from the measurements of its option `--measure`.
@@ -147,10 +148,10 @@ def _convolutions(rows: Rows) -> Iterator[str]:
         found = row["import"]
         if "convolution_error" in found:
             yield (
-                f"`{name}` has no framework. Its network is built with NetworkBuilder, and compared with its "
-                f"recurrence, step by step in float64. Training computes the same by a convolution in float32. Its outputs are off by at most "
-                f"{found['convolution_error']:.1e} of the largest one, and {found['convolution_differ']:,} of "
-                f"{found['spikes']:,} spikes differ from the recurrence's."
+                f"`{name}` has no framework. Its network is built with NetworkBuilder, and compared with its recurrence, "
+                f"step by step in float64. Training computes the same by a convolution in float32, whose outputs are "
+                f"off by at most {found['convolution_error']:.1e} of the largest one; {found['convolution_differ']:,} "
+                f"of its {found['spikes']:,} spikes differ from the recurrence's."
             )
 
 

@@ -1,4 +1,4 @@
-"""A Sinabs network of leaky neurons and an integrating output (`LIF`, `IAF`), trained and run by Sinabs on its own."""
+"""A Sinabs network of leaky neurons (`LIF`) and an output that integrates (`IAF`), read by its spike counts."""
 
 from __future__ import annotations
 
