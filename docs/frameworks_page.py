@@ -148,10 +148,10 @@ def _convolutions(rows: Rows) -> Iterator[str]:
         found = row["import"]
         if "convolution_error" in found:
             yield (
-                f"`{name}` has no framework. Its network is built with NetworkBuilder, and compared with its recurrence, "
-                f"step by step in float64. Training computes the same by a convolution in float32, whose outputs are "
-                f"off by at most {found['convolution_error']:.1e} of the largest one; {found['convolution_differ']:,} "
-                f"of its {found['spikes']:,} spikes differ from the recurrence's."
+                f"`{name}` has no framework. Its network is built with NetworkBuilder, and compared with its "
+                f"recurrence, step by step in float64. Training computes the same by a convolution in float32. Its "
+                f"outputs are off by at most {found['convolution_error']:.1e} of the largest one, and "
+                f"{found['convolution_differ']:,} of {found['spikes']:,} spikes differ from the recurrence's."
             )
 
 
