@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from frameworks_results import LAVA_SAMPLES, MARGIN_MAX, MOST_LOST, SECONDS_MAX, WEIGHT_BITS, is_marked
+from frameworks_results import LAVA_SAMPLES, MARGIN_MAX, MOST_LOST, SECONDS_MAX, SINABS, WEIGHT_BITS, is_marked
 
 from examples.train_framework import FOLDER, names
 
@@ -25,6 +25,16 @@ nmdeploy verify model.nir --data build/frameworks/snntorch_defaults.npz --sample
     --checkpoint examples.frameworks.snntorch_defaults:make_net
 ```
 
+Sinabs cannot share an environment with nmdeploy. Its network is trained, and exported as a file, in another one:
+
+```sh
+{SINABS} -m examples.train_framework sinabs_lif
+{SINABS} examples/export_sinabs.py examples.frameworks.sinabs_lif:make_net --weights build/frameworks/sinabs_lif.pt \\
+    --data build/frameworks/sinabs_lif_calibration.npz -o net.nir --outputs outputs.npy
+nmdeploy export net.nir --from sinabs --data build/frameworks/sinabs_lif_calibration.npz \\
+    --expect outputs.npy -o model.nir
+```
+
 `docs/generate_frameworks.py` generates this page from the measurements of its option `--measure`.
 
 ## Networks
@@ -39,12 +49,14 @@ nmdeploy verify model.nir --data build/frameworks/snntorch_defaults.npz --sample
 ## Compared with their frameworks
 
 Each layer is compared in float64, step by step, on the spikes that the framework itself sent into it, on all test
-samples. Values are the largest error of outputs that are no spikes, relative to the largest output.
+samples. Values are the largest error of outputs that are no spikes, relative to the largest output. Of Sinabs, the
+network's outputs are compared, of all steps of all test samples in float64.
 
 {{comparisons}}
 
-Beside it, module and float network run freely in float32. The margin is the distance of a membrane from its threshold
-where a neuron differs first, relative to the larger of threshold and largest membrane; {MARGIN_MAX:g} is the most:
+The module and the float network also run freely in float32, each layer on the spikes of the one before it. Where a
+neuron differs first, the margin is the distance of its membrane from its threshold, relative to the larger of threshold
+and largest membrane. It may be {MARGIN_MAX:g}:
 
 {{float32}}
 
@@ -56,15 +68,15 @@ Of {{samples}} test samples. Framework is the trained module itself in float32, 
 integers have {WEIGHT_BITS}-bit weights, scaled on 128 training samples, in profile `loihi2`. Lava runs
 {LAVA_SAMPLES} samples; every spike and every state is compared.
 
-A network in bold misses: a spike differs, the margin is too large, training takes over {SECONDS_MAX} s, or the integers
+A network in bold fails: a spike differs, the margin is too large, training takes over {SECONDS_MAX} s, or the integers
 lose over {100 * MOST_LOST:.0f} point.
 
 {{accuracies}}
 
 ## Warnings of export
 
-A population whose spikes change by over 4 % is named, with the tensor whose rounding alone changes most. Each one gets
-the spikes that the float network sends it. The warning ends with a remedy, which is left out here.
+A population whose spikes change by over 4 % is named, with the tensor whose rounding alone changes most. Each
+population gets the spikes that the float network sends it. The warning ends with a remedy, which is left out here.
 
 {{warnings}}
 """
@@ -136,10 +148,10 @@ def _convolutions(rows: Rows) -> Iterator[str]:
         found = row["import"]
         if "convolution_error" in found:
             yield (
-                f"`{name}` has no framework. Its builder's network is compared with its recurrence, step by step in "
-                f"float64. Training computes the same by a convolution in float32. Its outputs are off by at most "
-                f"{found['convolution_error']:.1e} of the largest one, and {found['convolution_differ']:,} of "
-                f"{found['spikes']:,} spikes differ from the recurrence's."
+                f"`{name}` has no framework. Its network is built with NetworkBuilder, and compared with its "
+                f"recurrence, step by step in float64. Training computes the same by a convolution in float32. Its "
+                f"outputs are off by at most {found['convolution_error']:.1e} of the largest one, and "
+                f"{found['convolution_differ']:,} of {found['spikes']:,} spikes differ from the recurrence's."
             )
 
 

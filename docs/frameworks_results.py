@@ -7,19 +7,20 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from uv import find_uv_bin
 
 import nmdeploy
 from examples import train_framework
 from examples.train_framework import FOLDER, network_file
 from nmdeploy.analysis.comparison import Verification
-from nmdeploy.analysis.expectation import Expected
+from nmdeploy.analysis.expectation import Expected, with_expected
 from nmdeploy.importers.python_names import named_object
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network
@@ -28,6 +29,12 @@ from nmdeploy.pipeline import Exported, FormatOverrides
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "frameworks"
+SINABS_VERSION = "3.1.3"
+SINABS = (
+    f"uv run --no-project --python 3.11 --with sinabs=={SINABS_VERSION} --with torch==2.13.0 "
+    "--with scikit-learn --with click python"
+)
+"""Python with Sinabs, which cannot share an environment with nmdeploy."""
 WEIGHT_BITS = 8
 LAVA_SAMPLES = 3
 SECONDS_MAX = 180
@@ -56,10 +63,20 @@ def train(name: str, folder: Path = CACHE, *more: str) -> Trained:
     """Return a trained network, from the folder if its files are those of today, else trained into it."""
     found, digest = Trained(name, folder), digest_of(FOLDER / f"{name}.py", Path(train_framework.__file__))
     if not (found.file(".sha256").exists() and found.file(".sha256").read_text("utf-8") == digest):
-        command = [sys.executable, "-m", "examples.train_framework", name, "--out", str(folder), *more]
-        subprocess.run(command, check=True, cwd=ROOT)
+        _python(name, "-m", "examples.train_framework", name, "--out", str(folder), *more)
         found.file(".sha256").write_text(digest, "utf-8")
     return found
+
+
+def _python(name: str, *arguments: str) -> None:
+    """Run Python where the framework of a network is, in the root of the repository."""
+    command = [str(find_uv_bin()), *SINABS.split()[1:]] if is_of_sinabs(name) else [sys.executable]
+    subprocess.run([*command, *arguments], check=True, cwd=ROOT)
+
+
+def is_of_sinabs(name: str) -> bool:
+    """Return True for a network that is exported as a file."""
+    return name.startswith("sinabs")
 
 
 def digest_of(*files: Path) -> str:
@@ -74,19 +91,15 @@ def measure(name: str) -> dict[str, Any]:
 
 def measured(trained: Trained, lava_samples: int) -> dict[str, Any]:
     """Return the row of a trained network; without samples for Lava, its integers are compared with nothing."""
-    test, network = trained.samples(".npz"), network_file(trained.name)
-    net = named_object(_source(trained.name), str(trained.file(".pt"))).eval()
+    test = trained.samples(".npz")
     with tempfile.TemporaryDirectory() as folder:
-        export = _export_built if hasattr(network, "to_network") else _export_named
-        exported, floats, comparison = export(trained, net, test, Path(folder))
+        exported, floats, comparison = _way(trained.name)(trained, test, Path(folder))
     against = ("lava",) if lava_samples else ()
     verification = nmdeploy.verify(exported.network, test, against, floats, samples=lava_samples or 1)
     return {
         "file_sha256": digest_of(FOLDER / f"{trained.name}.py"),
-        "data": network.DATA,
         "samples": len(test["inputs"]),
         "options": _options(trained.name),
-        "parameters": sum(each.numel() for each in net.parameters()),
         **json.loads(trained.file(".json").read_text("utf-8")),
         "import": comparison,
         **_figures(verification),
@@ -94,11 +107,19 @@ def measured(trained: Trained, lava_samples: int) -> dict[str, Any]:
     }
 
 
+def _way(name: str) -> Callable[[Trained, Samples, Path], tuple[Exported, Network, dict[str, Any]]]:
+    if is_of_sinabs(name):
+        return _export_file
+    return _export_built if hasattr(network_file(name), "to_network") else _export_named
+
+
 def _source(name: str) -> str:
     return f"examples.frameworks.{name}:make_net"
 
 
 def _options(name: str) -> dict[str, Any]:
+    if is_of_sinabs(name):
+        return {"framework": "sinabs"}
     found: dict[str, Any] = getattr(network_file(name), "OPTIONS", {})
     return found
 
@@ -113,7 +134,7 @@ def _figures(verification: Verification) -> dict[str, Any]:
     }
 
 
-def _export_named(trained: Trained, net: Any, test: Samples, folder: Path) -> tuple[Exported, Network, dict[str, Any]]:
+def _export_named(trained: Trained, test: Samples, folder: Path) -> tuple[Exported, Network, dict[str, Any]]:
     """Export a network by its name, and compare it on the test samples."""
     reading = ReadOptions(weights=str(trained.file(".pt")), **_options(trained.name))
     source, formats = _source(trained.name), FormatOverrides(weight_bits=WEIGHT_BITS)
@@ -124,8 +145,32 @@ def _export_named(trained: Trained, net: Any, test: Samples, folder: Path) -> tu
     return exported, floats, dict(floats.read_as.comparison)
 
 
-def _export_built(trained: Trained, net: Any, test: Samples, folder: Path) -> tuple[Exported, Network, dict[str, Any]]:
+def _export_file(trained: Trained, test: Samples, folder: Path) -> tuple[Exported, Network, dict[str, Any]]:
+    """Write a network as a file where its framework is, export that, and compare its outputs on the test samples."""
+    source, outputs, samples = folder / "net.nir", folder / "outputs.npy", trained.file(".npz")
+    files = ("--weights", trained.file(".pt"), "--data", samples, "-o", source, "--outputs", outputs)
+    _python(trained.name, "examples/export_sinabs.py", _source(trained.name), *map(str, files))
+    reading, formats = ReadOptions(**_options(trained.name)), FormatOverrides(weight_bits=WEIGHT_BITS)
+    calibration = trained.file("_calibration.npz")
+    exported = nmdeploy.export(source, folder / "model.nir", data=calibration, options=formats, reading=reading)
+    floats = nmdeploy.load(source, input_format=exported.network.input.format, options=reading)
+    met = with_expected(floats, nmdeploy.load_data(samples, floats), Expected(outputs))
+    assert met.read_as is not None
+    comparison = {
+        "equal": True,
+        "framework": f"Sinabs {SINABS_VERSION}, its outputs",
+        "samples": len(test["inputs"]),
+        "steps": test["inputs"].shape[1],
+        "spikes": met.read_as.expected["values"],
+        "differ": 0,
+        "values_error": None,
+    }
+    return exported, floats, comparison
+
+
+def _export_built(trained: Trained, test: Samples, folder: Path) -> tuple[Exported, Network, dict[str, Any]]:
     """Save what the network's file builds, export that, and compare it with the recurrence on the test samples."""
+    net = named_object(_source(trained.name), str(trained.file(".pt"))).eval()
     floats = network_file(trained.name).to_network(net)
     calibration = trained.samples("_calibration.npz")
     nmdeploy.save(floats, folder / "net.safetensors")

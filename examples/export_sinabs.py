@@ -66,13 +66,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def named(name: str, weights: Path | None) -> Any:
-    """Return the network of a name, with its weights."""
+    """Return the network of a name, with its weights; states that the last batch left are not loaded."""
     sys.path.insert(0, str(Path.cwd()))
     module, _, attribute = name.partition(":")
     found = getattr(importlib.import_module(module), attribute)
     net = found if isinstance(found, torch.nn.Module) else found()
     if weights is not None:
-        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        own = {f"{of}.{key}": state for of, layer in stateful(net) for key, state in layer.named_buffers(recurse=False)}
+        net.load_state_dict({**torch.load(weights, map_location="cpu", weights_only=True), **own})
     return net
 
 

@@ -79,7 +79,8 @@ def train(name: str, epochs: int | None = None) -> tuple[Any, float]:
     data = digits(network.DATA)
     x, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
     net, epochs = network.make_net(), epochs or network.EPOCHS
-    optimizer = torch.optim.Adam(net.parameters(), lr=network.RATE)
+    parameters = [each for _, each in net.named_parameters()]  # parameters() of Rockpool is a dictionary
+    optimizer = torch.optim.Adam(parameters, lr=network.RATE)
     steps = -(-len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.RATE, total_steps=epochs * steps)
     began = time.process_time()
@@ -89,7 +90,7 @@ def train(name: str, epochs: int | None = None) -> tuple[Any, float]:
             loss = torch.nn.functional.cross_entropy(network.scores(net, x[chosen]), labels[chosen])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
             total += loss.item()
@@ -125,7 +126,8 @@ def main(name: str, epochs: int | None, out: Path) -> None:
     write(name, net, out)
     data = digits(network_file(name).DATA)
     found = accuracy(name, net, data.test_inputs, data.test_labels)
-    held = {"seconds": seconds, "framework_accuracy": found}
+    parameters = sum(each.numel() for _, each in net.named_parameters())
+    held = {"data": network_file(name).DATA, "parameters": parameters, "seconds": seconds, "framework_accuracy": found}
     (out / f"{name}.json").write_text(json.dumps(held, indent=1) + "\n", "utf-8")
     click.echo(f"trained in {seconds:.0f} s of one core; test accuracy {found:.4f} ({len(data.test_labels)} samples)")
     click.echo(f"wrote {out / name}.pt and its data beside it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -101,7 +102,7 @@ def test_training_never_sees_the_test_samples() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_with_random_weights_is_read_as_its_framework_computes_it(docs: Any, name: str) -> None:
-    for package in ("snntorch", "norse", "spikingjelly", "rockpool"):
+    for package in ("snntorch", "norse", "spikingjelly", "rockpool", "sinabs"):
         if name.startswith(package):
             pytest.importorskip(package)
     file = train_framework.network_file(name)
@@ -137,6 +138,17 @@ def test_a_network_is_trained_imported_and_deployed(docs: Any, tmp_path: Path) -
     found = results.measured(results.train("spikingjelly_soft", tmp_path), 1)
     assert not results.is_marked(found), found
     assert found["import"]["samples"] == 450 and found["framework_accuracy"] > 0.9
+
+
+@pytest.mark.slow
+def test_a_network_of_sinabs_is_exported_where_sinabs_is(
+    docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "PIP_FIND_LINKS" in os.environ:
+        monkeypatch.setenv("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
+    results = docs("frameworks_results")
+    found = results.measured(results.train("sinabs_lif", tmp_path, "--epochs", "1"), 0)["import"]
+    assert (found["samples"], found["spikes"], found["differ"]) == (450, 450 * 32 * 10, 0)
 
 
 @pytest.mark.slow

@@ -91,10 +91,11 @@ def notes(how: Meaning, nodes: Nodes) -> Iterator[str]:
                 f"node {zero[0]!r}: --reset zero acts in the same step. Without reset_delay=False, Synaptic and "
                 "recurrent neurons of snnTorch also lose what arrives in the next step: --reset zero-delayed"
             )
-    if how.options.framework == "sinabs" and any(kind == "LIF" for kind, _ in nodes.values()):
+    unscaled = [name for name, (kind, p) in nodes.items() if kind == "LIF" and (p["r"] == 1).all()]
+    if how.options.framework == "sinabs" and unscaled:
         yield (
-            "a file of Sinabs does not say norm_input, tau_syn, min_v_mem or several spikes per step: LIF is read with "
-            "norm_input=True and none of the others"
+            f"node {unscaled[0]!r}: r = 1, as Sinabs writes every LIF: it is read with norm_input=True, at most one "
+            "spike per step, and without tau_syn and min_v_mem, which the file does not say: --expect compares outputs"
         )
 
 

@@ -182,6 +182,14 @@ def test_frameworks_that_are_not_here(framework: str, load: Load) -> None:
     assert np.allclose(neuron.kept() if reset == "subtract" else neuron.beta, keep)  # type: ignore[attr-defined]
 
 
+def test_a_gain_in_a_file_of_sinabs_says_norm_input(load: Load) -> None:
+    def noted(r: float) -> bool:
+        notes = load(graph(lif(tau=5.0, r=r)), framework="sinabs").read_as.notes  # type: ignore[union-attr]
+        return any("node 'n0': r = 1, as Sinabs writes every LIF" in note for note in notes)
+
+    assert noted(1.0) and not noted(5.5)
+
+
 def test_rockpools_current(load: Load) -> None:
     """u <- beta_syn (u + a), v <- alpha v + u; its file lacks w_in, and dt is in its r."""
     dt, tau_syn, tau_mem = 1e-3, 10e-3, 20e-3
