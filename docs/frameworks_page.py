@@ -28,8 +28,10 @@ nmdeploy verify model.nir --data build/frameworks/snntorch_defaults.npz --sample
 Sinabs cannot share an environment with nmdeploy. Its network is trained, and exported as a file, in another one:
 
 ```sh
-{SINABS} -m examples.train_framework sinabs_lif
-{SINABS} examples/export_sinabs.py examples.frameworks.sinabs_lif:make_net --weights build/frameworks/sinabs_lif.pt \\
+{SINABS} \\
+    -m examples.train_framework sinabs_lif
+{SINABS} \\
+    examples/export_sinabs.py examples.frameworks.sinabs_lif:make_net --weights build/frameworks/sinabs_lif.pt \\
     --data build/frameworks/sinabs_lif_calibration.npz -o net.nir --outputs outputs.npy
 nmdeploy export net.nir --from sinabs --data build/frameworks/sinabs_lif_calibration.npz \\
     --expect outputs.npy -o model.nir
@@ -49,14 +51,14 @@ nmdeploy export net.nir --from sinabs --data build/frameworks/sinabs_lif_calibra
 ## Compared with their frameworks
 
 Each layer is compared in float64, step by step, on the spikes that the framework itself sent into it, on all test
-samples. Values are the largest error of outputs that are no spikes, relative to the largest output. Of Sinabs, the
-network's outputs are compared, of all steps of all test samples in float64.
+samples. Values are the largest error of outputs that are no spikes, relative to the largest output. Only the
+outputs of Sinabs are compared: the spikes of every step in float64, of all test samples.
 
 {{comparisons}}
 
 The module and the float network also run freely in float32, each layer on the spikes of the one before it. Where a
 neuron differs first, the margin is the distance of its membrane from its threshold, relative to the larger of threshold
-and largest membrane. It may be {MARGIN_MAX:g}:
+and largest membrane. {MARGIN_MAX:g} is the limit:
 
 {{float32}}
 
