@@ -15,6 +15,7 @@ from edge_cases import edge_cases
 from figures import Figures
 from mutants import Mutant, installed, mutants, reached, step_modules
 from networks import Case, dense_case, lif_case, state_space_case
+from networks_values import values_case
 from networks_windowed import windowed_case
 from requires_lava import require_lava
 from simulated import simulated
@@ -56,7 +57,7 @@ class Judge:
 
     def __init__(self) -> None:
         random = [make(seed) for make in (lif_case, state_space_case, dense_case, windowed_case) for seed in (0, 1)]
-        cases = [*edge_cases(), *random]
+        cases = [*edge_cases(), *random, *map(values_case, range(6))]
         traces = lava.run_many([(case.network, case.inputs) for case in cases])
         self.judged = [
             Judged(case, trace, simulated(case)[1], _modules(case)) for case, trace in zip(cases, traces, strict=True)

@@ -69,6 +69,10 @@ OUTSIDE = {
     ),
     *("registers", "recorded", "feeds_synapses", "hold_steps", "output_frac", "unstable"),
     *("emits", "spiking", "random_seed", "check_declared", "adds_bias"),
+    # membranes for a readout, from recorded states: tests/network/test_membrane_readout.py compares them with Lava
+    *("membrane_register", "membrane_codes", "readable_membrane"),
+    # values of the integers for people, and remedies
+    *("held_tensors", "dequantize_output", "rounded_bias", "dropped_bits", "remedy"),
     # the model file for other readers
     *("nir_primitives", "nir_losses", "refractory_losses"),
     # proofs
@@ -91,16 +95,20 @@ OUTSIDE = {
     # functions of the float populations
     *("power_below", "_bias_codes", "_bias_frac", "_mantissas", "_decay", "_require_deployable", "examples"),
     *("choose_scales", "_reset_amounts", "_require_single", "scales"),
+    *("sending", "_ratio", "_du", "_dv"),
     *("quantize_poles", "_nearest_inside", "quantize_matrix", "_radius", "require_format"),
 }
 # Modules of the quantizer, which those of the families import too.
 QUANTIZER = (
     *("nmdeploy.neurons.state_space.float", "nmdeploy.neurons.state_space.scales"),
-    *("nmdeploy.neurons.scales", "nmdeploy.synapses.scale_group"),
+    *("nmdeploy.neurons.scales", "nmdeploy.synapses.scale_group", "nmdeploy.synapses.grids"),
+    *("nmdeploy.neurons.decays", "nmdeploy.neurons.described", "nmdeploy.neurons.rounded"),
+    "nmdeploy.neurons.state_space.restored",  # membranes for a readout
 )
 # Constants that the integer step does not use: ends of stored formats, the quantizer's choices.
 NOT_IN_THE_STEP = {
-    "SPARSE_WEIGHTS_MIN",
+    *("SPARSE_WEIGHTS_MIN", "ENTRIES_PER_PART", "STATE_BITS_MAX", "PAYLOAD_BITS", "SHIFT_MAX", "OUT_SHIFT_MAX"),
+    *("FACTOR_BITS", "NO_LEAK", "LEAST_OF_LARGEST"),
     "VTH_MAX",
     "BIAS_MANT_MAX",
     "TABLE_FRAC",
