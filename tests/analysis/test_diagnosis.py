@@ -95,7 +95,7 @@ def test_tensors_read_back_within_a_code(neuron: Any) -> None:
 
 @pytest.mark.parametrize("neuron", everything()[:40:5])
 def test_every_family_is_diagnosed(neuron: Any) -> None:
-    """Of each family the layer is shown, with and without the source, as JSON values."""
+    """A layer of each family is shown, with and without the source, as JSON values."""
     network, codes = network_of(neuron), inputs()
     data = Data(codes, None, np.full(len(codes), codes.shape[1]))
     model = pipeline.quantize(network, data=data)

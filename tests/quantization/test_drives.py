@@ -73,7 +73,7 @@ def test_the_choice_is_the_better_one_and_is_said(neuron: Neuron) -> None:
 
 
 def test_a_drive_that_is_scaled_keeps_the_steady_gain() -> None:
-    """Of an integer membrane that leaks slowly, on a constant input, in the float network's units."""
+    """With its drive scaled, an integer membrane that leaks slowly settles where the float one does."""
     beta = 1 - 20.49 / 4096
     floats = network(Integrator(np.full(SIZE, beta)), np.full((SIZE, 6), 0.1))
     inputs = np.ones((1, 2000, 6), np.int64)

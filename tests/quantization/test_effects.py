@@ -100,7 +100,7 @@ def test_a_population_by_itself_is_that_of_the_network(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_first_population_of_integers_is_that_of_the_reference(seed: int) -> None:
-    """Where the float network sends what the integer network sends, a population's own run is the network's."""
+    """A population's own run is the network's, where the float network sends what the integer network sends."""
     network = random_network(np.random.default_rng(seed))
     name = next(iter(network.populations))
     if any(edge.source == name for edge in network.edges if network.target.get(edge.target) == name):
