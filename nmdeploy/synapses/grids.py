@@ -6,7 +6,9 @@ that its synapses hold, the factor ``2**e / step`` rounds none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +23,8 @@ CODES_MAX = 255
 BLOCKS_PER_PART = 8192
 POWERS_MAX, POWERS_BESIDE, SAMPLE = 4, 8, 256
 """Exponents that are tried for the weights of a synapse: the most frequent ratios of steps, and those beside them."""
+TRIES_MAX = 8
+"""Most choices of the exponents of all synapses."""
 Entries: TypeAlias = Iterable[tuple[IntArray, FloatArray]]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -57,29 +61,46 @@ def shared_grids(grids: Sequence[Grids]) -> Grids:
 
     That power is the exponent of the synapse's weights.
     """
-    shared = grids[0]
-    for other in grids[1:]:
-        shared = _join(shared, _times(other, _power(shared, other)))
-    return shared
+    most = int(np.count_nonzero(np.logical_and.reduce([each.step > 0 for each in grids])))
+    best = None
+    for shared in islice(_shared(grids[0], grids[1:]), TRIES_MAX):
+        if best is None or np.count_nonzero(shared.step) > np.count_nonzero(best.step):
+            best = shared
+        if np.count_nonzero(best.step) == most:
+            break
+    assert best is not None
+    return best
+
+
+def _shared(one: Grids, others: Sequence[Grids]) -> Iterator[Grids]:
+    """Yield what the synapses share at powers that fit those before equally well: one can leave the next no room."""
+    if not others:
+        yield one
+        return
+    for power in islice(_fitting(one, others[0]), None if others[1:] else 1):
+        yield from _shared(_join(one, _times(others[0], power)), others[1:])
 
 
 def _times(grids: Grids, power: int) -> Grids:
     return grids._replace(step=np.ldexp(grids.step, power))
 
 
-def _power(one: Grids, other: Grids) -> int:
-    """Return the power of two on the steps of `other` with which most of a sample of the blocks share a grid."""
+def _fitting(one: Grids, other: Grids) -> Iterator[int]:
+    """Yield the powers of two on the steps of `other` with which most of a sample of the blocks share a grid."""
     both = np.flatnonzero((one.step > 0) & (other.step > 0) & np.isfinite(one.step) & np.isfinite(other.step))
     sample = both[:: both.size // SAMPLE + 1]
+    if not sample.size:
+        yield 0
+        return
     one, other = one.of(sample), other.of(sample)
-    best, most = 0, 0
+    less = []
     for power in _powers(one.step / other.step):
         found = int(np.count_nonzero(_join(one, _times(other, power)).step))
-        if found > most:
-            best, most = power, found
-        if most == sample.size:
-            break
-    return best
+        if found == sample.size:
+            yield power
+        else:
+            less.append((-found, power))
+    yield from (power for _, power in sorted(less, key=itemgetter(0)))
 
 
 def _powers(ratios: FloatArray) -> list[int]:

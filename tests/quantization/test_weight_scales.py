@@ -83,25 +83,39 @@ def test_the_largest_weight_is_clipped_only_where_that_costs_less(form: Any, bit
         assert error(frac) == min(error(f) for f in (-1, 0))
 
 
+def grid_network(form: Any, bits: int, rows: int, inputs: int, per_row: bool, powers: list[int], seed: int) -> Network:
+    """Random codes times a step, for all rows or for each, in synapses whose steps differ by powers of two."""
+    rng = np.random.default_rng(seed)
+    step = rng.uniform(0.1, 1, (rows, 1) if per_row else ())
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    synapses = []
+    for power in powers:
+        codes = rng.integers(low, high, (rows, inputs), endpoint=True)
+        synapses.append(form((codes * step * 2.0**power).astype(np.float32).astype(np.float64)))
+    return network(lif(rows, float(np.max(step)) * high), *synapses)
+
+
+def assert_kept(floats: Network, bits: int, signs: tuple[str, ...] = ("mixed",)) -> None:
+    q = integers(floats, bits, signs)
+    for name, synapse in floats.synapses.items():
+        exact = synapse.weight if isinstance(synapse, Dense) else synapse.rows.matrix(lambda values: values)
+        assert np.allclose(real_weights(q, name), exact, rtol=3e-6, atol=0)
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_codes_of_a_grid_are_kept(data: st.DataObject) -> None:
     """For every width, sign and form: a step for all rows, or one per row, and synapses whose steps differ by 2**e."""
-    seed = data.draw(st.integers(0, 10_000))
     bits, signs = data.draw(st.integers(2, 8)), data.draw(st.sampled_from([("mixed",), SIGN_MODES]))
-    rng, form = np.random.default_rng(seed), data.draw(st.sampled_from([Dense, Sparse.from_matrix]))
-    rows, inputs = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 6))
-    step = rng.uniform(0.1, 1, (rows, 1) if data.draw(st.booleans()) else ())
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    synapses = []
-    for power in data.draw(st.lists(st.integers(-3, 3), min_size=1, max_size=3)):
-        codes = rng.integers(low, high, (rows, inputs), endpoint=True)
-        synapses.append(form((codes * step * 2.0**power).astype(np.float32).astype(np.float64)))
-    threshold = float(np.max(step)) * high
-    q = integers(network(lif(rows, threshold), *synapses), bits, signs)
-    for index, synapse in enumerate(synapses):
-        exact = synapse.rows.matrix(lambda values: values) if form is not Dense else synapse.weight
-        assert np.allclose(real_weights(q, f"s{index}"), exact, rtol=3e-6, atol=0)
+    form = data.draw(st.sampled_from([Dense, Sparse.from_matrix]))
+    rows, inputs, per_row = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 6)), data.draw(st.booleans())
+    powers = data.draw(st.lists(st.integers(-3, 3), min_size=1, max_size=3))
+    assert_kept(grid_network(form, bits, rows, inputs, per_row, powers, data.draw(st.integers(0, 10_000))), bits, signs)
+
+
+def test_a_power_for_one_synapse_can_leave_the_next_no_room() -> None:
+    """Two powers fit the first two synapses of a few weights equally well, and the third fits one of them only."""
+    assert_kept(grid_network(Dense, 7, 3, 2, True, [0, 1, 0], seed=0), 7)
 
 
 def test_random_weights_lie_on_no_grid() -> None:
