@@ -8,6 +8,9 @@ PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEV = .venv-dev/bin/
 
+# Two workers whose libraries each use both cores take twice as long.
+test test-slow test-long: export OMP_NUM_THREADS = 1
+
 .PHONY: demo test test-slow test-long check docs bench clean
 
 demo: .venv/ready

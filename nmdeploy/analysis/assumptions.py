@@ -10,7 +10,6 @@ from nmdeploy.analysis.beside import FAR_OFF
 from nmdeploy.analysis.finding import CHANGED, ROUNDING, Finding
 from nmdeploy.analysis.layer_states import FAR, NOTHING_ARRIVES, LayerState, populations_before
 from nmdeploy.analysis.remedies import Option
-from nmdeploy.importers.nir_reading import DEFAULTS
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.network.reading import Fact, Reading, assumed
 
@@ -84,13 +83,8 @@ def _resets(network: QuantizedNetwork, reading: Reading, shown: dict[str, set[st
     doubtful = {before for name in off for before in populations_before(network, name)}
     for name, facts in reading.populations.items():
         fact = facts.get("reset")
-        if name in doubtful and fact is not None and network.populations[name].spiking and _is_assumed(fact, reading):
+        if name in doubtful and fact is not None and network.populations[name].spiking and fact.by == "assumed":
             yield name, fact
-
-
-def _is_assumed(fact: Fact, reading: Reading) -> bool:
-    """Return True if a reset was assumed: by NIR's equations, which several frameworks do not mean."""
-    return fact.by == "assumed" or (fact.by == "source" and DEFAULTS in reading.notes)
 
 
 def _reset_options(

@@ -58,8 +58,13 @@ class Meaning:
         return self.options.reset_of(population) or ("zero" if self.framework is None else self.framework.reset)
 
     def reset_by(self, population: str) -> By:
-        """Return by what the reset is known."""
-        return "option" if self.options.reset_of(population) or self.framework else "source"
+        """Return by what the reset is known; exporters of several frameworks mean another than NIR's equations."""
+        return "option" if self.options.reset_of(population) or self.framework else "assumed"
+
+    @property
+    def at_threshold_by(self) -> By:
+        """By what the comparison at the threshold is known; some exporters mean another than NIR's equations."""
+        return "option" if self.framework else "assumed"
 
     def share(self, tau: FloatArray) -> FloatArray:
         """Return the share of a state that a step loses: dt / tau, or 1 - exp(-dt / tau)."""

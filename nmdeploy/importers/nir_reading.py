@@ -61,8 +61,7 @@ def _facts(name: str, kind: str, p: Values, how: Meaning) -> Iterator[tuple[str,
         amount = span(p["v_threshold"] - p["v_reset"])
         text = RESETS[how.reset(name)].format(**held, amount=amount)
         yield "reset", Fact(text, how.reset_by(name))
-        words = comparison(p["v_threshold"], how.at_threshold)
-        yield "threshold", Fact(words, "option" if how.framework else "source")
+        yield "threshold", Fact(comparison(p["v_threshold"], how.at_threshold), how.at_threshold_by)
     taus = [key for key in TAUS if key in p]
     if taus:
         yield "decay", Fact("; ".join(_decay(key, p, how) for key in taus), how.decay_by)

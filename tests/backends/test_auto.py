@@ -202,7 +202,10 @@ def test_a_model_that_is_none_is_found_before_any_is_compiled(tmp_path: Path, mo
     assert done.exit_code == 2 and not (tmp_path / "kernels").exists()
 
 
-@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "i8"])
+SLOW = (pytest.param(kind, marks=pytest.mark.slow) for kind in ("i1", "u2", "i2", "u4", "i4"))
+
+
+@pytest.mark.parametrize("kind", ["u1", "i8", *SLOW])
 def test_warmup_compiles_every_type_of_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("NMDEPLOY_CACHE", str(tmp_path))
     CliRunner().invoke(main, ["warmup"])

@@ -35,6 +35,7 @@ STATE_SPACE_COVERS = (
 DENSE_COVERS = ("x_saturations", "x_reset_saturations", *MECHANISMS_COVER)
 
 
+@pytest.mark.slow
 def test_edges(figures: Figures) -> None:
     assert_equal_in_lava([*driven_cases(), *beside(small_cases())], figures)
 
@@ -47,6 +48,7 @@ def test_a_sample_of_every_family_and_model(figures: Figures) -> None:
     assert_covered(assert_equal_in_lava(cases, figures), ("dense synapse", "sparse synapse"), len(cases))
 
 
+@pytest.mark.slow
 def test_delays_on_paths_without_a_loop(figures: Figures) -> None:
     """A delayed edge counts as a synapse: start, inserted delays and latency are Lava's."""
     networks = [delayed_paths(seed) for seed in range(8)]

@@ -164,6 +164,23 @@ def test_an_option_wins_over_the_framework(load: Load) -> None:
     assert load(g, framework="snntorch").dt == 1e-4 and load(g, framework="snntorch", dt=5e-4).dt == 5e-4
 
 
+@pytest.mark.parametrize(
+    ("options", "reset", "threshold"),
+    [
+        ({}, "assumed", "assumed"),
+        ({"resets": {"": "zero"}}, "option", "assumed"),
+        ({"framework": "norse"}, "option", "option"),
+    ],
+)
+def test_a_file_says_neither_reset_nor_comparison(
+    options: dict[str, Any], reset: str, threshold: str, load: Load
+) -> None:
+    reading = load(graph(lif()), dt=1e-3, **options).read_as
+    assert reading is not None
+    facts = reading.populations["n0"]
+    assert (facts["reset"].by, facts["threshold"].by) == (reset, threshold)
+
+
 @pytest.mark.parametrize("framework", ["sinabs", "rockpool", "spikingjelly"])
 def test_frameworks_that_are_not_here(framework: str, load: Load) -> None:
     """Their exporters' numbers give back the decays and gains with which they compute."""

@@ -260,6 +260,7 @@ def test_a_short_sample_sees_nothing_of_what_follows_it() -> None:
         assert np.allclose(floats.output[i, :length], run_float(network, inputs[i : i + 1, :length]).output[0])
 
 
+@pytest.mark.slow
 def test_the_chain_equals_lava_in_both_forms() -> None:
     """Multiples of the window and not, a sample shorter than one window."""
     require_lava()
@@ -275,6 +276,7 @@ def test_the_chain_equals_lava_in_both_forms() -> None:
         assert recording.latency == expected.latency
 
 
+@pytest.mark.slow
 def test_samples_of_different_lengths_equal_lava() -> None:
     require_lava()
     q = exact(chain(5), samples(20))
