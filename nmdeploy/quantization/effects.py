@@ -4,12 +4,16 @@ Each tensor has the worst change among its rows or neurons, in the unit that its
 its relative error, a decay by the steady gain that it changes, a bias by its share of the threshold. With calibration
 data, the population is also run by itself, on what arrives at it in the float network, with this tensor alone rounded,
 and with all integers at once. The spikes that differ from those of the float population are counted.
+
+Where the drive of a population makes up for a rounded decay, both are one change: that decay alone is rounded with its
+drive, and the other tensors are compared in the population that has both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,11 +21,13 @@ import numpy.typing as npt
 
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron
-from nmdeploy.neurons.rounded import RoundedPopulation, is_equal
+from nmdeploy.neurons.decays import steady_gain
+from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor, is_equal
 from nmdeploy.quantization.bias_terms import rest_of_bias
 from nmdeploy.quantization.population_runs import (
     Arrivals,
     SynapticSums,
+    float_sums,
     run_float_population,
     run_integer_population,
     synaptic_sums,
@@ -131,12 +137,13 @@ def population_effect(
     network: Network, quantized: QuantizedNetwork, name: str, arrivals: Arrivals | None
 ) -> PopulationEffect:
     """Return the effects of one population, the largest first."""
-    rounded = network.populations[name].rounded(quantized.populations[name])
-    found = [*_synapse_effects(network, quantized, name, rounded), *_neuron_effects(name, rounded)]
+    base = as_driven(network, quantized, name)
+    rounded = _rounded(network, base, quantized, name)
+    found = [*_synapse_effects(base, quantized, name, rounded), *_neuron_effects(name, rounded)]
     if arrivals is None:
         ordered = sorted(found, key=lambda effect: -(effect.worst or 0.0))
         return PopulationEffect(name, tuple(ordered), None, 0, rounded is not None)
-    together, alone = _differences(network, quantized, name, rounded, arrivals)
+    together, alone = _differences(network, base, quantized, name, rounded, arrivals)
     counted = [_with(effect, alone) for effect in found]
     if (name, STATES) in alone:
         counted.append(TensorEffect(name, STATES, "steps", None, None, alone[name, STATES]))
@@ -197,8 +204,68 @@ def _worst(node: str, tensor: str, measure: str, errors: FloatArray) -> TensorEf
     return TensorEffect(node, tensor, measure, float(errors[at]) if errors.size else 0.0, at)
 
 
+def as_driven(network: Network, quantized: QuantizedNetwork, name: str) -> Network:
+    """Return the network in which a population has its rounded decays and scaled drive, if its integers hold these.
+
+    The weights of a scaled drive are those to which the integers' rows are nearer.
+    """
+    rounded, factor = network.populations[name].rounded_decays()
+    incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
+    if not (factor != 1).any() or not incoming:
+        return network
+    driven, scale = (
+        {key: synapse.driven(factor) for key, synapse in incoming.items()},
+        quantized.populations[name].scale,
+    )
+    nearer = 0.0
+    for key, codes in ((key, quantized.synapses[key]) for key in incoming):
+        nearer += np.sign(incoming[key].row_errors(codes, scale) - driven[key].row_errors(codes, scale)).sum()
+    if nearer <= 0:
+        return network
+    return replace(network, nodes={**network.nodes, name: rounded.driven(factor), **driven})
+
+
+def _rounded(network: Network, base: Network, quantized: QuantizedNetwork, name: str) -> RoundedPopulation | None:
+    """Return the tensors of the integers beside those of `base`, and beside the exact decays."""
+    held = quantized.populations[name]
+    rounded, own = base.populations[name].rounded(held), network.populations[name].rounded(held)
+    if rounded is None or own is None or base is network:
+        return rounded
+    decays = {field: tensor for field, tensor in own.tensors.items() if tensor.measure == "decay"}
+    return rounded._replace(tensors={**rounded.tensors, **decays})
+
+
+@dataclass(frozen=True, eq=False)
+class _FloatRun:
+    """A float population by itself on its sums (samples, steps, input_size); others are compared with its outputs."""
+
+    neuron: Neuron
+    sums: FloatArray
+    arrivals: Arrivals
+
+    @cached_property
+    def outputs(self) -> npt.NDArray[Any]:
+        return run_float_population(self.neuron, self.sums, self.arrivals.lengths)
+
+    def differs(self, outputs: npt.NDArray[Any]) -> Difference:
+        return difference(self.neuron, self.outputs, outputs, self.arrivals.valid)
+
+    def changed(self, neuron: Neuron, sums: FloatArray) -> Difference:
+        """Return what another population, or other sums, make of the outputs."""
+        return self.differs(run_float_population(neuron, sums, self.arrivals.lengths))
+
+    def with_tensor(self, field: str, tensor: RoundedTensor, driven: bool) -> Difference:
+        """Return what a rounded tensor makes of the outputs; a `driven` decay has the drive that keeps its gain."""
+        neuron = self.neuron.with_tensor(field, tensor.values)
+        if not driven:
+            return self.changed(neuron, self.sums)
+        drive = steady_gain(tensor.exact, tensor.values)
+        return self.changed(neuron.driven(drive), self.sums * drive)
+
+
 def _differences(
     network: Network,
+    base: Network,
     quantized: QuantizedNetwork,
     name: str,
     rounded: RoundedPopulation | None,
@@ -206,33 +273,30 @@ def _differences(
 ) -> tuple[Difference, dict[tuple[str, str], Difference]]:
     """Return the difference that all integers make together, and those of single tensors by (node, tensor)."""
     neuron, population, lengths = network.populations[name], quantized.populations[name], arrivals.lengths
-    sums = {e.source: synaptic_sums(network, quantized, e.source, arrivals) for e in network.incoming[name]}
-    shape = (arrivals.samples, arrivals.steps, neuron.input_size)
-    exact: FloatArray = sum((each.exact for each in sums.values()), np.zeros(shape))
-    codes: IntArray = sum((each.codes for each in sums.values()), np.zeros(shape, np.int64))
-    floats = run_float_population(neuron, exact, lengths)
-    valid = arrivals.valid
-
-    def differs(outputs: npt.NDArray[Any]) -> Difference:
-        return difference(neuron, floats, outputs, valid)
-
+    sums = {e.source: synaptic_sums(base, quantized, e.source, arrivals) for e in network.incoming[name]}
+    nothing = np.zeros((arrivals.samples, arrivals.steps, neuron.input_size))
+    codes: IntArray = sum((each.codes for each in sums.values()), nothing.astype(np.int64))
+    own = _FloatRun(base.populations[name], sum((each.exact for each in sums.values()), nothing), arrivals)
+    floats, driven = own, base is not network
+    if driven:
+        exact = sum((float_sums(network, edge.source, arrivals) for edge in network.incoming[name]), nothing)
+        floats = _FloatRun(neuron, exact, arrivals)
     integers = run_integer_population(population, codes, lengths)
-    together = differs(integers)
     found: dict[tuple[str, str], Difference] = {}
     for source, part, changed in _changed_sums(sums):
-        found[source, part] = differs(run_float_population(neuron, exact + changed, lengths))
+        found[source, part] = own.changed(own.neuron, own.sums + changed)
     if rounded is None:
-        return together, found
-    restored = neuron
+        return floats.differs(integers), found
+    restored = own.neuron
     for field, tensor in rounded.tensors.items():
         if tensor.changed:
-            one = neuron.with_tensor(field, tensor.values)
             restored = restored.with_tensor(field, tensor.values)
-            found[name, field] = differs(run_float_population(one, exact, lengths))
+            run = floats if tensor.measure == "decay" else own
+            found[name, field] = run.with_tensor(field, tensor, driven and tensor.measure == "decay")
     arriving = np.ldexp(codes.astype(np.float64), -population.frac_in) / population.scale
     same_integers = run_float_population(restored, arriving, lengths)
-    found[name, STATES] = difference(neuron, same_integers, integers, valid)
-    return together, found
+    found[name, STATES] = difference(neuron, same_integers, integers, arrivals.valid)
+    return floats.differs(integers), found
 
 
 def _changed_sums(sums: Mapping[str, SynapticSums]) -> Iterator[tuple[str, str, FloatArray]]:

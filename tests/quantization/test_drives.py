@@ -20,6 +20,8 @@ from nmdeploy.neurons.scales import Scales
 from nmdeploy.neurons.state_space.dense import DenseStateSpace
 from nmdeploy.pipeline import FormatOverrides
 from nmdeploy.quantization.drives import choose_drives
+from nmdeploy.quantization.effects import effects
+from nmdeploy.quantization.population_runs import record_arrivals
 from nmdeploy.quantization.post_training import calibrate, choose_scales, quantize_network
 from nmdeploy.synapses.dense import Dense
 
@@ -70,6 +72,36 @@ def test_the_choice_is_the_better_one_and_is_said(neuron: Neuron) -> None:
     assert ("n" in found.factors) == (scaled < stays)
     (note,) = found.notes
     assert ("'n' is scaled by" if scaled < stays else "'n' stays") in note
+
+
+@pytest.mark.parametrize(
+    ("neuron", "decay"),
+    [
+        (LIF(np.zeros(SIZE), 1 - 1.4 / 4096, 2.0, bias=0.01), "beta"),  # type: ignore[arg-type]
+        (LIF(np.full(SIZE, 1 - 1.45 / 4096), 0.5, 20.0), "alpha"),  # type: ignore[arg-type]
+        (Integrator(np.full(SIZE, 1 - 1.4 / 4096)), "beta"),
+    ],
+)
+def test_the_effect_of_a_scaled_drive_is_that_of_its_decay(neuron: Neuron, decay: str) -> None:
+    """The weights lie on a grid, and their scaled ones too: rounding does not change them."""
+    floats, inputs = network(neuron), data()
+    ranges, (_, factor) = calibrate(floats, inputs), neuron.rounded_decays()
+    wider = {"n": {key: values * max(1.0, factor.max()) for key, values in ranges["n"].items()}}
+    arrivals = record_arrivals(floats, inputs, np.full(4, inputs.shape[1]))
+    shares = {}
+    for name, drive in (("stays", {}), ("scaled", {"n": factor})):
+        q = quantize_network(floats, QuantizationConfig(), ranges=wider, drives=drive)
+        (effect,) = effects(floats, q, arrivals)
+        found = {each.tensor: each for each in effect.tensors}
+        weights, changed = found["weights"], found[decay]
+        assert weights.worst is not None and weights.worst < 1e-12
+        assert weights.alone is None or weights.alone.share == 0
+        assert changed.worst is not None and changed.worst > 0.1 and changed.alone is not None
+        assert effect.together is not None
+        shares[name] = changed.alone.share, effect.together.share
+    assert shares["scaled"] != shares["stays"]
+    for alone, together in shares.values():
+        assert alone == pytest.approx(together, rel=0.1, abs=0.01)
 
 
 def test_a_drive_that_is_scaled_keeps_the_steady_gain() -> None:
