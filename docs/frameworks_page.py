@@ -15,7 +15,8 @@ Rows = Mapping[str, Mapping[str, Any]]
 HEAD = f"""# Networks of frameworks
 
 Each network of this page is a file of `examples/frameworks`, written as a user of its framework writes it. A script
-trains it on scikit-learn's digits. nmdeploy imports it by its name, compares it with its framework, and deploys it:
+trains it on scikit-learn's digits. nmdeploy imports it by its name, compares it with its framework, and deploys it.
+`pip install -c constraints.txt '.[train,importers]'` installs all frameworks but Sinabs.
 
 ```sh
 python -m examples.train_framework snntorch_defaults
@@ -79,6 +80,7 @@ lose over {100 * MOST_LOST:.0f} point.
 
 A population whose spikes change by over 4 % is named, with the tensor whose rounding alone changes most. Each
 population gets the spikes that the float network sends it. The warning ends with a remedy, which is left out here.
+A warning does not stop the export. It counts spikes; the accuracies above show what it means for the classes.
 
 {{warnings}}
 """

@@ -220,7 +220,7 @@ def test_the_readme_names_only_commands_and_options_that_exist() -> None:
                     assert {word for word in words if word.startswith("-")} <= known, line
 
 
-@pytest.mark.parametrize("name", ["generate_commands", "generate_layers", "generate_limits"])
+@pytest.mark.parametrize("name", ["generate_commands", "generate_tables"])
 def test_generated_pages_are_current(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None

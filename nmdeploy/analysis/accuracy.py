@@ -96,9 +96,9 @@ def share_text(accuracy: Accuracy, name: str) -> str:
 def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
     """Yield the accuracies of a run: that of the integers, and those of the float network."""
     if accuracy["quantized"] is None:
-        yield "accuracy over all samples: not available (no labels)"
+        yield "accuracy of the integers over all samples: not available (no labels)"
         return
-    yield f"accuracy over all samples: {share_text(accuracy, 'quantized')}"
+    yield f"accuracy of the integers over all samples: {share_text(accuracy, 'quantized')}"
     if accuracy["float"] is None:
         yield "float network: not given"
         return

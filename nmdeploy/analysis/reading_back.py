@@ -6,7 +6,7 @@ weights and biases: whether these are nearer to the scaled ones decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from nmdeploy.analysis.weights import Weights, dequantized_weights, synapse_with, weights_of
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import Neuron
-from nmdeploy.neurons.rounded import RoundedTensor
+from nmdeploy.neurons.rounded import Measure, RoundedTensor
 from nmdeploy.synapses.base import Synapse
 
 
@@ -44,9 +44,29 @@ class Read:
         if isinstance(node, Neuron):
             return {name: node.with_tensor(tensor, self.tensors[name][tensor].exact)}
         assert isinstance(source, Synapse)
-        held, exact = self.weights[name], weights_of(source)
-        mixed = replace(held, bias=exact.bias) if tensor == "bias" else replace(held, rows=exact.rows)
-        return {name: synapse_with(source, mixed)}
+        return {name: _mixed(source, self.weights[name], weights_of(source), tensor)}
+
+    def rounded(self, name: str, tensor: str) -> dict[str, Any]:
+        """Return the node of the source in which one tensor is the integers'."""
+        source = self.source.nodes[name]
+        if isinstance(source, Neuron):
+            return {name: source.with_tensor(tensor, self.tensors[name][tensor].values)}
+        assert isinstance(source, Synapse)
+        return {name: _mixed(source, weights_of(source), self.weights[name], tensor)}
+
+    def tensors_of(self, population: str) -> Iterator[tuple[str, str, Measure]]:
+        """Yield (node, tensor, measure) of every tensor of a population that rounding changes."""
+        for tensor, held in self.tensors[population].items():
+            if held.changed:
+                yield population, tensor, held.measure
+        for edge in self.source.incoming[population]:
+            yield edge.source, "weight", "coefficient"
+            yield edge.source, "bias", "bias"
+
+
+def _mixed(source: Synapse, most: Weights, one: Weights, tensor: str) -> Synapse:
+    """Return the synapses of `most` with one tensor of `one`."""
+    return synapse_with(source, replace(most, bias=one.bias) if tensor == "bias" else replace(most, rows=one.rows))
 
 
 def read(network: QuantizedNetwork, floats: Network) -> Read:

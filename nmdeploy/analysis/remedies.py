@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from nmdeploy.analysis import finding as f
 from nmdeploy.analysis.finding import CHANGED, NETWORK, ROUNDING, RUN, Finding
 from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.quantization.effect_notes import tensor_remedy
+from nmdeploy.quantization.effects import BIASES, WEIGHTS
 
 STATIC = "static worst-case bounds"
-WEIGHT_BITS_MAX = 8
-WIDTHS_OF_THEIR_OWN = ("state_space", "dense_state_space", "windowed_state_space")
-"""Families whose coefficients have a width that an option sets."""
+SYNAPSE_TENSORS = {"weight": WEIGHTS, "bias": BIASES}
+"""Tensors of synapses, in the words of the quantizer."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ def _options(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     if finding.origin == CHANGED:
         yield Option("", "export the model again: these integers are not those of the checkpoint")
         return
-    remedies = _NETWORK if finding.origin == NETWORK else _ROUNDING if finding.origin == ROUNDING else _RUN
-    remedy = remedies.get(finding.fault)
+    if finding.origin == ROUNDING:
+        yield from _rounding(network, finding)
+        return
+    remedy = (_NETWORK if finding.origin == NETWORK else _RUN).get(finding.fault)
     if remedy is not None:
         yield from remedy(network, finding)
 
@@ -78,27 +82,14 @@ def _reach(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     yield Option("--data", "samples that drive the network as those of the training did: these do not reach it")
 
 
-def _weight_bits(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
+def _rounding(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
+    """Yield what lowers the effect of a tensor: calibration data, and what `export` says of it."""
     yield from _data(network, finding)
-    synapses = [network.synapses[edge.source] for edge in network.incoming[finding.population]]
-    if synapses and min(synapse.bits for synapse in synapses) < WEIGHT_BITS_MAX:
-        yield Option("--weight-bits", f"{WEIGHT_BITS_MAX}, the most: small weights are kept")
-    elif finding.fault != f.STATES_ROUNDED:
-        yield Option(
-            "",
-            f"{finding.population}: divide the weights, the bias and the threshold of its largest rows by one factor "
-            "each: its rows are of unlike magnitude, and the function stays the same",
-        )
-
-
-def _widths(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
-    """Widths that a family can choose: those of rule ``loihi`` are fixed."""
-    yield from _data(network, finding)
-    if network.populations[finding.population].kind in WIDTHS_OF_THEIR_OWN:
-        yield Option("--coefficient-bits", "more bits per coefficient")
-        yield Option("--coefficient-frac", "more fraction bits of A, where its magnitudes leave room")
-    else:
-        yield Option("", f"{finding.population}: train it as a state-space neuron: its decays have 12 bits here")
+    node, _, tensor = finding.tensor.rpartition(" ")
+    held = (node, SYNAPSE_TENSORS[tensor]) if node else (finding.population, tensor)
+    text = tensor_remedy(network, finding.population, *held)
+    more = re.match(r"give more (--[a-z-]+)", text)
+    yield Option(more[1] if more else "", f"{finding.population}: {text}")
 
 
 def _state_bits(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
@@ -118,22 +109,9 @@ _NETWORK: dict[str, Remedy] = {
     f.BIAS_OFF: _rescale,
     f.DECAY_OFF: _dt,
 }
-_ROUNDING: dict[str, Remedy] = {
-    f.ROW_ROUNDED_TO_0: _weight_bits,
-    f.ROW_SCALED: _weight_bits,
-    f.SIGN_FLIPPED: _weight_bits,
-    f.WEIGHTS_OFF: _weight_bits,
-    f.BIAS_OFF: _weight_bits,
-    f.OUT_OF_REACH: _data,
-    f.THRESHOLD_OFF: _data,
-    f.DECAY_OFF: _widths,
-    f.TAU_UNDER_DT: _widths,
-    f.COEFFICIENT_OFF: _widths,
-}
 _RUN: dict[str, Remedy] = {
     f.AT_LIMIT: _state_bits,
-    f.STATES_ROUNDED: _weight_bits,
+    f.STATES_ROUNDED: _rounding,
     f.SILENT: _reach,
     f.ALWAYS_SPIKES: _rescale,
-    f.ROW_ROUNDED_TO_0: _weight_bits,
 }

@@ -32,13 +32,13 @@ FILE = _File(dir_okay=True, path_type=str)
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nmdeploy")
 def main() -> None:
-    """Deploy trained spiking state-space networks: quantize, export, verify bit for bit, report.
+    """Deploy trained spiking networks: quantize, export, verify bit for bit, report.
 
     \b
     Typical use:
       nmdeploy check net.safetensors --profile loihi2
       nmdeploy export net.safetensors --profile loihi2 --data calibration.npz -o model.nir
-      nmdeploy verify model.nir --data test.npz
+      nmdeploy verify model.nir --data test.npz --samples 20
       nmdeploy report model.nir --data test.npz -o report.md
       nmdeploy diagnose model.nir --checkpoint net.safetensors --data test.npz
 
@@ -178,8 +178,9 @@ def export(
 ) -> None:
     """Quantize a network and write it as a NIR file.
 
-    CHECKPOINT is a .safetensors or .pt file, a NIR graph, or the name of a torch module or of a function that makes it,
-    package.module:attribute. A module is compared with its import. The profile gives the widths of the integers.
+    CHECKPOINT is a file of nmdeploy.save or nmdeploy.models, a NIR graph, or the name of a torch module or of a
+    function that makes it, package.module:attribute; its state dict goes to --weights. A module is compared with its
+    import. The profile gives the widths of the integers.
 
     The exit code is 1, and nothing is written, if the import computes something else than the module or --expect.
     """

@@ -28,6 +28,8 @@ NEXT = (
     f"  nmdeploy check net.safetensors --profile {PROFILE}    which of its nodes can be deployed",
     f"  nmdeploy export net.safetensors --profile {PROFILE} --data calibration.npz -o model.nir",
     "  nmdeploy models                                    if there is none yet: those that train in PyTorch",
+    "A module of snnTorch, Norse, spikingjelly or Rockpool: mypackage.nets:make_net --weights net.pt takes the place",
+    "of net.safetensors. The guides are in docs/index.md.",
 )
 Say = Callable[[str], object]
 

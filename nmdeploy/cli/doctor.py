@@ -16,8 +16,8 @@ PARTS = {
     "safetensors": "checkpoints",
     "uv": "Lava, on any Python but 3.10",
     "onnxruntime": "faster products of dense input (pip install onnxruntime)",
-    "torch": "training (pip install 'nmdeploy[train]')",
-    "scikit-learn": "examples (pip install 'nmdeploy[train]')",
+    "torch": "training, modules of frameworks and .pt files (pip install '.[train]')",
+    "scikit-learn": "examples (pip install '.[train]')",
 }
 
 

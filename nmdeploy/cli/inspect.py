@@ -16,7 +16,7 @@ from nmdeploy.network.reading import Reading
 from nmdeploy.samples.source import BLOCK_BYTES, open_stored
 from nmdeploy.samples.stored import Array, Stored
 
-SOURCES = ("nir", "checkpoint")
+SOURCES = ("nir", "checkpoint", "network")
 RANGED_BYTES = 1 << 28  # what is read in a moment; the range of larger inputs is not looked for
 
 

@@ -81,8 +81,8 @@ def load(
     ----------
     source : path, or object
         Of a checkpoint or NIR graph, whose suffix chooses the importer; ``package.module:attribute``, the name of an
-        object or of a function that makes it; a ``nir.NIRGraph``; a torch module of `nmdeploy.models`, snnTorch, Norse
-        or spikingjelly; a `Network`, which is returned as it is.
+        object or of a function that makes it; a ``nir.NIRGraph``; a torch module of `nmdeploy.models`, snnTorch,
+        Norse, spikingjelly or Rockpool; a `Network`, which is returned as it is.
     sample : array or tensor, (samples, steps, channels), optional
         Inputs on which a module of a framework runs, to be followed and compared; random spikes if left out.
     dt : float, optional
@@ -135,7 +135,7 @@ def _importer_of(source: object) -> ModuleType:
             return module
     raise BadOption(
         f"an object of type {type(source).__name__} is no source of a network: give a path, a Network, a nir.NIRGraph, "
-        "or a torch module of nmdeploy.models, snnTorch, Norse or spikingjelly"
+        "or a torch module of nmdeploy.models, snnTorch, Norse, spikingjelly or Rockpool"
     )
 
 

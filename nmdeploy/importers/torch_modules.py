@@ -157,8 +157,8 @@ def _traced(module: Any, framework: ModuleType, sample: Any, options: ReadOption
 def _repeated(values: FloatArray, trace: Trace) -> FloatArray:
     if (values != values[:, :1]).any():
         raise BadData(
-            "the module repeats one input over its own steps, but the steps of the sample differ: give the input of "
-            "one step, (samples, channels)"
+            "the module repeats one input over its own steps, but the steps of the sample differ: give the same "
+            "input in every step, or one input alone, (samples, channels)"
         )
     return np.repeat(values[:, :1], trace.steps, 1)
 

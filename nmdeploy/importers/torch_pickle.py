@@ -21,7 +21,10 @@ def read_pt(path: Path) -> tuple[str, str, dict[str, npt.NDArray[Any]]]:
     """Return configuration (JSON), SHA-256 and tensors of a `.pt` checkpoint; raise `BadFile` for anything else."""
     content = load_pt(path, ".safetensors")
     if not isinstance(content, dict) or set(content) != FIELDS or not isinstance(content["state_dict"], dict):
-        raise BadFile(f"{path}: is not an nmdeploy checkpoint: save it with nmdeploy.models.checkpoint.save")
+        raise BadFile(
+            f"{path}: is not an nmdeploy checkpoint: save it with nmdeploy.models.checkpoint.save, or if it "
+            f"is the state dict of a module, give the module: package.module:attribute --weights {path}"
+        )
     config, sha256 = content["config"], content["sha256"]
     if not isinstance(config, str) or not isinstance(sha256, str):
         raise BadFile(f"{path}: config and sha256 are not strings: save it with nmdeploy.models.checkpoint.save")

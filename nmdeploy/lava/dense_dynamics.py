@@ -38,6 +38,8 @@ class DenseDynamics:
         Reset codes in units of the state.
     m : array of int, shape (neurons, states, states)
         Reset factors with 12 fraction bits; `scale` uses the diagonal.
+    rectify_states : bool
+        A state that would fall below 0 in an update becomes 0.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class DenseDynamics:
     r: Any = 0
     m: Any = 0
     input_bias: Any = 0
+    rectify_states: bool = False
     registers: ClassVar[tuple[str, ...]] = ("x",)
 
     def __post_init__(self) -> None:
@@ -106,6 +109,8 @@ class DenseDynamics:
             new = rz(coupled.sum(-1) + (fed.sum(-1) << (self.frac_a - self.frac_b)), self.frac_a)
         else:
             new = rz(coupled, self.frac_a).sum(-1) + rz(fed, self.frac_b).sum(-1)
+        if self.rectify_states:
+            new = np.where(new < 0, 0, new)
         return (sat(new, self.state_bits),)
 
     def output(self, states: States, a: Integers) -> Integers:

@@ -127,7 +127,7 @@ class QuantizedIntegrator(ThreePartNeuron):
     def remedy(self, tensor: str) -> str:
         if tensor == "beta":
             return "its decay has 12 bits: choose a shorter time constant, or a larger --dt"
-        return "its sums have the step of the weights: give more --weight-bits, or retrain with a larger bias"
+        return "its sums have the step of the weights: retrain with a larger bias, or with the largest weights clipped"
 
     @property
     def adds_bias(self) -> bool:

@@ -128,12 +128,16 @@ def _worst(effect: TensorEffect) -> str:
 
 def remedy(network: QuantizedNetwork, population: str, effect: TensorEffect) -> str:
     """Return the option or the change that lowers the effect of a tensor."""
-    neuron = network.populations[population]
-    if effect.tensor not in (WEIGHTS, BIASES):
-        return neuron.remedy(effect.tensor)
-    bits = network.synapses[effect.node].bits
+    return tensor_remedy(network, population, effect.node, effect.tensor)
+
+
+def tensor_remedy(network: QuantizedNetwork, population: str, node: str, tensor: str) -> str:
+    """Return what lowers the effect of a tensor that a node holds: a field of the population, or of a synapse."""
+    if tensor not in (WEIGHTS, BIASES):
+        return network.populations[population].remedy(tensor)
+    bits = network.synapses[node].bits
     if bits < WEIGHT_BITS_MAX:
         return f"give more --weight-bits (now {bits})"
-    if effect.tensor == BIASES:
+    if tensor == BIASES:
         return "retrain with biases of like magnitude"
     return "retrain with the largest weights clipped: all weights of a scale have the step of its largest one"

@@ -30,7 +30,7 @@ def headline(report: Report) -> Iterator[str]:
     verdicts = () if report.verification is None else verdict_lines(report.verification)
     yield from map(_sentence, (*verdicts, *accuracy_lines(report.accuracy)))
     if report.verification is None:
-        yield "This report holds no comparison with Lava: `nmdeploy verify` makes one"
+        yield "Not part of this report: the comparison with Lava (`nmdeploy verify`)"
 
 
 def sections(report: Report) -> Iterator[tuple[str, list[str]]]:

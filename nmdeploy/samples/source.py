@@ -387,7 +387,10 @@ def _fits(shape: tuple[int, ...], expected: Input) -> bool:
 def _other_axes(name: str, shape: tuple[int, ...], expected: Input) -> str:
     """Return the remedy for axes that are not the model's."""
     if shape[1:] in (expected.shape, (expected.size,)):
-        return f"add an axis for samples ({name}[None])"
+        return (
+            f"add an axis for samples ({name}[None]), or for steps if one input is for all steps "
+            f"(np.repeat({name}[:, None], steps, 1))"
+        )
     if fits(shape, NCT, expected.shape):
         return "give --axes NCT"
     if len(shape) == 2 and expected.size == 1:

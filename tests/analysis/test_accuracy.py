@@ -35,11 +35,13 @@ def test_accuracies_and_their_line() -> None:
     assert found["float_rounded_input"] == 434 / 450
     assert found["interval"]["quantized"] == [*wilson(433, 450)]
     assert [*accuracy_lines(found)] == [
-        "accuracy over all samples: 0.9622 (95 %: 0.9403 to 0.9763)",
+        "accuracy of the integers over all samples: 0.9622 (95 %: 0.9403 to 0.9763)",
         "float network: 0.9689 (95 %: 0.9485 to 0.9814); on rounded inputs 0.9644 (95 %: 0.9430 to 0.9780)",
     ]
     assert [*accuracy_lines(accuracies(10, 8, None))][1:] == ["float network: not given"]
-    assert [*accuracy_lines(accuracies(10, None, None))] == ["accuracy over all samples: not available (no labels)"]
+    assert [*accuracy_lines(accuracies(10, None, None))] == [
+        "accuracy of the integers over all samples: not available (no labels)"
+    ]
     assert accuracies(10, None, None)["interval"] == {"float": None, "float_rounded_input": None, "quantized": None}
 
 

@@ -140,6 +140,8 @@ def random_spiking(rng: Rng, kind: str, size: int, inputs: int, m: Mechanisms | 
     dynamics = diagonal_dynamics(rng, shape) if kind == "state_space" else dense_dynamics(rng, shape)
     make: Any = QuantizedStateSpace if kind == "state_space" else QuantizedDenseStateSpace
     chosen = mechanism_codes(rng, m, shape, shared["state_bits"]) | m.fields
+    if kind != "state_space":
+        chosen["rectify_states"] = int(shared["state_bits"]) % 4 == 0
     neuron = make(**shared, **dynamics, **chosen, vth=np.zeros((size, p), int))
     return thresholds(rng, neuron, shared["state_bits"])
 

@@ -112,7 +112,9 @@ class Dense(Dynamics):
         for n in range(self.states):
             kept = [c * x for c, x in zip(p["a"][h][n], old, strict=True)]
             fed = [b * x for b, x in zip(p["b"][h][n], a, strict=True)]
-            self.x[h][n] = self.sat(self.rounded(kept, p["frac_a"], fed, p["frac_b"]), self.bits, "x_saturations")
+            moved = self.rounded(kept, p["frac_a"], fed, p["frac_b"])
+            moved = max(moved, 0) if p["rectify_states"] else moved
+            self.x[h][n] = self.sat(moved, self.bits, "x_saturations")
 
     def output(self, h: int, k: int, a: list[int]) -> int:
         p = self.p

@@ -10,6 +10,7 @@ With I the layer's input, R[t] = H(mem[t-1] - threshold), and beta clamped to 0 
     RLeaky, RSynaptic   Leaky and Synaptic with I + recurrent(spk), reset as Synaptic
     Alpha      mem <- tau (syn_exc + syn_inh), both with a decay of their own
     StateLeaky, LinearLeaky   mem <- exp(-1/tau) mem + I, no reset
+    LeakyKernel, LeakyParallel   mem <- max(beta mem + I, 0), no reset; weights and biases are those of a torch RNN
 
 ``spk = H(mem - threshold)``, strict. Source: snntorch 1.0, ``snntorch/_neurons``.
 """
@@ -39,7 +40,7 @@ HELD_BACK = (
     "with reset_delay=False snnTorch holds the next spike back where the membrane exceeds the threshold after its "
     "reset, which no neuron here does: train with reset_delay=True, or with a higher threshold"
 )
-SEQUENCES = ("StateLeaky", "LinearLeaky")
+SEQUENCES = ("StateLeaky", "LinearLeaky", "LeakyKernel", "LeakyParallel")
 
 
 def is_neuron(leaf: Any) -> bool:
@@ -184,6 +185,35 @@ def _state_leaky(name: str, leaf: Any, size: int, exact: bool) -> Layer:
     return Layer(membrane(name, m, "none"), input=own, output_gain=factor, facts=facts)
 
 
+def _leaky_kernel(name: str, leaf: Any, size: int, exact: bool) -> Layer:
+    rnn = leaf.rnn
+    kept = numbers(rnn.weight_hh_l0)
+    beta = np.diagonal(kept)
+    if (kept != np.diag(beta)).any():
+        raise UnsupportedParameter(
+            f"layer {name!r}: weight_hh_enable lets the membrane of one neuron act on others, which only spikes can do "
+            "on a chip: train it with weight_hh_enable=False"
+        )
+    bias = numbers(rnn.bias_ih_l0) + numbers(rnn.bias_hh_l0) if rnn.bias else None
+    m = Membrane(size, beta, numbers(leaf.threshold))
+    one = np.ones((size, 1))
+    neuron = DenseStateSpace(
+        a=beta[:, None, None],
+        b=one,
+        c=one,
+        d=np.zeros(size),
+        v_threshold=m.v_threshold * one[:, 0],
+        rectify_states=True,
+    )
+    facts = spiking_facts(f"{_kind(leaf)}, membrane not below 0", m, "none")
+    return Layer(
+        neuron,
+        input=Affine(numbers(rnn.weight_ih_l0), bias),
+        output_gain=numbers(leaf.graded_spikes_factor),
+        facts=facts,
+    )
+
+
 READ: dict[str, Callable[[str, Any, int, bool], Layer]] = {
     "Leaky": _leaky,
     "Synaptic": _synaptic,
@@ -193,4 +223,6 @@ READ: dict[str, Callable[[str, Any, int, bool], Layer]] = {
     "Alpha": _alpha,
     "StateLeaky": _state_leaky,
     "LinearLeaky": _state_leaky,
+    "LeakyKernel": _leaky_kernel,
+    "LeakyParallel": _leaky_kernel,
 }

@@ -2,7 +2,7 @@
 
 Float, per neuron, with synaptic sums a and states x (real, N per neuron):
 
-    x <- A x + B a
+    x <- A x + B a, or max(A x + B a, 0)  (`rectify_states`)
     y  = C x + D a + bias
 
 `nmdeploy.neurons.state_space.float` has the rest of the step. Integers: docs/arithmetic.md, ``dense_state_space``.
@@ -47,6 +47,8 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
         Transition, input and output coefficients.
     r : (H, N, p) int;  m : (H, N, N) int
         Target or amount, and matrix in 1/4096, of the reset; `scale` uses the diagonal of m.
+    rectify_states : bool
+        True if a state that would fall below 0 in an update becomes 0.
     """
 
     a: IntArray
@@ -54,6 +56,7 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
     c: IntArray
     r: IntArray = 0  # type: ignore[assignment]
     m: IntArray = 0  # type: ignore[assignment]
+    rectify_states: bool = False
 
     kind: ClassVar[str] = "dense_state_space"
     state_registers: ClassVar[tuple[str, ...]] = ("x",)
@@ -87,7 +90,9 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
     def update_dynamics(self, states: Lanes, a: Any, held: Any) -> tuple[Lanes, Any, list[Any]]:
         (x,), f, rule = states, self.fractions, self.rule
         coupled = sum_last_axis(rule.coupling_product(self.a, x[:, :, None], f))
-        x, clipped = update_register(held, x, rule.combine(coupled, sum_inputs(rule, f, self.b, a), f), self.limit)
+        moved = rule.combine(coupled, sum_inputs(rule, f, self.b, a), f)
+        moved = np.maximum(moved, 0) if self.rectify_states else moved
+        x, clipped = update_register(held, x, moved, self.limit)
         left = sum_last_axis(rule.output_product(self.c, x[:, :, None], f))
         return (x,), rule.output_sum(left, feedthrough(rule, f, self.d, a), f) + self.bias, [clipped]
 
@@ -104,6 +109,10 @@ class QuantizedDenseStateSpace(QuantizedSpiking):
             new = new - sum_feedback(self.r, f)
         x, clipped = self.saturate_reset(x, new, acts)
         return (x,), [clipped]
+
+    def nir_losses(self) -> Sequence[str]:
+        clipped = ("its states are not below 0, which has no primitive",) if self.rectify_states else ()
+        return (*super().nir_losses(), *clipped)
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
         a, b, c, d = (np.abs(getattr(self, code).astype(object)) for code in self.coefficients)
@@ -130,6 +139,8 @@ class DenseStateSpace(Spiking):
         Discrete transition, input and output coefficients.
     r : (H, N, p);  m : (H, N, N)
         Target or amount, and matrix, of the reset; `scale` uses the diagonal of m.
+    rectify_states : bool
+        True if a state that would fall below 0 in an update becomes 0, as in a recurrent network with ReLU.
     """
 
     a: FloatArray
@@ -137,6 +148,7 @@ class DenseStateSpace(Spiking):
     c: FloatArray
     r: FloatArray = 0.0  # type: ignore[assignment]
     m: FloatArray = 0.0  # type: ignore[assignment]
+    rectify_states: bool = False
 
     kind: ClassVar[str] = "dense_state_space"
 
@@ -157,7 +169,8 @@ class DenseStateSpace(Spiking):
     def _update(self, x: Array, a: Array) -> Array:
         kind = x.dtype
         coupled = (self.a.astype(kind) * x[:, :, None]).sum(-1)
-        return np.asarray(coupled + (self.b.astype(kind) * a[:, :, None, :]).sum(-1))
+        moved = np.asarray(coupled + (self.b.astype(kind) * a[:, :, None, :]).sum(-1))
+        return np.maximum(moved, 0) if self.rectify_states else moved
 
     def _output(self, x: Array, a: Array) -> Array:
         states = (self.c.astype(x.dtype) * x[:, :, None]).sum(-1)
@@ -221,6 +234,7 @@ class DenseStateSpace(Spiking):
             c=codes(scaled.c),
             r=codes(self._reset_amounts() * state_unit[..., None]),
             m=codes(FACTOR * self.m),
+            rectify_states=self.rectify_states,
         )
         return quantized, [*notes, *said]
 
@@ -290,6 +304,7 @@ def examples(size: int) -> list[Neuron]:
         one | each,
         one | {"reset_condition": "any", "reset_action": "hard", "r": -0.2, "refractory_steps": 2},
         one | {"a": np.zeros((size, 1, 1)), "refractory_steps": 2, "refractory_mode": "mask-raw"},
+        one | {"rectify_states": True, "input_bias": -0.4 * ones[:, None]},
         one | each | two,
         fir | {"v_threshold": ones},
         wide | {"spike": "ternary", "reset_condition": "each", "reset_action": "soft", "r": 0.3},

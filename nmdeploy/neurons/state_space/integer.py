@@ -46,6 +46,7 @@ from nmdeploy.neurons.state_space.rules import (
 Lanes = tuple[Any, ...]
 SATURATING = ("soft", "scale", "linear")
 STATE_BITS_MAX = 24  # states of the chips that have a profile
+OF_THE_STATES = ("states", "floors", "r", "v_threshold", "bias", "input_bias")  # what has a step of the states' width
 PER_OUTPUT = ("bias", "vth", "leak", "adaptation_leak", "adaptation_jump", "soma_r", "soma_m", "modulo_exp", "frac_y")
 
 
@@ -145,9 +146,9 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
     def remedy(self, tensor: str) -> str:
         if tensor == "a" and self.frac_a < self.coefficient_bits - 2:
             return f"give more --coefficient-frac (now {self.frac_a}, {self.coefficient_bits - 2} hold a pole of 1)"
-        if tensor in ("states", "floors") and self.state_bits < STATE_BITS_MAX:
+        if tensor in OF_THE_STATES and self.state_bits < STATE_BITS_MAX:
             return f"give more --state-bits (now {self.state_bits})"
-        if tensor in ("states", "floors"):
+        if tensor in OF_THE_STATES:
             return "its states have the width of the chip: choose faster poles, or a larger --dt"
         if tensor in ("leak", "adaptation_leak", "m", "soma_m"):
             return "factors have 12 bits: choose one that is a multiple of 1/4096"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from live_modules import imported, require_quantized, require_same_output, spike
 
 import nmdeploy
 from nmdeploy.errors import ImportDiffers, UnsupportedParameter
+from nmdeploy.network.float_run import run_float
 from nmdeploy.neurons.lif import LIF
 
 torch = pytest.importorskip("torch")
 snn = pytest.importorskip("snntorch")
+LeakyKernel = pytest.importorskip("snntorch._neurons.leakykernel").LeakyKernel  # not in snntorch's namespace
 nn = torch.nn
 IN, HIDDEN, OUT = 12, 20, 5
 HIDE = {"init_hidden": True}
@@ -186,17 +189,46 @@ def test_residuals_and_recurrences_by_hand() -> None:
     require_same_output(network, module, sample, lambda net, x: net(x.transpose(0, 1)).transpose(0, 1))
 
 
-@pytest.mark.parametrize("kind", ["StateLeaky", "LinearLeaky"])
+ALL_STEPS: dict[str, Callable[[], list[nn.Module]]] = {
+    "StateLeaky": lambda: [nn.Linear(IN, OUT), snn.StateLeaky(0.8, OUT, threshold=2.0)],
+    "LinearLeaky": lambda: [snn.LinearLeaky(0.8, IN, OUT, threshold=2.0)],
+    "LeakyKernel": lambda: [LeakyKernel(IN, OUT, beta=0.8, threshold=0.4)],
+    "two of LeakyParallel": lambda: [
+        snn.LeakyParallel(IN, HIDDEN, beta=0.8, threshold=0.4, graded_spikes_factor=0.5),
+        snn.LeakyParallel(HIDDEN, OUT, beta=0.5, bias=False, threshold=0.2),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ALL_STEPS)
 def test_layers_that_run_all_steps_at_once(kind: str) -> None:
     torch.manual_seed(3)
-    first = (
-        [nn.Linear(IN, OUT), snn.StateLeaky(0.8, OUT, threshold=2.0)]
-        if kind == "StateLeaky"
-        else [snn.LinearLeaky(0.8, IN, OUT, threshold=2.0)]
-    )
-    module, sample = strong(nn.Sequential(*first)), spikes(IN)
+    module, sample = strong(nn.Sequential(*ALL_STEPS[kind]())), spikes(IN)
     network = imported(module, sample)
-    require_same_output(network, module, sample, lambda net, x: net(x.transpose(0, 1))[0].transpose(0, 1))
+
+    def run(net: Any, x: Any) -> Any:
+        out = net(x.transpose(0, 1))
+        return (out[0] if isinstance(out, tuple) else out).transpose(0, 1)
+
+    require_same_output(network, module, sample, run)
+
+
+def test_a_membrane_that_is_not_below_0() -> None:
+    """The clip matters: a membrane without it spikes later after inhibition. Integers follow it to the spike."""
+    module = LeakyKernel(1, 1, beta=0.9, threshold=1.0, bias=False)
+    with torch.no_grad():
+        module.rnn.weight_ih_l0.fill_(0.5)
+    inputs = np.array([[-4.0, -4.0, 1.0, 1.0, 1.0, 1.0]])[..., None]
+    network = nmdeploy.load(module, inputs)
+    model = nmdeploy.quantize(network, data=nmdeploy.load_data({"inputs": inputs}, network.input))
+    spiked = nmdeploy.run(model, {"inputs": inputs}, trace="spikes").layers[model.output].spikes
+    assert spiked is not None and spiked[0, :, 0].tolist() == [0, 0, 0, 0, 1, 1]
+    assert float(run_float(network, inputs).output[0, -1, 0]) == 1 and "not below 0" in str(network.read_as)
+
+
+def test_membranes_that_act_on_each_other_are_refused() -> None:
+    with pytest.raises(UnsupportedParameter, match="weight_hh_enable=False"):
+        nmdeploy.load(LeakyKernel(IN, OUT, beta=0.8, weight_hh_enable=True), spikes(IN))
 
 
 def test_a_last_membrane_without_reset_is_a_readout() -> None:
