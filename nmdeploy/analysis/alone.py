@@ -6,7 +6,7 @@ float network sent, so that the difference of its outputs is its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,16 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, StepTime
 from nmdeploy.quantization.bias_terms import further_biases
+from nmdeploy.quantization.population_runs import (
+    integer_sums,
+    run_float_population,
+    run_integer_population,
+    synapse_sums,
+)
 from nmdeploy.samples.source import Data
-from nmdeploy.synapses.base import QuantizedSynapse, Synapse
+from nmdeploy.synapses.base import Synapse
 
 Array = npt.NDArray[Any]
-Step = Callable[[Any, Array, StepTime], tuple[Any, Array, Array | None]]
-"""A step of a population: (state, synaptic sums, time) -> (state', output, membrane)."""
 
 
 @dataclass
@@ -60,60 +64,23 @@ class Sent:
         return int(next(iter(self.arriving.values())).shape[1])
 
     def alone(self, neuron: Neuron, synapses: Mapping[str, Synapse]) -> Array:
-        """Return the outputs of a float population, or its membranes, on what the float network sent to it."""
-
-        def step(state: Any, a: Array, now: StepTime) -> tuple[Any, Array, Array | None]:
-            state, output = neuron.step(state, a, now)
-            return state, output, neuron.membrane(state)
-
-        arriving = {key: self.arriving[key] for key in synapses}
-        start = neuron.start(len(self.lengths), np.float64)
-        return self._run(neuron, synapses, arriving, start, step, lambda synapse, s: synapse.apply(s))
+        """Return the outputs (samples, steps, outputs) of a float population on what the float network sent to it."""
+        sums = [synapse_sums(synapse, self.arriving[key]) for key, synapse in synapses.items()]
+        return self._valid(run_float_population(neuron, np.sum(sums, 0), self.lengths))
 
     def integers_alone(self, name: str, network: QuantizedNetwork) -> Array:
-        """Return the outputs of an integer population, or its membranes, on what the float network sent to it."""
-        neuron, membrane = network.populations[name], self.network.populations[name].membrane_name
-        synapses = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
+        """Return the outputs of an integer population on what the float network sent to it, in its units."""
         further = further_biases(network)
-        arriving = {}
-        for key in synapses:
-            codes = np.ldexp(self.arriving[further.get(key, key)], source_frac(network, key))
-            arriving[key] = np.rint(codes).astype(np.int64)
+        sums = [
+            integer_sums(network.synapses[key], self.arriving[further.get(key, key)], source_frac(network, key))
+            for key in (edge.source for edge in network.incoming[name])
+        ]
+        return self._valid(run_integer_population(network.populations[name], np.sum(sums, 0), self.lengths))
 
-        def step(registers: Any, a: Array, now: StepTime) -> tuple[Any, Array, Array | None]:
-            registers, output, _ = neuron.advance(registers, a, now)
-            return registers, output, neuron.recorded_states(registers).get(membrane)
-
-        outputs = self._run(neuron, synapses, arriving, neuron.start(len(self.lengths)), step, _integer_sums)
-        return neuron.dequantize_output(outputs)
-
-    def _run(
-        self,
-        neuron: Any,
-        synapses: Mapping[str, Any],
-        arriving: Mapping[str, Array],
-        state: Any,
-        step: Step,
-        sums: Callable[[Any, Array], Array],
-    ) -> Array:
-        samples, steps, latency = len(self.lengths), self.steps, neuron.output_latency
-        first = next(iter(arriving.values()))
-        kept = []
-        for now in range(steps + latency):
-            a = np.zeros((samples, neuron.input_size), first.dtype)
-            for key, synapse in synapses.items() if now < steps else ():
-                a = a + sums(synapse, arriving[key][:, now])
-            time = StepTime(now, self.lengths[:, None] if self.network.timing.drain_steps else steps)
-            state, output, membrane = step(state, a, time)
-            if now >= latency:
-                kept.append(output if neuron.spiking or membrane is None else membrane)
-        valid = np.arange(steps) < self.lengths[:, None]
-        return np.asarray(np.stack(kept, 1).reshape(samples, steps, -1) * valid[..., None])
-
-
-def _integer_sums(synapse: QuantizedSynapse, s: Array) -> Array:
-    """Return the synaptic sums of codes, in float64, which is far faster and exact: sums are proved to be small."""
-    return np.asarray(synapse.finish(synapse.rows.sums(s.astype(np.float64)).astype(np.int64)))
+    def _valid(self, outputs: Array) -> Array:
+        """Return the outputs with 0 after the end of a sample."""
+        flat = outputs.reshape(len(self.lengths), self.steps, -1)
+        return np.asarray(flat * (np.arange(self.steps) < self.lengths[:, None])[..., None])
 
 
 def run_source(network: Network, data: Data) -> Sent:

@@ -16,7 +16,7 @@ from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
 from nmdeploy.quantization.bias_terms import rest_of_bias, rest_synapses
-from nmdeploy.synapses.base import QuantizedSynapse
+from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 
 Array = npt.NDArray[Any]
 
@@ -140,8 +140,12 @@ def synaptic_sums(network: Network, quantized: QuantizedNetwork, name: str, arri
 
 def float_sums(network: Network, name: str, arrivals: Arrivals) -> FloatArray:
     """Return the sums (samples, steps, outputs) of the synapse `name` of the float network."""
-    arriving = arrivals.values[name]
-    return network.synapses[name].apply(_flat(arriving)).reshape(*arriving.shape[:2], -1)
+    return synapse_sums(network.synapses[name], arrivals.values[name])
+
+
+def synapse_sums(synapse: Synapse, arriving: Array) -> FloatArray:
+    """Return the sums (samples, steps, outputs) of float synapses for what arrives, (samples, steps, inputs)."""
+    return synapse.apply(_flat(arriving)).reshape(*arriving.shape[:2], -1)
 
 
 def integer_sums(synapse: QuantizedSynapse, arriving: Array, frac: int) -> IntArray:
