@@ -7,14 +7,15 @@ With synaptic sum a, threshold th and s[t] = H(v[t] - th), every rule shares the
 
 and they differ in what stays of it, w:
 
-    zero               w[t] = 0 where s[t], else v[t]
+    zero               w[t] = v_reset where s[t], else v[t]
     zero-delayed       as zero, and v[t+1] = 0: the step after a spike adds nothing to the membrane
     subtract           w[t] = v[t] - th s[t]
     subtract-delayed   w[t] = v[t], and v[t+1] = beta v[t] + u[t+1] + bias - th s[t]
     none               w[t] = v[t]
 
 A delayed subtraction is one of ``th / beta`` in the same step. Where beta is under 1/16, the state would need many more
-bits for it: then a further state holds ``-th s[t]`` for one step.
+bits for it; where exact ties matter, ``th / beta`` may be no float. Then a further state holds ``-th s[t]`` for one
+step.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Membrane:
         Factors of current and membrane per step; alpha = 0 is a neuron without a current.
     v_threshold, bias : (H,)
         Threshold and constant input of the membrane.
+    v_reset : (H,) or 0
+        Value that rule ``zero`` sets.
     """
 
     alpha: FloatArray
@@ -50,14 +53,22 @@ class Membrane:
     v_threshold: FloatArray
     bias: FloatArray
     at_threshold: bool = False
+    v_reset: FloatArray | float = 0.0
 
 
-def with_reset(name: str, rule: str, m: Membrane) -> Neuron:
-    """Return the population of a membrane with one of `nmdeploy.network.read_options.RESETS`."""
-    return MAKE[rule](name, m)
+def with_reset(name: str, rule: str, m: Membrane, exact: bool = False) -> Neuron:
+    """Return the population of a membrane with one of `nmdeploy.network.read_options.RESETS`.
+
+    `exact` keeps the exact ties of a delayed subtraction.
+    """
+    return _latched(name, m) if exact and rule == "subtract-delayed" else MAKE[rule](name, m)
 
 
-def _hard(m: Membrane, silent_steps: int) -> LIF:
+def _hard(m: Membrane, silent_steps: int) -> Neuron:
+    if np.any(m.v_reset):
+        if silent_steps:
+            raise UnsupportedParameter("reset 'zero-delayed' to a value other than 0: give --reset zero")
+        return _states(m, m.v_reset * np.ones_like(m.beta), "hard")
     return LIF(
         alpha=m.alpha,
         beta=m.beta,
@@ -68,9 +79,9 @@ def _hard(m: Membrane, silent_steps: int) -> LIF:
     )
 
 
-def _states(m: Membrane, amount: FloatArray | None) -> DenseStateSpace:
-    """Return the membrane as a state, or as a soma if a current precedes it; `amount` is subtracted at a spike."""
-    reset: dict[str, Any] = {} if amount is None else {"reset_condition": "each", "reset_action": "soft"}
+def _states(m: Membrane, amount: FloatArray | None, action: str = "soft") -> DenseStateSpace:
+    """Return the membrane as a state, or as a soma if a current precedes it; a spike subtracts or sets `amount`."""
+    reset: dict[str, Any] = {} if amount is None else {"reset_condition": "each", "reset_action": action}
     one, amount = np.ones_like(m.beta)[:, None], np.zeros_like(m.beta) if amount is None else amount
     common: dict[str, Any] = {
         "b": one,

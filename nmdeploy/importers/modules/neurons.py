@@ -1,21 +1,4 @@
-"""Neurons of frameworks in one form, and the populations that compute the same.
-
-With synaptic sum a, threshold th and s[t] = H(v[t] - th), every reset shares the membrane before it:
-
-    u[t] = alpha u[t-1] + a[t]
-    v[t] = beta w[t-1] + u[t] + bias
-
-They differ in what remains of it, w:
-
-    zero               w[t] = v_reset where s[t], else v[t]
-    zero-delayed       as zero, and v[t+1] = 0: the step after a spike adds nothing to the membrane
-    subtract           w[t] = v[t] - th s[t]
-    subtract-delayed   w[t] = v[t], and v[t+1] = beta v[t] + u[t+1] + bias - th s[t]
-    none               w[t] = v[t]
-
-A delayed subtraction is one of ``th / beta`` in the same step. Where beta is under 1/16, the state would need many more
-bits; where exact ties matter, ``th / beta`` may be no float: then a further state holds ``th s[t]`` for one step.
-"""
+"""Neuron layers of frameworks in one form, and the populations that compute the same."""
 
 from __future__ import annotations
 
@@ -25,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import UnsupportedParameter
+from nmdeploy.importers import resets
 from nmdeploy.importers.modules.affine import Affine
 from nmdeploy.neurons.base import FloatArray, Neuron
 from nmdeploy.neurons.integrator import Integrator
-from nmdeploy.neurons.lif import LIF
-from nmdeploy.neurons.state_space.dense import DenseStateSpace
-
-BETA_MIN = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -81,7 +61,12 @@ class Membrane:
 
     def array(self, name: str) -> FloatArray:
         """Return a parameter as (H,)."""
-        return np.broadcast_to(np.asarray(getattr(self, name), np.float64).ravel(), (self.size,)).copy()
+        return full(getattr(self, name), self.size)
+
+
+def full(values: Any, size: int) -> FloatArray:
+    """Return a number, or numbers of any shape, as (size,)."""
+    return np.broadcast_to(np.asarray(values, np.float64).ravel(), (size,)).copy()
 
 
 def membrane(name: str, m: Membrane, reset: str, exact: bool = False) -> Neuron:
@@ -89,53 +74,13 @@ def membrane(name: str, m: Membrane, reset: str, exact: bool = False) -> Neuron:
     th = m.array("v_threshold")
     if (th < 0).any():
         raise UnsupportedParameter(f"layer {name!r}: threshold {th.min():g} is negative: retrain it with 0 or more")
-    if reset in ("zero", "zero-delayed") and not m.array("v_reset").any():
-        silent = int(reset == "zero-delayed")
-        decays = m.array("alpha"), m.array("beta")
-        return LIF(*decays, th, m.array("bias"), refractory_steps=silent, at_threshold=m.at_threshold)
-    if reset == "zero":
-        return _states(m, "hard", m.array("v_reset"))
-    if reset == "none":
-        return _states(m, None, th)
-    if reset == "subtract":
-        return _states(m, "soft", th)
-    if exact or (m.array("beta") < BETA_MIN).any():
-        return _held_one_step(m, th)
-    return _states(m, "soft", th / m.array("beta"))
-
-
-def _states(m: Membrane, action: str | None, amount: FloatArray) -> DenseStateSpace:
-    """Return the membrane as a state, or as a soma if a current precedes it."""
-    one, alpha, beta, bias = np.ones(m.size), m.array("alpha"), m.array("beta"), m.array("bias")
-    reset = {} if action is None else {"reset_condition": "each", "reset_action": action}
-    crossing = {"v_threshold": m.array("v_threshold"), "at_threshold": m.at_threshold}
-    common: dict[str, Any] = {"b": one[:, None], "c": one[:, None], "d": 0 * one, **crossing, **reset}
-    if not alpha.any():
-        return DenseStateSpace(**common, a=beta[:, None, None], r=amount[:, None], input_bias=bias[:, None])
-    return DenseStateSpace(**common, a=alpha[:, None, None], soma=True, leak=beta, bias=bias, soma_r=amount)
-
-
-def _held_one_step(m: Membrane, th: FloatArray) -> DenseStateSpace:
-    """Return the states (current,) membrane and held threshold: ``v <- beta v - h + ..., h <- th s``."""
-    with_current = bool(m.array("alpha").any())
-    n, v, h = (3, 1, 2) if with_current else (2, 0, 1)
-    a, b, c, r = (np.zeros((m.size, *shape)) for shape in ((n, n), (n,), (n,), (n,)))
-    a[:, v, v], a[:, v, h] = m.array("beta"), -1.0
-    if with_current:
-        a[:, 0, 0] = a[:, v, 0] = m.array("alpha")
-        b[:, 0] = 1.0
-    b[:, v], c[:, v], r[:, h] = 1.0, 1.0, -th
-    reset: dict[str, Any] = {"reset_condition": "each", "reset_action": "soft", "r": r}
-    if m.array("bias").any():
-        raise UnsupportedParameter("a delayed reset with a bias of the membrane: add the bias to the synapses")
-    crossing: dict[str, Any] = {"v_threshold": th, "at_threshold": m.at_threshold}
-    return DenseStateSpace(a=a, b=b, c=c, d=np.zeros(m.size), **crossing, **reset)
+    held = resets.Membrane(m.array("alpha"), m.array("beta"), th, m.array("bias"), m.at_threshold, m.array("v_reset"))
+    return resets.with_reset(name, reset, held, exact)
 
 
 def readout(size: int, beta: Any, bias: Any = 0.0) -> Integrator:
     """Return a membrane without spikes."""
-    full = [np.broadcast_to(np.asarray(value, np.float64).ravel(), (size,)).copy() for value in (beta, bias)]
-    return Integrator(*full)
+    return Integrator(full(beta, size), full(bias, size))
 
 
 def span(values: Any) -> str:
