@@ -6,19 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nmdeploy.analysis.accuracy import accuracies
-from nmdeploy.analysis.provenance import load_as_exported, load_origin, require_origin, with_input_of
-from nmdeploy.errors import BadOption
-from nmdeploy.hardware.profile import HardwareProfile
-from nmdeploy.hardware.profile_toml import load_profile, profile_names
 from nmdeploy.network.expected import require_quantized
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.reading import kept_axes, range_remedy
 from nmdeploy.nir_io import model_sha256, read
-from nmdeploy.quantization.window_input import send_once
 from nmdeploy.recording.recorded import Recorded
-from nmdeploy.recording.types import Recording, Totals
-from nmdeploy.running import digest_of, float_correct
+from nmdeploy.recording.types import Recording
+from nmdeploy.running import digest_of
 from nmdeploy.samples.source import Arrays, Data, SampleFile, open_data
 
 Model = str | Path | QuantizedNetwork
@@ -38,39 +32,12 @@ def model_of(model: Model) -> QuantizedNetwork:
     return model
 
 
-def profile_of(profile: str | Path | HardwareProfile) -> HardwareProfile:
-    """Return the profile of a name or a file, or the profile itself."""
-    return profile if isinstance(profile, HardwareProfile) else load_profile(str(profile))
-
-
 def samples_of(data: Samples, network: Network | QuantizedNetwork, axes: str | None = None) -> SampleFile | Data:
     """Return samples for a network; their axes are those of its source's options, unless `axes` says others."""
     if isinstance(data, (SampleFile, Data)):
         return data
     classes = network.populations[network.output].output_size
     return open_data(data, network.input, classes, axes or kept_axes(network.read_as), range_remedy(network.read_as))
-
-
-def floats_of(floats: Floats | None, model: Model, network: QuantizedNetwork, dt: float | None) -> Network | None:
-    """Return the float network that a model came from, read as its export read it; refuse another one."""
-    if floats is None:
-        if dt is not None:
-            raise BadOption(f"--dt {dt}: is the time step of --checkpoint: leave it out, or give both")
-        return None
-    if not isinstance(floats, (str, Path)):
-        found = with_input_of(load_as_exported(floats, network, dt), network)
-        require_origin(network, found)
-        return found
-    return load_origin(floats, model if isinstance(model, (str, Path)) else None, network, dt)
-
-
-def target_of(network: QuantizedNetwork, profile: str | Path | HardwareProfile | None) -> HardwareProfile:
-    """Return the target of a report: the profile that the model was quantized for, unless another one is given."""
-    if profile is None and network.profile not in profile_names():
-        raise BadOption(
-            f"the model was quantized for profile {network.profile!r}, which is not installed: give --profile FILE"
-        )
-    return profile_of(network.profile if profile is None else profile)
 
 
 def recorded_of(
@@ -101,15 +68,3 @@ class Work:
 def counting(on_progress: Progress | None, total: int) -> Callable[[int], object] | None:
     """Return the progress of one run of `total` samples."""
     return Work(on_progress, total).next(total)
-
-
-def in_form_of(quantized: QuantizedNetwork, network: Network) -> Network:
-    """Return the float network with the form of windows that its integers have."""
-    once, already = (any(n.send_once for n in of.populations.values()) for of in (quantized, network))
-    return send_once(network)[0] if once and not already else network
-
-
-def accuracies_of(source: Data | SampleFile, totals: Totals, floats: Network | None) -> dict[str, Any]:
-    """Return the accuracies of a run and of its float network."""
-    known = None if floats is None else float_correct(floats, source.limited(totals.samples))
-    return accuracies(totals.samples, totals.correct, known)

@@ -23,7 +23,9 @@ from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.scales import Scales
 from nmdeploy.nir_io import write
-from nmdeploy.pipeline.arguments import Floats, Progress, Samples, in_form_of, profile_of, samples_of
+from nmdeploy.pipeline.arguments import Floats, Progress, Samples, samples_of
+from nmdeploy.pipeline.origin import in_form_of
+from nmdeploy.pipeline.target import profile_of
 from nmdeploy.quantization import post_training
 from nmdeploy.quantization.assessment import Assessment, assess
 from nmdeploy.quantization.calibration_checks import difference, require_bounded

@@ -21,15 +21,13 @@ from nmdeploy.pipeline.arguments import (
     Model,
     Progress,
     Samples,
-    accuracies_of,
     counting,
-    floats_of,
-    in_form_of,
     model_of,
     recorded_of,
     samples_of,
-    target_of,
 )
+from nmdeploy.pipeline.origin import accuracies_of, floats_of, in_form_of
+from nmdeploy.pipeline.target import target_of
 from nmdeploy.recording.types import Recording, Totals
 from nmdeploy.reports import emit, writer_for
 from nmdeploy.running import run_data, run_totals

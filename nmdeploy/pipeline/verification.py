@@ -19,13 +19,11 @@ from nmdeploy.pipeline.arguments import (
     Progress,
     Samples,
     Work,
-    accuracies_of,
-    floats_of,
-    in_form_of,
     model_of,
     recorded_of,
     samples_of,
 )
+from nmdeploy.pipeline.origin import accuracies_of, floats_of, in_form_of
 from nmdeploy.quantization.cautions import activity_of, activity_warnings, distance_warnings, readout_snr
 from nmdeploy.recording.recorded import Recorded
 from nmdeploy.recording.types import Recording, Totals

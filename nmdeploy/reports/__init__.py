@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from nmdeploy._util.atomic_files import write_text
 from nmdeploy._util.plugins import parts
-from nmdeploy.analysis.report import Report
 from nmdeploy.errors import BadOption
+
+if TYPE_CHECKING:
+    from nmdeploy.analysis.report import Report
 
 
 def formats() -> dict[str | None, ModuleType]:

@@ -17,6 +17,11 @@ FRAMEWORKS = {"torch", "norse", "snntorch", "nirtorch", "matplotlib", "numba", "
 ON_TERMINALS = {"rich", "pygments"}
 FILES = {"h5py", "nir", "safetensors"}
 EVERYTHING = FRAMEWORKS | ON_TERMINALS | FILES | {"numpy", "importlib.metadata"}
+NOT_OF_A_RUN = {
+    *("nir", "safetensors", "nmdeploy.checking", "nmdeploy.importers", "nmdeploy.hardware.profile"),
+    *("nmdeploy.quantization.post_training", "nmdeploy.quantization.effects", "nmdeploy.analysis.report"),
+    "nmdeploy.analysis.diagnosis",
+}
 PROGRAM = """
 import json, sys
 from nmdeploy.cli.commands import main
@@ -54,7 +59,7 @@ def imported(folder: Path, *arguments: object) -> set[str]:
         ("check MODEL", FRAMEWORKS | ON_TERMINALS | {"nir"}),
         ("check CHECKPOINT", FRAMEWORKS | ON_TERMINALS | {"nir"}),
         ("export CHECKPOINT --data DATA -o out.nir", FRAMEWORKS | ON_TERMINALS),
-        ("simulate MODEL --data DATA --trace states -o out.h5", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
+        ("simulate MODEL --data DATA --trace states -o out.h5", FRAMEWORKS | ON_TERMINALS | NOT_OF_A_RUN),
         ("report MODEL --data DATA", FRAMEWORKS | {"nir", "safetensors"}),
         ("report MODEL --data DATA -o out.json", FRAMEWORKS | ON_TERMINALS | {"nir", "safetensors"}),
     ],
