@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _load_weights(name: str, module: Any, path: str) -> None:
 def _best(held: Any, wanted: set[str]) -> dict[str, Any]:
     """Return the state dict that shares most names with the module: the file's, or one level below."""
     found = [held, *held.values()] if isinstance(held, Mapping) else []
-    dicts = [_bare(each) for each in found if isinstance(each, Mapping) and _holds_tensors(each)]
+    dicts = [made for each in found if isinstance(each, Mapping) and _holds_tensors(each) for made in _bare(each)]
     return max(dicts, key=lambda each: len(wanted & set(each)), default={})
 
 
@@ -114,9 +114,10 @@ def _holds_tensors(values: Mapping[Any, Any]) -> bool:
     return bool(values) and all(attribute(value, "is_floating_point") is not None for value in values.values())
 
 
-def _bare(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values without the prefixes that data parallel and compiled modules add."""
+def _bare(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the values as they are, and with ever fewer of the prefixes that data parallel and compiled modules add."""
     keys = list(values)
+    yield dict(values)
     while any(all(key.startswith(prefix) for key in keys) for prefix in PREFIXES):
         keys = [key[len(next(prefix for prefix in PREFIXES if key.startswith(prefix))) :] for key in keys]
-    return dict(zip(keys, values.values(), strict=True))
+        yield dict(zip(keys, values.values(), strict=True))

@@ -176,7 +176,7 @@ def graph_bytes(name: str, graph: Any) -> bytes:
 
     target = BytesIO()
     try:
-        nir.write(target, graph)
+        nir.write(target, graph, compression=None)  # with compression, HDF5 holds no scalar
     except Exception as error:  # nir and h5py each raise their own for what a file cannot hold
         raise BadFile(
             f"{name}: cannot be written as NIR ({type(error).__name__}: {error}): correct its nodes"

@@ -166,6 +166,7 @@ def dense_state_space(
         "input_bias": rng.integers(-5, 6, (neurons, inputs)).tolist(),
         "r": rng.integers(-500, 500, (neurons, states, outputs)).tolist(),
         "m": rng.integers(-1500, 1500, shape).tolist(),
+        "rectify_states": False,
     }
     return {**node, **changes}
 

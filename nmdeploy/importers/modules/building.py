@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from nmdeploy.importers.modules.neurons import Layer, readout
 from nmdeploy.importers.modules.signals import (
     ALL,
     INPUT,
+    NO_LAYER,
     Lost,
     Path,
     Reduced,
@@ -33,6 +35,7 @@ from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray
 from nmdeploy.neurons.filtered_integrator import FilteredIntegrator, sending
 from nmdeploy.neurons.integrator import Integrator
+from nmdeploy.neurons.state_space.dense import DenseStateSpace
 
 MEMBRANE = "membrane-"
 SILENT = (Integrator, FilteredIntegrator)
@@ -40,20 +43,29 @@ SILENT = (Integrator, FilteredIntegrator)
 
 @dataclass(frozen=True)
 class Output:
-    """The population that is read out, its rule, and True if the module itself reduces the steps."""
+    """The population that is read out, its rule, and True if the module itself reduces the steps.
+
+    `returned` is the index of the tensor that it is of, among those that the module returned.
+    """
 
     name: str
     rule: str
     said: bool
+    returned: int
 
 
 @dataclass(frozen=True)
 class Built:
-    """A network, its layers by population, and the factor of the outputs that the module returns."""
+    """A network, its layers by population, and what the module itself returned of its output."""
 
     network: Network
     layers: dict[str, Layer]
-    said: bool
+    output: Output
+
+    @property
+    def said(self) -> bool:
+        """True if the module itself reduces the steps."""
+        return self.output.said
 
 
 def build(
@@ -62,27 +74,30 @@ def build(
     """Return the network of a trace; `exact` chooses the form of delayed resets (`neurons.membrane`)."""
     layers = {name: _layer(trace, name, exact) for name in trace.calls}
     wiring = {name: _wiring(trace, name) for name in trace.calls}
-    output, extra = _output(trace, layers)
+    output, extra = _output(trace, layers, rule is not None)
     if extra is not None:
         size = _size_after(trace, layers, extra, shape)
         layers[output.name] = Layer(readout(size, 0.0), facts={"neuron": "the layer's sums, without a state"})
         wiring[output.name] = with_steps(extra, ALL, 0), list(paths(with_steps(extra, ALL, 0), 0))
+        _require_spikes("the module's result", wiring[output.name][1], layers)
     rule = output.rule if rule is None else rule
-    if output.rule.startswith(MEMBRANE) and layers[output.name].facts.get("reset") == "none":
-        layers[output.name], rule = _without_spikes(layers[output.name]), rule.removeprefix(MEMBRANE)
+    sources = {path.source for _, ways in wiring.values() for path in ways}
+    silent = _without_spikes(layers[output.name]) if output.name not in sources else None
+    if output.rule.startswith(MEMBRANE) and silent is not None:
+        layers[output.name], rule = silent, rule.removeprefix(MEMBRANE)
     if rule not in READOUTS:
         raise UnsupportedParameter(
             f"layer {output.name!r}: the module returns its membrane; readout {rule!r} is not supported: return its "
             f"spikes, or give --readout {', '.join(READOUTS)}"
         )
-    layers = _with_senders(layers, {path.source for _, ways in wiring.values() for path in ways})
+    layers = _with_senders(layers, sources)
     builder = NetworkBuilder(dt)
     wires = _Wires(trace, layers, builder, builder.input(shape, number))
     for name, layer in layers.items():
         builder.population(layer.neuron, name=name)
     for name in layers:
         wires.connect(name, *wiring[name])
-    return Built(builder.build(output.name, rule), layers, output.said)
+    return Built(builder.build(output.name, rule), layers, output)
 
 
 def _with_senders(layers: dict[str, Layer], sources: set[str]) -> dict[str, Layer]:
@@ -110,44 +125,72 @@ def _wiring(trace: Trace, name: str) -> tuple[Signal, list[Path]]:
             raise UnsupportedParameter(
                 f"layer {name!r}: its input in step {step} comes from other layers than in the last step: {BUILDER}"
             )
-    for path in last:
-        if path.membrane:
-            raise UnsupportedParameter(
-                f"layer {name!r}: receives the membrane of {path.source!r}; only spikes are sent: send its spikes, or "
-                f"{BUILDER}"
-            )
+    _require_spikes(f"layer {name!r}", last)
     if not last:
         raise UnsupportedParameter(f"layer {name!r}: receives nothing from the input or a layer: {BUILDER}")
     return calls[-1], last
 
 
-def _without_spikes(layer: Layer) -> Layer:
-    beta = np.asarray(layer.neuron.a)[:, 0, 0]  # type: ignore[attr-defined]
-    return Layer(readout(len(beta), beta), layer.gain, layer.input, facts={**layer.facts, "threshold": "no spikes"})
+def _require_spikes(what: str, ways: list[Path], layers: Mapping[str, Layer] = {}) -> None:
+    """Refuse ways on which a membrane is sent, except that of a layer without spikes."""
+    for path in ways:
+        if path.membrane and not (path.source in layers and isinstance(layers[path.source].neuron, SILENT)):
+            raise UnsupportedParameter(
+                f"{what}: receives the membrane of {path.source!r}; only spikes are sent: send its spikes, or {BUILDER}"
+            )
 
 
-def _output(trace: Trace, layers: dict[str, Layer]) -> tuple[Output, Signal | None]:
-    """Return the output; also a signal, if it is not a layer's output itself but what follows from it."""
-    found = next((s for s in trace.result if not isinstance(s, Lost) and any(p.source for p in sent(s))), None)
-    if found is None:
-        by = next((s.by for s in trace.result if isinstance(s, Lost)), "no tensor")
+def _without_spikes(layer: Layer) -> Layer | None:
+    """Return a layer without reset and recurrence as a readout; None if its spikes or further states matter."""
+    n = layer.neuron
+    if layer.facts.get("reset") != "none" or layer.recurrent is not None or not isinstance(n, DenseStateSpace):
+        return None
+    if n.a.shape[1] != 1 or n.rectify_states:
+        return None
+    made = FilteredIntegrator(n.a[:, 0, 0], n.leak[:, 0]) if n.soma else readout(n.size, n.a[:, 0, 0])
+    return Layer(made, layer.gain, layer.input, facts={**layer.facts, "threshold": "no spikes"})
+
+
+def _output(trace: Trace, layers: dict[str, Layer], chosen: bool) -> tuple[Output, Signal | None]:
+    """Return the output; also a signal, if it is not a layer's output itself but what follows from it.
+
+    A result that cannot be followed is passed over only if the user has `chosen` a readout.
+    """
+    index, found = next(
+        (
+            (index, each.signal)
+            for index, each in enumerate(trace.returned)
+            if not isinstance(each.signal, Lost) and any(part.source for part in sent(each.signal))
+        ),
+        (None, None),
+    )
+    lost = [each.signal.by for each in trace.returned[:index] if isinstance(each.signal, Lost)]
+    lost = [by for by in lost if by != NO_LAYER or found is None]
+    if index is None or found is None or (lost and not chosen):
+        by = next(iter(lost), "no tensor")
         raise UnsupportedParameter(
-            f"the module's first result comes from {by}, which cannot be followed: return the spikes of its last "
-            f"layer, or {BUILDER}"
+            f"the module's first result comes from {by}, which cannot be followed: return the spikes or the membrane "
+            f"of its last layer{'' if found is None else ', give --readout to read its next result'}, or {BUILDER}"
         )
     rule, of, said = (found.rule, found.of, True) if isinstance(found, Reduced) else ("sum", found, False)
-    if not said and any(part.step == trace.steps - 1 for part in sent(of)):
+    steps = {part.step for part in sent(of) if part.source}
+    if steps == {trace.steps - 1}:
         rule, said = "last", True
         of = with_steps(of, trace.steps - 1, ALL)
+    elif steps != {ALL}:
+        raise UnsupportedParameter(
+            f"the module returns step{'s' if len(steps) > 1 else ''} {', '.join(map(str, sorted(steps)[:4]))} of its "
+            "layers: only all steps, their sum, mean or largest, or the last one can be read: return one of these"
+        )
     plain = of
     while isinstance(plain, Through) and _is_common_factor(trace.affines[plain.layer]):
         plain = plain.of
     if isinstance(plain, Sent):
         values = not layers[plain.source].neuron.spiking
         rule = "last" if values and not said else rule
-        return Output(plain.source, MEMBRANE + rule if plain.membrane else rule, said), None
+        return Output(plain.source, MEMBRANE + rule if plain.membrane else rule, said, index), None
     last = of.layer if isinstance(of, Through) else "readout"
-    return Output(f"{last}_readout" if last in trace.leaves else "readout", rule, said), of
+    return Output(f"{last}_readout" if last in trace.leaves else "readout", rule, said, index), of
 
 
 def _is_common_factor(affine: Affine | None) -> bool:

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.importers.modules.building import Built
+from nmdeploy.importers.modules.functions import MERGED
 from nmdeploy.importers.modules.neurons import Layer
 from nmdeploy.importers.modules.tracing import Trace, all_steps
 from nmdeploy.network.float_run import run_float
-from nmdeploy.network.network import Network
+from nmdeploy.network.graph import MEMBRANE
+from nmdeploy.network.network import Network, readout_values
 from nmdeploy.neurons.base import FloatArray, StepTime
 
 VALUES_LIMIT = 1e-9
-"""Largest relative error of outputs that are no spikes."""
+"""Largest relative error of outputs that are no spikes, and of the module's result."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class ImportComparison:
         Spikes (0 or 1, of every neuron and step) that were compared in float64, and how many differ.
     values_error : float or None
         Largest relative error of outputs that are no spikes; None without any.
+    result_error : float
+        Largest relative error of what the module returns, as the readout computes it, up to one positive factor.
+    readout : str
+        The readout, in words.
     first : Difference or None
         The first difference.
     silent : tuple of str
@@ -65,6 +71,8 @@ class ImportComparison:
     spikes: int
     differ: int
     values_error: float | None
+    result_error: float
+    readout: str
     first: Difference | None
     silent: tuple[str, ...]
     float32_differ: int
@@ -73,7 +81,8 @@ class ImportComparison:
     @property
     def equal(self) -> bool:
         """Return True if no spike differs, and no value by more than rounding."""
-        return self.differ == 0 and (self.values_error is None or self.values_error <= VALUES_LIMIT)
+        values = (self.values_error or 0.0, self.result_error)
+        return self.differ == 0 and max(values) <= VALUES_LIMIT
 
     def to_json(self) -> dict[str, Any]:
         """Return every field as JSON values, and the verdict."""
@@ -87,8 +96,10 @@ class ImportComparison:
         return f"import: not equal to {self.framework}, {self.differ:,} of {self.spikes:,} spikes differ{self._where()}"
 
     def _where(self) -> str:
-        if self.first is None:
+        if self.first is None and (self.values_error or 0.0) > VALUES_LIMIT:
             return f", outputs differ by {self.values_error:.2g} (relative)"
+        if self.first is None:
+            return f", but what the module returns is not {self.readout} (off by {self.result_error:.2g}, relative)"
         f = self.first
         return (
             f", first layer {f.layer!r}, neuron {f.neuron}, step {f.step} of sample {f.sample} "
@@ -120,6 +131,8 @@ def compare(built: Built, exact: Trace, rounded: Trace, values: FloatArray, fram
         spikes=sum(each.size for each in wrong.values()),
         differ=sum(int(each.sum()) for each in wrong.values()),
         values_error=max(errors, default=None),
+        result_error=_result_error(built, exact, sent),
+        readout=f"{built.output.rule} over the steps of {built.output.name!r}",
         first=_first(wrong, sent, found),
         silent=tuple(name for name in spiking if not sent[name].any()),
         float32_differ=differ,
@@ -170,6 +183,34 @@ def _delayed(values: FloatArray, delay: int) -> FloatArray:
     if delay == 0:
         return values
     return np.concatenate([np.zeros_like(values[:, :delay]), values[:, :-delay]], 1)[:, : values.shape[1]]
+
+
+def _result_error(built: Built, trace: Trace, sent: dict[str, FloatArray]) -> float:
+    """Return the error of the module's result, (samples, classes) or the outputs of every step, by its own rule."""
+    output, returned = built.output, trace.returned[built.output.returned]
+    spikes, membranes = _layer(built.network, output.name, sent, np.float64)
+    values = (
+        membranes if output.rule.startswith(MEMBRANE) and built.network.populations[output.name].spiking else spikes
+    )
+    values = values.astype(np.float64)
+    if output.said:
+        actual = readout_values(values, output.rule)
+        return _scaled_error(actual, returned.values.reshape(len(actual), -1))
+    expected = returned.values
+    if isinstance(returned.layout, int):
+        expected = np.moveaxis(expected, returned.layout, 1)
+    elif returned.layout == MERGED:
+        expected = expected.reshape(values.shape[1], values.shape[0], -1).swapaxes(0, 1)
+    return _scaled_error(values, expected.reshape(*values.shape[:2], -1))
+
+
+def _scaled_error(actual: FloatArray, expected: FloatArray) -> float:
+    """Return the relative error up to one positive factor, which changes no class; infinity for another shape."""
+    if actual.shape != expected.shape:
+        return float("inf")
+    size = float(np.vdot(actual, actual))
+    factor = float(np.vdot(actual, expected)) / size if size else 1.0
+    return _relative(factor * actual, expected) if factor > 0 or not expected.any() else float("inf")
 
 
 def _relative(actual: FloatArray, expected: FloatArray) -> float:

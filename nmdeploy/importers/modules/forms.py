@@ -13,8 +13,8 @@ import numpy as np
 
 from nmdeploy.errors import BadData, NmdeployError
 from nmdeploy.importers.modules.functions import FIRST, STEP
-from nmdeploy.importers.modules.signals import ALL, INPUT, STATIC, Lost, Sent, Signal, stacked
-from nmdeploy.importers.modules.tracing import Trace, Tracer, WrongForm, refuse
+from nmdeploy.importers.modules.signals import ALL, INPUT, NO_LAYER, STATIC, Lost, Sent, stacked
+from nmdeploy.importers.modules.tracing import Returned, Trace, Tracer, WrongForm, refuse
 from nmdeploy.neurons.base import FloatArray
 
 FORMS = ("TNC", "NTC", "steps", "NCT", "static")
@@ -41,22 +41,22 @@ def _run(module: Any, framework: Any, values: FloatArray, form: str, double: boo
     tracer = Tracer(module, framework, steps, double)
     x = torch.as_tensor(values, dtype=torch.float64 if double else torch.float32)
     with tracer.running():
-        tracer.trace.result = CALL[form](tracer, module, x)
+        tracer.trace.returned = CALL[form](tracer, module, x)
     if not tracer.trace.calls:
         raise WrongForm("no layer is called")
     return tracer.trace
 
 
-def _whole(axis: int) -> Callable[[Tracer, Any, Any], list[Signal]]:
-    def call(tracer: Tracer, module: Any, x: Any) -> list[Signal]:
+def _whole(axis: int) -> Callable[[Tracer, Any, Any], list[Returned]]:
+    def call(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
         moved = x.movedim(1, axis if axis >= 0 else x.dim() - 1).contiguous()
         tracer.mark(moved, Sent(INPUT, ALL), axis if axis >= 0 else x.dim() - 1)
-        return [_signal(tracer, tensor) for tensor in _tensors(module(moved))]
+        return [_returned(tracer, tensor) for tensor in _tensors(module(moved))]
 
     return call
 
 
-def _steps(tracer: Tracer, module: Any, x: Any) -> list[Signal]:
+def _steps(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
     passes_state = _takes_state(module)
     state, found = None, []
     for step in range(x.shape[1]):
@@ -67,17 +67,20 @@ def _steps(tracer: Tracer, module: Any, x: Any) -> list[Signal]:
             raise WrongForm("a layer is called several times in a step")
         if passes_state and isinstance(result, tuple) and len(result) == 2:
             result, state = result
-        found.append([_signal(tracer, tensor) for tensor in _tensors(result)])
-    return [stacked(list(each)) for each in zip(*found, strict=True)]
+        found.append([_returned(tracer, tensor) for tensor in _tensors(result)])
+    return [
+        Returned(stacked([one.signal for one in each]), np.stack([one.values for one in each], 1), 1)
+        for each in zip(*found, strict=True)
+    ]
 
 
-def _static(tracer: Tracer, module: Any, x: Any) -> list[Signal]:
+def _static(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
     now = x[:, 0].clone()
     tracer.mark(now, Sent(INPUT, STATIC), STEP)
-    return [_signal(tracer, tensor) for tensor in _tensors(module(now))]
+    return [_returned(tracer, tensor) for tensor in _tensors(module(now))]
 
 
-CALL: dict[str, Callable[[Tracer, Any, Any], list[Signal]]] = {
+CALL: dict[str, Callable[[Tracer, Any, Any], list[Returned]]] = {
     "TNC": _whole(FIRST),
     "NTC": _whole(1),
     "NCT": _whole(-1),
@@ -92,9 +95,9 @@ def _takes_state(module: Any) -> bool:
     return len(given) == 2 and given[1].default is None
 
 
-def _signal(tracer: Tracer, tensor: Any) -> Signal:
-    found = tracer.of(tensor)
-    return Lost("values that come from no layer") if found is None else found[0]
+def _returned(tracer: Tracer, tensor: Any) -> Returned:
+    signal, layout = tracer.of(tensor) or (Lost(NO_LAYER), STEP)
+    return Returned(signal, tensor.detach().cpu().numpy().astype(np.float64), layout)
 
 
 def _tensors(result: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ any other function is lost, with that function's name.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,12 +58,21 @@ def mode(tracer: Any) -> Any:
             name = attribute(func, "__name__", "").strip("_")
             if tracer.double:
                 func, args, kwargs = _widened(name, func, args, kwargs)
+            if not tracer.inside:
+                tracer.zeros = _zeros(tracer, name, args)
             result = func(*args, **kwargs)
             if not tracer.inside:
                 follow(tracer, name, args, kwargs, result)
             return result
 
     return Following()
+
+
+def _zeros(tracer: Any, name: str, args: Sequence[Any]) -> list[Any]:
+    """Return the tensors without a signal that hold zeros before a sum, which may write into them."""
+    if name not in ADD:
+        return []
+    return [value for value in args if _is_tensor(value) and tracer.of(value) is None and not bool(value.any())]
 
 
 def _widened(name: str, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
@@ -82,6 +92,8 @@ def follow(tracer: Any, name: str, args: Sequence[Any], kwargs: Any, result: Any
     tensors = [value for value in _flat([*args, *kwargs.values()]) if _is_tensor(value)]
     known = [found for tensor in tensors if (found := tracer.of(tensor)) is not None]
     results = [value for value in _flat([result]) if _is_tensor(value)]
+    if name == "setitem" and known:
+        _assign(tracer, *args)
     if not known or not results:
         return
     signal, layout = known[0]
@@ -112,7 +124,6 @@ def _rule(name: str) -> Callable[..., None] | None:
         "expand_as": _expand,
         "repeat": _expand,
         "zeros_like": _nothing,
-        "setitem": _lost_target,
         **dict.fromkeys(REDUCE, _reduce),
     }
     return found or others.get(bare) or (_nothing if bare in PLAIN else None)
@@ -138,8 +149,24 @@ def _nothing(tracer: Any, name: str, *rest: Any) -> None:
     """Leave the result without a signal: it holds no values of a layer."""
 
 
-def _lost_target(tracer: Any, name: str, args: Any, *rest: Any) -> None:
-    tracer.mark(args[0], Lost("an assignment to a part of a tensor: collect the steps with torch.stack"))
+def _assign(tracer: Any, target: Any, index: Any, value: Any) -> None:
+    """Follow ``target[t] = signal`` or ``target[:, t] = signal`` until all steps are there; any other one is lost."""
+    chosen = list(index) if isinstance(index, tuple) else [index]
+    while chosen and chosen[-1] in (slice(None), Ellipsis):
+        chosen.pop()
+    axis, step = len(chosen) - 1, _whole_number(chosen[-1]) if chosen else None
+    steps = tracer.parts.setdefault(id(target), (target, {}))[1]
+    found = tracer.of(value) if _is_tensor(value) else None
+    begun = tracer.of(target) is None or bool(steps)
+    if found is None or step is None or not begun or any(one != slice(None) for one in chosen[:-1]):
+        tracer.mark(target, Lost("an assignment to a part of a tensor: collect the steps with torch.stack"))
+        return
+    steps[axis, step % target.shape[axis]] = found[0]
+    places = [(axis, each) for each in range(tracer.trace.steps)]
+    complete = target.shape[axis] == len(places) and steps.keys() == set(places)
+    tracer.mark(
+        target, stacked([steps[place] for place in places]) if complete else Lost("steps of a tensor, not all"), axis
+    )
 
 
 def _pass(tracer: Any, name: str, args: Any, kwargs: Any, result: Any, signal: Signal, layout: Layout) -> None:
@@ -190,14 +217,15 @@ def _term(tracer: Any, value: Any) -> tuple[Signal, Layout | None]:
     if found is not None:
         signal, layout = found
         return signal, layout
-    zero = not bool(value.any()) if _is_tensor(value) else value == 0
+    zeros = any(value is one for one in tracer.zeros)
+    zero = zeros or not bool(value.any()) if _is_tensor(value) else value == 0
     return (ZERO if zero else Lost("a constant that is added to it")), None
 
 
 def _factor(tracer: Any, signal: Signal, factor: Any) -> Signal:
     if factor.ndim == 0 and factor == 1:
         return signal
-    label = f"* {factor:g}" if factor.ndim == 0 else f"* array {len(tracer.trace.affines)}"
+    label = f"* {factor:g}" if factor.ndim == 0 else f"* array {hashlib.sha256(factor.tobytes()).hexdigest()[:8]}"
     tracer.trace.affines[label] = Affine(factor)
     return through(label, signal)
 

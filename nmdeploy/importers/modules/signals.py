@@ -16,6 +16,7 @@ STATIC = -2
 """The step of an input that every step receives."""
 INPUT = ""
 """The source's name of the module's input."""
+NO_LAYER = "values that come from no layer"
 
 
 @dataclass(frozen=True)

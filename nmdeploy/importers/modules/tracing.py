@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from nmdeploy.importers.modules.signals import ALL, ZERO, Lost, Sent, Signal, th
 from nmdeploy.neurons.base import FloatArray
 
 BUILDER = "describe the network with NetworkBuilder (docs/builder.md)"
+
+
+class Returned(NamedTuple):
+    """A tensor that a module returned: its signal, its values, and the axis of its steps or another layout."""
+
+    signal: Signal
+    values: FloatArray
+    layout: functions.Layout
 
 
 @dataclass
@@ -43,14 +51,14 @@ class Trace:
     ----------
     calls : dict of layer to Calls
     affines : dict of stateless layer or factor to Affine, or None if it changes nothing
-    result : Signals of the tensors that the module returned
+    returned : tensors that the module returned
     """
 
     framework: ModuleType
     leaves: dict[str, Any]
     calls: dict[str, Calls] = field(default_factory=dict)
     affines: dict[str, Affine | None] = field(default_factory=dict)
-    result: list[Signal] = field(default_factory=list)
+    returned: list[Returned] = field(default_factory=list)
     steps: int = 0
 
 
@@ -76,6 +84,8 @@ class Tracer:
     def __init__(self, module: Any, framework: ModuleType, steps: int, double: bool) -> None:
         self.trace = Trace(framework, dict(_leaves(module, framework)), steps=steps)
         self.signals: dict[int, tuple[Any, Signal, functions.Layout]] = {}
+        self.parts: dict[int, tuple[Any, dict[tuple[int, int], Signal]]] = {}
+        self.zeros: list[Any] = []
         self.inside = 0
         self.double = double
 
