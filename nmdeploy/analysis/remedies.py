@@ -77,9 +77,18 @@ def _data(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
         yield Option("--data", "calibration samples: the scales of this model are worst-case bounds")
 
 
+_DATA = Option("--data", "samples that drive the network as those of the training did: these do not reach it")
+
+
 def _reach(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     yield from _rescale(network, finding)
-    yield Option("--data", "samples that drive the network as those of the training did: these do not reach it")
+    yield _DATA
+
+
+def _spikes(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
+    at = f.which(finding.neurons, network.populations[finding.population].size)
+    yield _DATA
+    yield Option("", f"{finding.population}, {at}: look at its weights and its threshold in the training")
 
 
 def _rounding(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
@@ -112,6 +121,6 @@ _NETWORK: dict[str, Remedy] = {
 _RUN: dict[str, Remedy] = {
     f.AT_LIMIT: _state_bits,
     f.STATES_ROUNDED: _rounding,
-    f.SILENT: _reach,
-    f.ALWAYS_SPIKES: _rescale,
+    f.SILENT: _spikes,
+    f.ALWAYS_SPIKES: _spikes,
 }

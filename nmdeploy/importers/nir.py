@@ -64,7 +64,7 @@ from nmdeploy.importers.nir_values import MAKE as MAKE_VALUES
 from nmdeploy.importers.nir_values import join_thresholds
 from nmdeploy.importers.readings import with_reading
 from nmdeploy.network.builder import NetworkBuilder
-from nmdeploy.network.graph import BINARY, strip_batch
+from nmdeploy.network.graph import BINARY, MEMBRANE, strip_batch
 from nmdeploy.network.network import Network
 from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.network.reading import By
@@ -146,8 +146,20 @@ def _load_foreign(
         suspected = doubt(how, nodes)
     with prefix_errors(name if suspected is None else f"{name}: {suspected}"), np.errstate(all="ignore"):
         network = _Import(graph, how).network(input_format or BINARY, options.readout)
+        _require_one_zero(network, nodes)
         by: By = "assumed" if input_format is None else "option"
         return read_as(network, source, how, nodes, bool(graph.of("Delay")), by)
+
+
+def _require_one_zero(network: Network, nodes: Nodes) -> None:
+    """Refuse to read the membranes of neurons that are counted from unlike values of `v_reset`."""
+    kind, values = nodes.get(network.output, ("", {}))
+    start = values.get("v_reset")
+    if kind in SPIKING and network.readout.startswith(MEMBRANE) and start is not None and np.ptp(start) > 0:
+        raise UnsupportedParameter(
+            f"node {network.output!r}: readout {network.readout}: membranes are counted from v_reset, which is "
+            f"{start.min():g} to {start.max():g} here: give --readout sum, or train it with one v_reset"
+        )
 
 
 def _load_ours(path: Path, content: bytes, options: ReadOptions) -> Network:

@@ -358,7 +358,7 @@ class LIF(Neuron):
         # The membrane has six fraction bits more than the synaptic sum.
         limits = (
             Limit("membrane", power_below(1 << 22, peak) - 6, "u and v have 24 bits, one of them headroom"),
-            Limit("threshold", power_below(64 * VTH_MAX, threshold) - 6, "the threshold has 17 bits"),
+            Limit("threshold", power_below(64 * VTH_MAX, threshold, default=30) - 6, "the threshold has 17 bits"),
             Limit(
                 "bias", power_below(BIAS_MANT_MAX << 7, bias, default=30) - 6, "the bias has 12 bits, exponent up to 7"
             ),

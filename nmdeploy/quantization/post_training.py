@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.errors import BadOption, CalibrationNeeded, DoesNotFit, UnsupportedParameter
+from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.float_run import OnSums, run_float
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -272,7 +273,9 @@ def rounded_parts(
         synapse = _driven(network, source, scales)
         own = given.get(source) or synapse.choose_scales(scales.scale, scales.frac_in, frac, config)
         synapses[source] = synapse.round(own, config)
-        _check_exponents(source, synapses[source], config, scales, alone=len(network.incoming[name]) == 1)
+        by_input = any(isinstance(network.nodes[edge.source], Input) for edge in network.incoming[source])
+        fine = network.input.format if by_input else None
+        _check_exponents(source, synapses[source], config, scales, len(network.incoming[name]) == 1, fine)
     return quantized, synapses, list(said)
 
 
@@ -390,8 +393,14 @@ def _a_max(network: Network, population: str, ranges: Ranges) -> FloatArray:
 
 
 def _check_exponents(
-    name: str, synapse: QuantizedSynapse, config: QuantizationConfig, scales: Scales, alone: bool
+    name: str,
+    synapse: QuantizedSynapse,
+    config: QuantizationConfig,
+    scales: Scales,
+    alone: bool,
+    source: FixedPoint | None,
 ) -> None:
+    """Refuse weight exponents that the chip has not; `source` is the format of the input, if that is the source."""
     low, high = config.weight_exp_min, config.weight_exp_max
     for exponent in synapse.chip_exponents:
         if not low <= exponent <= high:
@@ -401,4 +410,8 @@ def _check_exponents(
                 if alone
                 else "its weights are too far from those of the other synapses of its target: rescale them"
             )
+            coarser = low - exponent
+            if source is not None and coarser > 0 and source.bits > coarser:
+                frac = max(source.frac - coarser, 0)
+                cause += f"; or give --input-bits {source.bits - coarser} --input-frac {frac}"
             raise DoesNotFit(f"synapse {name!r}: weight exponent {exponent} is outside of {low} to {high}: {cause}")

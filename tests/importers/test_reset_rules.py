@@ -181,6 +181,20 @@ def test_a_file_says_neither_reset_nor_comparison(
     assert (facts["reset"].by, facts["threshold"].by) == (reset, threshold)
 
 
+def test_membranes_that_are_counted_from_unlike_resets_are_not_read(load: Load) -> None:
+    unlike = nir.LIF(
+        tau=np.full(4, 5e-3),
+        r=np.ones(4),
+        v_leak=np.linspace(-1, 1, 4),
+        v_threshold=np.linspace(-1, 1, 4) + 1,
+        v_reset=np.linspace(-1, 1, 4),
+    )
+    with pytest.raises(UnsupportedParameter, match="v_reset, which is -1 to 1 here: give --readout sum"):
+        load(graph(unlike), dt=1e-3, readout="membrane-last")
+    assert load(graph(unlike), dt=1e-3, readout="sum").readout == "sum"
+    assert load(graph(lif(v_reset=-1, v_leak=-1)), dt=1e-3, readout="membrane-last").readout == "membrane-last"
+
+
 @pytest.mark.parametrize("framework", ["sinabs", "rockpool", "spikingjelly"])
 def test_frameworks_that_are_not_here(framework: str, load: Load) -> None:
     """Their exporters' numbers give back the decays and gains with which they compute."""

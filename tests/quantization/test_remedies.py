@@ -14,6 +14,7 @@ from nmdeploy import pipeline
 from nmdeploy.errors import BadOption, CalibrationNeeded, DoesNotFit, OverflowPossible
 from nmdeploy.network.graph import BINARY, Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
+from nmdeploy.network.read_options import ReadOptions
 from nmdeploy.neurons.integrator import Integrator, QuantizedIntegrator
 from nmdeploy.neurons.lif import LIF, QuantizedLIF
 from nmdeploy.neurons.state_space.diagonal import StateSpace
@@ -163,3 +164,26 @@ def test_a_profile_that_does_not_run_a_family_is_replaced(tmp_path: Any) -> None
 def test_options_outside_of_the_profile_name_their_range() -> None:
     refused(BadOption, unstable(0.9), "2 to 24", options=FormatOverrides(state_bits=32))
     assert pipeline.quantize(unstable(0.9), data=data(50), options=FormatOverrides(state_bits=24))
+
+
+def test_an_input_that_is_too_fine_is_made_coarser() -> None:
+    """One channel is a thousandth of the others, so that the data choose many bits."""
+    rng = np.random.default_rng(1)
+    inputs = rng.random((12, 60, 6)) * np.array([1, 1e-3, 1, 1, 1, 1])
+    one = np.ones(5)
+    nodes = {
+        "input": nir.Input(np.array([6])),
+        "w": nir.Linear(np.abs(rng.normal(0, 1, (5, 6)))),
+        "l": nir.IF(r=one, v_threshold=5 * one, v_reset=0 * one),
+        "output": nir.Output(np.array([5])),
+    }
+    floats = nmdeploy.load(nir.NIRGraph(nodes, list(pairwise(nodes))), dt=1.0)
+    words = refused(DoesNotFit, floats, "weight exponent", "or give --input-bits", data={"inputs": inputs}).split()
+    bits, frac = (int(words[words.index(name) + 1]) for name in ("--input-bits", "--input-frac"))
+    coarser = ReadOptions(dt=1.0, input_bits=bits, input_frac=frac)
+    again = nmdeploy.load(nir.NIRGraph(nodes, list(pairwise(nodes))), options=coarser)
+    assert pipeline.quantize(again, data={"inputs": inputs})
+
+
+def test_a_threshold_of_0_binds_no_scale() -> None:
+    assert pipeline.quantize(network(LIF(np.zeros(3), 1.0, 0.0)), data=data(50))

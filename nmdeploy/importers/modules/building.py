@@ -188,6 +188,7 @@ def _output(trace: Trace, layers: dict[str, Layer], chosen: bool) -> tuple[Outpu
     if isinstance(plain, Sent):
         values = not layers[plain.source].neuron.spiking
         rule = "last" if values and not said else rule
+        rule = "sum" if plain.membrane and rule == "mean" else rule  # a common factor changes no class
         return Output(plain.source, MEMBRANE + rule if plain.membrane else rule, said, index), None
     last = of.layer if isinstance(of, Through) else "readout"
     return Output(f"{last}_readout" if last in trace.leaves else "readout", rule, said, index), of

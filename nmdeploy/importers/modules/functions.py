@@ -225,7 +225,9 @@ def _term(tracer: Any, value: Any) -> tuple[Signal, Layout | None]:
 def _factor(tracer: Any, signal: Signal, factor: Any) -> Signal:
     if factor.ndim == 0 and factor == 1:
         return signal
-    label = f"* {factor:g}" if factor.ndim == 0 else f"* array {hashlib.sha256(factor.tobytes()).hexdigest()[:8]}"
+    label = (
+        f"* {float(factor)!r}" if factor.ndim == 0 else f"* array {hashlib.sha256(factor.tobytes()).hexdigest()[:8]}"
+    )
     tracer.trace.affines[label] = Affine(factor)
     return through(label, signal)
 
