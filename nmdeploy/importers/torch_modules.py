@@ -7,6 +7,7 @@ that cannot be followed is refused with the name of the layer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -101,7 +102,7 @@ def load_object(
     if not found.equal:
         hint = "" if found.first is None else built.layers[found.first.layer].hint
         raise ImportDiffers(f"{found.line()}: {hint or 'describe the network with NetworkBuilder (docs/builder.md)'}")
-    reading = _reading(module, framework, form, built, options, dt_by, found, input_format is not None)
+    reading = _reading(module, framework, form, built, options, dt_by, found, trace, input_format is not None)
     return replace(built.network, read_as=reading)
 
 
@@ -183,6 +184,7 @@ def _reading(
     options: ReadOptions,
     dt_by: By,
     found: ImportComparison,
+    trace: Trace,
     said: bool,
 ) -> Reading:
     network = built.network
@@ -200,4 +202,13 @@ def _reading(
         },
     )
     assert read.read_as is not None
-    return replace(read.read_as, comparison=found.to_json())
+    return replace(read.read_as, comparison=found.to_json(), notes=(*read.read_as.notes, *_numbers(trace)))
+
+
+def _numbers(trace: Trace) -> Iterator[str]:
+    """Yield a note on numbers that the module takes out of tensors: what it makes of them is not followed."""
+    if trace.numbers:
+        yield (
+            f"the module takes numbers out of its tensors ({', '.join(sorted(trace.numbers))}()): if they act on its "
+            "result, the network holds those of these samples alone"
+        )

@@ -97,7 +97,8 @@ def _takes_state(module: Any) -> bool:
 
 def _returned(tracer: Tracer, tensor: Any) -> Returned:
     signal, layout = tracer.of(tensor) or (Lost(NO_LAYER), STEP)
-    return Returned(signal, tensor.detach().cpu().numpy().astype(np.float64), layout)
+    with tracer.apart():
+        return Returned(signal, tensor.detach().cpu().numpy().astype(np.float64), layout)
 
 
 def _tensors(result: Any) -> Iterator[Any]:

@@ -45,6 +45,8 @@ AXES = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "
 ADD = {"add", "radd", "iadd", "sub", "isub", "rsub", "subtract"}
 SCALE = {"mul", "rmul", "imul", "multiply", "div", "idiv", "truediv", "itruediv", "true_divide", "neg"}
 REDUCE = {"sum": "sum", "mean": "mean", "max": "max", "amax": "max"}
+NUMBERS = {"item", "tolist", "float", "int", "numpy"}
+"""Functions that take numbers out of a tensor, which are not followed."""
 STACK = {"stack", "cat", "concat", "concatenate"}
 
 
@@ -94,6 +96,8 @@ def follow(tracer: Any, name: str, args: Sequence[Any], kwargs: Any, result: Any
     results = [value for value in _flat([result]) if _is_tensor(value)]
     if name == "setitem" and known:
         _assign(tracer, *args)
+    if name in NUMBERS and known and not results:
+        tracer.trace.numbers.add(name)
     if not known or not results:
         return
     signal, layout = known[0]

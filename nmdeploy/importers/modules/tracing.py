@@ -52,6 +52,7 @@ class Trace:
     calls : dict of layer to Calls
     affines : dict of stateless layer or factor to Affine, or None if it changes nothing
     returned : tensors that the module returned
+    numbers : functions by which the module took numbers out of tensors
     """
 
     framework: ModuleType
@@ -59,6 +60,7 @@ class Trace:
     calls: dict[str, Calls] = field(default_factory=dict)
     affines: dict[str, Affine | None] = field(default_factory=dict)
     returned: list[Returned] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
     steps: int = 0
 
 
@@ -97,6 +99,13 @@ class Tracer:
         """Return the signal of a tensor; None if it has none."""
         found = self.signals.get(id(tensor))
         return None if found is None or found[0] is not tensor else found[1:]
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Follow nothing in the block."""
+        self.inside += 1
+        yield
+        self.inside -= 1
 
     @contextmanager
     def running(self) -> Iterator[None]:

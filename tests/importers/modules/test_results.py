@@ -202,3 +202,14 @@ def test_the_last_membrane_of_layers_without_reset(kind: str) -> None:
         expected = One()(torch.as_tensor(x, dtype=torch.float32)).numpy()
     actual = readout_values(run_float(network, x).output, network.readout)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_that_a_module_takes_out_of_a_tensor_are_noted() -> None:
+    class Normed(Net):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x / (x.sum().item() / 500))
+
+    for make, noted in ((Normed, True), (Net, False)):
+        reading = nmdeploy.load(make(READ["sum"]), spikes(IN)).read_as
+        assert reading is not None
+        assert any("takes numbers out of its tensors (item())" in note for note in reading.notes) == noted
