@@ -12,8 +12,8 @@ with, which the file does not hold, unless an option says otherwise (`nmdeploy.i
 Options choose other resets (`nmdeploy.importers.resets`), exponential decays, where 1 - exp(-dt/tau) takes the place of
 dt/tau, and the meaning of a framework (`nmdeploy.importers.frameworks`).
 
-The constants before a fold into the incoming synapses. The membrane is counted from `v_reset`, where it also starts;
-`v_reset` must be 0 or equal to `v_leak`. Frameworks that export IF with r = 1 and add a full input per step (Norse,
+The constants before a fold into the incoming synapses. The membrane is counted from `v_reset`, where it also starts.
+Frameworks that export IF with r = 1 and add a full input per step (Norse,
 Sinabs) mean dt = 1: pass that. A loop has the delay of its Delay nodes, and one step without any.
 
 The readout is the sum of the output's spikes. If a synapse feeds the Output directly, it is the sum of the synapse's

@@ -142,12 +142,6 @@ def _finite(name: str, **values: FloatArray) -> None:
 def _fire(name: str, kind: str, p: Values, enters: FloatArray, leak: FloatArray, how: Meaning) -> Population:
     """Return a spiking population, its membrane counted from `v_reset`; shares of current and membrane per step."""
     v_leak, v_reset = p.get("v_leak", np.zeros_like(leak)), p["v_reset"]
-    other = (v_reset != 0) & (v_reset != v_leak)
-    if other.any():
-        raise UnsupportedParameter(
-            f"node {name!r}: v_reset = {v_reset[other][0]:g} with v_leak = {v_leak[other][0]:g}: rule 'loihi' starts "
-            "and resets at 0, to which only v_reset = 0 or v_reset = v_leak can be moved: retrain with one of these"
-        )
     threshold, bias = p["v_threshold"] - v_reset, leak * (v_leak - v_reset)
     _finite(name, bias=bias, v_threshold=threshold)
     membrane = Membrane(1 - enters, 1 - leak, threshold, bias, how.at_threshold)

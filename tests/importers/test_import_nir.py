@@ -97,6 +97,9 @@ def euler(node: Any, a: Any, dt: float) -> Any:
         cuba(tau_syn=DT),
         lif(r=9.0),
         lif(r=9.0, v_leak=0.2, v_reset=0.2),
+        lif(r=9.0, v_leak=0.1, v_reset=-0.3),
+        cuba(v_leak=0.3, v_reset=-0.2),
+        nir.IF(r=np.array([100.0, 200.0, 300.0]), v_threshold=ones(3), v_reset=np.full(3, -0.3)),
         lif(tau=DT, v_threshold=0.6),
         nir.IF(r=np.array([100.0, 200.0, 300.0]), v_threshold=ones(3), v_reset=np.zeros(3)),
     ],
@@ -179,7 +182,6 @@ def without(g: nir.NIRGraph, *edges: tuple[str, str]) -> nir.NIRGraph:
 
 two = {"fc": affine(), "n": lif(), "fc2": affine(3, 3), "n2": lif()}
 REFUSED: list[tuple[nir.NIRGraph, str]] = [
-    (graph({"fc": affine(), "n": lif(v_reset=0.3)}), "node 'n': v_reset = 0.3"),
     (graph({"fc": affine(), "n": lif(tau=0.0)}), "node 'n': tau = 0"),
     (graph({"fc": affine(), "n": lif(tau=-1.0)}), "node 'n': tau = -1"),
     (graph({"fc": affine(), "n": lif(tau=1e-4)}), "shorter than dt"),
