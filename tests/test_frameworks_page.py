@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from requires_lava import require_lava
+from uv_environment import uv_environment
 
 import nmdeploy
 from nmdeploy.network.float_run import run_float
@@ -144,8 +144,8 @@ def test_a_network_is_trained_imported_and_deployed(docs: Any, tmp_path: Path) -
 def test_a_network_of_sinabs_is_exported_where_sinabs_is(
     docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "PIP_FIND_LINKS" in os.environ:
-        monkeypatch.setenv("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
+    for name, value in uv_environment().items():
+        monkeypatch.setenv(name, value)
     results = docs("frameworks_results")
     found = results.measured(results.train("sinabs_lif", tmp_path, "--epochs", "1"), 0)["import"]
     assert (found["samples"], found["spikes"], found["differ"]) == (450, 450 * 32 * 10, 0)

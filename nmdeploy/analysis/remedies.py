@@ -72,28 +72,28 @@ def _rescale(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     yield Option("", f"{finding.population}, {at}: train {finding.tensor} again, or correct it in the source")
 
 
-def _data(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
+def _calibration(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     if any(STATIC in note for note in network.notes):
         yield Option("--data", "calibration samples: the scales of this model are worst-case bounds")
 
 
-_DATA = Option("--data", "samples that drive the network as those of the training did: these do not reach it")
+OTHER_SAMPLES = Option("--data", "samples that drive the network as those of the training did: these do not reach it")
 
 
 def _reach(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     yield from _rescale(network, finding)
-    yield _DATA
+    yield OTHER_SAMPLES
 
 
 def _spikes(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     at = f.which(finding.neurons, network.populations[finding.population].size)
-    yield _DATA
+    yield OTHER_SAMPLES
     yield Option("", f"{finding.population}, {at}: look at its weights and its threshold in the training")
 
 
 def _rounding(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
     """Yield what lowers the effect of a tensor: calibration data, and what `export` says of it."""
-    yield from _data(network, finding)
+    yield from _calibration(network, finding)
     node, _, tensor = finding.tensor.rpartition(" ")
     held = (node, SYNAPSE_TENSORS[tensor]) if node else (finding.population, tensor)
     text = tensor_remedy(network, finding.population, *held)
@@ -102,7 +102,7 @@ def _rounding(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
 
 
 def _state_bits(network: QuantizedNetwork, finding: Finding) -> Iterator[Option]:
-    yield from _data(network, finding)
+    yield from _calibration(network, finding)
     yield Option("--data", "samples with the largest activity: the states are scaled to what they reach")
     if network.populations[finding.population].kind != "lif":
         yield Option("--state-bits", "more bits per state, where the model has fewer than the profile allows")

@@ -66,6 +66,11 @@ class Meaning:
         """By what the comparison at the threshold is known; some exporters mean another than NIR's equations."""
         return "option" if self.framework else "assumed"
 
+    def start(self, values: Values) -> FloatArray:
+        """Return the membrane (H,) before the first step: `v_reset`; with a leak, Norse starts at `v_leak`."""
+        at_rest = self.options.framework == "norse" and "v_leak" in values
+        return np.asarray(values["v_leak" if at_rest else "v_reset"])
+
     def share(self, tau: FloatArray) -> FloatArray:
         """Return the share of a state that a step loses: dt / tau, or 1 - exp(-dt / tau)."""
         return np.minimum(self.dt / tau, 1.0) if self.decay == "euler" else -np.expm1(-self.dt / tau)

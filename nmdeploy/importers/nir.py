@@ -12,8 +12,8 @@ with, which the file does not hold, unless an option says otherwise (`nmdeploy.i
 Options choose other resets (`nmdeploy.importers.resets`), exponential decays, where 1 - exp(-dt/tau) takes the place of
 dt/tau, and the meaning of a framework (`nmdeploy.importers.frameworks`).
 
-The constants before a fold into the incoming synapses. The membrane is counted from `v_reset`, where it also starts.
-Frameworks that export IF with r = 1 and add a full input per step (Norse,
+The constants before a fold into the incoming synapses. The membrane is counted from where it starts: at `v_reset`, in
+Norse at `v_leak`. Frameworks that export IF with r = 1 and add a full input per step (Norse,
 Sinabs) mean dt = 1: pass that. A loop has the delay of its Delay nodes, and one step without any.
 
 The readout is the sum of the output's spikes. If a synapse feeds the Output directly, it is the sum of the synapse's
@@ -146,19 +146,21 @@ def _load_foreign(
         suspected = doubt(how, nodes)
     with prefix_errors(name if suspected is None else f"{name}: {suspected}"), np.errstate(all="ignore"):
         network = _Import(graph, how).network(input_format or BINARY, options.readout)
-        _require_one_zero(network, nodes)
+        _require_one_zero(network, nodes, how)
         by: By = "assumed" if input_format is None else "option"
         return read_as(network, source, how, nodes, bool(graph.of("Delay")), by)
 
 
-def _require_one_zero(network: Network, nodes: Nodes) -> None:
-    """Refuse to read the membranes of neurons that are counted from unlike values of `v_reset`."""
+def _require_one_zero(network: Network, nodes: Nodes, how: Meaning) -> None:
+    """Refuse to read the membranes of neurons that start at unlike values."""
     kind, values = nodes.get(network.output, ("", {}))
-    start = values.get("v_reset")
-    if kind in SPIKING and network.readout.startswith(MEMBRANE) and start is not None and np.ptp(start) > 0:
+    if kind not in SPIKING or not network.readout.startswith(MEMBRANE):
+        return
+    start = how.start(values)
+    if np.ptp(start) > 0:
         raise UnsupportedParameter(
-            f"node {network.output!r}: readout {network.readout}: membranes are counted from v_reset, which is "
-            f"{start.min():g} to {start.max():g} here: give --readout sum, or train it with one v_reset"
+            f"node {network.output!r}: readout {network.readout}: membranes are counted from where they start, which "
+            f"is {start.min():g} to {start.max():g} here: give --readout sum, or train it with one v_reset"
         )
 
 

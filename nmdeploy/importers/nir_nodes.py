@@ -140,12 +140,16 @@ def _finite(name: str, **values: FloatArray) -> None:
 
 
 def _fire(name: str, kind: str, p: Values, enters: FloatArray, leak: FloatArray, how: Meaning) -> Population:
-    """Return a spiking population, its membrane counted from `v_reset`; shares of current and membrane per step."""
-    v_leak, v_reset = p.get("v_leak", np.zeros_like(leak)), p["v_reset"]
-    threshold, bias = p["v_threshold"] - v_reset, leak * (v_leak - v_reset)
+    """Return a spiking population, its membrane counted from its start; shares of current and membrane per step."""
+    v_leak, v_reset, start, rule = p.get("v_leak", np.zeros_like(leak)), p["v_reset"], how.start(p), how.reset(name)
+    if rule != "zero" and (start != v_reset).any():
+        raise UnsupportedParameter(
+            f"node {name!r}: reset {rule!r} with a membrane that starts at v_leak, not at v_reset: give --reset zero"
+        )
+    threshold, bias = p["v_threshold"] - start, leak * (v_leak - start)
     _finite(name, bias=bias, v_threshold=threshold)
-    membrane = Membrane(1 - enters, 1 - leak, threshold, bias, how.at_threshold)
-    return Population(with_reset(name, how.reset(name), membrane), how.gain(kind, p, enters, leak))
+    membrane = Membrane(1 - enters, 1 - leak, threshold, bias, how.at_threshold, v_reset - start)
+    return Population(with_reset(name, rule, membrane), how.gain(kind, p, enters, leak))
 
 
 def _lif(name: str, p: Values, how: Meaning) -> Population:

@@ -59,7 +59,10 @@ def _facts(name: str, kind: str, p: Values, how: Meaning) -> Iterator[tuple[str,
     if kind in SPIKING:
         held = {key: span(p[key]) for key in ("v_reset", "v_threshold")}
         amount = span(p["v_threshold"] - p["v_reset"])
-        text = RESETS[how.reset(name)].format(**held, amount=amount)
+        start = how.start(p)
+        text = RESETS[how.reset(name)].format(**held, amount=amount) + (
+            f", starts at {span(start)}" * bool(start.any())
+        )
         yield "reset", Fact(text, how.reset_by(name))
         yield "threshold", Fact(comparison(p["v_threshold"], how.at_threshold), how.at_threshold_by)
     taus = [key for key in TAUS if key in p]

@@ -206,9 +206,9 @@ def _reading(
 
 
 def _numbers(trace: Trace) -> Iterator[str]:
-    """Yield a note on numbers that the module takes out of tensors: what it makes of them is not followed."""
+    """Yield a note on what the module takes out of tensors: what it makes of that is not followed."""
     if trace.numbers:
         yield (
-            f"the module takes numbers out of its tensors ({', '.join(sorted(trace.numbers))}()): if they act on its "
-            "result, the network holds those of these samples alone"
+            f"the module takes numbers or decisions out of its tensors ({', '.join(sorted(trace.numbers))}()): if they "
+            "act on its result, the network holds those of these samples alone"
         )

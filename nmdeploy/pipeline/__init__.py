@@ -92,3 +92,7 @@ def __getattr__(name: str) -> Any:
     found = getattr(importlib.import_module(MODULES[name]), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__"])

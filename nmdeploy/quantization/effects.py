@@ -213,13 +213,11 @@ def as_driven(network: Network, quantized: QuantizedNetwork, name: str) -> Netwo
     incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     if not (factor != 1).any() or not incoming:
         return network
-    driven, scale = (
-        {key: synapse.driven(factor) for key, synapse in incoming.items()},
-        quantized.populations[name].scale,
-    )
-    nearer = 0.0
-    for key, codes in ((key, quantized.synapses[key]) for key in incoming):
-        nearer += np.sign(incoming[key].row_errors(codes, scale) - driven[key].row_errors(codes, scale)).sum()
+    driven = {key: synapse.driven(factor) for key, synapse in incoming.items()}
+    scale, nearer = quantized.populations[name].scale, 0.0
+    for key, synapse in incoming.items():
+        codes = quantized.synapses[key]
+        nearer += np.sign(synapse.row_errors(codes, scale) - driven[key].row_errors(codes, scale)).sum()
     if nearer <= 0:
         return network
     return replace(network, nodes={**network.nodes, name: rounded.driven(factor), **driven})

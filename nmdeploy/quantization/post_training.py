@@ -28,6 +28,7 @@ from nmdeploy.quantization.weight_scales import WeightScales, grid_notes
 from nmdeploy.synapses.base import QuantizedSynapse, Synapse
 from nmdeploy.synapses.grids import ROUNDING
 from nmdeploy.synapses.sparse import QuantizedSparse
+from nmdeploy.synapses.weights import QuantizedWeights
 
 SCALE_FACTOR_MAX = 2.0**200
 Ranges = Mapping[str, Mapping[str, FloatArray]]
@@ -400,7 +401,10 @@ def _check_exponents(
     alone: bool,
     source: FixedPoint | None,
 ) -> None:
-    """Refuse weight exponents that the chip has not; `source` is the format of the input, if that is the source."""
+    """Refuse weight exponents that the chip has not.
+
+    `source` is the format of the input, if that is the source: with fewer fraction bits the weights need fewer.
+    """
     low, high = config.weight_exp_min, config.weight_exp_max
     for exponent in synapse.chip_exponents:
         if not low <= exponent <= high:
@@ -411,7 +415,7 @@ def _check_exponents(
                 else "its weights are too far from those of the other synapses of its target: rescale them"
             )
             coarser = low - exponent
-            if source is not None and coarser > 0 and source.bits > coarser:
-                frac = max(source.frac - coarser, 0)
-                cause += f"; or give --input-bits {source.bits - coarser} --input-frac {frac}"
+            of_weights = isinstance(synapse, QuantizedWeights) and exponent == synapse.weight_exp
+            if source is not None and of_weights and 0 < coarser <= min(source.frac, source.bits - 1):
+                cause += f"; or give --input-bits {source.bits - coarser} --input-frac {source.frac - coarser}"
             raise DoesNotFit(f"synapse {name!r}: weight exponent {exponent} is outside of {low} to {high}: {cause}")

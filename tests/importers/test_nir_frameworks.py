@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,26 @@ def test_norse_networks_are_read_as_they_were_trained(make: Any, dt: float, tmp_
     nir.write(tmp_path / "e.nir", norse.to_nir(net, torch.zeros(1, 6), dt=dt))
     network = load(tmp_path / "e.nir", ReadOptions(framework="norse"))
     assert difference(network, x, expected) <= MOST and network.dt == 1e-3
+
+
+@pytest.mark.parametrize(("leak", "reset"), [(0.0, -0.3), (0.5, 0.0), (0.4, 0.4), (-0.2, 0.3)])
+def test_norse_starts_at_rest_and_resets_to_any_value(leak: float, reset: float, tmp_path: Path) -> None:
+    rng, x = np.random.default_rng(0), spikes_in(np.random.default_rng(1))
+    weight = 4 * rng.normal(0, 1, (4, x.shape[2]))
+    cell = norse.LIFBoxCell(
+        norse.LIFBoxParameters(
+            tau_mem_inv=torch.as_tensor(50.0), v_leak=torch.as_tensor(leak), v_reset=torch.as_tensor(reset)
+        ),
+        dt=1e-3,
+    )
+    expected = run(lambda row, state: cell(row @ torch.as_tensor(weight.T, dtype=torch.float32), state), x)
+    one = np.ones(4)
+    nodes = {
+        "input": nir.Input(np.array([x.shape[2]])),
+        "w": nir.Linear(weight),
+        "l": nir.LIF(tau=one / 50, r=one, v_leak=leak * one, v_threshold=one, v_reset=reset * one),
+        "output": nir.Output(np.array([4])),
+    }
+    nir.write(tmp_path / "e.nir", nir.NIRGraph(nodes, list(pairwise(nodes))))
+    network = load(tmp_path / "e.nir", ReadOptions(framework="norse", dt=1e-3))
+    assert difference(network, x, expected) <= MOST

@@ -150,7 +150,10 @@ def test_subtracts_the_way_from_reset_to_threshold(load: Load) -> None:
     network = load(graph(lif(v_leak=0.25, v_reset=0.25)), dt=1e-3, resets={"": "subtract"})
     assert np.allclose(network.populations["n0"].r, 0.25)  # type: ignore[attr-defined]
     reading = network.read_as
-    assert reading is not None and reading.populations["n0"]["reset"].value == "0.25 is subtracted in the same step"
+    assert (
+        reading is not None
+        and reading.populations["n0"]["reset"].value == "0.25 is subtracted in the same step, starts at 0.25"
+    )
 
 
 def test_every_framework_has_a_meaning() -> None:
@@ -189,7 +192,7 @@ def test_membranes_that_are_counted_from_unlike_resets_are_not_read(load: Load) 
         v_threshold=np.linspace(-1, 1, 4) + 1,
         v_reset=np.linspace(-1, 1, 4),
     )
-    with pytest.raises(UnsupportedParameter, match="v_reset, which is -1 to 1 here: give --readout sum"):
+    with pytest.raises(UnsupportedParameter, match="which is -1 to 1 here: give --readout sum"):
         load(graph(unlike), dt=1e-3, readout="membrane-last")
     assert load(graph(unlike), dt=1e-3, readout="sum").readout == "sum"
     assert load(graph(lif(v_reset=-1, v_leak=-1)), dt=1e-3, readout="membrane-last").readout == "membrane-last"

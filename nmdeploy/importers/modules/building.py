@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def _wiring(trace: Trace, name: str) -> tuple[Signal, list[Path]]:
     return calls[-1], last
 
 
-def _require_spikes(what: str, ways: list[Path], layers: Mapping[str, Layer] = {}) -> None:
+def _require_spikes(what: str, ways: list[Path], layers: Mapping[str, Layer] = MappingProxyType({})) -> None:
     """Refuse ways on which a membrane is sent, except that of a layer without spikes."""
     for path in ways:
         if path.membrane and not (path.source in layers and isinstance(layers[path.source].neuron, SILENT)):
@@ -145,7 +146,7 @@ def _without_spikes(layer: Layer) -> Layer | None:
     n = layer.neuron
     if layer.facts.get("reset") != "none" or layer.recurrent is not None or not isinstance(n, DenseStateSpace):
         return None
-    if n.a.shape[1] != 1 or n.rectify_states:
+    if n.a.shape[1] != 1 or n.rectify_states or n.bias.any() or n.input_bias.any():
         return None
     made = FilteredIntegrator(n.a[:, 0, 0], n.leak[:, 0]) if n.soma else readout(n.size, n.a[:, 0, 0])
     return Layer(made, layer.gain, layer.input, facts={**layer.facts, "threshold": "no spikes"})

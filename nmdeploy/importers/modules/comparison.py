@@ -6,6 +6,7 @@ compared step by step. Beside it, module and network each run freely in float32.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from nmdeploy.importers.modules.building import Built
 from nmdeploy.importers.modules.functions import MERGED
 from nmdeploy.importers.modules.neurons import Layer
-from nmdeploy.importers.modules.tracing import Trace, all_steps
+from nmdeploy.importers.modules.tracing import Returned, Trace, all_steps
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.graph import MEMBRANE
 from nmdeploy.network.network import Network, readout_values
@@ -131,7 +132,7 @@ def compare(built: Built, exact: Trace, rounded: Trace, values: FloatArray, fram
         spikes=sum(each.size for each in wrong.values()),
         differ=sum(int(each.sum()) for each in wrong.values()),
         values_error=max(errors, default=None),
-        result_error=_result_error(built, exact, sent),
+        result_error=_result_error(built, exact, sent, found),
         readout=f"{built.output.rule} over the steps of {built.output.name!r}",
         first=_first(wrong, sent, found),
         silent=tuple(name for name in spiking if not sent[name].any()),
@@ -185,32 +186,41 @@ def _delayed(values: FloatArray, delay: int) -> FloatArray:
     return np.concatenate([np.zeros_like(values[:, :delay]), values[:, :-delay]], 1)[:, : values.shape[1]]
 
 
-def _result_error(built: Built, trace: Trace, sent: dict[str, FloatArray]) -> float:
+def _result_error(built: Built, trace: Trace, sent: dict[str, FloatArray], found: Mapping[str, Any]) -> float:
     """Return the error of the module's result, (samples, classes) or the outputs of every step, by its own rule."""
     output, returned = built.output, trace.returned[built.output.returned]
-    spikes, membranes = _layer(built.network, output.name, sent, np.float64)
-    values = (
-        membranes if output.rule.startswith(MEMBRANE) and built.network.populations[output.name].spiking else spikes
-    )
-    values = values.astype(np.float64)
+    spikes, membranes = found.get(output.name) or _layer(built.network, output.name, sent, np.float64)
+    reads_membrane = output.rule.startswith(MEMBRANE) and built.network.populations[output.name].spiking
+    actual = (membranes if reads_membrane else spikes).astype(np.float64)
     if output.said:
-        actual = readout_values(values, output.rule)
-        return _scaled_error(actual, returned.values.reshape(len(actual), -1))
-    expected = returned.values
-    if isinstance(returned.layout, int):
-        expected = np.moveaxis(expected, returned.layout, 1)
-    elif returned.layout == MERGED:
-        expected = expected.reshape(values.shape[1], values.shape[0], -1).swapaxes(0, 1)
-    return _scaled_error(values, expected.reshape(*values.shape[:2], -1))
+        actual = readout_values(actual, output.rule)
+        expected: FloatArray | None = returned.values.reshape(len(actual), -1)
+    else:
+        expected = _by_step(returned, *actual.shape[:2])
+    return float("inf") if expected is None or expected.shape != actual.shape else _scaled_error(actual, expected)
+
+
+def _by_step(returned: Returned, samples: int, steps: int) -> FloatArray | None:
+    """Return what a module returned for every step as (samples, steps, values); None if its axes are others."""
+    values, layout = returned.values, returned.layout
+    if samples == 1:  # its axis may be gone
+        axes = [axis for axis, size in enumerate(values.shape) if size == steps]
+        axis = layout if layout in axes else next(iter(axes), None)
+        return None if axis is None else np.moveaxis(values, int(axis), 0).reshape(1, steps, -1)
+    if layout == MERGED and values.shape[0] == samples * steps:
+        return values.reshape(steps, samples, -1).swapaxes(0, 1)
+    if not isinstance(layout, int) or layout >= values.ndim:
+        return None
+    moved = np.moveaxis(values, layout, 1)
+    return moved.reshape(samples, steps, -1) if moved.shape[:2] == (samples, steps) else None
 
 
 def _scaled_error(actual: FloatArray, expected: FloatArray) -> float:
-    """Return the relative error up to one positive factor, which changes no class; infinity for another shape."""
-    if actual.shape != expected.shape:
-        return float("inf")
-    size = float(np.vdot(actual, actual))
-    factor = float(np.vdot(actual, expected)) / size if size else 1.0
-    return _relative(factor * actual, expected) if factor > 0 or not expected.any() else float("inf")
+    """Return the relative error up to one positive factor, which changes no class; infinity if there is none."""
+    if not actual.any() or not expected.any():
+        return 0.0 if actual.any() == expected.any() else float("inf")
+    factor = float(np.vdot(actual, expected)) / float(np.vdot(actual, actual))
+    return _relative(factor * actual, expected) if factor > 0 else float("inf")
 
 
 def _relative(actual: FloatArray, expected: FloatArray) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy._util.foreign import is_instance
 from nmdeploy.errors import BadData, NmdeployError
 from nmdeploy.importers.modules.functions import FIRST, STEP
 from nmdeploy.importers.modules.signals import ALL, INPUT, NO_LAYER, STATIC, Lost, Sent, stacked
@@ -51,7 +52,7 @@ def _whole(axis: int) -> Callable[[Tracer, Any, Any], list[Returned]]:
     def call(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
         moved = x.movedim(1, axis if axis >= 0 else x.dim() - 1).contiguous()
         tracer.mark(moved, Sent(INPUT, ALL), axis if axis >= 0 else x.dim() - 1)
-        return [_returned(tracer, tensor) for tensor in _tensors(module(moved))]
+        return list(_results(tracer, module(moved)))
 
     return call
 
@@ -69,7 +70,7 @@ def _steps(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
             result, state = result
         found.append([_returned(tracer, tensor) for tensor in _tensors(result)])
     return [
-        Returned(stacked([one.signal for one in each]), np.stack([one.values for one in each], 1), 1)
+        Returned(stacked([one.signal for one in each]), np.stack([_flat(one.values, len(x)) for one in each], 1), 1)
         for each in zip(*found, strict=True)
     ]
 
@@ -77,7 +78,7 @@ def _steps(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
 def _static(tracer: Tracer, module: Any, x: Any) -> list[Returned]:
     now = x[:, 0].clone()
     tracer.mark(now, Sent(INPUT, STATIC), STEP)
-    return [_returned(tracer, tensor) for tensor in _tensors(module(now))]
+    return list(_results(tracer, module(now)))
 
 
 CALL: dict[str, Callable[[Tracer, Any, Any], list[Returned]]] = {
@@ -98,7 +99,28 @@ def _takes_state(module: Any) -> bool:
 def _returned(tracer: Tracer, tensor: Any) -> Returned:
     signal, layout = tracer.of(tensor) or (Lost(NO_LAYER), STEP)
     with tracer.apart():
-        return Returned(signal, tensor.detach().cpu().numpy().astype(np.float64), layout)
+        return Returned(signal, tensor.detach().cpu().double().numpy(), layout)
+
+
+def _flat(values: FloatArray, samples: int) -> FloatArray:
+    """Return the values of one step as (samples, values), also if the axis of one sample is gone."""
+    return values.reshape(samples, -1) if values.size % samples == 0 else values
+
+
+def _results(tracer: Tracer, result: Any) -> Iterator[Returned]:
+    """Yield the tensors that a module returned; a list of one tensor per step is one of all steps."""
+    parts = list(result.values()) if isinstance(result, dict) else result
+    if not isinstance(parts, (tuple, list)):
+        yield from (_returned(tracer, tensor) for tensor in _tensors(parts))
+        return
+    held = [_returned(tracer, part) for part in parts if is_instance(part, "torch", "Tensor")]
+    if len(held) == len(parts) == tracer.trace.steps > 1 and len({one.values.shape for one in held}) == 1:
+        whole = stacked([one.signal for one in held])
+        if not isinstance(whole, Lost):
+            yield Returned(whole, np.stack([one.values for one in held], 1), 1)
+            return
+    for part in parts:
+        yield from _results(tracer, part)
 
 
 def _tensors(result: Any) -> Iterator[Any]:

@@ -45,8 +45,8 @@ AXES = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "
 ADD = {"add", "radd", "iadd", "sub", "isub", "rsub", "subtract"}
 SCALE = {"mul", "rmul", "imul", "multiply", "div", "idiv", "truediv", "itruediv", "true_divide", "neg"}
 REDUCE = {"sum": "sum", "mean": "mean", "max": "max", "amax": "max"}
-NUMBERS = {"item", "tolist", "float", "int", "numpy"}
-"""Functions that take numbers out of a tensor, which are not followed."""
+NUMBERS = {"item", "tolist", "float", "int", "bool", "index", "array", "numpy"}
+"""Functions that take numbers or decisions out of a tensor, which are not followed."""
 STACK = {"stack", "cat", "concat", "concatenate"}
 
 
@@ -82,6 +82,8 @@ def _widened(name: str, func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, An
     import torch
 
     def wide(value: Any) -> Any:
+        if value is torch.FloatTensor or (isinstance(value, str) and value == "torch.FloatTensor"):
+            return torch.DoubleTensor
         return torch.float64 if value is torch.float32 else value
 
     if name == "float":
@@ -156,7 +158,7 @@ def _nothing(tracer: Any, name: str, *rest: Any) -> None:
 def _assign(tracer: Any, target: Any, index: Any, value: Any) -> None:
     """Follow ``target[t] = signal`` or ``target[:, t] = signal`` until all steps are there; any other one is lost."""
     chosen = list(index) if isinstance(index, tuple) else [index]
-    while chosen and chosen[-1] in (slice(None), Ellipsis):
+    while chosen and (chosen[-1] is Ellipsis or (isinstance(chosen[-1], slice) and chosen[-1] == slice(None))):
         chosen.pop()
     axis, step = len(chosen) - 1, _whole_number(chosen[-1]) if chosen else None
     steps = tracer.parts.setdefault(id(target), (target, {}))[1]
@@ -221,8 +223,8 @@ def _term(tracer: Any, value: Any) -> tuple[Signal, Layout | None]:
     if found is not None:
         signal, layout = found
         return signal, layout
-    zeros = any(value is one for one in tracer.zeros)
-    zero = zeros or not bool(value.any()) if _is_tensor(value) else value == 0
+    held_zeros = any(value is one for one in tracer.zeros)
+    zero = (held_zeros or not bool(value.any())) if _is_tensor(value) else value == 0
     return (ZERO if zero else Lost("a constant that is added to it")), None
 
 

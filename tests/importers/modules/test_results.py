@@ -97,6 +97,9 @@ READ: dict[str, Callable[..., Any]] = {
     "in place": in_place,
     "assigned": assigned(0),
     "assigned, steps second": assigned(1),
+    "lists of steps": lambda net, s, m: (s, m),
+    "cast by a type": lambda net, s, m: stack(m).sum(0).type(torch.FloatTensor),
+    "another result in bfloat16": lambda net, s, m: (stack(s).sum(0), stack(m).bfloat16()),
 }
 REFUSED: dict[str, Callable[..., Any]] = {
     "layer after the sum": lambda net, s, m: net.fc3(stack(s).sum(0)),
@@ -115,13 +118,17 @@ REFUSED: dict[str, Callable[..., Any]] = {
     "first steps switched off": without_the_first,
     "classes in another order": lambda net, s, m: stack(s).sum(0).view(-1, 2, 4).transpose(1, 2).flatten(1),
     "rounded": lambda net, s, m: torch.div(stack(s).sum(0), 4, rounding_mode="floor"),
+    "nothing but zeros": lambda net, s, m: torch.div(stack(s).sum(0), 40, rounding_mode="floor"),
     "a first result that is lost": lambda net, s, m: (torch.log_softmax(stack(m).sum(0), 1), stack(s)),
 }
 
 
 def values(result: Callable[..., Any], x: Any, **last: Any) -> Any:
     with torch.no_grad():
-        return Net(result, **last)(torch.as_tensor(x, dtype=torch.float32)).numpy()
+        found = Net(result, **last)(torch.as_tensor(x, dtype=torch.float32))
+        while isinstance(found, tuple):
+            found = found[0]
+        return stack(found).numpy() if isinstance(found, list) else found.numpy()
 
 
 @pytest.mark.parametrize("name", READ)
@@ -212,4 +219,18 @@ def test_numbers_that_a_module_takes_out_of_a_tensor_are_noted() -> None:
     for make, noted in ((Normed, True), (Net, False)):
         reading = nmdeploy.load(make(READ["sum"]), spikes(IN)).read_as
         assert reading is not None
-        assert any("takes numbers out of its tensors (item())" in note for note in reading.notes) == noted
+        assert any("takes numbers or decisions out of its tensors (item())" in note for note in reading.notes) == noted
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda net, s, m: stack(s).squeeze(1),
+        lambda net, s, m: stack(s, 1).squeeze(),
+        lambda net, s, m: stack(s).squeeze().sum(0),
+        lambda net, s, m: s[-1].squeeze(),
+    ],
+)
+def test_one_sample_whose_axis_is_gone(result: Callable[..., Any]) -> None:
+    network = nmdeploy.load(Net(result), spikes(IN)[:1])
+    assert network.read_as is not None and network.read_as.comparison["equal"]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from live_modules import spikes
+from uv_environment import uv_environment
 
 import nmdeploy
 from nmdeploy.errors import UnsupportedParameter
@@ -95,10 +96,9 @@ def run(command: list[str], **environment: str) -> str:
     from uv import find_uv_bin
 
     known = {"uv": [str(find_uv_bin())], "nmdeploy": [sys.executable, "-m", "nmdeploy"]}
-    wheels = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
     done = subprocess.run(
         [*known[command[0]], *command[1:]],
-        env={**os.environ, **wheels, **environment},
+        env={**os.environ, **uv_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=900,
