@@ -9,8 +9,6 @@ from nmdeploy.analysis.comparison import Agreement, Comparison, Verification
 from nmdeploy.network.reading import Reading
 
 NAMES = {"lava": "Lava"}  # of backends, in sentences
-FLOAT32_MARGIN_MAX = 1e-6
-"""Largest relative distance from the threshold at which float32 alone explains a spike that differs."""
 
 
 def overflow_line(overflows: Mapping[str, Mapping[str, int]]) -> str:
@@ -43,8 +41,6 @@ def import_lines(reading: Reading | None) -> Iterator[str]:
         differ, margin = found["float32_differ"], found["float32_margin"]
         more = f", first differences within {margin:.1g} of the threshold" if differ else ""
         yield f"import: both in float32: {differ:,} of {found['spikes']:,} spikes differ{more}"
-        if margin > FLOAT32_MARGIN_MAX:
-            yield f"import: over {FLOAT32_MARGIN_MAX:g}, so that rounding in float32 alone does not explain it"
         if found["silent"]:
             yield f"import: {', '.join(found['silent'])} did not spike: give samples on which they do (--data)"
     if reading.expected:

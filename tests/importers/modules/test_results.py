@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -12,6 +13,7 @@ from live_modules import spikes
 
 import nmdeploy
 from nmdeploy.errors import ImportDiffers, UnsupportedParameter
+from nmdeploy.importers.modules.comparison import ImportComparison
 from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import readout_values
 from nmdeploy.network.read_options import ReadOptions
@@ -234,3 +236,10 @@ def test_numbers_that_a_module_takes_out_of_a_tensor_are_noted() -> None:
 def test_one_sample_whose_axis_is_gone(result: Callable[..., Any]) -> None:
     network = nmdeploy.load(Net(result), spikes(IN)[:1])
     assert network.read_as is not None and network.read_as.comparison["equal"]
+
+
+def test_a_difference_in_float32_that_rounding_does_not_explain() -> None:
+    found = ImportComparison("snnTorch", 1, 10, 100, 0, None, 0.0, "sum of 'n'", None, (), 3, 9e-7)
+    far = replace(found, float32_margin=2e-6)
+    assert found.equal and not far.equal
+    assert "in float32 a neuron differs 2e-06 from its threshold (relative), over 1e-06" in far.line()
