@@ -327,8 +327,8 @@ def test_a_nir_graph_is_loaded_without_a_file(tmp_path: Path) -> None:
     assert nmdeploy.load(graph, dt=DT, input_format=GRADED).input.format == GRADED
     with pytest.raises(BadOption, match=r"the NIR graph: NIR holds no time step.*e\.g\. --dt"):
         nmdeploy.load(graph)
-    graph.nodes["block0"].v_reset = np.full(4, 0.5)
-    with pytest.raises(UnsupportedParameter, match=r"the NIR graph: node 'block0': v_reset = 0.5"):
+    graph.nodes["block0"].tau_mem = np.full(4, -1.0)
+    with pytest.raises(UnsupportedParameter, match=r"the NIR graph: node 'block0': tau_mem = -1"):
         nmdeploy.load(graph, dt=DT)
     graph.nodes["block0"].v_reset = object()
     with pytest.raises(BadFile, match="the NIR graph: cannot be written as NIR"):
