@@ -27,6 +27,7 @@ from nmdeploy.cli.progress import recording_lines, speed_text
 from nmdeploy.errors import BadData, LavaUnavailable
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io import read
+from nmdeploy.pipeline import verification
 from nmdeploy.recording.reader import read_recording, write_recording
 from nmdeploy.recording.types import TRACES, Recording, totals
 from nmdeploy.running import chunk_samples, run_parts, simulate_into
@@ -87,7 +88,7 @@ def test_lines_of_a_run_without_labels_and_counts() -> None:
 
 def test_verify_and_report_of_a_source(digits_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "CHUNK_SAMPLES", 4)
-    monkeypatch.setattr(pipeline.verification, "_refuse_itself", lambda against: None)
+    monkeypatch.setattr(verification, "_refuse_itself", lambda against: None)
     network = read(digits_model.path)
     source = open_data(digits_model.data, network.input)
     data = source.first(None)

@@ -141,7 +141,7 @@ def random_spiking(rng: Rng, kind: str, size: int, inputs: int, m: Mechanisms | 
     make: Any = QuantizedStateSpace if kind == "state_space" else QuantizedDenseStateSpace
     chosen = mechanism_codes(rng, m, shape, shared["state_bits"]) | m.fields
     if kind != "state_space":
-        chosen["rectify_states"] = int(shared["state_bits"]) % 4 == 0
+        chosen["rectify_states"] = int(np.sum(dynamics["a"])) % 3 == 0
     neuron = make(**shared, **dynamics, **chosen, vth=np.zeros((size, p), int))
     return thresholds(rng, neuron, shared["state_bits"])
 

@@ -28,6 +28,7 @@ from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.dense import DenseStateSpace
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace, StateSpace
+from nmdeploy.pipeline import conversion
 from nmdeploy.quantization.drives import NO_DRIVES
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.recording.reader import read_recording, write_recording
@@ -251,6 +252,6 @@ def test_unstable_poles_that_saturate_are_refused(monkeypatch: pytest.MonkeyPatc
     share = saturated_share(q, recording, "n")
     assert 0.3 < share < 0.5 and share == recording.total("n", "x_saturations") / 80
     ranges = calibrate(network, short.codes.astype(float))
-    monkeypatch.setattr(pipeline.conversion, "choose_drives", lambda *_: NO_DRIVES._replace(ranges=ranges))
+    monkeypatch.setattr(conversion, "choose_drives", lambda *_: NO_DRIVES._replace(ranges=ranges))
     with pytest.raises(DoesNotFit, match=r"population 'n': its poles are unstable and \d\d\.\d% .* limit 10%"):
         pipeline.quantize(network, "loihi2", long)

@@ -28,6 +28,7 @@ from nmdeploy.neurons.base import QuantizationConfig
 from nmdeploy.neurons.gated_linear_unit import GatedLinearUnit
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.state_space.windowed import QuantizedWindowedStateSpace, WindowedStateSpace
+from nmdeploy.pipeline import verification
 from nmdeploy.quantization.post_training import calibrate, quantize_network
 from nmdeploy.samples.source import Data
 from nmdeploy.synapses.dense import Dense, QuantizedDense
@@ -331,7 +332,7 @@ def test_agreement_is_that_of_the_same_form() -> None:
     network, given = chain(5), data(20)
     q = pipeline.quantize(network, "loihi2", given, window_input="scaled")
     recording = run(q, given.codes, trace="states")
-    agreement, _ = pipeline.verification._agreement(network, given, q, recording)
+    agreement, _ = verification._agreement(network, given, q, recording)
     assert agreement is not None
     assert all((agreement[name].spike_agreement or 0) > 0.97 for name in ("w0", "w1"))
     assert (agreement["w1"].membrane_snr_db or 0) > 20
