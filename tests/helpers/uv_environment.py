@@ -1,4 +1,4 @@
-"""What uv needs to find the packages that pip finds: the folders of wheels and the machine's own certificates."""
+"""Variables with which uv finds the packages that pip finds: folders of wheels, and the machine's own certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a module returns is the readout of its network, or is refused: nothing on the way to the result is lost."""
+"""A module's result is the readout of its network, or it is refused: nothing on the way to the result is lost."""
 
 from __future__ import annotations
 
