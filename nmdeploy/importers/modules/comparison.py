@@ -23,8 +23,6 @@ from nmdeploy.neurons.base import FloatArray, StepTime
 
 VALUES_LIMIT = 1e-9
 """Largest relative error of outputs that are no spikes, and of the module's result."""
-
-
 FLOAT32_MARGIN_MAX = 1e-6
 """Largest margin of a first difference in float32 that rounding explains."""
 
@@ -203,7 +201,8 @@ def _result_error(built: Built, trace: Trace, sent: dict[str, FloatArray], found
     actual = (membranes if reads_membrane else spikes).astype(np.float64)
     if output.said:
         actual = readout_values(actual, output.rule)
-        expected: FloatArray | None = returned.values.reshape(len(actual), -1)
+        whole = returned.values.size == actual.size
+        expected: FloatArray | None = returned.values.reshape(actual.shape) if whole else None
     else:
         expected = _by_step(returned, *actual.shape[:2])
     return float("inf") if expected is None or expected.shape != actual.shape else _scaled_error(actual, expected)
