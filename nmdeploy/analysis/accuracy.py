@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nmdeploy.analysis.comparison import correct
-from nmdeploy.network.float_run import run_float
+from nmdeploy.engine.run.float_run import run_float_layers
 from nmdeploy.network.network import Network
 from nmdeploy.samples.source import Data
 
@@ -67,7 +67,7 @@ def right_of_floats(network: Network, chunk: Data) -> tuple[int, int]:
 
 
 def _right(network: Network, values: Any, chunk: Data) -> int:
-    outputs = run_float(network, values, lengths=chunk.lengths).output
+    outputs = run_float_layers(network, values, lengths=chunk.lengths, keep_spikes=False).output
     return correct(outputs, network.readout, chunk.lengths, chunk.labels) or 0
 
 

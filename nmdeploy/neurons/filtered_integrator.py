@@ -308,7 +308,7 @@ class FilteredIntegrator(Neuron):
         return replace(self, input_bias=self.input_bias + bias)
 
     def membrane(self, state: FloatState) -> FloatArray:
-        return np.asarray(state["v"])
+        return state["v"]
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         for key, factor in (("alpha", self.alpha), ("beta", self.beta)):

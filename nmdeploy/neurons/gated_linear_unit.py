@@ -205,8 +205,8 @@ class GatedLinearUnit(Neuron):
     def step(self, state: FloatState, a: npt.NDArray[Any], now: StepTime) -> tuple[FloatState, npt.NDArray[Any]]:
         value, gate = a[:, ::2], a[:, 1::2]
         g = value * (0.5 + 0.5 * np.tanh(0.5 * gate))
-        if self.send_once and now.step % self.window:
-            g = np.zeros_like(g)
+        if self.send_once:
+            g = np.where(now.step % self.window == 0, g, 0)
         return {"g": g, "value": value}, g
 
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
@@ -216,7 +216,7 @@ class GatedLinearUnit(Neuron):
         return {"g": a_max[::2], "value": a_max[::2]}
 
     def membrane(self, state: FloatState) -> FloatArray:
-        return np.asarray(state["g"])
+        return state["g"]
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         _, frac_out = self.output_range(context.ranges)

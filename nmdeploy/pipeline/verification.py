@@ -10,8 +10,8 @@ from nmdeploy.analysis.accuracy import chance_warnings
 from nmdeploy.analysis.comparison import Agreement, Comparison, Verification, agree, compare
 from nmdeploy.analysis.metrics import overflows
 from nmdeploy.backends import backend as find_backend
+from nmdeploy.engine.run.float_run import run_float_layers
 from nmdeploy.errors import BadOption, LavaUnavailable
-from nmdeploy.network.float_run import run_float
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.pipeline.arguments import (
     Floats,
@@ -151,7 +151,7 @@ def _agreement(
         return None, None
     floats = in_form_of(network, floats)
     values = data.as_values(floats.input.format)
-    found = run_float(floats, values, trace=True, lengths=data.lengths)
+    found = run_float_layers(floats, values, trace=True, lengths=data.lengths)
     snr_db = readout_snr(floats, found.output, network, recording.output, data.lengths)
     return agree(floats, found, network, recording), snr_db
 

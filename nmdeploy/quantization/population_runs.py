@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy.engine.run.float_run import population_run
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
@@ -176,13 +177,10 @@ def _source_frac(quantized: QuantizedNetwork, synapse: str) -> int:
 def run_float_population(neuron: Neuron, sums: FloatArray, lengths: IntArray) -> Array:
     """Return the outputs (samples, steps, output_size) of a float population on its sums (samples, steps, input_size).
 
-    The population starts at rest. An output latency is taken out.
+    The population starts at rest. An output latency is taken out. Outputs after a sample's end are 0.
     """
 
-    def advance(state: Any, a: Array, now: StepTime) -> tuple[Any, Array]:
-        return neuron.step(state, a, now)
-
-    return _run(neuron, neuron.start(len(sums)), advance, sums, lengths)
+    return population_run(neuron, sums.shape[0] * sums.shape[1])(sums, lengths).outputs
 
 
 def run_integer_population(neuron: QuantizedNeuron, sums: IntArray, lengths: IntArray) -> FloatArray:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy.engine.run.float_run import run_float_layers
 from nmdeploy.errors import BadOption, CalibrationNeeded, DoesNotFit, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
-from nmdeploy.network.float_run import OnSums, run_float
+from nmdeploy.network.float_run import OnSums
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizationConfig, QuantizationContext, QuantizedNeuron
@@ -44,7 +45,7 @@ def calibrate(
     """
     for name in network.populations:
         _require_range(network, name)
-    return run_float(network, inputs, observe=True, lengths=lengths, on_sums=on_sums).ranges
+    return run_float_layers(network, inputs, observe=True, lengths=lengths, keep_spikes=False, on_sums=on_sums).ranges
 
 
 def static_ranges(network: Network) -> Ranges:

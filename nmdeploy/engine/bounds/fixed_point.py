@@ -15,11 +15,10 @@ from nmdeploy.engine.bounds.interval_arithmetic import (
     contains,
     evaluate,
     join,
-    order,
     view_bound,
 )
 from nmdeploy.engine.trace.step import STEP, STEPS, Step
-from nmdeploy.engine.trace.symbols import Node, Symbol, shows_whole_node
+from nmdeploy.engine.trace.symbols import Node, Symbol, order, shows_whole_node
 
 STEPS_MAX = 2.0**31
 WARM_UP_STEPS = 8

@@ -297,20 +297,6 @@ def _table_ends(table: Bound, node: Node) -> tuple[FloatArray, FloatArray]:
     return low.reshape(shape), high.reshape(shape)
 
 
-def order(symbols: Any) -> list[Node]:
-    """Return the nodes that symbols depend on, operands first."""
-    done: dict[Node, None] = {}
-    stack = [symbol.node for symbol in symbols]
-    while stack:
-        node = stack[-1]
-        waiting = [arg.node for arg in node.args if arg.node not in done]
-        if node in done or not waiting:
-            done[stack.pop()] = None
-        else:
-            stack.extend(waiting)
-    return list(done)
-
-
 def evaluate(nodes: list[Node], leaves: Mapping[Node, Bound]) -> dict[Node, Bound]:
     """Return the bound of each node, given the bounds of the leaves."""
     bounds: dict[Node, Bound] = dict(leaves)

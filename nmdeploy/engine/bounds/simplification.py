@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmdeploy.engine.bounds.interval_arithmetic import Bound, Bounds, constant_bound, evaluate, order, view_bound
+from nmdeploy.engine.bounds.interval_arithmetic import Bound, Bounds, constant_bound, evaluate, view_bound
 from nmdeploy.engine.trace.operations import node_of, operate
 from nmdeploy.engine.trace.step import Step
-from nmdeploy.engine.trace.symbols import Node, Symbol, constant, shows_whole_node
+from nmdeploy.engine.trace.symbols import Node, Symbol, constant, order, shows_whole_node
 from nmdeploy.engine.trace.views import compose
 
 

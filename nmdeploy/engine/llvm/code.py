@@ -110,6 +110,17 @@ def call(b: ir.IRBuilder, name: str, args: Sequence[Any], result: Any = None) ->
     return b.call(function, args)
 
 
+def each_lane(b: ir.IRBuilder, name: str, values: Any) -> Any:
+    """Call a function of C's mathematics library, of one double, for each lane."""
+    known = b.module.globals.get(name)
+    function = known or ir.Function(b.module, ir.FunctionType(F64, [F64]), name)
+    found = ir.Constant(values.type, ir.Undefined)
+    for lane in range(values.type.count):
+        place = ir.Constant(I32, lane)
+        found = b.insert_element(found, b.call(function, [b.extract_element(values, place)]), place)
+    return found
+
+
 def _suffix(kind: Any) -> str:
     if isinstance(kind, ir.VectorType):
         return f"v{kind.count}{_suffix(kind.element)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from nmdeploy.engine.bounds.clips import Clip, find_clip
-from nmdeploy.engine.llvm.code import F32, F64, I32, I64, bits, call, fold_halves, towards_zero, vector
+from nmdeploy.engine.llvm.code import F32, F64, I32, I64, bits, call, each_lane, fold_halves, towards_zero, vector
 from nmdeploy.engine.lower.lanes import FLOATS, Lane
 from nmdeploy.engine.lower.schedule import is_reduction
 from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, is_same_view
@@ -97,6 +97,12 @@ def _elementwise(v: Values, node: Node, index: Index, lane: Lane) -> Any:
         return b.fmul(*args, flags=FUSED)
     if op in ("min", "max"):
         return b.select(b.fcmp_ordered("<" if op == "min" else ">", *args), *args)
+    if op == "tanh":
+        return each_lane(b, "tanh", args[0])
+    if op == "div":
+        return b.fdiv(*args)
+    if op in ("trunc", "ceil"):
+        return call(b, f"llvm.{op}", args)
     if op == "abs":
         return call(b, "llvm.fabs", args)
     if op == "sign":

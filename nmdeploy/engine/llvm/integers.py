@@ -38,8 +38,6 @@ def in_integers(v: Values, node: Node, index: Index) -> Any:
     """Return a value in int64 lanes."""
     if node.op == "sum":
         return v.sum_last_axis(node, index, Lane.I64, 0)
-    if node.op == "take":
-        return _look_up(v, node, index)
     if node.op == "select":
         condition, yes, no = node.args
         return v.b.select(
@@ -97,24 +95,25 @@ def _require_reached(v: Values, node: Node) -> None:
         raise NotTraceable(f"an index {low.min():.0f} to {high.max():.0f} of a table of {table.node.dims[-1]}")
 
 
-def _look_up(v: Values, node: Node, index: Index) -> Any:
+def look_up(v: Values, node: Node, index: Index) -> Any:
+    """Return a table's values, of 64 bits, at the index of each lane."""
     _require_reached(v, node)
-    b = v.b
+    b, kind = v.b, F64 if node.real else I64
     table, place = node.args
-    own, slot = v.slots.of(table.node, 0, Lane.I64)
+    own, slot = v.slots.of(table.node, 0, Lane.F64 if node.real else Lane.I64)
     base = at(b, v.places.own, slot * v.lanes, I32) if own else at(b, v.places.shared, slot, I64)
     if place.node.uniform:
         element = scalar(v, place.node)
         if own:
-            return load(b, at(b, base, b.mul(element, i64(v.lanes)), I64), vector(I64, v.lanes))
-        return splat(b, load(b, at(b, base, element, I64), I64), v.lanes)
+            return load(b, at(b, base, b.mul(element, i64(v.lanes)), kind), vector(kind, v.lanes))
+        return splat(b, load(b, at(b, base, element, kind), kind), v.lanes)
     at_lanes = v.read(place, index, Lane.I64)
-    found = ir.Constant(vector(I64, v.lanes), ir.Undefined)
+    found = ir.Constant(vector(kind, v.lanes), ir.Undefined)
     for at_lane in range(v.lanes):
         element = b.extract_element(at_lanes, ir.Constant(I32, at_lane))
         if own:
             element = b.add(b.mul(element, i64(v.lanes)), i64(at_lane))
-        found = b.insert_element(found, load(b, at(b, base, element, I64), I64), ir.Constant(I32, at_lane))
+        found = b.insert_element(found, load(b, at(b, base, element, kind), kind), ir.Constant(I32, at_lane))
     return found
 
 
@@ -140,7 +139,7 @@ def _compare(v: Values, node: Node, index: Index) -> Any:
         a, c = v.read(left, index, Lane.MASK), v.read(right, index, Lane.MASK)
         return b.xor(a, c) if node.op == "ne" else b.icmp_unsigned(SIGNS[node.op], a, c)
     against_zero = right.node.op == "const" and right.node.value == 0
-    if against_zero and left.node.op == "leaf" and left.node.value in v.places.sums:
+    if against_zero and left.node.op == "leaf" and left.node.value in v.places.sums and not left.node.real:
         raw = v.raw(left.node, v.indices(left, index))
         return b.icmp_signed(SIGNS[node.op], raw, ir.Constant(raw.type, [0] * v.lanes))
     lane = v.choice.comparison_lane(node.args)

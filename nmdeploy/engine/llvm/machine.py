@@ -200,3 +200,8 @@ def functions(text: str, names: Sequence[str]) -> list[int]:
 def callable_at(address: int, *arguments: Any) -> Any:
     """Return a C function without result; the interpreter's lock is free while it runs."""
     return ctypes.CFUNCTYPE(None, *arguments)(address)
+
+
+def kernel_at(address: int) -> Any:
+    """Return a population's kernel as a function of its arguments' address, first and last step, and steps."""
+    return callable_at(address, ctypes.c_void_p, *[ctypes.c_int64] * 3)

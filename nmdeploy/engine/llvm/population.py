@@ -169,6 +169,8 @@ class Kernel:
 
     def trace_bits(self, name: str) -> int:
         """Return the width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""
+        if self.form.real:
+            return 64
         if self.step.recorded[name].node.boolean:
             return 1
         return 32 if self.bounds[self.step.recorded[name].node].magnitude < 2.0**31 else 64

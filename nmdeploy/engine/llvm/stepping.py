@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 
-from nmdeploy.engine.llvm.code import I8, I16, I32, I64, at, i64, load, loop, popcount, store, variable, vector
+from nmdeploy.engine.llvm.code import F64, I8, I16, I32, I64, at, i64, load, loop, popcount, store, variable, vector
 from nmdeploy.engine.llvm.floats import guard_of
 from nmdeploy.engine.llvm.values import Scope
 from nmdeploy.engine.lower.lanes import FLOATS, Lane
@@ -37,9 +37,8 @@ class StepWriter:
         values.stored = set()
         row = b.sub(t, self.k.base)
         for name, pointer in self.k.sums.items():
-            values.places.sums[self.step.sums[name].node.value] = self._reader(
-                pointer, I16 if self.form.sums[name] == 16 else I32, name, row
-            )
+            lane = {16: I16, 32: I32, 64: F64}[self.form.sums[name]]
+            values.places.sums[self.step.sums[name].node.value] = self._reader(pointer, lane, name, row)
         with values.scope() as scope:
             self.counting = b.icmp_signed("<", t, self.k.steps) if self.form.output_latency else None
             for each in self.k.schedule.loops:
@@ -196,10 +195,12 @@ class StepWriter:
         Values after the sample's last step are not stored.
         """
         symbol, b, values = self.step.recorded[name], self.b, self.values
-        scalar = I64 if self.k.trace_bits(name) == 64 else I32
+        scalar = F64 if self.form.real else I64 if self.k.trace_bits(name) == 64 else I32
         own = values.lane(symbol.node)
-        value = values.read(symbol, index)
-        if own == Lane.MASK:
+        value = values.read(symbol, index, Lane.F64 if self.form.real else None)
+        if self.form.real:
+            pass
+        elif own == Lane.MASK:
             value = b.zext(value, vector(scalar, self.form.lanes))
         elif own in FLOATS:
             value = b.fptosi(value, vector(scalar, self.form.lanes))
@@ -232,6 +233,8 @@ class StepWriter:
 
     def _output(self, index: tuple[int, ...]) -> Any:
         symbol, values = self.step.output, self.values
+        if self.form.real:
+            return values.read(symbol, index, Lane.F64)
         if symbol.node.boolean and not self.form.coded:
             return self._masked(values.read(symbol, index, Lane.MASK))
         lane = values.lane(symbol.node)
@@ -253,6 +256,9 @@ class StepWriter:
         for k, part in enumerate(parts):
             line = b.add(b.mul(b.add(b.mul(row, i64(len(parts))), i64(k)), self.k.width), self.k.first_neuron)
             mask = part
+            if self.form.real:
+                store(b, part, at(b, self.k.pointer["out"], line, F64))
+                continue
             if self.form.coded:
                 store(b, part, at(b, self.k.pointer["out"], line, I32))
                 mask = b.icmp_signed("!=", part, ir.Constant(part.type, [0] * lanes))
@@ -262,6 +268,8 @@ class StepWriter:
                 if self.form.recorded:
                     store(b, b.zext(part, vector(I8, lanes)), at(b, self.k.pointer["record"], line, I8))
             events = b.add(events, popcount(b, mask))
+        if self.form.real:
+            return
         self._count("events", events)
         if self.form.send_steps > 1:
             sends = b.icmp_signed("==", b.srem(row, i64(self.form.send_steps)), i64(0))

@@ -31,7 +31,7 @@ from nmdeploy.engine.llvm.code import (
     vector,
 )
 from nmdeploy.engine.llvm.floats import FUSED, from_integers, in_floats, in_words
-from nmdeploy.engine.llvm.integers import boolean, broadcast, in_integers
+from nmdeploy.engine.llvm.integers import boolean, broadcast, in_integers, look_up
 from nmdeploy.engine.lower.lanes import FLOATS, Lane, LaneChoice
 from nmdeploy.engine.lower.schedule import UNROLL_MAX, is_reduction, loop_sizes
 from nmdeploy.engine.lower.slots import Slots, slots_of
@@ -180,6 +180,8 @@ class Values:
             if scale == 0:
                 raise NotTraceable("a sum over a loop that is needed before it")
             return self.times(self.element(node, index, own), own, scale)
+        if node.op == "take":
+            return look_up(self, node, index)
         if own in FLOATS:
             return in_floats(self, node, index, own, scale)
         return in_integers(self, node, index) if own == Lane.I64 else boolean(self, node, index)
@@ -254,6 +256,8 @@ class Values:
 
     def _sum(self, node: Node, index: Index, lane: Lane) -> Any:
         raw = self.raw(node, index)
+        if node.real:
+            return raw
         return from_integers(self, raw, lane) if lane in FLOATS else self.b.sext(raw, vector(I64, self.lanes))
 
     def _leaf(self, node: Node, index: Index, lane: Lane) -> Any:

@@ -13,10 +13,11 @@ from enum import Enum
 import numpy as np
 
 from nmdeploy.engine.bounds.clips import find_clip
-from nmdeploy.engine.bounds.interval_arithmetic import F32_EXACT, F64_EXACT, Bounds, order, view_bound
+from nmdeploy.engine.bounds.fixed_point import STEPS_MAX
+from nmdeploy.engine.bounds.interval_arithmetic import F32_EXACT, F64_EXACT, Bound, Bounds, evaluate, view_bound
 from nmdeploy.engine.lower.schedule import schedule
 from nmdeploy.engine.trace.step import Step
-from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol
+from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, order
 
 
 class Lane(Enum):
@@ -132,6 +133,40 @@ class LaneChoice:
         if self.bounds[node].magnitude >= 2.0**63:
             raise NotTraceable("a value that can exceed 64 bits")
         return Lane.I64
+
+
+class RealLanes(LaneChoice):
+    """Lanes of a float step: float64 for every number, except integers that follow from the time and parameters."""
+
+    def __init__(self, step: Step) -> None:
+        self.nodes = order(step.roots)
+        times = {n: Bound(np.zeros(1), np.full(1, STEPS_MAX)) for n in self.nodes if n.op == "leaf" and n.uniform}
+        self.whole: set[Node] = set()
+        for node in self.nodes:
+            fixed = node in times or node.op in ("const", "param") or node.args
+            if fixed and not node.real and all(arg.node in self.whole for arg in node.args):
+                self.whole.add(node)
+        self.bounds = evaluate([node for node in self.nodes if node in self.whole], times)
+        self.stored = {node for loop in schedule(step, traced=True).loops for node in loop.stored}
+        self.narrow = False
+
+    def lane(self, node: Node) -> Lane:
+        if node.boolean:
+            return Lane.MASK
+        if node in self.whole and node.args:
+            return Lane.I64
+        if node.op in (*BITWISE[:-1], "shl", "shr", "rz"):
+            raise NotTraceable(f"the operation {node.op} of a float step")
+        return Lane.F64
+
+    def comparison_lane(self, symbols: Iterable[Symbol]) -> Lane:
+        return Lane.F64
+
+    def rounds_product(self, node: Node) -> bool:
+        return False
+
+    def adds_words(self, node: Node) -> bool:
+        return False
 
 
 def _chosen(nodes: list[Node], roots: list[Symbol], bounds: Bounds) -> Mapping[Node, float]:

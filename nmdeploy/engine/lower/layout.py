@@ -39,7 +39,7 @@ class Form:
     ragged : bool
         True if the last block has idle lanes.
     sums : mapping of str to int
-        Bits of each synapse's sums, 16 or 32.
+        Bits of each synapse's sums: 16 or 32, or 64 of real numbers (`real`).
     output_latency, send_steps : int
         Steps by which the output is late, and steps over which it is sent once.
     coded : bool
@@ -58,6 +58,11 @@ class Form:
     coded: bool
     recorded: bool
     traced: bool
+
+    @property
+    def real(self) -> bool:
+        """True for a float step: sums, outputs and recorded states are float64, and nothing is counted."""
+        return 64 in self.sums.values()
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nmdeploy.engine.bounds.interval_arithmetic import order
 from nmdeploy.engine.trace.step import Step
-from nmdeploy.engine.trace.symbols import Node, Symbol
+from nmdeploy.engine.trace.symbols import Node, Symbol, order
 
 UNROLL_MAX = 4
 

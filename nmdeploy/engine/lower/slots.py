@@ -44,8 +44,10 @@ class Slots:
 
     def _first(self, node: Node, scale: int, lane: Lane) -> Key:
         """Return the parameter that was first met with these values."""
-        content = np.ascontiguousarray(node.value, np.int64).tobytes()
-        return self.first_with_content.setdefault((content, node.laned, node.dims, scale, lane), (node, scale, lane))
+        content = np.ascontiguousarray(node.value, np.float64 if node.real else np.int64).tobytes()
+        return self.first_with_content.setdefault(
+            (content, node.real, node.laned, node.dims, scale, lane), (node, scale, lane)
+        )
 
     def fill(self, neurons: int, blocks: int, lanes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Return the memory of both kinds: (blocks, slots, lanes) of 32 bits and (slots,) of 64 bits.
@@ -71,9 +73,11 @@ def slots_of(lane: Lane) -> int:
 
 
 def words(values: Any, lane: Lane, scale: int = 0) -> npt.NDArray[np.int32]:
-    """Return vectors of integers (..., n, lanes) as in memory: (..., n * slots, lanes) of 32 bits."""
-    held: Any = np.ascontiguousarray(values, np.int64)
-    if lane in (Lane.F64, Lane.F32):
+    """Return vectors of numbers (..., n, lanes) as in memory: (..., n * slots, lanes) of 32 bits."""
+    held: Any = np.ascontiguousarray(values)
+    if lane not in (Lane.F64, Lane.F32):
+        held = held.astype(np.int64, copy=False)
+    else:
         held = np.ldexp(held.astype(np.float64), scale).astype(np.float32 if lane == Lane.F32 else np.float64)
     *outer, n, lanes = held.shape
     return np.asarray(held.view(np.int32).reshape(*outer, n * slots_of(lane), lanes))

@@ -21,7 +21,7 @@ from nmdeploy.engine.trace.views import align, compose, index_view, reshape_view
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 LOGIC = ("and", "or", "xor", "not")
-ARITHMETIC = ("add", "sub", "mul", "min", "max", "abs", "sign", "shl", "shr", "mod")
+ARITHMETIC = ("add", "sub", "mul", "div", "min", "max", "abs", "sign", "trunc", "ceil", "tanh", "shl", "shr", "mod")
 BOOLEAN = {"add": "or", "mul": "and", "min": "and", "max": "or"}
 IDENTITIES = {"add": 0, "sub": 0, "mul": 1, "shl": 0, "shr": 0, "or": 0, "xor": 0}
 ABSORBING = {"mul": 0, "and": 0}
@@ -79,7 +79,8 @@ def node_of(op: str, symbols: Sequence[Symbol], value: Any = None) -> Symbol:
     ranked = [s for s in symbols if s.rank]
     sizes = ranked[0].sizes if ranked else ()
     boolean = op in COMPARISONS or ((op in LOGIC or op == "select") and all(s.node.boolean for s in symbols[-2:]))
-    node = Node(op, tuple(symbols), sizes, any(s.node.laned for s in symbols), boolean, value)
+    real = not boolean and any(s.node.real for s in symbols)
+    node = Node(op, tuple(symbols), sizes, any(s.node.laned for s in symbols), boolean, value, real)
     return _as_result(Symbol(node, 0, sizes, identity_places(len(sizes)), 0), symbols)
 
 
@@ -192,11 +193,12 @@ def logical(op: str, *operands: Any) -> Symbol:
 
 def take(table: Any, index: Symbol) -> Symbol:
     """Return ``table[..., index]``, for a table (K,) or (H, K) of constants and a symbol as index."""
-    array = np.asarray(table, np.int64)
+    real = np.asarray(table).dtype.kind == "f"
+    array = np.asarray(table, np.float64 if real else np.int64)
     values = array if array.ndim == 2 else array[None]
-    param = Node("param", dims=values.shape[1:], laned=len(values) > 1, value=values)
+    param = Node("param", dims=values.shape[1:], laned=len(values) > 1, value=values, real=real)
     held = Symbol(param, len(values), values.shape[1:], identity_places(1), 3)
-    node = Node("take", (held, index), index.sizes, index.node.laned or param.laned)
+    node = Node("take", (held, index), index.sizes, index.node.laned or param.laned, real=real)
     rank = max(index.rank, 2 * param.laned)
     return Symbol(node, max(index.neurons, len(values)), index.sizes, identity_places(len(index.sizes)), rank)
 
@@ -212,15 +214,21 @@ def _reduce(op: str, symbol: Symbol, axis: int, keepdims: bool) -> Symbol:
         kept = operand[..., 0]
         kept = kept if op == "any" else number(kept)
     else:
-        node = Node(op, (operand,), sizes, operand.node.laned, op == "any")
+        node = Node(op, (operand,), sizes, operand.node.laned, op == "any", real=op == "sum" and operand.node.real)
         kept = Symbol(node, operand.neurons, sizes, identity_places(len(sizes)), 2 + len(sizes))
     return kept[..., None] if keepdims else kept
+
+
+def _clip(symbol: Symbol, low: float, high: float) -> Symbol:
+    if not symbol.node.real:
+        raise NotTraceable("numpy.clip of integers")
+    return apply("min", apply("max", symbol, low), high)
 
 
 def _like(value: int) -> Callable[..., Symbol]:
     def made(symbol: Symbol, dtype: Any = None) -> Symbol:
         boolean = symbol.node.boolean if dtype is None else np.dtype(dtype).kind == "b"
-        literal = constant(value, boolean)
+        literal = constant(float(value) if symbol.node.real and dtype is None else value, boolean)
         return Symbol(literal.node, symbol.neurons, symbol.sizes, (), symbol.rank, symbol.merged)
 
     return made
@@ -253,10 +261,23 @@ ELEMENTWISE = {
     "absolute": "abs",
     "sign": "sign",
 }
+OF_REALS = {"divide": "div", "trunc": "trunc", "ceil": "ceil", "tanh": "tanh"}
 
 
 def _elementwise(op: str) -> Callable[..., Symbol]:
     return lambda *operands: apply(op, *operands)
+
+
+def _of_reals(name: str) -> Callable[..., Symbol]:
+    """Return an operation of float steps; integer steps have none of its name."""
+
+    def handler(*operands: Any) -> Symbol:
+        symbols = align(operands)
+        if not any(symbol.node.real for symbol in symbols):
+            raise NotTraceable(f"numpy.{name} of integers")
+        return apply(OF_REALS[name], *operands)
+
+    return handler
 
 
 def _logical(op: str) -> Callable[..., Symbol]:
@@ -264,6 +285,7 @@ def _logical(op: str) -> Callable[..., Symbol]:
 
 
 HANDLERS |= {name: _elementwise(op) for name, op in ELEMENTWISE.items()}
+HANDLERS |= {name: _of_reals(name) for name in OF_REALS}
 HANDLERS |= {f"logical_{op}": _logical(op) for op in ("and", "or", "xor", "not")}
 HANDLERS |= {
     "negative": lambda x: apply("sub", 0, x),
@@ -276,6 +298,7 @@ HANDLERS |= {
     "zeros_like": _like(0),
     "ones_like": _like(1),
     "full_like": _full_like,
+    "clip": _clip,
     "shape": lambda symbol: symbol.shape,
     "ndim": lambda symbol: symbol.ndim,
     "sum": lambda symbol, axis: _reduce("sum", symbol, axis, False),

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nmdeploy.engine.trace.operations import apply, number, select
-from nmdeploy.engine.trace.symbols import NotTraceable, Symbol, leaf, time_symbol
+from nmdeploy.engine.trace.symbols import NotTraceable, Symbol, leaf, order, time_symbol
 from nmdeploy.engine.trace.views import align
 from nmdeploy.neurons.base import IntArray, QuantizedNeuron, StepTime
 from nmdeploy.synapses.base import QuantizedSynapse
@@ -24,7 +25,7 @@ class Register:
     """Value carried from step to step: the leaf that is read, its start (H or 1, *dims), and its next value."""
 
     old: Symbol
-    start: IntArray
+    start: npt.NDArray[Any]
     new: Symbol
 
 
@@ -91,18 +92,22 @@ def trace(neuron: QuantizedNeuron, synapses: Mapping[str, QuantizedSynapse]) -> 
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         # A symbol lacks some methods of an array and is not a number, which raises one of these.
         raise NotTraceable(f"{type(error).__name__}: {error}") from None
-    return Step(
+    step = Step(
         neurons=size,
         registers={
-            f"{index}": Register(old, _start(start, size), _as_kind(_symbol(new, old), old))
+            f"{index}": Register(old, _start(start, size), _as_kind(as_symbol(new, old), old))
             for index, (old, start, new) in enumerate(zip(olds, (*blocks, *rest), (*after[0], *after[1]), strict=True))
         },
         sums=sums,
-        output=_symbol(output, leaf("", size)),
+        output=as_symbol(output, leaf("", size)),
         active=_active(neuron, a, output),
-        flags={name: _symbol(flag, leaf("", size)) for name, flag in zip(neuron.flags, flags, strict=True)},
-        recorded={name: _symbol(value, leaf("", size)) for name, value in recorded.items()},
+        flags={name: as_symbol(flag, leaf("", size)) for name, flag in zip(neuron.flags, flags, strict=True)},
+        recorded={name: as_symbol(value, leaf("", size)) for name, value in recorded.items()},
     )
+    for node in order(step.roots):
+        if node.real:
+            raise NotTraceable(f"a constant or a result of type float64 ({node.op}) in an integer step")
+    return step
 
 
 def _register(index: int, start: Any, size: int) -> Symbol:
@@ -116,7 +121,7 @@ def _start(start: Any, size: int) -> IntArray:
     return np.asarray(inner[:1] if size and (inner == inner[:1]).all() else inner)
 
 
-def _symbol(value: Any, like: Symbol) -> Symbol:
+def as_symbol(value: Any, like: Symbol) -> Symbol:
     """Return a result as a symbol; a constant takes the shape of `like` if it has fewer axes."""
     symbol = value if isinstance(value, Symbol) else align([like, np.asarray(value)])[1]
     return symbol if symbol.rank else Symbol(symbol.node, like.neurons, like.sizes, symbol.places, like.rank)
@@ -135,7 +140,7 @@ def _active(neuron: QuantizedNeuron, a: Symbol, output: Any) -> Symbol:
 
 
 def _any(value: Any, size: int) -> Symbol:
-    symbol = apply("ne", _symbol(value, leaf("", size)), 0)
+    symbol = apply("ne", as_symbol(value, leaf("", size)), 0)
     if symbol.merged:
         return symbol.reshape(1, size, symbol.sizes[0]).any(-1)
     return symbol

@@ -20,7 +20,8 @@ from nmdeploy.neurons.ops import take_at
 Place = int | tuple[int, int, int]
 """Position at which an axis of a node is read: one index, or (axis of the view, start, step)."""
 HANDLERS: dict[str, Callable[..., Any]] = {}
-"""Functions of the operations module for each NumPy function, and for the methods of a symbol."""
+PAIR_HANDLERS: dict[str, Callable[..., Any]] = {}
+"""Functions for each NumPy function and for the methods of a symbol: of numbers, and where any of them is complex."""
 
 
 class NotTraceable(NmdeployError):
@@ -45,6 +46,8 @@ class Node:
         True if its values are booleans.
     value : number, array or str
         Number of a const, (H or 1, *dims) array of a param, name of a leaf, or an operation's constant.
+    real : bool
+        True if its values are real numbers, as in a float step; else they are integers.
     """
 
     op: str
@@ -53,11 +56,12 @@ class Node:
     laned: bool = False
     boolean: bool = False
     value: Any = None
+    real: bool = False
 
     @property
     def uniform(self) -> bool:
-        """True if it is one number per step."""
-        return not self.laned and not self.dims and self.op not in ("const", "param")
+        """True if it is one integer per step."""
+        return not self.laned and not self.dims and not self.real and self.op not in ("const", "param")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,18 @@ class Symbol(NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(bool if self.node.boolean else np.int64)
+        return np.dtype(bool if self.node.boolean else np.float64 if self.node.real else np.int64)
+
+    @property
+    def real(self) -> Symbol:
+        """Itself: complex values are a `Pair`."""
+        return self
+
+    @property
+    def imag(self) -> Symbol:
+        """Zero."""
+        found: Symbol = HANDLERS["zeros_like"](self)
+        return found
 
     def __len__(self) -> int:
         return 1
@@ -108,14 +123,16 @@ class Symbol(NDArrayOperatorsMixin):
         raise NotTraceable("a value turned into an array")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__" or kwargs or ufunc.__name__ not in HANDLERS:
+        handlers = PAIR_HANDLERS if any(map(is_complex, inputs)) else HANDLERS
+        if method != "__call__" or kwargs or ufunc.__name__ not in handlers:
             raise NotTraceable(f"numpy.{ufunc.__name__} ({method})")
-        return HANDLERS[ufunc.__name__](*inputs)
+        return handlers[ufunc.__name__](*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function.__name__ not in HANDLERS:
+        handlers = PAIR_HANDLERS if any(map(is_complex, args)) else HANDLERS
+        if function.__name__ not in handlers:
             raise NotTraceable(f"numpy.{function.__name__}")
-        return HANDLERS[function.__name__](*args, **kwargs)
+        return handlers[function.__name__](*args, **kwargs)
 
     def __getitem__(self, key: Any) -> Symbol:
         found: Symbol = HANDLERS["getitem"](self, key if isinstance(key, tuple) else (key,))
@@ -137,10 +154,54 @@ class Symbol(NDArrayOperatorsMixin):
         found: Symbol = HANDLERS["sum"](self, axis)
         return found
 
+    def max(self, axis: int) -> Symbol:
+        """Return the largest over the samples: of one sample, itself."""
+        if axis != 0 or not self.node.real:
+            raise NotTraceable(f"max over axis {axis} of a value of shape {self.shape}")
+        return self
+
     def any(self, axis: int, keepdims: bool = False) -> Symbol:
         """Return 1 where any value along the last axis is not 0."""
         found: Symbol = HANDLERS["any"](self, axis, keepdims)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Pair(NDArrayOperatorsMixin):
+    """Complex values of a float step: two symbols, the real and the imaginary part."""
+
+    real: Symbol
+    imag: Symbol
+
+    __hash__ = object.__hash__
+    __array_ufunc__ = Symbol.__array_ufunc__
+    __array_function__ = Symbol.__array_function__
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.real.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.complex128)
+
+    def __getitem__(self, key: Any) -> Pair:
+        return Pair(self.real[key], self.imag[key])
+
+    def astype(self, dtype: Any) -> Pair:
+        """Return itself, as complex values."""
+        if np.dtype(dtype).kind != "c":
+            raise NotTraceable(f"a complex value as {np.dtype(dtype)}")
+        return self
+
+    def sum(self, axis: int) -> Pair:
+        """Sum over the last axis."""
+        return Pair(self.real.sum(axis), self.imag.sum(axis))
+
+
+def is_complex(value: Any) -> bool:
+    """Return True for complex arrays and pairs."""
+    return isinstance(value, (Pair, np.ndarray, np.generic)) and value.dtype.kind == "c"
 
 
 @take_at.register
@@ -149,14 +210,23 @@ def _take_at(index: Symbol, table: Any) -> Symbol:
     return found
 
 
-def constant(value: int, boolean: bool = False) -> Symbol:
+def constant(value: float, boolean: bool = False) -> Symbol:
     """Return a literal."""
-    return Symbol(Node("const", value=bool(value) if boolean else int(value), boolean=boolean), 0)
+    real = isinstance(value, float)
+    number = bool(value) if boolean else float(value) if real else int(value)
+    return Symbol(Node("const", value=number, boolean=boolean, real=real and not boolean), 0)
 
 
-def leaf(name: str, neurons: int, dims: tuple[int, ...] = (), boolean: bool = False, merged: bool = False) -> Symbol:
+def leaf(
+    name: str,
+    neurons: int,
+    dims: tuple[int, ...] = (),
+    boolean: bool = False,
+    merged: bool = False,
+    real: bool = False,
+) -> Symbol:
     """Return a value from outside: (1, H, *dims), or (1, H dims) if merged."""
-    node = Node("leaf", dims=dims, laned=True, boolean=boolean, value=name)
+    node = Node("leaf", dims=dims, laned=True, boolean=boolean, value=name, real=real)
     return Symbol(node, neurons, dims, identity_places(len(dims)), 2 + len(dims) - merged, merged)
 
 
@@ -183,3 +253,17 @@ def is_same_view(a: Symbol, b: Symbol) -> bool:
 def _canonical_places(symbol: Symbol) -> tuple[Place, ...]:
     """Return the places, with an axis of size 1 as its one index."""
     return tuple(place if isinstance(place, int) or symbol.sizes[place[0]] > 1 else place[1] for place in symbol.places)
+
+
+def order(symbols: Any) -> list[Node]:
+    """Return the nodes that symbols depend on, operands first."""
+    done: dict[Node, None] = {}
+    stack = [symbol.node for symbol in symbols]
+    while stack:
+        node = stack[-1]
+        waiting = [arg.node for arg in node.args if arg.node not in done]
+        if node in done or not waiting:
+            done[stack.pop()] = None
+        else:
+            stack.extend(waiting)
+    return list(done)

@@ -41,21 +41,21 @@ def parameter(array: Any, rank: int, neurons: int, merged: Symbol | None) -> Sym
 
     Literals simplify.
     """
-    if array.dtype.kind not in "biu":
+    if array.dtype.kind not in "biuf":
         raise NotTraceable(f"a constant of type {array.dtype}")
-    boolean = array.dtype.kind == "b"
-    first = int(array.flat[0]) if array.size else 0
-    if array.ndim == 0 or array.size == 0 or ((array == first).all() and abs(first) & (abs(first) - 1) == 0):
+    boolean, real = array.dtype.kind == "b", array.dtype.kind == "f"
+    first: Any = (float if real else int)(array.flat[0]) if array.size else 0
+    if array.ndim == 0 or array.size == 0 or ((array == first).all() and abs(np.frexp(first)[0]) in (0, 0.5)):
         # NumPy would broadcast it: only its value counts, unless it is larger than the other operands.
         literal = constant(first, boolean)
         if array.ndim == 0:
             return literal
         sizes = _without_samples(array, rank, neurons, merged).shape[1:]
         return Symbol(literal.node, neurons, tuple(sizes), (), rank, merged is not None)
-    inner = _without_samples(array.astype(np.int64), rank, neurons, merged)
+    inner = _without_samples(array.astype(np.float64 if real else np.int64), rank, neurons, merged)
     if inner.shape[0] > 1 and (inner == inner[:1]).all():
         inner = inner[:1]
-    node = Node("param", dims=inner.shape[1:], laned=inner.shape[0] > 1, value=inner)
+    node = Node("param", dims=inner.shape[1:], laned=inner.shape[0] > 1, value=inner, real=real)
     symbol = Symbol(node, neurons, inner.shape[1:], identity_places(inner.ndim - 1), rank, merged is not None)
     if not boolean:
         return symbol

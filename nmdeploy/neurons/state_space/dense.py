@@ -169,12 +169,13 @@ class DenseStateSpace(Spiking):
     def _update(self, x: Array, a: Array) -> Array:
         kind = x.dtype
         coupled = (self.a.astype(kind) * x[:, :, None]).sum(-1)
-        moved = np.asarray(coupled + (self.b.astype(kind) * a[:, :, None, :]).sum(-1))
+        moved: Array = coupled + (self.b.astype(kind) * a[:, :, None, :]).sum(-1)
         return np.maximum(moved, 0) if self.rectify_states else moved
 
     def _output(self, x: Array, a: Array) -> Array:
         states = (self.c.astype(x.dtype) * x[:, :, None]).sum(-1)
-        return np.asarray(states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype))
+        y: Array = states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype)
+        return y
 
     def _reset_dynamics(self, x: Array, acts: Array, f: Array) -> Array:
         back = (self.r * f[:, :, None, :]).sum(-1)

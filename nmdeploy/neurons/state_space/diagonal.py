@@ -194,11 +194,13 @@ class StateSpace(Spiking):
 
     def _update(self, x: Array, a: Array) -> Array:
         kind = x.dtype
-        return np.asarray(self.a.astype(kind) * x + (self.b.astype(kind) * a[:, :, None, :]).sum(-1))
+        moved: Array = self.a.astype(kind) * x + (self.b.astype(kind) * a[:, :, None, :]).sum(-1)
+        return moved
 
     def _output(self, x: Array, a: Array) -> Array:
         states = (self.c.astype(x.dtype) * x[:, :, None]).real.sum(-1)
-        return np.asarray(states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype))
+        y: Array = states + ((self.d * a[:, :, None, :]).sum(-1) + self.bias).astype(a.dtype)
+        return y
 
     def _reset_dynamics(self, x: Array, acts: Array, f: Array) -> Array:
         back = (self.r * f[:, :, None, :]).sum(-1)

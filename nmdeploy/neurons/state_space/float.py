@@ -155,7 +155,7 @@ class Spiking(Dims, Neuron):
     def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
         counter, before, kind = state["refractory"], state["x"], a.dtype.type
         a = a.reshape(len(a), self.size, self.inputs) + self.input_bias.astype(kind)
-        silent = counter > 0
+        silent = counter > 0 if self.refractory_steps else np.zeros_like(counter, bool)
         held = silent & (self.refractory_mode == "hold")
         peak = np.where(held, before, self._update(before, a))
         y = self._output(peak, a)
@@ -188,19 +188,23 @@ class Spiking(Dims, Neuron):
     def _spike(self, mu: Array, x: Array, before: Array, now: StepTime) -> Array:
         threshold = self.v_threshold.astype(mu.dtype)
         if self.spike == "binary":
-            return np.asarray(mu >= threshold if self.at_threshold else mu > threshold)
+            above: Array = mu >= threshold if self.at_threshold else mu > threshold
+            return above
         if self.spike == "phase":
-            return np.asarray((mu >= threshold) & (x.imag >= 0) & (before.imag < 0))
+            rises: Array = (mu >= threshold) & (x.imag >= 0) & (before.imag < 0)
+            return rises
         if self.spike == "stochastic":
             h, _, _, p = self.dims
-            drawn = random16(self.seed, np.arange(h * p).reshape(h, p), now.step)
-            return np.asarray(mu > self.v_threshold * drawn / 65536)
+            drawn = random16(self.seed, np.arange(h * p).reshape(1, h, p), now.step)
+            drew: Array = mu > self.v_threshold * drawn / 65536
+            return drew
         beyond = np.abs(mu) > threshold
         if self.spike == "ternary":
-            return np.asarray(np.sign(mu) * beyond)
+            signs: Array = np.sign(mu) * beyond
+            return signs
         limit = (1 << (self.graded_bits - 1)) - 1
         code = np.clip(np.trunc(mu / self.graded_step), -limit, limit)
-        return np.asarray(np.where(beyond, code * self.graded_step, 0))
+        return np.where(beyond, code * self.graded_step, 0)
 
     def _reset(self, x: Array, v: Array, s: Array, emitted: Array, held: Array, now: StepTime) -> tuple[Array, Array]:
         if self.reset_action == "none":
@@ -231,8 +235,7 @@ class Spiking(Dims, Neuron):
 
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
         unit = self.unit()
-        normal = np.stack([state["peak"], state["x"]]) / unit
-        found = {"x": np.maximum(np.abs(normal.real), np.abs(normal.imag)).max((0, 1)).astype(np.float64)}
+        found = {"x": np.maximum(*(_largest_part(state[key] / unit) for key in ("peak", "x"))).astype(np.float64)}
         if self.soma:
             largest = np.maximum(np.abs(state["v"]), np.abs(state["v_peak"])).max(0)
             found["v"] = np.maximum(largest, np.abs(state["w"]).max(0)).astype(np.float64)
@@ -292,8 +295,14 @@ class Spiking(Dims, Neuron):
         return readable_membrane(self)
 
     def membrane_before_reset(self, state: FloatState) -> FloatArray:
-        return np.asarray(state["v_peak" if self.soma else "y"])
+        return state["v_peak" if self.soma else "y"]
 
     def membrane(self, state: FloatState) -> FloatArray:
         y = state["y"]
-        return np.asarray(y[..., 0] if self.outputs == 1 else y)
+        return y[..., 0] if self.outputs == 1 else y
+
+
+def _largest_part(values: Array) -> Array:
+    """Return the larger magnitude of real and imaginary parts, the largest over the samples."""
+    found: Array = np.maximum(np.abs(values.real), np.abs(values.imag)).max(0)
+    return found

@@ -273,17 +273,18 @@ class WindowedStateSpace(Neuron):
         return {**self.dynamics.start(samples, dtype), "u": u, "decided": off, "latch": off}
 
     def step(self, state: FloatState, a: Array, now: StepTime) -> tuple[FloatState, Array]:
-        runs, at = np.asarray(now.step < now.steps).reshape(-1, 1), now.step % self.window
+        runs, at = now.step < now.steps, now.step % self.window
         full = at == self.window - 1  # then, too, the first step of the window that is sent
         moved, _ = self.dynamics.step(state, a, now)
-        after = {key: np.where(runs[..., None], value, state[key]) for key, value in moved.items()}
-        weighted = self.kernel[:, at].astype(a.dtype) * after["y"][..., 0]
-        u = np.where(runs, weighted if at == 0 else state["u"] + weighted, state["u"])
-        ends = runs & (full | np.asarray(now.step == now.steps - 1).reshape(-1, 1))
+        still = np.logical_not(runs)[..., None]
+        after = {key: np.where(still, state[key], value) for key, value in moved.items()}
+        weighted = take(self.kernel.astype(a.dtype), at) * after["y"][..., 0]
+        u = np.where(runs, np.where(at == 0, weighted, state["u"] + weighted), state["u"])
+        ends = runs & (full | (now.step == now.steps - 1))
         decided = np.where(ends, u > self.v_threshold, state["decided"])
-        latch = decided if full else state["latch"]
+        latch = np.where(full, decided, state["latch"])
         after |= {"u": u, "decided": decided, "latch": latch}
-        return after, latch if full or not self.send_once else np.zeros_like(latch)
+        return after, np.where(full, latch, False) if self.send_once else latch
 
     def observe(self, state: FloatState) -> dict[str, FloatArray]:
         return {**self.dynamics.observe(state), "u": np.abs(state["u"]).max(0).astype(np.float64)}
@@ -296,7 +297,7 @@ class WindowedStateSpace(Neuron):
         return {**found, "u": np.abs(self.kernel).sum(1) * y}
 
     def membrane(self, state: FloatState) -> FloatArray:
-        return np.asarray(state["u"])
+        return state["u"]
 
     def choose_scales(self, name: str, context: QuantizationContext, config: QuantizationConfig) -> Scales:
         chosen = self.dynamics.choose_scales(name, context, config)

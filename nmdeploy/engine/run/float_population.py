@@ -1,0 +1,145 @@
+"""Compiled run of one float population on its synaptic sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmdeploy.engine.lower import layout
+from nmdeploy.engine.lower.lanes import RealLanes
+from nmdeploy.engine.lower.layout import Form, Layout, RegisterPlace
+from nmdeploy.engine.lower.program import KERNEL
+from nmdeploy.engine.lower.schedule import loop_sizes
+from nmdeploy.engine.lower.slots import words
+from nmdeploy.engine.trace.float_step import EXTREME, SUM, Recorded, trace_float
+from nmdeploy.neurons.base import FloatArray, IntArray, Neuron
+
+LANES, LANES_OF_LOOPS = 32, 16
+
+
+@dataclass(frozen=True)
+class PopulationRun:
+    """Outputs (samples, steps, output_size), 0 after a sample's end, what was recorded, and the largest magnitudes."""
+
+    outputs: npt.NDArray[Any]
+    recorded: Mapping[str, FloatArray]
+    extremes: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class FloatKernel:
+    """Kernel of a float population in machine code, with the memory layout that it expects."""
+
+    neuron: Neuron
+    layout: Layout
+    address: int
+    lanes: int
+    blocks: int
+    boolean: bool
+    names: tuple[str, ...]
+    start: npt.NDArray[np.int32] = field(repr=False)
+
+    @property
+    def width(self) -> int:
+        """Neurons of all blocks."""
+        return self.lanes * self.blocks
+
+
+def compile_float(neuron: Neuron, observe: bool, recorded: Recorded) -> FloatKernel:
+    """Trace and compile a population's step; parameters and errors are those of `trace_float`."""
+    from nmdeploy.engine.llvm import machine
+    from nmdeploy.engine.llvm.population import write_population
+    from nmdeploy.engine.llvm.rows import module
+
+    step = trace_float(neuron, observe, recorded)
+    loops = any(loop_sizes(r.old.node.dims) for r in step.registers.values())
+    lanes = min(LANES_OF_LOOPS if loops else LANES, max(8, 1 << (neuron.size - 1).bit_length()))
+    blocks = -(-neuron.size // lanes)
+    form = Form(lanes, False, {SUM: 64}, neuron.output_latency, 1, False, False, bool(recorded))
+    made = module()
+    placed = write_population(made, KERNEL, step, RealLanes(step), form, blocks)
+    address = machine.functions(str(made), [KERNEL])[0]
+    start = np.zeros((blocks, placed.state_slots, lanes), np.int32)
+    names = tuple(step.registers)
+    for held in placed.registers:
+        _fill(start, held)
+    return FloatKernel(neuron, placed, address, lanes, blocks, step.output.node.boolean, names, start)
+
+
+def _fill(start: npt.NDArray[np.int32], held: RegisterPlace) -> None:
+    """Write a register's values at rest into every block."""
+    blocks, _, lanes = start.shape
+    values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
+    which = np.minimum(np.arange(blocks * lanes), len(values) - 1)
+    kept = words(values[which].reshape(blocks, lanes, -1).transpose(0, 2, 1), held.lane)
+    start[:, held.slot : held.slot + kept.shape[1]] = kept
+
+
+def run_compiled(kernel: FloatKernel, sums: FloatArray, lengths: IntArray) -> PopulationRun:
+    """Run samples on their synaptic sums (samples, steps, input_size), each as far as its length."""
+    return _Runner(kernel, sums.shape[1]).run(sums, lengths)
+
+
+class _Runner:
+    """Memory of one thread, and the table of addresses that the kernel reads."""
+
+    def __init__(self, kernel: FloatKernel, steps: int) -> None:
+        from nmdeploy.engine.llvm import machine
+
+        self.kernel, self.neuron = kernel, kernel.neuron
+        made, width = kernel.layout, kernel.width
+        self.state = kernel.start.copy()
+        self.planes = (self.neuron.input_size // self.neuron.size, self.neuron.output_size // self.neuron.size)
+        self.latency = self.neuron.output_latency
+        self.sums, self.out = (np.zeros((steps + self.latency, planes, width)) for planes in self.planes)
+        self.traces = {name: np.zeros((steps, int(np.prod(sizes)), width)) for name, sizes, _ in made.traces}
+        self.sizes = {name: sizes for name, sizes, _ in made.traces}
+        self.memory: dict[str, npt.NDArray[Any]] = {
+            "own": made.own,
+            "shared": made.shared,
+            "state": self.state,
+            "scratch": np.zeros((max(made.scratch_slots, 1), kernel.lanes), np.int32),
+            "counts": np.zeros(len(made.counters), np.int64),
+            "out": self.out,
+            **dict.fromkeys(("valid", "record"), np.zeros(1, np.int64)),
+        }
+        numbers = {"blocks": kernel.blocks, "start_offset": 0}
+        table = [numbers[name] if name in numbers else self.memory[name].ctypes.data for name in layout.ARGS]
+        table += [self.sums.ctypes.data, *(trace.ctypes.data for trace in self.traces.values())]
+        self.args = np.array(table, np.int64)
+        self.call = machine.kernel_at(kernel.address)
+
+    def run(self, sums: FloatArray, lengths: IntArray) -> PopulationRun:
+        samples, steps = sums.shape[:2]
+        size = self.neuron.size
+        outputs = np.zeros((samples, steps, self.neuron.output_size), bool if self.kernel.boolean else np.float64)
+        recorded = {name: np.zeros((samples, steps, size, *sizes)) for name, sizes in self.sizes.items()}
+        extremes: dict[str, FloatArray] = {}
+        for sample, length in enumerate(lengths.tolist()):
+            self.state[:] = self.kernel.start
+            self.sums[:length, :, :size] = sums[sample, :length].reshape(length, size, -1).transpose(0, 2, 1)
+            self.call(self.args.ctypes.data, 0, length + self.latency, length)
+            sent = self.out[:length, :, :size].transpose(0, 2, 1).reshape(length, -1)
+            outputs[sample, :length] = sent
+            for name, made in recorded.items():
+                values = self.traces[name][:length, :, :size].transpose(0, 2, 1)
+                made[sample, :length] = values.reshape(length, size, *self.sizes[name])
+            for name, value in self._extremes():
+                extremes[name] = np.maximum(extremes[name], value) if name in extremes else value
+        return PopulationRun(outputs, recorded, extremes)
+
+    def _extremes(self) -> list[tuple[str, FloatArray]]:
+        """Return the largest magnitudes of the sample that ran, by name: (H, ...)."""
+        kernel, found = self.kernel, []
+        for name, held in zip(kernel.names, kernel.layout.registers, strict=True):
+            if name.startswith(EXTREME):
+                count = int(np.prod(held.dims))
+                slots = np.ascontiguousarray(self.state[:, held.slot : held.slot + 2 * count])
+                values = slots.reshape(kernel.blocks, -1).view(np.float64).reshape(kernel.blocks, count, kernel.lanes)
+                flat = values.transpose(0, 2, 1).reshape(kernel.width, count)[: self.neuron.size]
+                found.append((name.removeprefix(EXTREME), flat.reshape(self.neuron.size, *held.dims).copy()))
+        return found
