@@ -5,6 +5,7 @@ A difference between two such runs is made in this population. None of it is a d
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.engine.run.float_run import population_run
+from nmdeploy.engine.run.float_run import has_loop, population_run, run_float_layers
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
@@ -75,12 +76,29 @@ class _Recorder:
 
 def record_arrivals(network: Network, inputs: Array, lengths: IntArray) -> Arrivals:
     """Run the float network on real inputs (samples, steps, channels), and keep what arrives at each synapse."""
+    if not has_loop(network) and len(inputs):
+        return _record_layers(network, inputs, lengths)
     values = np.asarray(inputs, np.float64)
     recorder = _Recorder(network)
     start = {name: neuron.start(len(values)) for name, neuron in network.populations.items()}
     run_steps(network, values, start, recorder.advance, recorder.arrive, lengths)
     arrived = {name: np.stack(steps, 1) for name, steps in recorder.arriving.items()}
     return Arrivals(arrived, lengths, values.shape[1], np.stack(recorder.output, 1))
+
+
+def _record_layers(network: Network, inputs: Array, lengths: IntArray) -> Arrivals:
+    arrived: dict[str, Array] = {}
+    lock = threading.Lock()
+
+    def arrive(name: str, part: slice, values: Array) -> None:
+        narrow = _narrow(values)
+        with lock:
+            held = arrived.get(name, np.zeros((len(inputs), *values.shape[1:]), narrow.dtype))
+            arrived[name] = held.astype(np.result_type(held, narrow), copy=False)
+            arrived[name][part] = narrow
+
+    run = run_float_layers(network, inputs, lengths=lengths, keep_spikes=False, on_arrival=arrive)
+    return Arrivals(arrived, lengths, inputs.shape[1], run.output)
 
 
 def _narrow(values: Array) -> Array:

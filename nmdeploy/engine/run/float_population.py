@@ -81,10 +81,10 @@ def _fill(start: npt.NDArray[np.int32], held: RegisterPlace) -> None:
 
 def run_compiled(kernel: FloatKernel, sums: FloatArray, lengths: IntArray) -> PopulationRun:
     """Run samples on their synaptic sums (samples, steps, input_size), each as far as its length."""
-    return _Runner(kernel, sums.shape[1]).run(sums, lengths)
+    return FloatRunner(kernel, sums.shape[1]).run(sums, lengths)
 
 
-class _Runner:
+class FloatRunner:
     """Memory of one thread, and the table of addresses that the kernel reads."""
 
     def __init__(self, kernel: FloatKernel, steps: int) -> None:

@@ -30,6 +30,7 @@ LEAST_WORK = 1 << 22
 """State updates from which a kernel pays for its compilation (0.1 to 0.4 s)."""
 MEMBRANE, BEFORE_RESET = "membrane", "before reset"
 Run = Callable[[FloatArray, IntArray], PopulationRun]
+OnArrival = Callable[[str, slice, npt.NDArray[Any]], None]
 
 
 def run_float_layers(
@@ -41,17 +42,19 @@ def run_float_layers(
     lengths: IntArray | None = None,
     keep_spikes: bool = True,
     on_sums: OnSums | None = None,
+    on_arrival: OnArrival | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> FloatRun:
-    """Run the float network in float64; parameters and results are those of `run_float`.
+    """Run the float network, without feedback loops, in float64; parameters and results are those of `run_float`.
 
     Sums are added in another order than there: states differ by rounding, about 1e-15 of their size, and a membrane
     that close to its threshold may decide otherwise. Outputs after a sample's end are 0. Without `keep_spikes`, the
-    result holds no spikes, and memory does not grow with the samples.
+    result holds no spikes, and memory does not grow with the samples. `on_arrival` is called, perhaps from several
+    threads, with each synapse's name, some samples, and what arrives in them, (samples, steps, inputs).
     """
     values = np.asarray(inputs, np.float64)
     valid = np.full(len(values), values.shape[1], np.int64) if lengths is None else np.asarray(lengths, np.int64)
-    if any(network.closes_loop(edge) for edge in network.edges) or not len(values):
+    if has_loop(network) or not len(values):
         return run_float(
             network,
             values,
@@ -61,11 +64,16 @@ def run_float_layers(
             on_sums=on_sums,
             on_progress=on_progress,
         )
-    job = _Job(network, values, valid, trace, observe, keep_spikes, on_sums)
+    job = _Job(network, values, valid, trace, observe, keep_spikes, on_sums, on_arrival)
     most = max(1, TASK_VALUES // (values.shape[1] * max(n.input_size for n in network.populations.values())))
     threads = 1 if on_sums else processors()
     run_tasks(split_samples(len(values), most, threads), job.run, threads, on_progress)
     return job.result()
+
+
+def has_loop(network: Network) -> bool:
+    """Return True for a network with a feedback loop."""
+    return any(network.closes_loop(edge) for edge in network.edges)
 
 
 @dataclass
@@ -77,6 +85,7 @@ class _Job:
     observe: bool
     keep_spikes: bool
     on_sums: OnSums | None
+    on_arrival: OnArrival | None
 
     def __post_init__(self) -> None:
         network = self.network
@@ -101,6 +110,8 @@ class _Job:
         for name in network.order:
             if name in network.synapses:
                 arriving = _arriving(network, name, sent)
+                if self.on_arrival:
+                    self.on_arrival(name, part, arriving)
                 flat = network.synapses[name].apply(arriving.reshape(-1, arriving.shape[2]))
                 sums[name] = np.asarray(flat, np.float64).reshape(*arriving.shape[:2], -1)
             elif name in self.populations:
