@@ -7,6 +7,7 @@ closer to the float network is measured, on the calibration data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,8 +49,8 @@ class _Trial:
     neurons: tuple[Neuron, Neuron]
     factor: FloatArray
     states: tuple[Any, ...] = ()
-    differ: FloatArray = field(default_factory=lambda: np.zeros(2))
-    total: float = 0.0
+    errors: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    sizes: list[float] = field(default_factory=list)
     ranges: dict[str, FloatArray] = field(default_factory=dict)
 
     def step(self, a: Any, wanted: Any, now: StepTime, valid: Any) -> None:
@@ -61,13 +62,23 @@ class _Trial:
         self.states = tuple(state for state, _ in steps)
         if valid.any():
             exact = wanted[valid].astype(np.float64)
-            self.total += float(np.vdot(exact, exact))
-            self.differ += [float(((output[valid] - exact) ** 2).sum()) for _, output in steps]
+            self.sizes.append(float(np.vdot(exact, exact)))
+            for errors, (_, output) in zip(self.errors, steps, strict=True):
+                errors.append(float(((output[valid] - exact) ** 2).sum()))
             merge(self.ranges, self.neurons[1].observe({key: value[valid] for key, value in steps[1][0].items()}))
 
     @property
+    def differ(self) -> tuple[float, float]:
+        """Squared errors of both, summed exactly: the samples come in any order."""
+        return math.fsum(self.errors[0]), math.fsum(self.errors[1])
+
+    @property
+    def total(self) -> float:
+        return math.fsum(self.sizes)
+
+    @property
     def scaled(self) -> bool:
-        return bool(self.differ[1] < self.differ[0])
+        return self.differ[1] < self.differ[0]
 
     def text(self, name: str) -> str:
         """Return the choice in words, with the figure of both."""

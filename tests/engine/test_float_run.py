@@ -209,7 +209,8 @@ def test_a_loop_runs_in_numpy() -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_the_callback_gets_every_step() -> None:
+def test_the_callback_gets_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(float_run, "processors", lambda: 1)  # else it gets the samples in several parts
     floats = _delayed()
     data = (np.random.default_rng(6).random((5, 8, 6)) < 0.4).astype(float)
     seen: dict[str, list[Any]] = {"layers": [], "steps": []}

@@ -26,7 +26,7 @@ from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, StepTime
 
 TASK_VALUES = 1 << 22
 """Sums that a task holds at a time, at most, unless one sample has more."""
-LEAST_WORK = 1 << 22
+LEAST_WORK = 1 << 20
 """State updates from which a kernel pays for its compilation (0.1 to 0.4 s)."""
 MEMBRANE, BEFORE_RESET = "membrane", "before reset"
 Run = Callable[[FloatArray, IntArray], PopulationRun]
@@ -66,7 +66,7 @@ def run_float_layers(
         )
     job = _Job(network, values, valid, trace, observe, keep_spikes, on_sums, on_arrival)
     most = max(1, TASK_VALUES // (values.shape[1] * max(n.input_size for n in network.populations.values())))
-    threads = 1 if on_sums else processors()
+    threads = processors()
     run_tasks(split_samples(len(values), most, threads), job.run, threads, on_progress)
     return job.result()
 
@@ -124,8 +124,9 @@ class _Job:
 
     def _tell(self, name: str, a: FloatArray, outputs: npt.NDArray[Any], lengths: IntArray) -> None:
         assert self.on_sums is not None
-        for step in range(a.shape[1]):
-            self.on_sums(name, a[:, step], outputs[:, step], StepTime(step, a.shape[1]), step < lengths)
+        with self.lock:  # the steps of some samples in one piece
+            for step in range(a.shape[1]):
+                self.on_sums(name, a[:, step], outputs[:, step], StepTime(step, a.shape[1]), step < lengths)
 
     def _keep(self, name: str, part: slice, found: PopulationRun) -> None:
         with self.lock:
