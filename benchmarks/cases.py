@@ -16,6 +16,7 @@ LIF_SHARE, STATE_SPACE_SHARE = 0.30, 0.35
 SPARSE_GAIN, NEVER_SLOWER = 3, 0.95
 SECONDS, MEGABYTES, FLAT = 0.8, 200, 0.1
 CONVERSION_SECONDS, CONVERSION_MEGABYTES = 30, 4000
+CALIBRATION_GAIN, RANGE_ERROR = 20, 1e-9
 CONVERSION = "check and export, 10,000 neurons and 10 million synapses"
 DEMO = "simulate on the demo's model"
 UPDATES = {"lif": "LIF", "state_space": "state-space"}
@@ -105,6 +106,13 @@ CASES = (
     *map(_vectorized, UPDATES),
     *map(_narrow, UPDATES),
     *map(_rows, rows.WORKLOADS),
+    Case(
+        "calibration, 4 layers of 128 neurons, 16 states",
+        "NumPy, step by step",
+        CALIBRATION_GAIN,
+        "calibration",
+        "ratio",
+    ),
     Case(f"{CONVERSION}, the slower one", f"{CONVERSION_SECONDS} s", 1, "conversion", "seconds"),
     Case(f"{CONVERSION}, most memory", f"{CONVERSION_MEGABYTES:,} MB", 1, "conversion", "megabytes"),
     Case(f"{DEMO}, warm cache", f"{SECONDS} s", 1, "startup", "seconds"),
@@ -168,6 +176,12 @@ def within_limit(measured: Mapping[str, Any], of: str) -> float:
     return {"seconds": SECONDS, "megabytes": MEGABYTES}[of] / float(found)
 
 
+def calibration(measured: Mapping[str, Any], of: str) -> float:
+    """Return NumPy's time over that of the compiled float run; 0 if spikes or ranges are others."""
+    found = measured["calibration"]
+    return float(found[of]) if found["differ"] == 0 and found["error"] <= RANGE_ERROR else 0.0
+
+
 def conversion(measured: Mapping[str, Any], of: str) -> float:
     """Return a limit over the larger value of the two commands."""
     most = max(float(command[of]) for command in measured["conversion"].values())
@@ -183,6 +197,7 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "narrow": missed_by,
     "rows": over_dense,
     "startup": within_limit,
+    "calibration": calibration,
     "conversion": conversion,
 }
 

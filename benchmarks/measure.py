@@ -9,7 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import bounds, conversion, lava_speed, narrow, networks, peers, rows, scaling, startup, updates
+from benchmarks import (
+    bounds,
+    calibration,
+    conversion,
+    lava_speed,
+    narrow,
+    networks,
+    peers,
+    rows,
+    scaling,
+    startup,
+    updates,
+)
 from benchmarks.cases import WORKLOADS, Case
 from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds_of
 from benchmarks.turns import Turn, summary
@@ -157,6 +169,13 @@ class Suite:
         except subprocess.CalledProcessError as error:
             return f"a process failed: {error}"
         self.progress(startup.told(self.measured["startup"]))
+        return None
+
+    def time_calibration(self, limits: Sequence[str]) -> str | None:
+        """Measure the compiled float run and the loop in NumPy."""
+        self.progress("calibration: the float run, compiled and in NumPy")
+        self.measured["calibration"] = calibration.measure(self.effort.update_turns)
+        self.progress(calibration.told(self.measured["calibration"]))
         return None
 
     def time_conversion(self, limits: Sequence[str]) -> str | None:

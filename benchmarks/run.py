@@ -72,6 +72,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     outside = {
         "narrow": suite.time_narrow,
         "startup": suite.time_startup,
+        "calibration": suite.time_calibration,
         "conversion": suite.time_conversion,
         "lava": suite.time_lava,
         "peers": suite.time_peers,

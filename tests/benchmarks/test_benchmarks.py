@@ -40,6 +40,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         },
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
         "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
+        "calibration": {"ratio": 30.0, "differ": 0, "error": 1e-15, "compiled": 2.0, "numpy": 60.0, "spikes": 9},
         "conversion": {name: {"seconds": 20.0, "megabytes": 600.0} for name in ("check", "export")},
         "rows": {
             name: {"form": "sparse", "chosen": 1e-4, "dense": 4e-4, "ratio": 4.0, "ratios": [3.9, 4.0]}
