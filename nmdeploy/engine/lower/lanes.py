@@ -1,8 +1,8 @@
 """Choice of the lanes in which each value of a step is computed: float32, float64 or int64.
 
 docs/engine.md proves that each choice is exact. A vector holds twice as many float32. A population's values are
-computed in float32 lanes if its registers and its roundings allow it. A value that is too large for them, such as a sum
-of many states, is then computed in float64 lanes all the same.
+computed in float32 lanes if these hold most of its roundings. A value that is too large for them, such as a sum of many
+states, is then computed in float64 lanes all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from nmdeploy.engine.bounds.clips import find_clip
 from nmdeploy.engine.bounds.fixed_point import STEPS_MAX
 from nmdeploy.engine.bounds.interval_arithmetic import F32_EXACT, F64_EXACT, Bound, Bounds, evaluate, view_bound
-from nmdeploy.engine.lower.schedule import schedule
+from nmdeploy.engine.lower.schedule import loop_sizes, schedule
 from nmdeploy.engine.trace.step import Step
 from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, order
 
@@ -59,10 +59,15 @@ class LaneChoice:
         self.stored = {node for loop in schedule(step, traced=True).loops for node in loop.stored}
         self._known: dict[Node, Lane] = {}
         self.narrow = single
-        roundings = [node for node in self.nodes if node.op == "rz"]
-        if not single or not all(self.lane(node) == Lane.F32 for node in roundings or olds if not node.boolean):
+        if not single or not self._mostly_single([node for node in self.nodes if node.op == "rz"] or olds):
             self.narrow = False
             self._known.clear()
+
+    def _mostly_single(self, nodes: list[Node]) -> bool:
+        """Return True if float32 holds more of the values than it does not; those in loops decide, if there are any."""
+        work = [node for node in nodes if loop_sizes(node.dims)] or nodes
+        single = [node.boolean or self.lane(node) == Lane.F32 for node in work]
+        return 2 * sum(single) >= len(single)
 
     def lane(self, node: Node) -> Lane:
         """Return the lanes in which a value is computed.

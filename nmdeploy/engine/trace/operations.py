@@ -165,8 +165,12 @@ def _select_simplification(symbols: Sequence[Symbol], literals: Sequence[Any]) -
 
 
 def _toward_zero(*symbols: Symbol) -> Symbol | None:
-    """Return ``sign(x) * (abs(x) >> k)`` as one operation, if the operands have this form."""
+    """Return ``sign(x) * (abs(x) >> k)`` as one operation, if the operands have this form; x itself without a shift."""
+    if not all(shows_whole_node(symbol) for symbol in symbols):
+        return None
     for sign, shifted in (symbols, symbols[::-1]):
+        if sign.node.op == "sign" and shifted.node.op == "abs":
+            return sign.node.args[0] if is_same_view(sign.node.args[0], shifted.node.args[0]) else None
         if sign.node.op == "sign" and shifted.node.op == "shr":
             size, by = shifted.node.args
             if size.node.op == "abs" and by.node.op == "const" and is_same_view(sign.node.args[0], size.node.args[0]):
