@@ -13,6 +13,7 @@ from benchmarks import (
     bounds,
     calibration,
     conversion,
+    exported,
     lava_speed,
     narrow,
     networks,
@@ -147,6 +148,18 @@ class Suite:
             self.progress(
                 f"{name}: {found['form']} rows {1e3 * found['chosen']:.4g} ms per sample, dense rows "
                 f"{1e3 * found['dense']:.4g} ms: ratio {found['ratio']:.3g}"
+            )
+
+    def time_exported(self, names: Iterable[str]) -> None:
+        """Time exported networks, and the benchmark's of the same shape."""
+        self.measured["exported"] = {}
+        for name in names:
+            self.progress(f"{name}: quantized from a float network, {self.effort.row_turns} turns")
+            self.measured["exported"][name] = found = exported.measure(name, self.effort.row_turns)
+            self.measured["equal"][name] = {"reference": found.pop("equal")}
+            self.progress(
+                f"{name}: {found['exported']:.3g} ns per state and step, the benchmark's network "
+                f"{found['benchmark']:.3g} ns: ratio {found['ratio']:.3g}"
             )
 
     def time_narrow(self, kinds: Sequence[str]) -> str | None:

@@ -62,11 +62,13 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.rate_machine()
     suite.time_compiled()
     suite.find_bounds()
-    updates, sweeps, rows = (of(cases, measure) for measure in ("updates", "exponent", "rows"))
+    updates, sweeps, rows, shapes = (of(cases, each) for each in ("updates", "exponent", "rows", "exported"))
     if updates:
         suite.time_updates(updates)
     if rows:
         suite.time_rows(rows)
+    if shapes:
+        suite.time_exported(shapes)
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {

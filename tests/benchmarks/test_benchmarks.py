@@ -10,7 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import bounds, cases, crossover, pages, peers, results, rows, run, scaling, table, turns, updates
+from benchmarks import (
+    bounds,
+    cases,
+    crossover,
+    exported,
+    pages,
+    peers,
+    results,
+    rows,
+    run,
+    scaling,
+    table,
+    turns,
+    updates,
+)
 
 FORM = {"name", "against", "ratio", "required", "ok"}
 
@@ -40,6 +54,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         },
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
         "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
+        "exported": {name: {"ratio": 0.95, "ratios": [0.95]} for name in exported.SHAPES},
         "calibration": {"ratio": 30.0, "differ": 0, "error": 1e-15, "compiled": 2.0, "numpy": 60.0, "spikes": 9},
         "conversion": {name: {"seconds": 20.0, "megabytes": 600.0} for name in ("check", "export")},
         "rows": {
@@ -228,7 +243,8 @@ def test_every_case_names_something_that_is_measured() -> None:
         assert case.of in {
             **cases.WORKLOADS,
             **rows.WORKLOADS,
-            **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples"]),
+            **exported.SHAPES,
+            **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio"]),
         }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
     assert set(cases.TITLES) == set(cases.WORKLOADS)
