@@ -1,4 +1,4 @@
-"""Scan of the step over time, as a plain loop or in compiled chunks."""
+"""Scan of the step over time: a loop, compiled chunks, or the loop of `soma_scan` with its own backward pass."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from torch import Tensor
 
 from nmdeploy.errors import BadOption
 from nmdeploy.models.modules.mechanisms import Coefficients, Mechanisms, Norm, Now, State, advance, initial_state
+from nmdeploy.models.modules.soma_scan import soma_scan
 from nmdeploy.neurons.state_space.rules import random16
 
 COMPILERS = ("g++", "clang++", "c++")
 CHUNK = 8  # steps compiled as one: more take longer to compile and gain little
+RESET_SOMAS = [Mechanisms(soma=True, reset_condition="each", reset_action=action) for action in ("soft", "hard")]
+"""Mechanisms of `soma_scan`."""
 
 
 def identity(y: Tensor) -> Tensor:
@@ -50,6 +53,9 @@ def scan(
     def normalized(y: Tensor) -> Tensor:
         return norm(y.reshape(batch, 1, h * outputs)).view_as(y)
 
+    if norm is identity and not compiled and m in RESET_SOMAS:
+        leak, threshold, r = (p[name].flatten() for name in ("leak", "v_threshold", "soma_r"))
+        return soma_scan(a, leak, threshold, r, hard=m.reset_action == "hard")
     state = initial_state(m, p, batch)
     due = torch.arange(steps, device=a.device) % m.reset_period == m.reset_period - 1
     drawn = a.new_zeros(steps, h, outputs) if bits is None else bits.view(steps, h, outputs).to(a.dtype)
@@ -59,9 +65,9 @@ def scan(
     else:
         chunk = _chunk(m, identity if norm is identity else normalized)
     spikes = []
-    for first in range(0, steps, CHUNK):
-        part = slice(first, first + CHUNK)
-        state, s = chunk(p, state, arriving[:, part], due[part], drawn[part])
+    # `split` has one gradient for all chunks; that of a slice is as large as all steps.
+    for now in zip(torch.split(arriving, CHUNK, 1), torch.split(due, CHUNK), torch.split(drawn, CHUNK), strict=True):
+        state, s = chunk(p, state, *now)
         spikes.append(s)
     return torch.cat(spikes, 1).reshape(batch, steps, h * outputs)
 
