@@ -205,7 +205,7 @@ def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     written = allocate_results(made, np.full(1, STEPS), STEPS, Spare())
     worker.run(codes, np.array([STEPS]), 0, 1, written, {synapse: sums})
     expected = written.outputs[NAME][0, :, 0].copy()
-    worker._place(codes, 0, written, {synapse: sums})
+    worker.place(codes, 0, written, {synapse: sums})
     function, args = worker.kernels[2 * made.order.index(NAME) :][:2]
     kernel = machine.callable_at(function, ctypes.c_void_p, *[ctypes.c_int64] * 3)
     return sums[0], expected, lambda: kernel(args, 0, STEPS, STEPS), (worker, written, codes, sums)

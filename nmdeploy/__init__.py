@@ -3,6 +3,7 @@
     network = nmdeploy.load("net.safetensors")            a float Network: of a file, a nir.NIRGraph or a module
     model = nmdeploy.quantize(network, data=inputs)       its integers, at scales that fit the inputs
     recording = nmdeploy.run(model, inputs)               their spikes and classes
+    session = nmdeploy.Session(model)                     the same of one sample, step by step as it arrives
     result = nmdeploy.verify(model, inputs)               compared with Lava, value by value
     report = nmdeploy.report(model, inputs)               operations, memory and energy per layer
     found = nmdeploy.diagnose(model, inputs, network)     which layer loses what, and which option helps
@@ -24,6 +25,7 @@ IMPORTED = time.time()
 """When; what runs may be older than a source file that was written later."""
 __version__ = "0.1.0"
 CLASSES = {
+    "Session": "nmdeploy.pipeline.session",
     "NetworkBuilder": "nmdeploy.network.builder",
     "Network": "nmdeploy.network.network",
     "FixedPoint": "nmdeploy.fixedpoint",
@@ -36,7 +38,7 @@ CLASSES = {
     "GatedLinearUnit": "nmdeploy.neurons.gated_linear_unit",
     "Dense": "nmdeploy.synapses.dense",
 }
-"""Classes to build networks of, and their modules."""
+"""A run that is fed step by step, and classes to build networks of, with their modules."""
 __all__ = [
     *(
         "check",

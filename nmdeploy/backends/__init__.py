@@ -4,20 +4,48 @@ A backend module has ``NAMES``, the names under which the command line knows it,
 ``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. The inputs are of any integer type, or bool. Many
 samples come in chunks, one call each, unless the module has ``WHOLE = True``: then all come in one call. With
 ``THREADS = True`` it also takes ``threads``, the most threads that run samples (None: one per processor). A third party
-registers a module under the entry point group ``nmdeploy.backends``.
+registers a module under the entry point group ``nmdeploy.backends``. With ``stream(network) -> Stream`` it also runs
+samples that arrive step by step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
+from typing import Any, Protocol
+
+import numpy.typing as npt
 
 from nmdeploy._util.plugins import parts
 from nmdeploy.errors import BadOption
 
 
+class Stream(Protocol):
+    """A run of one sample that arrives step by step, as `nmdeploy.Session` uses it.
+
+    It checks nothing: codes lie in the input's format, and `reset` follows `flush`.
+    """
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+
+    def push(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run a block of input codes (steps, channels); return the outputs (k, outputs) that are known then."""
+
+    def flush(self) -> npt.NDArray[Any]:
+        """End the sample; return the outputs that are still missing."""
+
+    def reset(self) -> None:
+        """Begin the next sample, at rest."""
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the sample's counts, by population and metric, as a recording has them."""
+
+
 def _parts() -> list[ModuleType]:
-    return parts(__name__, "NAMES", "run", ALIASES=(), WHOLE=False, THREADS=False)
+    return parts(__name__, "NAMES", "run", ALIASES=(), WHOLE=False, THREADS=False, stream=None)
 
 
 @cache

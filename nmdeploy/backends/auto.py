@@ -5,15 +5,16 @@ Both give the same values. The recording names the one that ran.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy.typing as npt
 
-from nmdeploy.backends import compiled, reference
+from nmdeploy.backends import Stream, compiled, reference
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.neurons.base import IntArray
+from nmdeploy.neurons.base import UNKNOWN_STEPS, IntArray
 from nmdeploy.recording.types import Recording
 
 NAMES = ("auto",)
@@ -51,6 +52,15 @@ def _is_small(network: QuantizedNetwork, samples: int, steps: int, trace: str) -
     from nmdeploy.engine.run.plan_cache import is_planned
 
     return not is_planned(network, trace)
+
+
+def stream(network: QuantizedNetwork) -> Stream:
+    """Return a run of one sample that arrives step by step: compiled, unless the network cannot be compiled."""
+    chosen, note = choose(network, 1, UNKNOWN_STEPS, "none")
+    if note:
+        warnings.warn(note, RuntimeWarning, stacklevel=3)
+    found: Stream = chosen.stream(network)
+    return found
 
 
 def run(

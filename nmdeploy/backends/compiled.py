@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from nmdeploy.neurons.base import IntArray
 from nmdeploy.recording.types import Layer, Recording, without_states
 
 if TYPE_CHECKING:
-    from nmdeploy.engine.lower.program import Program
+    from nmdeploy.engine.lower.program import Program, Wires
     from nmdeploy.engine.run.runner import Engine, Results
 
 NAMES = ("compiled",)
@@ -71,28 +71,92 @@ def run(
     )
 
 
+class SampleRun:
+    """A sample that runs while it arrives: `nmdeploy.backends.Stream`."""
+
+    backend = NAMES[0]
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        from nmdeploy.engine.run.sample_run import SampleRun
+
+        self.network, self.run = network, SampleRun(engine(network, "none").program)
+        self.wires = self.run.program.wires[network.output]
+        self.outputs = self.run.results.outputs[network.output][0]
+        self.late = network.output_delay
+        self.known = 0
+
+    def reset(self) -> None:
+        self.run.reset()
+        self.known = 0
+
+    def push(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        done = self.run.push(codes)
+        found = [self._until(self.run.steps - self.late)]
+        while done < len(codes):
+            done += self.run.push(codes[done:])
+            found.append(self._until(self.run.steps - self.late))
+        return np.concatenate(found) if len(found) > 1 else found[0]
+
+    def flush(self) -> npt.NDArray[Any]:
+        self.run.flush()
+        return self._until(int(self.run.lengths[0]))
+
+    def _until(self, last: int) -> npt.NDArray[Any]:
+        """Return the outputs of the steps after those that were returned, up to step `last` (exclusive)."""
+        first, self.known = self.known, max(last, self.known)
+        if self.network.reads_membrane:
+            return self._membranes(first)
+        origin = self.run.origin
+        return np.array(_in_order(self.wires, self.outputs[first - origin : self.known - origin]))
+
+    def _membranes(self, first: int) -> npt.NDArray[Any]:
+        """Return the membranes from step `first` on; they need the states of the step before."""
+        before, name = min(first, 1), self.network.output
+        rows = slice(first - before - self.run.origin, self.known - self.run.origin)
+        outputs = _in_order(self.wires, self.outputs[None, rows])
+        states = {state: values[:, rows] for state, values in self.run.results.states[name].items()}
+        found, _ = self.network.output_values(outputs, _states(self.run.program, states, name))
+        return found[0, before:]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        made, results = self.run.program, self.run.results
+        lengths = np.minimum(self.run.lengths, self.run.steps)
+        counts = {name: _counts(made, results, name, lengths) for name in made.populations}
+        return {name: {metric: int(each[0]) for metric, each in held.items()} for name, held in counts.items()}
+
+
+def stream(network: QuantizedNetwork) -> SampleRun:
+    """Return a run of one sample that arrives step by step; `NotTraceable` if the network cannot be compiled."""
+    return SampleRun(network)
+
+
 def _output(made: Program, results: Results, name: str) -> npt.NDArray[Any]:
-    """Return (samples, steps, outputs), without idle lanes, in the network's order."""
-    wires = made.wires[name]
-    values = results.outputs[name]
-    samples, steps, planes, _ = values.shape
-    neurons = wires.size // planes
-    if planes > 1 or neurons != wires.width:
-        values = np.ascontiguousarray(values[..., :neurons].transpose(0, 1, 3, 2))
-    values = values.reshape(samples, steps, wires.size)
+    return _in_order(made.wires[name], results.outputs[name])
+
+
+def _in_order(wires: Wires, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return outputs (..., planes, width) as (..., outputs), without idle lanes, in the network's order."""
+    neurons = wires.size // wires.planes
+    if wires.planes > 1 or neurons != wires.width:
+        values = np.ascontiguousarray(values[..., :neurons].swapaxes(-1, -2))
+    values = values.reshape(*values.shape[:-2], wires.size)
     return values.astype(np.int64) if wires.coded else values.view(bool)
 
 
-def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Layer:
-    neuron = made.network.populations[name]
-    traced = made.trace != "none" and neuron.spiking
-    states = {}
+def _states(made: Program, held: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the traced states of a population (samples, steps, neurons, ...) from those that kernels wrote."""
+    size, states = made.network.populations[name].size, {}
     for state, sizes, bits in made.populations[name].layout.traces:
-        values = results.states[name][state][..., : neuron.size].transpose(0, 1, 3, 2)
+        values = held[state][..., :size].transpose(0, 1, 3, 2)
         states[state] = values.astype(bool if bits == 1 else np.int64).reshape(*values.shape[:3], *sizes)
+    return states
+
+
+def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Layer:
+    traced = made.trace != "none" and made.network.populations[name].spiking
     return Layer(
         spikes=_output(made, results, name) if traced else None,
-        states=states,
+        states=_states(made, results.states[name], name),
         counts=_counts(made, results, name, lengths),
     )
 

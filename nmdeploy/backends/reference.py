@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.network.step_loop import run_steps
-from nmdeploy.neurons.base import IntArray, StepTime
+from nmdeploy.network.step_loop import StepLoop, run_steps
+from nmdeploy.neurons.base import UNKNOWN_STEPS, IntArray, StepTime
 from nmdeploy.recording.types import Layer, Recording, without_states
 
 NAMES = ("reference",)
@@ -26,14 +26,13 @@ class _Observer:
     """An observer that collects traces and counts of one batch while it runs."""
 
     def __init__(self, network: QuantizedNetwork, lengths: IntArray, steps: int, trace: str) -> None:
-        self.populations = network.populations
+        self.populations, self.lengths = network.populations, lengths
         self.synapses = network.synapses
         self.target, self.timing, self.steps = network.target, network.timing, steps
         self.fan_out = {name: synapse.fan_out for name, synapse in self.synapses.items()}
         self.trace = trace
         self.output = network.output
         self.keeps_states = {name: network.traces_states(name, trace) for name in self.populations}
-        self.valid = np.arange(steps)[:, None] < lengths
         self.outputs: dict[str, list[Any]] = {}
         self.states: dict[str, dict[str, list[Any]]] = {name: {} for name in self.populations}
         self.counts = {name: self._zeros(name, len(lengths)) for name in self.populations}
@@ -42,7 +41,7 @@ class _Observer:
         return {metric: np.zeros(samples, np.int64) for metric in (*METRICS, *self.populations[name].flags)}
 
     def arrive(self, name: str, s: npt.NDArray[Any], step: int) -> None:
-        valid, counts = self.valid[step], self.counts[self.target[name]]
+        valid, counts = step < self.lengths, self.counts[self.target[name]]
         events = s != 0
         synapse = self.synapses[name]
         counts["input_events"] += events.sum(1) * valid
@@ -65,7 +64,7 @@ class _Observer:
         return state, output
 
     def _updated(self, name: str, step: int, a: npt.NDArray[Any], output: npt.NDArray[Any], flags: list[Any]) -> None:
-        neuron, valid, counts = self.populations[name], self.valid[step], self.counts[name]
+        neuron, valid, counts = self.populations[name], step < self.lengths, self.counts[name]
         active = _any(a, neuron.size)
         if neuron.feeds_synapses:
             active = active | _any(output, neuron.size)
@@ -76,12 +75,12 @@ class _Observer:
 
     def _keep_states(self, name: str, step: int, states: Mapping[str, Any]) -> None:
         for key, value in states.items():
-            mask = self.valid[step].reshape(-1, *[1] * (value.ndim - 1))
+            mask = (step < self.lengths).reshape(-1, *[1] * (value.ndim - 1))
             self.states[name].setdefault(key, []).append(value * mask)
 
     def _sent(self, name: str, step: int, output: npt.NDArray[Any]) -> None:
         """Count and keep the aligned output of a step."""
-        neuron, valid, counts = self.populations[name], self.valid[step], self.counts[name]
+        neuron, valid, counts = self.populations[name], step < self.lengths, self.counts[name]
         events = (output != 0).sum(1) * valid
         if neuron.spiking:
             counts["spikes"] += events
@@ -89,6 +88,59 @@ class _Observer:
             counts["events_sent"] += events if neuron.feeds_synapses else neuron.output_size * valid
         if name == self.output or self.trace != "none":
             self.outputs.setdefault(name, []).append(output * valid[:, None])
+
+
+class SampleRun:
+    """A sample that runs while it arrives: `nmdeploy.backends.Stream`."""
+
+    backend = NAMES[0]
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        self.network = network
+        self.reset()
+
+    def reset(self) -> None:
+        network, name = self.network, self.network.output
+        start = {each: neuron.start(1) for each, neuron in network.populations.items()}
+        self.observer = _Observer(network, np.array([UNKNOWN_STEPS]), UNKNOWN_STEPS, "none")
+        self.loop = StepLoop(network, 1, np.dtype(np.int64), start, self.observer.advance, self.observer.arrive)
+        # A membrane needs the states of the step before: before step 0 they are at rest.
+        neuron = network.populations[name]
+        silence = np.zeros((1, neuron.input_size), np.int64)
+        self.observer.outputs[name] = [np.zeros_like(neuron.advance(start[name], silence, StepTime(0, 1))[1])]
+        states = neuron.recorded_states(start[name]) if network.traces_states(name, "none") else {}
+        self.observer.states[name] = {key: [value] for key, value in states.items()}
+
+    def push(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        for step in codes.astype(np.int64):
+            self.loop.step(step[None], UNKNOWN_STEPS, UNKNOWN_STEPS)
+        return self._known()
+
+    def flush(self) -> npt.NDArray[Any]:
+        steps = self.loop.next
+        self.observer.lengths, self.observer.steps = np.array([steps]), steps
+        for _ in range(self.network.timing.drain_steps):
+            self.loop.step(None, steps, steps)
+        return self._known()
+
+    def _known(self) -> npt.NDArray[Any]:
+        """Return the outputs after the one that was returned last, which is kept."""
+        outputs, states = self.observer.outputs[self.network.output], self.observer.states[self.network.output]
+        known = len(outputs)
+        of_known = {key: _stacked([values[:known]]) for key, values in states.items()}
+        found, _ = self.network.output_values(_stacked([outputs]), of_known)
+        for kept in (outputs, *states.values()):
+            del kept[: known - 1]
+        return found[0, 1:]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        held = self.observer.counts
+        return {name: {metric: int(number[0]) for metric, number in counts.items()} for name, counts in held.items()}
+
+
+def stream(network: QuantizedNetwork) -> SampleRun:
+    """Return a run of one sample that arrives step by step."""
+    return SampleRun(network)
 
 
 def _any(values: npt.NDArray[Any], neurons: int) -> npt.NDArray[np.bool_]:

@@ -226,6 +226,11 @@ class Graph(Frozen, Shown):
         """Steps from an input to the output that it causes, on the chip."""
         return self.timing.latency
 
+    @property
+    def output_delay(self) -> int:
+        """Steps after an input until its output is known, if synapses take no time: those of windows."""
+        return self.timing.start_offset[self.output] + self.timing.output_latency[self.output]
+
     def require_aligned(self) -> None:
         """Refuse, with `UnsupportedParameter`, the first feedback that would have to be faster than a synapse."""
         for edge in self.edges:

@@ -46,25 +46,27 @@ def run_steps(
     lengths : (samples,) int, optional
         Steps of each sample. Populations with an output latency must not read later steps.
     """
-    steps = inputs.shape[1] if lengths is None or not graph.timing.drain_steps else lengths[:, None]
-    run = _Run(graph, inputs, dict(start), advance, on_synapse, steps)
-    for step in range(inputs.shape[1] + graph.timing.drain_steps):
-        run.step(step)
+    loop = StepLoop(graph, len(inputs), inputs.dtype, start, advance, on_synapse)
+    last = inputs.shape[1]
+    steps = last if lengths is None or not graph.timing.drain_steps else lengths[:, None]
+    for step in range(last + graph.timing.drain_steps):
+        loop.step(inputs[:, step] if step < last else None, last, steps)
 
 
-class _Run:
+class StepLoop:
+    """Steps of a batch of `samples` in values of `dtype`, one by one; other parameters as for `run_steps`."""
+
     def __init__(
         self,
         graph: Graph,
-        inputs: Array,
-        state: dict[str, Any],
+        samples: int,
+        dtype: Any,
+        start: Mapping[str, Any],
         advance: Advance,
-        on_synapse: OnSynapse | None,
-        steps: Any,
+        on_synapse: OnSynapse | None = None,
     ) -> None:
-        self.graph, self.inputs, self.state, self.steps = graph, inputs, state, steps
-        self.advance, self.on_synapse = advance, on_synapse
-        self.last = inputs.shape[1]
+        self.graph, self.state, self.advance, self.on_synapse = graph, dict(start), advance, on_synapse
+        self.samples, self.dtype, self.next = samples, dtype, 0
         out = {name: offset + graph.timing.output_latency[name] for name, offset in graph.timing.start_offset.items()}
         self.ways = {
             name: [(e.source, e.delay + graph.timing.start_offset[name] - out[e.source]) for e in graph.incoming[name]]
@@ -74,33 +76,44 @@ class _Run:
         self.history: deque[dict[str, Array]] = deque(maxlen=most + 1)
         self.zero = {name: self._zeros(node) for name, node in graph.nodes.items() if node.role != "synapse"}
         self.nothing = {
-            name: np.zeros((len(inputs), node.input_size), inputs.dtype)
+            name: np.zeros((self.samples, node.input_size), self.dtype)
             for name, node in graph.nodes.items()
             if node.role == "population"
         }
         self.history.extend([self.zero] * (most + 1))
 
     def _zeros(self, node: Any) -> Array:
-        return np.zeros((len(self.inputs), node.output_size), self.inputs.dtype)
+        return np.zeros((self.samples, node.output_size), self.dtype)
 
-    def step(self, step: int) -> None:
-        """Run one step of every node that has one now."""
-        graph, now = self.graph, dict(self.zero)
+    def step(self, arriving: Any, last: int, steps: Any) -> None:
+        """Run the next step of every node that has one then.
+
+        Parameters
+        ----------
+        arriving : (samples, channels), or None after the last step
+            Inputs of the step.
+        last : int
+            Steps of the longest sample.
+        steps : int, or (samples, 1) int
+            Steps of each sample.
+        """
+        graph, now, step = self.graph, dict(self.zero), self.next
+        self.next += 1
         self.history.append(now)
         sums: dict[str, Array] = {}
         for name in graph.order:
             node, own = graph.nodes[name], step - graph.timing.start_offset[name]
-            if not 0 <= own < self.last + graph.timing.output_latency[name]:
+            if not 0 <= own < last + graph.timing.output_latency[name]:
                 continue
             if node.role == "synapse":
-                arriving = np.asarray(sum(self.history[-1 - behind][source] for source, behind in self.ways[name]))
+                sent = np.asarray(sum(self.history[-1 - behind][source] for source, behind in self.ways[name]))
                 if self.on_synapse:
-                    self.on_synapse(name, arriving, own)
-                sums[name] = node.apply(arriving)
+                    self.on_synapse(name, sent, own)
+                sums[name] = node.apply(sent)
             elif isinstance(node, Input):
-                now[name] = self.inputs[:, own]
+                now[name] = arriving
             else:
                 a = sum((sums[source] for source, _ in self.ways[name] if source in sums), start=self.nothing[name])
-                self.state[name], output = self.advance(name, self.state[name], a, StepTime(own, self.steps))
+                self.state[name], output = self.advance(name, self.state[name], a, StepTime(own, steps))
                 if own >= graph.timing.output_latency[name]:
-                    now[name] = output.astype(self.inputs.dtype)
+                    now[name] = output.astype(self.dtype)

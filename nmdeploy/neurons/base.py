@@ -36,10 +36,15 @@ EMITS: tuple[str, ...] = get_args(Emits)
 SPIKES = ("binary", "signed")
 
 
+UNKNOWN_STEPS = (1 << 31) - 1
+"""A sample's steps while it arrives step by step; no sample has as many."""
+
+
 class StepTime(NamedTuple):
     """Position in time of a step: the population's own `step`, 0 at its first real input, and a sample's `steps`.
 
-    `steps` is one number, or one per sample: (samples, 1).
+    `steps` is one number, or one per sample: (samples, 1). A sample that still arrives has `UNKNOWN_STEPS`. So a step
+    must depend on `steps` by ``step < steps`` alone: a sample's last step cannot know that it is the last.
     """
 
     step: int

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nmdeploy.pipeline.conversion import Exported, FormatOverrides, check, choose_scales, export, quantize
     from nmdeploy.pipeline.execution import Simulated, run, simulate
     from nmdeploy.pipeline.reporting import diagnose, report
+    from nmdeploy.pipeline.session import Session
     from nmdeploy.pipeline.verification import verify
     from nmdeploy.samples.source import Data, check_samples, load_data, open_data
 
@@ -32,6 +33,7 @@ MODULES = {
     "FloatRun": "nmdeploy.network.float_run",
     "FormatOverrides": "nmdeploy.pipeline.conversion",
     "Job": "nmdeploy.job",
+    "Session": "nmdeploy.pipeline.session",
     "Simulated": "nmdeploy.pipeline.execution",
     "Verification": "nmdeploy.analysis.comparison",
     "check": "nmdeploy.pipeline.conversion",
@@ -62,6 +64,7 @@ __all__ = [
     "FloatRun",
     "FormatOverrides",
     "Job",
+    "Session",
     "Simulated",
     "Verification",
     "check",

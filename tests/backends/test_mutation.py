@@ -35,10 +35,6 @@ EQUIVALENT = {
         'drawn = random16(self.seed, np.arange(h * p).reshape(1, h, p), now.step) if self.spike == "stochastic" else 0',
         "0",
     ): "only stochastic spikes look at it",
-    (
-        "decided = select(runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)",
-        "runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)",
-    ): "decided may follow u in every step: only that of a full window's end, or u's last, reaches the latch",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from llvmlite import ir
 
 from nmdeploy.engine.llvm.code import I32, I64, POINTER, at, i64, load, loop, store
-from nmdeploy.engine.lower.layout import DRIVER_FIELDS
+from nmdeploy.engine.lower.layout import DRIVER_FIELDS, DRIVER_NUMBERS
 
 TOWARDS_ZERO = 0
 RANGE = ("first", "last", "stepwise")
@@ -20,16 +20,15 @@ MOVE = ("address", "stride")
 def write_driver(module: ir.Module, name: str) -> None:
     """Write ``void driver(int64 *program)``.
 
-    For each sample it copies the registers' start (`resets`), runs the steps in chunks, then moves the pointers that
-    belong to a sample (`moves`). Within a chunk, each range of kernels runs all steps, kernel after kernel. A stepwise
-    range, which holds a feedback loop, runs step after step.
+    For each sample it copies the registers' start (`resets`), runs the steps from `first` to `last` (exclusive) that
+    the sample has, in chunks, then moves the pointers that belong to a sample (`moves`). Within a chunk, each range of
+    kernels runs all steps, kernel after kernel. A stepwise range, which holds a feedback loop, runs step after step.
     """
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
     program = function.args[0]
-    numbers = ("samples", "drain_steps", "chunk")
     field = {
-        key: load(b, at(b, program, index, I64), I64 if key in numbers else POINTER)
+        key: load(b, at(b, program, index, I64), I64 if key in DRIVER_NUMBERS else POINTER)
         for index, key in enumerate(DRIVER_FIELDS)
     }
     before = b.call(ir.Function(module, ir.FunctionType(I32, []), "llvm.get.rounding"), [])
@@ -41,9 +40,11 @@ def write_driver(module: ir.Module, name: str) -> None:
         with _rows(b, field["resets"], RESET) as (target, source, words):
             _copy(b, target, source, words)
         last = b.add(steps, field["drain_steps"])
-        chunks = b.sdiv(b.add(last, b.sub(field["chunk"], i64(1))), field["chunk"])
+        last = b.select(b.icmp_signed("<", field["last"], last), field["last"], last)
+        more = b.sub(last, field["first"])
+        chunks = b.sdiv(b.add(more, b.sub(field["chunk"], i64(1))), field["chunk"])
         with loop(b, i64(0), chunks, "chunk") as chunk:
-            first = b.mul(chunk, field["chunk"])
+            first = b.add(field["first"], b.mul(chunk, field["chunk"]))
             end = b.add(first, field["chunk"])
             end = b.select(b.icmp_signed("<", end, last), end, last)
             with _rows(b, field["ranges"], RANGE) as (low, high, stepwise):

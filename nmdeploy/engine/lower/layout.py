@@ -13,8 +13,10 @@ import numpy.typing as npt
 from nmdeploy.engine.lower.lanes import Lane
 from nmdeploy.neurons.base import IntArray
 
-DRIVER_FIELDS = ("samples", "lengths", "drain_steps", "chunk", "ranges", "kernels", "resets", "moves")
-"""A program's arguments: addresses, except `samples`, `drain_steps` and `chunk`. Tables begin with their row count."""
+DRIVER_NUMBERS = ("samples", "drain_steps", "chunk", "first", "last")
+DRIVER_TABLES = ("lengths", "ranges", "kernels", "resets", "moves")
+DRIVER_FIELDS = (*DRIVER_NUMBERS, *DRIVER_TABLES)
+"""A program's arguments: numbers, then addresses of tables. Those after `lengths` begin with their row count."""
 INPUT_ARGS = ("codes", "out", "channels", "stride")
 SYNAPSE_ARGS = (
     *("weights", "out", "counts", "events", "found", "codes", "table", "fan_out"),

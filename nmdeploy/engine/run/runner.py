@@ -31,6 +31,7 @@ WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
 PRODUCT_BYTES = 1 << 24
 WorkerKind = tuple[Program, int, str, frozenset[str]]
 NOTHING: Mapping[str, Any] = {}
+ENDLESS = int(np.iinfo(np.int64).max)
 ALIGNMENT = 64
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
 # References to an array that only the list holds; the interpreter's own share of them depends on its version.
@@ -248,16 +249,20 @@ class Worker:
         sums: Mapping[str, npt.NDArray[Any]] = NOTHING,
     ) -> None:
         """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) replace those of kernels."""
-        moves = self._place(codes, first, results, sums)
-        lengths = np.ascontiguousarray(lengths[first:last], np.int64)
-        tables = {**self.tables, "lengths": lengths, "moves": _table(moves, 2)}
-        numbers = {"samples": last - first, "drain_steps": self.program.network.timing.drain_steps, "chunk": self.chunk}
-        fields = np.array(
-            [numbers[key] if key in numbers else tables[key].ctypes.data for key in layout.DRIVER_FIELDS], np.int64
-        )
+        moves = self.place(codes, first, results, sums)
+        tables = {**self.tables, "moves": _table(moves, 2)}
+        fields = self.fields(np.ascontiguousarray(lengths[first:last], np.int64), tables)
         self.driver(fields.ctypes.data)
 
-    def _place(self, codes: Any, first: int, results: Results, sums: Mapping[str, Any]) -> list[int]:
+    def fields(self, lengths: IntArray, tables: Mapping[str, IntArray]) -> IntArray:
+        """Return the driver's arguments for all steps of samples; the tables and `lengths` must outlive its call."""
+        drain_steps = self.program.network.timing.drain_steps
+        samples = {"samples": len(lengths), "drain_steps": drain_steps}
+        numbers = {**samples, "chunk": self.chunk, "first": 0, "last": ENDLESS}
+        addresses = {key: table.ctypes.data for key, table in {**tables, "lengths": lengths}.items()}
+        return np.array([{**numbers, **addresses}[key] for key in layout.DRIVER_FIELDS], np.int64)
+
+    def place(self, codes: Any, first: int, results: Results, sums: Mapping[str, Any] = NOTHING) -> list[int]:
         """Point the kernels at the first sample's rows, and return each pointer's stride from sample to sample."""
         moves: list[int] = []
 

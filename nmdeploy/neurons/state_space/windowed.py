@@ -157,7 +157,7 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
         y = select(runs, moved[..., 0], y)
         total, clipped = saturate(select(at == 0, 0, u) + rz(take(self.kernel, at) * y, self.frac_k), U_LIMIT)
         u = select(runs, total, u)
-        decided = select(runs & (full | (now.step == now.steps - 1)), u > self.vth, decided)
+        decided = select(runs, u > self.vth, decided)
         latch = select(full, decided, latch)
         output = select(full, latch, False) if self.send_once else latch
         return (states, (y, u, decided, latch)), output, [*flags, clipped & runs]
