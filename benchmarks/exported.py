@@ -17,7 +17,7 @@ from benchmarks import networks
 from benchmarks.timing import run, seconds_of
 from nmdeploy import examples
 from nmdeploy.backends import reference
-from nmdeploy.engine.run.float_run import population_run
+from nmdeploy.engine.run.float_stepwise import float_population
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import Network, QuantizedNetwork
@@ -66,8 +66,8 @@ def _layer(rng: networks.Rng, states: int, sums: Any) -> tuple[StateSpace, Any]:
         d=rng.normal(0, 0.1, NEURONS),
         v_threshold=np.zeros(NEURONS),
     )
-    found = population_run(neuron, len(sums) * sums.shape[1], recorded={"y": neuron.membrane})
-    y = found(sums, np.full(len(sums), sums.shape[1])).recorded["y"]
+    found = float_population(neuron, len(sums) * sums.shape[1], recorded={"y": neuron.membrane})
+    y = found.run(sums, np.full(len(sums), sums.shape[1])).recorded["y"]
     threshold = np.quantile(y, 1 - RATE, axis=(0, 1))
     return replace(neuron, v_threshold=threshold), (y > threshold).astype(np.float64)
 

@@ -22,7 +22,7 @@ LAYERS = (
     ("engine.bounds",),
     ("engine.lower",),
     ("engine.llvm",),
-    ("engine.run.thread_pool", "engine.run.float_population", "engine.run.float_run"),
+    ("engine.run.thread_pool", "engine.run.float_population", "engine.run.float_stepwise", "engine.run.float_run"),
     ("quantization", "nir_io", "importers", "models"),
     ("hardware", "checking", "analysis.provenance"),
     ("engine",),

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.engine.run.float_run import has_loop, population_run, run_float_layers
+from nmdeploy.engine.run.float_run import run_float_layers, runs_in_layers
+from nmdeploy.engine.run.float_stepwise import float_population
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.network.step_loop import run_steps
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron, StepTime
@@ -76,7 +77,7 @@ class _Recorder:
 
 def record_arrivals(network: Network, inputs: Array, lengths: IntArray) -> Arrivals:
     """Run the float network on real inputs (samples, steps, channels), and keep what arrives at each synapse."""
-    if not has_loop(network) and len(inputs):
+    if runs_in_layers(network) and len(inputs):
         return _record_layers(network, inputs, lengths)
     values = np.asarray(inputs, np.float64)
     recorder = _Recorder(network)
@@ -198,7 +199,7 @@ def run_float_population(neuron: Neuron, sums: FloatArray, lengths: IntArray) ->
     The population starts at rest. An output latency is taken out. Outputs after a sample's end are 0.
     """
 
-    return population_run(neuron, sums.shape[0] * sums.shape[1])(sums, lengths).outputs
+    return float_population(neuron, sums.shape[0] * sums.shape[1]).run(sums, lengths).outputs
 
 
 def run_integer_population(neuron: QuantizedNeuron, sums: IntArray, lengths: IntArray) -> FloatArray:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from nmdeploy.engine.lower.slots import words
-from nmdeploy.engine.run import float_run
+from nmdeploy.engine.run import float_run, float_stepwise
 from nmdeploy.engine.run.float_population import FloatRunner, compile_float, run_compiled
-from nmdeploy.engine.run.float_run import run_float_layers, run_stepwise
+from nmdeploy.engine.run.float_run import run_float_layers
+from nmdeploy.engine.run.float_stepwise import run_stepwise
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.errors import NmdeployError
 from nmdeploy.network.float_run import run_float
@@ -20,7 +21,9 @@ from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import Neuron, QuantizationConfig
 from nmdeploy.neurons.integrator import Integrator
 from nmdeploy.neurons.lif import LIF
+from nmdeploy.neurons.state_space.diagonal import StateSpace
 from nmdeploy.quantization import post_training
+from nmdeploy.quantization.population_runs import record_arrivals
 from nmdeploy.synapses.dense import Dense
 from tests.helpers.family_examples import examples, inputs, network
 from tests.helpers.figures import Figures
@@ -134,7 +137,7 @@ def test_a_whole_run_and_its_extremes(index: int) -> None:
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """However small a job is, it is compiled."""
-    monkeypatch.setattr(float_run, "LEAST_WORK", 0)
+    monkeypatch.setattr(float_stepwise, "LEAST_WORK", 0)
 
 
 @pytest.mark.usefixtures("compiled")
@@ -186,9 +189,13 @@ def test_delays_skips_lengths_and_traces(read: str) -> None:
     floats = replace(_delayed(), output="two", readout=read) if read.startswith("m") else _delayed()
     data = (np.random.default_rng(4).random((7, 30, 6)) < 0.4).astype(float)
     lengths = np.array([30, 30, 12, 5, 1, 30, 29])
+    _same_runs(floats, data, lengths)
+
+
+def _same_runs(floats: Network, data: Any, lengths: Any) -> None:
     found = run_float_layers(floats, data, trace=True, observe=True, lengths=lengths)
     wanted = run_float(floats, data, trace=True, observe=True, lengths=lengths)
-    assert found.spikes.keys() == wanted.spikes.keys() and wanted.spikes["two"].any()
+    assert found.spikes.keys() == wanted.spikes.keys() and all(spikes.any() for spikes in wanted.spikes.values())
     for sample, length in enumerate(lengths):
         assert np.allclose(found.output[sample, :length], wanted.output[sample, :length], rtol=1e-12)
         for name in wanted.spikes:
@@ -199,13 +206,36 @@ def test_delays_skips_lengths_and_traces(read: str) -> None:
         assert all(_close(found.ranges[name][key], value, EXTREME_ERROR) for key, value in ranges.items())
 
 
-def test_a_loop_runs_in_numpy() -> None:
-    floats = _delayed()
-    nodes = {**floats.nodes, "back": Dense(np.eye(9) * 0.3)}
-    edges = (*floats.edges, Edge("two", "back", 1), Edge("back", "two"))
-    looped = replace(floats, nodes=nodes, edges=edges)
-    data = (np.random.default_rng(5).random((2, 10, 6)) < 0.4).astype(float)
-    assert np.array_equal(run_float_layers(looped, data).output, run_float(looped, data).output)
+def _looped() -> Network:
+    """The delayed network with a loop of two populations, one of a population with itself, and states of two parts."""
+    floats, rng = _delayed(), np.random.default_rng(8)
+    ssm = StateSpace(
+        a=np.exp(-rng.uniform(0.05, 0.5, (9, 6)) + 1j * rng.uniform(0, 3, (9, 6))),
+        b=rng.normal(size=(9, 6)) + 0j,
+        c=rng.normal(size=(9, 6)) + 1j * rng.normal(size=(9, 6)),
+        d=np.zeros(9),
+        v_threshold=np.ones(9),
+    )
+    nodes = {**floats.nodes, "two": ssm, "back": Dense(np.eye(9) * 0.3), "own": Dense(rng.normal(size=(9, 9)) * 0.3)}
+    pairs = [("two", "back", 1), ("back", "one", 0), ("two", "own", 2), ("own", "two", 0)]
+    return replace(floats, nodes=nodes, edges=(*floats.edges, *(Edge(*pair) for pair in pairs)))
+
+
+@pytest.mark.parametrize("work", [0, 1 << 40])
+@pytest.mark.parametrize("read", ["last", "membrane-last"])
+def test_loops(read: str, work: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(float_stepwise, "LEAST_WORK", work)
+    floats = replace(_looped(), output="one", readout=read) if read.startswith("m") else _looped()
+    data = (np.random.default_rng(5).random((5, 20, 6)) < 0.4).astype(float)
+    _same_runs(floats, data, np.array([20, 3, 1, 20, 19]))
+
+
+def test_a_loop_records_what_arrives() -> None:
+    data = (np.random.default_rng(5).random((5, 20, 6)) < 0.4).astype(float)
+    found = record_arrivals(_looped(), data, np.full(5, 20))
+    sent = run_float(_looped(), data).spikes["two"].astype(float)
+    assert np.array_equal(found.values["back"][:, 1:], sent[:, :-1]) and not found.values["back"][:, 0].any()
+    assert np.array_equal(found.values["own"][:, 2:], sent[:, :-2]) and sent.any()
 
 
 @pytest.mark.usefixtures("compiled")
@@ -229,6 +259,6 @@ def test_a_family_that_branches_runs_in_numpy(compiled: None, monkeypatch: pytes
     def refuse(*args: Any) -> None:
         raise NotTraceable("a branch")
 
-    monkeypatch.setattr(float_run, "compile_float", refuse)
+    monkeypatch.setattr(float_stepwise, "compile_float", refuse)
     data = (np.random.default_rng(7).random((2, 10, 6)) < 0.4).astype(float)
     assert np.allclose(run_float_layers(_delayed(), data).output, run_float(_delayed(), data).output)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.network.graph import Graph
 
 
-def components(network: QuantizedNetwork) -> list[tuple[list[str], bool]]:
+def components(network: Graph) -> list[tuple[list[str], bool]]:
     """Return groups of nodes, sources first, each with a flag for a feedback loop.
 
     All nodes that feed a population of a loop belong to the loop: they run in the same steps.
@@ -23,7 +23,7 @@ def components(network: QuantizedNetwork) -> list[tuple[list[str], bool]]:
     return _sorted(network, group)
 
 
-def _reachable(network: QuantizedNetwork) -> dict[str, set[str]]:
+def _reachable(network: Graph) -> dict[str, set[str]]:
     """Return the nodes that each node leads to; a node itself is among them only if a loop leads back."""
     found: dict[str, set[str]] = {name: set() for name in network.order}
     changed = True
@@ -36,7 +36,7 @@ def _reachable(network: QuantizedNetwork) -> dict[str, set[str]]:
     return found
 
 
-def _sorted(network: QuantizedNetwork, group: Mapping[str, frozenset[str]]) -> list[tuple[list[str], bool]]:
+def _sorted(network: Graph, group: Mapping[str, frozenset[str]]) -> list[tuple[list[str], bool]]:
     left, done = list(dict.fromkeys(group[name] for name in network.order)), set[str]()
     ordered = []
     while left:

@@ -81,11 +81,70 @@ def _fill(start: npt.NDArray[np.int32], held: RegisterPlace) -> None:
 
 def run_compiled(kernel: FloatKernel, sums: FloatArray, lengths: IntArray) -> PopulationRun:
     """Run samples on their synaptic sums (samples, steps, input_size), each as far as its length."""
-    return FloatRunner(kernel, sums.shape[1]).run(sums, lengths)
+    runner, found = FloatRunner(kernel, sums.shape[1]), _Collected(kernel, *sums.shape[:2])
+    size = kernel.neuron.size
+    for sample, length in enumerate(lengths.tolist()):
+        runner.state[:] = kernel.start
+        runner.sums[:length, :, :size] = sums[sample, :length].reshape(length, size, -1).transpose(0, 2, 1)
+        runner.call(runner.args.ctypes.data, 0, length + runner.latency, length)
+        found.add(sample, length, runner)
+    return found.result()
+
+
+class CompiledSteps:
+    """Run of samples whose sums come step by step, as in a feedback loop; each sample has registers of its own.
+
+    It is for a population without an output latency.
+    """
+
+    def __init__(self, kernel: FloatKernel, lengths: IntArray, steps: int) -> None:
+        self.kernel, self.lengths, self.steps = kernel, lengths.tolist(), steps
+        self.runners = [FloatRunner(kernel, steps) for _ in self.lengths]
+
+    def step(self, a: FloatArray, step: int) -> npt.NDArray[Any]:
+        """Run one step on sums (samples, input_size), and return the outputs (samples, output_size)."""
+        size = self.kernel.neuron.size
+        sent = np.zeros((len(a), self.kernel.neuron.output_size))
+        for sample, (runner, length) in enumerate(zip(self.runners, self.lengths, strict=True)):
+            if step < length:
+                runner.sums[0, :, :size] = a[sample].reshape(size, -1).T
+                runner.call(runner.args.ctypes.data, step, step + 1, length)
+                sent[sample] = runner.out[step, :, :size].T.reshape(-1)
+        return sent
+
+    def result(self) -> PopulationRun:
+        """Return what all steps sent and recorded."""
+        found = _Collected(self.kernel, len(self.runners), self.steps)
+        for sample, (runner, length) in enumerate(zip(self.runners, self.lengths, strict=True)):
+            found.add(sample, length, runner)
+        return found.result()
+
+
+class _Collected:
+    """Results of samples, gathered from the memory of the runners."""
+
+    def __init__(self, kernel: FloatKernel, samples: int, steps: int) -> None:
+        neuron, traces = kernel.neuron, kernel.layout.traces
+        self.size, self.sizes = neuron.size, {name: sizes for name, sizes, _ in traces}
+        self.outputs = np.zeros((samples, steps, neuron.output_size), bool if kernel.boolean else np.float64)
+        self.recorded = {name: np.zeros((samples, steps, neuron.size, *sizes)) for name, sizes, _ in traces}
+        self.extremes: dict[str, FloatArray] = {}
+
+    def add(self, sample: int, length: int, runner: FloatRunner) -> None:
+        """Take over what a sample of this length left in a runner's memory."""
+        self.outputs[sample, :length] = runner.out[:length, :, : self.size].transpose(0, 2, 1).reshape(length, -1)
+        for name, made in self.recorded.items():
+            values = runner.traces[name][:length, :, : self.size].transpose(0, 2, 1)
+            made[sample, :length] = values.reshape(length, self.size, *self.sizes[name])
+        for name, value in runner.extremes():
+            self.extremes[name] = np.maximum(self.extremes[name], value) if name in self.extremes else value
+
+    def result(self) -> PopulationRun:
+        return PopulationRun(self.outputs, self.recorded, self.extremes)
 
 
 class FloatRunner:
-    """Memory of one thread, and the table of addresses that the kernel reads."""
+    """Registers and buffers of one sample, and the table of addresses that the kernel reads."""
 
     def __init__(self, kernel: FloatKernel, steps: int) -> None:
         from nmdeploy.engine.llvm import machine
@@ -97,7 +156,6 @@ class FloatRunner:
         self.latency = self.neuron.output_latency
         self.sums, self.out = (np.zeros((steps + self.latency, planes, width)) for planes in self.planes)
         self.traces = {name: np.zeros((steps, int(np.prod(sizes)), width)) for name, sizes, _ in made.traces}
-        self.sizes = {name: sizes for name, sizes, _ in made.traces}
         self.memory: dict[str, npt.NDArray[Any]] = {
             "own": made.own,
             "shared": made.shared,
@@ -113,26 +171,7 @@ class FloatRunner:
         self.args = np.array(table, np.int64)
         self.call = machine.kernel_at(kernel.address)
 
-    def run(self, sums: FloatArray, lengths: IntArray) -> PopulationRun:
-        samples, steps = sums.shape[:2]
-        size = self.neuron.size
-        outputs = np.zeros((samples, steps, self.neuron.output_size), bool if self.kernel.boolean else np.float64)
-        recorded = {name: np.zeros((samples, steps, size, *sizes)) for name, sizes in self.sizes.items()}
-        extremes: dict[str, FloatArray] = {}
-        for sample, length in enumerate(lengths.tolist()):
-            self.state[:] = self.kernel.start
-            self.sums[:length, :, :size] = sums[sample, :length].reshape(length, size, -1).transpose(0, 2, 1)
-            self.call(self.args.ctypes.data, 0, length + self.latency, length)
-            sent = self.out[:length, :, :size].transpose(0, 2, 1).reshape(length, -1)
-            outputs[sample, :length] = sent
-            for name, made in recorded.items():
-                values = self.traces[name][:length, :, :size].transpose(0, 2, 1)
-                made[sample, :length] = values.reshape(length, size, *self.sizes[name])
-            for name, value in self._extremes():
-                extremes[name] = np.maximum(extremes[name], value) if name in extremes else value
-        return PopulationRun(outputs, recorded, extremes)
-
-    def _extremes(self) -> list[tuple[str, FloatArray]]:
+    def extremes(self) -> list[tuple[str, FloatArray]]:
         """Return the largest magnitudes of the sample that ran, by name: (H, ...)."""
         kernel, found = self.kernel, []
         for name, held in zip(kernel.names, kernel.layout.registers, strict=True):

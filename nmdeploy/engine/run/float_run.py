@@ -1,35 +1,32 @@
 """Run of the float network, population after population, each compiled: much faster than the loop of `run_float`.
 
-All synaptic sums of a population are one matrix product; then its steps run in machine code. A network with a feedback
-loop runs in `run_float`. A population that cannot be compiled, and one with little work, runs step by step in NumPy.
+All synaptic sums of a population are one matrix product; then its steps run in machine code. The populations of a
+feedback loop run step by step together, each in machine code too. A population that cannot be compiled, and one with
+little work, runs in NumPy.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nmdeploy._util.system import processors
-from nmdeploy.engine.run.float_population import PopulationRun, compile_float, run_compiled
+from nmdeploy.engine.lower.order import components
+from nmdeploy.engine.run.float_population import PopulationRun
+from nmdeploy.engine.run.float_stepwise import FloatPopulation, float_population
 from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
-from nmdeploy.engine.trace.float_step import Recorded
-from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.network.float_run import FloatRun, OnSums, merge, run_float
 from nmdeploy.network.network import Network
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, StepTime
 
 TASK_VALUES = 1 << 22
 """Sums that a task holds at a time, at most, unless one sample has more."""
-LEAST_WORK = 1 << 20
-"""State updates from which a kernel pays for its compilation (0.1 to 0.4 s)."""
 MEMBRANE, BEFORE_RESET = "membrane", "before reset"
-Run = Callable[[FloatArray, IntArray], PopulationRun]
 OnArrival = Callable[[str, slice, npt.NDArray[Any]], None]
 
 
@@ -45,7 +42,7 @@ def run_float_layers(
     on_arrival: OnArrival | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> FloatRun:
-    """Run the float network, without feedback loops, in float64; parameters and results are those of `run_float`.
+    """Run the float network in float64; parameters and results are those of `run_float`.
 
     Sums are added in another order than there: states differ by rounding, about 1e-15 of their size, and a membrane
     that close to its threshold may decide otherwise. Outputs after a sample's end are 0. Without `keep_spikes`, the
@@ -54,7 +51,7 @@ def run_float_layers(
     """
     values = np.asarray(inputs, np.float64)
     valid = np.full(len(values), values.shape[1], np.int64) if lengths is None else np.asarray(lengths, np.int64)
-    if has_loop(network) or not len(values):
+    if not len(values) or not runs_in_layers(network):
         return run_float(
             network,
             values,
@@ -71,9 +68,13 @@ def run_float_layers(
     return job.result()
 
 
-def has_loop(network: Network) -> bool:
-    """Return True for a network with a feedback loop."""
-    return any(network.closes_loop(edge) for edge in network.edges)
+def runs_in_layers(network: Network) -> bool:
+    """Return True unless a feedback loop has windows, whose outputs are later than their inputs."""
+    return not any(_is_late(network, names) for names, loop in components(network) if loop)
+
+
+def _is_late(network: Network, names: Sequence[str]) -> bool:
+    return any(network.populations[name].output_latency for name in names if name in network.populations)
 
 
 @dataclass
@@ -91,45 +92,74 @@ class _Job:
         network = self.network
         self.lock = threading.Lock()
         self.ranges: dict[str, dict[str, FloatArray]] = {}
-        self.populations = network.populations
+        self.populations, self.groups = network.populations, components(network)
         self.runs = {name: self._run_of(name, neuron) for name, neuron in self.populations.items()}
         self.kept: dict[str, npt.NDArray[Any]] = {}
         self.membranes: dict[str, FloatArray] = {}
 
-    def _run_of(self, name: str, neuron: Neuron) -> Run:
+    def _run_of(self, name: str, neuron: Neuron) -> FloatPopulation:
         recorded: dict[str, Callable[[Any], Any]] = {MEMBRANE: neuron.membrane} if self.trace else {}
         if name == self.network.output and self.network.reads_membrane:
             recorded[BEFORE_RESET] = neuron.membrane_before_reset
-        return population_run(neuron, self.values.shape[0] * self.values.shape[1], self.observe, recorded)
+        return float_population(neuron, self.values.shape[0] * self.values.shape[1], self.observe, recorded)
 
     def run(self, part: slice) -> None:
         """Run some samples through every population, sources first."""
-        network, lengths = self.network, self.lengths[part]
-        sent: dict[str, npt.NDArray[Any]] = {network.input_name: self.values[part]}
-        sums: dict[str, FloatArray] = {}
-        for name in network.order:
-            if name in network.synapses:
-                arriving = _arriving(network, name, sent)
-                if self.on_arrival:
-                    self.on_arrival(name, part, arriving)
-                flat = network.synapses[name].apply(arriving.reshape(-1, arriving.shape[2]))
-                sums[name] = np.asarray(flat, np.float64).reshape(*arriving.shape[:2], -1)
-            elif name in self.populations:
-                a = np.add.reduce([sums.pop(edge.source) for edge in network.incoming[name]])
-                found = self.runs[name](a, lengths)
-                sent[name] = found.outputs
-                self._keep(name, part, found)
-                if self.on_sums:
-                    self._tell(name, a, found.outputs, lengths)
+        sent: dict[str, npt.NDArray[Any]] = {self.network.input_name: self.values[part]}
+        for names, loop in self.groups:
+            if loop:
+                self._run_loop(names, part, sent)
+            elif names[0] in self.populations:
+                self._run_population(names[0], part, sent)
 
-    def _tell(self, name: str, a: FloatArray, outputs: npt.NDArray[Any], lengths: IntArray) -> None:
-        assert self.on_sums is not None
-        with self.lock:  # the steps of some samples in one piece
-            for step in range(a.shape[1]):
-                self.on_sums(name, a[:, step], outputs[:, step], StepTime(step, a.shape[1]), step < lengths)
+    def _run_population(self, name: str, part: slice, sent: dict[str, npt.NDArray[Any]]) -> None:
+        a = np.add.reduce([self._sums(edge.source, part, sent) for edge in self.network.incoming[name]])
+        found = self.runs[name].run(a, self.lengths[part])
+        sent[name] = found.outputs
+        self._keep(name, part, found, a)
 
-    def _keep(self, name: str, part: slice, found: PopulationRun) -> None:
+    def _sums(self, synapse: str, part: slice, sent: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        arriving = _arriving(self.network, synapse, sent)
+        if self.on_arrival:
+            self.on_arrival(synapse, part, arriving)
+        flat = self.network.synapses[synapse].apply(arriving.reshape(-1, arriving.shape[2]))
+        return np.asarray(flat, np.float64).reshape(*arriving.shape[:2], -1)
+
+    def _run_loop(self, names: Sequence[str], part: slice, sent: dict[str, npt.NDArray[Any]]) -> None:
+        """Run the populations of a loop, and all synapses into them, step by step."""
+        network, lengths, steps = self.network, self.lengths[part], self.values.shape[1]
+        members = [name for name in names if name in self.populations]
+        runs = {name: self.runs[name].steps(lengths, steps) for name in members}
+        sums = {name: np.zeros((len(lengths), steps, self.populations[name].input_size)) for name in members}
+        arrived: dict[str, FloatArray] = {}
+        for name in names:
+            if name in self.populations:
+                sent[name] = np.zeros((len(lengths), steps, self.populations[name].output_size))
+            else:
+                arrived[name] = np.zeros((len(lengths), steps, network.synapses[name].shape[1]))
+        for step in range(steps):
+            for name in names:
+                if name in members:
+                    sent[name][:, step] = runs[name].step(sums[name][:, step], step)
+                    continue
+                for edge in network.incoming[name]:
+                    if step >= edge.delay:
+                        arrived[name][:, step] += sent[edge.source][:, step - edge.delay]
+                sums[network.target[name]][:, step] += network.synapses[name].apply(arrived[name][:, step])
+        for name, values in arrived.items() if self.on_arrival else ():
+            assert self.on_arrival is not None
+            self.on_arrival(name, part, values)
+        for name in members:
+            found = runs[name].result()
+            sent[name] = found.outputs
+            self._keep(name, part, found, sums[name])
+
+    def _keep(self, name: str, part: slice, found: PopulationRun, a: FloatArray) -> None:
         with self.lock:
+            for step in range(a.shape[1]) if self.on_sums else ():  # the steps of some samples in one piece
+                assert self.on_sums is not None
+                now, valid = StepTime(step, a.shape[1]), step < self.lengths[part]
+                self.on_sums(name, a[:, step], found.outputs[:, step], now, valid)
             merge(self.ranges.setdefault(name, {}), dict(found.extremes))
             if name == self.network.output or (self.keep_spikes and self.populations[name].spiking):
                 self._store(self.kept, name, part, found.outputs)
@@ -164,36 +194,3 @@ def _arriving(network: Network, name: str, sent: Mapping[str, npt.NDArray[Any]])
     for edge in (first, *more):
         total[:, edge.delay :] += sent[edge.source][:, : total.shape[1] - edge.delay]
     return total
-
-
-def population_run(neuron: Neuron, steps: int, observe: bool = False, recorded: Recorded | None = None) -> Run:
-    """Return what runs a population on its sums, for a job of that many steps of all samples together."""
-    if steps * max(values.size for values in neuron.start(1).values()) >= LEAST_WORK:
-        try:
-            return partial(run_compiled, compile_float(neuron, observe, recorded or {}))
-        except NotTraceable:
-            pass  # a family of someone else's, perhaps: its own step runs in NumPy
-    return partial(run_stepwise, neuron, observe=observe, recorded=recorded or {})
-
-
-def run_stepwise(
-    neuron: Neuron, sums: FloatArray, lengths: IntArray, *, observe: bool, recorded: Recorded
-) -> PopulationRun:
-    """Run a population as `run_compiled` does, step by step in NumPy."""
-    latency, (samples, steps) = neuron.output_latency, sums.shape[:2]
-    ends: Any = lengths[:, None] if latency else steps
-    state, nothing = neuron.start(samples), np.zeros_like(sums[:, 0])
-    outputs: list[npt.NDArray[Any]] = []
-    kept: dict[str, list[FloatArray]] = {name: [] for name in recorded}
-    extremes: dict[str, FloatArray] = {}
-    for step in range(steps + latency):
-        state, output = neuron.step(state, sums[:, step] if step < steps else nothing, StepTime(step, ends))
-        valid = step < lengths
-        if step >= latency:
-            within = np.reshape(step - latency < lengths, (-1, 1))
-            outputs.append(np.where(within, output, 0).astype(output.dtype))
-        for name, read in recorded.items() if step < steps else ():
-            kept[name].append(read(state))
-        if observe and valid.any():
-            merge(extremes, neuron.observe({key: values[valid] for key, values in state.items()}))
-    return PopulationRun(np.stack(outputs, 1), {name: np.stack(each, 1) for name, each in kept.items()}, extremes)
