@@ -17,7 +17,11 @@ from shared import HELPERS, ROOT
 
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.llvm.compilation import compile_network, driver_text
+from nmdeploy.network.graph import Edge, Input
+from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.neurons.lif import QuantizedLIF
 from nmdeploy.nir_io import model_sha256
+from nmdeploy.synapses.dense import QuantizedDense
 
 RUN = """
 import sys
@@ -265,3 +269,25 @@ def test_a_signal_leaves_no_object_of_llvm_half_made(tmp_path: Path) -> None:
     environment = os.environ | {machine.VARIABLE: str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", STOPPED], env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("uniform", [True, False])
+def test_layers_of_one_shape_share_their_code(uniform: bool) -> None:
+    """Parameters are in memory, unless they simplify an operation: only 0 and powers of two do."""
+    rng, size, layers = np.random.default_rng(0), 40, 32
+    nodes: dict[str, Any] = {"input": Input((size,))}
+    edges, before = [], "input"
+    for layer in range(layers):
+        # No power of two, and no value twice: equal parameters are held once.
+        lows, count = (300, 400, 500), 1 if uniform else size
+        odd = [3 * rng.integers(low, low + 40, count) * np.ones(size, np.int64) for low in lows]
+        zero = np.zeros(size, np.int64)
+        rest = {"bias_exp": zero, "bias_mant": zero, "refractory_steps": 0}
+        nodes[f"s{layer}"] = QuantizedDense(rng.integers(-8, 8, (size, size)) * 15, 8, 0, "mixed", 2)
+        nodes[f"n{layer}"] = QuantizedLIF(du=odd[0], dv=odd[1], vth=odd[2], **rest)
+        edges += [Edge(before, f"s{layer}"), Edge(f"s{layer}", f"n{layer}")]
+        before = f"n{layer}"
+    program = compile_network(QuantizedNetwork(nodes, tuple(edges), 1e-3, before))
+    # The first layer's input is smaller, and the last layer's output is recorded.
+    assert len({made.text for made in list(program.populations.values())[1:-1]}) == 1
+    assert len({made.text for made in list(program.synapses.values())[1:]}) == 1

@@ -47,7 +47,7 @@ def _simplify_node(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Sy
     low, high = bounds[node]
     first = float(low.flat[0]) if low.size else 0.0
     if node.op != "const" and abs(first) < 2.0**53 and (low == first).all() and (high == first).all():
-        return constant(int(first), boolean=node.boolean)
+        return _value(int(first), node)
     if not node.args:
         return _identity_view(node)
     args = [compose(arg, became[arg.node]) for arg in node.args]
@@ -61,6 +61,18 @@ def _simplify_node(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Sy
     if node.op in ("sum", "any", "take", "rz"):
         return _rebuild(node, args)
     return operate(node.op, args)
+
+
+def _value(value: int, node: Node) -> Symbol:
+    """Return a value that never changes: a literal if it may simplify an operation, else a parameter in memory.
+
+    Populations of one shape, whose parameters alone differ, then have the same code.
+    """
+    if node.boolean or value == 0 or abs(value) & (abs(value) - 1) == 0:
+        return constant(value, boolean=node.boolean)
+    dims = (1,) * len(node.dims)
+    param = Node("param", dims=dims, value=np.full((1, *dims), value, np.int64))
+    return Symbol(param, 0, node.dims, (0,) * len(dims), 2 + len(dims) if node.laned or node.dims else 0)
 
 
 def _identity_view(node: Node) -> Symbol:
