@@ -13,11 +13,12 @@ from torch.utils._pytree import tree_leaves
 from nmdeploy.models import create
 from nmdeploy.models.catalog import neuron_models
 from nmdeploy.models.modules import soma_scan, surrogate
+from nmdeploy.models.modules.s4d import S4D
 from nmdeploy.models.modules.spiking_network import SpikingNetwork
 from tests.helpers.agreement import settled
-from tests.helpers.plain_training import make_plain
+from tests.helpers.plain_training import make_plain, outputs
 
-STEPS, INPUTS, CHANNELS = 100, 4, 8
+STEPS, INPUTS, CHANNELS = 130, 4, 8
 MOST_LEFT_OUT = 0.05
 NAMES = [name for name, model in neuron_models().items() if model.module.startswith("nmdeploy.")]
 
@@ -69,10 +70,21 @@ def test_spikes_are_equal_and_gradients_agree_in_double_precision(name: str, mon
     spikes, gradients = run(module, x)
     expected_spikes, expected = plain(module, x)
     assert any(s.any() for s in spikes)
-    for found, s in zip(spikes, expected_spikes, strict=True):
+    for found, s in zip(spikes, expected_spikes, strict=True):  # in float64 even those of outputs that round elsewhere
         assert torch.equal(found, s)
     difference, parameter = farthest(gradients, expected)
     assert difference <= 1e-6, parameter
+
+
+@pytest.mark.parametrize("steps", [1, 55, 56, 57, 300])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+def test_s4d_outputs_are_those_of_the_convolution(steps: int, dtype: torch.dtype, tolerance: float) -> None:
+    layer = S4D(5, 4).to(dtype)
+    u = torch.randn(3, steps, 5, dtype=dtype)
+    with torch.no_grad():
+        expected = outputs(layer.double(), u.double())
+        found = layer.to(dtype).outputs(u)
+    assert float((found - expected).abs().max() / expected.abs().max()) <= tolerance
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,7 +28,7 @@ s = H(norm(y))
   neuron and is left out: the synapses of the next block mix the channels.
 - The threshold is 0, and the normalization's shift acts as the threshold. It starts at -1, so that about one neuron in
   six spikes.
-- Training convolves by FFT; the form step by step has the same spikes.
+- Training computes blocks of steps by matrix products; the form step by step has the same spikes.
 - Normalization acts on y and folds into C, D and a bias.
 """,
     hardware="""

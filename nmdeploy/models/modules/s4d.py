@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nmdeploy.errors import BadOption
+from nmdeploy.models.modules.block_scan import BLOCK, block_scan
 
 
 def complex_expm1(z: Tensor) -> Tensor:
@@ -26,8 +27,7 @@ class S4D(nn.Module):
         y_t = 2 Re(C x_t) + D u_t
 
     A stored complex state represents a conjugate pair, hence the factor 2. x_t includes the input of its own step.
-    `outputs` convolves with the kernel ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` by FFT. A step with the
-    `coefficients` computes the same.
+    `outputs` computes blocks of steps by matrix products. A step with the `coefficients` computes the same.
 
     Parameters
     ----------
@@ -75,20 +75,30 @@ class S4D(nn.Module):
         z = a * torch.exp(self.log_dt)[:, None]
         return z, complex_expm1(z) / a
 
-    def kernel(self, steps: int) -> Tensor:
-        """Return ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)`` for t = 0 .. steps - 1, (H, steps)."""
-        z, b = self._exponents()
-        powers = torch.exp(z[..., None] * torch.arange(steps, dtype=self.d.dtype, device=self.d.device))
-        return 2 * torch.einsum("hn,hnt->ht", torch.view_as_complex(self.c) * b, powers).real
-
     def outputs(self, u: Tensor) -> Tensor:
         """Return all outputs at once, u (batch, steps, H) -> y (batch, steps, H)."""
-        steps = u.shape[1]
-        spectrum = torch.fft.rfft(u.transpose(1, 2), n=2 * steps) * torch.fft.rfft(self.kernel(steps), n=2 * steps)
-        y: Tensor = torch.fft.irfft(spectrum, n=2 * steps)[..., :steps].transpose(1, 2)
-        # The transform leaves about 1e-17 where nothing has arrived yet: at rest, y is exactly 0.
-        at_rest = u.detach().ne(0).cumsum(1).eq(0)
-        return y - torch.where(at_rest, y, 0.0).detach() + self.d * u
+        length = min(BLOCK, u.shape[1])
+        return block_scan(u, self.block_matrix(length), length)
+
+    def block_matrix(self, length: int) -> Tensor:
+        """Return M of `nmdeploy.models.modules.block_scan`, (H, L + 2 N, L + 2 N); states are Re x, then Im x.
+
+        Its upper left part convolves with ``K_t = 2 Re(sum_n C_n A_d,n^t B_d,n)``, and D in K_0.
+        """
+        z, b = self._exponents()
+        powers = torch.exp(z[..., None] * torch.arange(length + 1, dtype=self.d.dtype, device=self.d.device))
+        c = 2 * torch.view_as_complex(self.c)
+        kernel = torch.einsum("hn,hnt->ht", c * b, powers[..., :-1]).real
+        kernel = torch.cat([kernel[:, :1] + self.d[:, None], kernel[:, 1:]], 1)
+        convolves = torch.nn.functional.pad(kernel, (length - 1, 0)).unfold(1, length, 1).flip(1)
+        enters, leaves = powers[..., :-1].flip(-1) * b[..., None], powers[..., 1:] * c[..., None]
+        re, im = torch.diag_embed(powers[..., -1].real), torch.diag_embed(powers[..., -1].imag)
+        rows = (
+            (convolves, enters.real.mT, enters.imag.mT),
+            (leaves.real, re, im),
+            (-leaves.imag, -im, re),
+        )
+        return torch.cat([torch.cat(row, 2) for row in rows], 1)
 
     def coefficients(self) -> dict[str, Tensor]:
         """Return A, B, C, D for the step of `nmdeploy.models.modules.mechanisms`.
