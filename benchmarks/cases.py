@@ -15,6 +15,7 @@ LIF_SHARE, STATE_SPACE_SHARE = 0.30, 0.35
 # Sparse rows at 99 % zeros, and the chosen form of rows wherever: at most the noise of a run slower than dense rows.
 SPARSE_GAIN, NEVER_SLOWER = 3, 0.95
 SECONDS, MEGABYTES, FLAT = 0.8, 200, 0.1
+DEPTH = 0.15
 CONVERSION_SECONDS, CONVERSION_MEGABYTES = 30, 4000
 # At most 1.15 times as long per state and step as the network whose scales were chosen by hand.
 EXPORTED_SHARE = round(1 / 1.15, 3)
@@ -118,6 +119,7 @@ CASES = (
     Case(CALIBRATION, "NumPy, step by step", CALIBRATION_GAIN, "calibration", "ratio"),
     Case(f"{CONVERSION}, the slower one", f"{CONVERSION_SECONDS} s", 1, "conversion", "seconds"),
     Case(f"{CONVERSION}, most memory", f"{CONVERSION_MEGABYTES:,} MB", 1, "conversion", "megabytes"),
+    Case("check of a chain, 250 to 2,000 layers, exponent of layers", f"1 +- {DEPTH}", 1, "depth", "check", DEPTH),
     Case(f"{DEMO}, warm cache", f"{SECONDS} s", 1, "startup", "seconds"),
     Case(f"{DEMO}, most memory", f"{MEGABYTES} MB", 1, "startup", "megabytes"),
     Case(
@@ -153,6 +155,11 @@ def share_of_bound(measured: Mapping[str, Any], of: str) -> float:
 def growth(measured: Mapping[str, Any], of: str) -> float:
     """Return the fitted exponent."""
     return float(measured["exponent"][of]["exponent"])
+
+
+def depth(measured: Mapping[str, Any], of: str) -> float:
+    """Return the fitted exponent of the time of a command over the layers."""
+    return float(measured["depth"][of]["exponent"])
 
 
 def over_scalar(measured: Mapping[str, Any], of: str) -> float:
@@ -208,6 +215,7 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "startup": within_limit,
     "calibration": calibration,
     "conversion": conversion,
+    "depth": depth,
 }
 
 

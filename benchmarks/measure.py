@@ -13,6 +13,7 @@ from benchmarks import (
     bounds,
     calibration,
     conversion,
+    depth,
     exported,
     lava_speed,
     narrow,
@@ -199,6 +200,13 @@ class Suite:
         except subprocess.CalledProcessError as error:
             return f"a process failed: {error}"
         self.progress(conversion.told(self.measured["conversion"]))
+        return None
+
+    def time_depth(self, commands: Sequence[str]) -> str | None:
+        """Measure the growth of `check` with the layers of a chain."""
+        self.progress(f"check of chains of {depth.LAYERS[0]} to {depth.LAYERS[-1]} layers")
+        self.measured["depth"] = {"check": depth.measure(rounds=2)}
+        self.progress(depth.told(self.measured["depth"]["check"]))
         return None
 
     def time_scaling(self, names: Iterable[str]) -> None:

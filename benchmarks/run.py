@@ -76,6 +76,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
         "startup": suite.time_startup,
         "calibration": suite.time_calibration,
         "conversion": suite.time_conversion,
+        "depth": suite.time_depth,
         "lava": suite.time_lava,
         "peers": suite.time_peers,
     }

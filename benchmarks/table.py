@@ -22,7 +22,7 @@ FLOATS = (
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
-    kinds = (required, times, shares, work, libraries, growth, updates, rows, process, conversion)
+    kinds = (required, times, shares, work, libraries, growth, updates, rows, process, conversion, depth)
     return [table for table in (make(content) for make in kinds) if table.rows]
 
 
@@ -126,17 +126,32 @@ def libraries(content: Mapping[str, Any]) -> Table:
 
 def growth(content: Mapping[str, Any]) -> Table:
     """Return the sweeps."""
-    rows = [
+    return Table(
+        "growth of compiled, in the round that decides",
+        ("with", "exponent", "all rounds", "value: ms"),
+        _exponents(content["measured"].get("exponent", {})),
+    )
+
+
+def depth(content: Mapping[str, Any]) -> Table:
+    """Return the growth of `check` with the layers of a chain."""
+    return Table(
+        "growth of a command with the layers of a chain of LIF layers of 100 neurons, CPU time",
+        ("command", "exponent", "all rounds", "layers: ms"),
+        _exponents(content["measured"].get("depth", {})),
+    )
+
+
+def _exponents(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
         (
             name,
             f"{found['exponent']:.3f}",
             f"{min(found['exponents']):.3f} - {max(found['exponents']):.3f}",
             "  ".join(f"{x:g}: {1e3 * s:.4g}" for x, s in zip(found["x"], found["seconds"], strict=True)),
         )
-        for name, found in content["measured"].get("exponent", {}).items()
+        for name, found in measured.items()
     ]
-    columns = ("with", "exponent", "all rounds", "value: ms")
-    return Table("growth of compiled, in the round that decides", columns, rows)
 
 
 def updates(content: Mapping[str, Any]) -> Table:

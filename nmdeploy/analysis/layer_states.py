@@ -111,4 +111,9 @@ def reached(network: QuantizedNetwork, name: str, activity: Mapping[str, Activit
 
 def populations_before(network: Network | QuantizedNetwork, name: str) -> set[str]:
     """Return the populations that a population gets its inputs from over any way, and itself."""
-    return {name, *(other for other in network.populations if name in network.reachable[other])}
+    found, front = {name}, [name]
+    while front:
+        new = {edge.source for edge in network.incoming[front.pop()]} - found
+        found |= new
+        front += new
+    return found & network.populations.keys()

@@ -75,7 +75,7 @@ def sends(network: QuantizedNetwork, population: str, cuts: Mapping[str, list[Ra
 
 def outgoing_edges(network: QuantizedNetwork, source: str) -> list[Edge]:
     """Return the edges from a population or the input into synapses."""
-    return [edge for edge in network.edges if edge.source == source and edge.target in network.synapses]
+    return [edge for edge in network.outgoing[source] if edge.target in network.synapses]
 
 
 def met(network: QuantizedNetwork, edge: Edge, cuts: Mapping[str, list[Range]]) -> IntArray:

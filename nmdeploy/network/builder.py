@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -166,8 +167,8 @@ class NetworkBuilder:
         return QuantizedNetwork(nodes, tuple(edges), self.dt, chosen, readout, profile, tuple(notes))
 
     @property
-    def _senders(self) -> dict[str, Input | AnyNeuron]:
-        return {**self._inputs, **self._populations}
+    def _senders(self) -> Mapping[str, Input | AnyNeuron]:
+        return ChainMap[str, Any](self._populations, self._inputs)  # whose names are those of the last map first
 
     def _new(self, name: str) -> str:
         if not isinstance(name, str) or not name:
@@ -178,9 +179,8 @@ class NetworkBuilder:
 
     def _free(self, name: str) -> str:
         """Return the name, or if it is taken the first of ``name_2``, ``name_3`` ... that is not."""
-        taken, number = self._senders.keys() | self._connections.keys(), 2
-        free = name
-        while free in taken:
+        free, number = name, 2
+        while free in self._senders or free in self._connections:
             free, number = f"{name}_{number}", number + 1
         return free
 
@@ -246,10 +246,13 @@ class NetworkBuilder:
         """Return all nodes and edges, each population after its synapses."""
         nodes: dict[str, Any] = dict(self._inputs)
         edges: list[Edge] = []
+        incoming: dict[str, dict[str, _Connection]] = {name: {} for name in self._populations}
+        for key, held in self._connections.items():
+            incoming[held.target][key] = held
         for name, neuron in self._populations.items():
             if not isinstance(neuron, family):
                 raise BadOption(f"population {name!r}: {type(neuron).__name__} {other_family}")
-            into = {key: held for key, held in self._connections.items() if held.target == name}
+            into = incoming[name]
             if not into:
                 raise BadOption(f"population {name!r}: nothing is connected to it: connect a source, or leave it out")
             placed, synapses = _placed(neuron, into)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from nmdeploy._util.frozen import Frozen
 from nmdeploy._util.shown import Shown, Summary
 from nmdeploy.errors import BadFile, BadOption, UnsupportedParameter
 from nmdeploy.fixedpoint import FixedPoint
+from nmdeploy.network.components import components
 from nmdeploy.network.summary import graph_summary
 from nmdeploy.network.timing import Timing, require_aligned, timing_of
 from nmdeploy.neurons.base import Emits
@@ -118,8 +120,8 @@ class Graph(Frozen, Shown):
         inputs = [name for name, node in self.nodes.items() if isinstance(node, Input)]
         if len(inputs) != 1:
             raise BadFile(f"the network has {len(inputs)} inputs: exactly one is supported")
-        pairs = [(edge.source, edge.target) for edge in self.edges]
-        for source, target in (pair for pair in pairs if pairs.count(pair) > 1):
+        pairs = Counter((edge.source, edge.target) for edge in self.edges)
+        for source, target in (pair for pair, count in pairs.items() if count > 1):
             raise BadFile(f"edge {source!r} -> {target!r} occurs twice: give each a synapse of its own")
         for edge in self.edges:
             self._check_edge(edge, neuron, synapse)
@@ -158,7 +160,7 @@ class Graph(Frozen, Shown):
         if sizes[0] != sizes[1]:
             raise BadFile(f"edge {edge.source!r} -> {edge.target!r}: {sizes[0]} values meet {sizes[1]} places")
 
-    @property
+    @cached_property
     def input_name(self) -> str:
         """Name of the input node."""
         return next(name for name, node in self.nodes.items() if isinstance(node, Input))
@@ -184,37 +186,47 @@ class Graph(Frozen, Shown):
         return {e.source: e.target for e in self.edges if self.nodes[e.source].role == "synapse"}
 
     @cached_property
-    def reachable(self) -> dict[str, set[str]]:
-        """Nodes that each node reaches over edges of any delay; itself if a loop leads back to it."""
-        onward: dict[str, list[str]] = {name: [] for name in self.nodes}
+    def outgoing(self) -> dict[str, list[Edge]]:
+        """Outgoing edges by node."""
+        found: dict[str, list[Edge]] = {name: [] for name in self.nodes}
         for edge in self.edges:
-            onward[edge.source].append(edge.target)
-        return {name: _reached(name, onward) for name in self.nodes}
+            found[edge.source].append(edge)
+        return found
+
+    @cached_property
+    def components(self) -> dict[str, int]:
+        """Number of each node's strongly connected component, over edges of any delay: the nodes of a loop share it."""
+        return components({name: [edge.target for edge in edges] for name, edges in self.outgoing.items()})
 
     def closes_loop(self, edge: Edge) -> bool:
-        """Return True for a delayed edge whose target leads back to its source."""
-        return edge.delay > 0 and edge.source in self.reachable[edge.target]
+        """Return True for a delayed edge of the network whose target leads back to its source."""
+        return edge.delay > 0 and self.components[edge.source] == self.components[edge.target]
 
     @cached_property
     def order(self) -> list[str]:
         """Node names, sources first, along all edges that close no loop.
+
+        A node comes in the first round in which all of its sources are done, and each round is in the order of `nodes`.
 
         Raises
         ------
         UnsupportedParameter
             The network has a loop without delay.
         """
-        done: dict[str, None] = {}
-        left = dict.fromkeys(self.nodes)
-        while left:
-            ready = [n for n in left if all(e.source in done or self.closes_loop(e) for e in self.incoming[n])]
-            if not ready:
-                raise UnsupportedParameter(
-                    f"nodes {sorted(left)} form a loop without a delay: give its feedback edge one"
-                )
-            for name in ready:
-                done[name] = left.pop(name)
-        return list(done)
+        place = {name: index for index, name in enumerate(self.nodes)}
+        onward = {name: [e.target for e in es if not self.closes_loop(e)] for name, es in self.outgoing.items()}
+        waiting = Counter(target for targets in onward.values() for target in targets)
+        done: list[str] = []
+        ready = [name for name in self.nodes if not waiting[name]]
+        while ready:
+            done += ready
+            reached = Counter(target for name in ready for target in onward[name])
+            waiting.subtract(reached)
+            ready = sorted((name for name in reached if not waiting[name]), key=place.__getitem__)
+        left = self.nodes.keys() - done
+        if left:
+            raise UnsupportedParameter(f"nodes {sorted(left)} form a loop without a delay: give its feedback edge one")
+        return done
 
     @cached_property
     def timing(self) -> Timing:
@@ -239,13 +251,3 @@ class Graph(Frozen, Shown):
     def of_type(self, kinds: type | tuple[type, ...]) -> Iterable[tuple[str, Any]]:
         """Return names and nodes of the given type, in topological order."""
         return ((name, self.nodes[name]) for name in self.order if isinstance(self.nodes[name], kinds))
-
-
-def _reached(start: str, onward: Mapping[str, list[str]]) -> set[str]:
-    found: set[str] = set()
-    front = [start]
-    while front:
-        new = [name for name in onward[front.pop()] if name not in found]
-        found.update(new)
-        front += new
-    return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,15 +57,15 @@ class Network(Graph):
     def __post_init__(self) -> None:
         self._check(Neuron, Synapse)
 
-    @property
-    def populations(self) -> dict[str, Neuron]:
-        """Neuron populations, sources first."""
-        return dict(self.of_type(Neuron))
+    @cached_property
+    def populations(self) -> Mapping[str, Neuron]:
+        """Neuron populations, sources first, read-only."""
+        return MappingProxyType(dict(self.of_type(Neuron)))
 
-    @property
-    def synapses(self) -> dict[str, Synapse]:
-        """Synapses, sources first."""
-        return dict(self.of_type(Synapse))
+    @cached_property
+    def synapses(self) -> Mapping[str, Synapse]:
+        """Synapses, sources first, read-only."""
+        return MappingProxyType(dict(self.of_type(Synapse)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,15 +94,15 @@ class QuantizedNetwork(Graph):
             neuron.check_declared(name)
             neuron.check_overflow(name, self.a_max(name))
 
-    @property
-    def populations(self) -> dict[str, QuantizedNeuron]:
-        """Neuron populations, sources first."""
-        return dict(self.of_type(QuantizedNeuron))
+    @cached_property
+    def populations(self) -> Mapping[str, QuantizedNeuron]:
+        """Neuron populations, sources first, read-only."""
+        return MappingProxyType(dict(self.of_type(QuantizedNeuron)))
 
-    @property
-    def synapses(self) -> dict[str, QuantizedSynapse]:
-        """Synapses, sources first."""
-        return dict(self.of_type(QuantizedSynapse))
+    @cached_property
+    def synapses(self) -> Mapping[str, QuantizedSynapse]:
+        """Synapses, sources first, read-only."""
+        return MappingProxyType(dict(self.of_type(QuantizedSynapse)))
 
     def summary(self) -> Summary:
         """Return what `repr` and a notebook show, widths and profile included."""

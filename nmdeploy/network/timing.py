@@ -120,14 +120,14 @@ def _arrival_steps(graph: Graph, output_latency: Mapping[str, int]) -> dict[str,
 def _start_offsets(graph: Graph, output_latency: Mapping[str, int]) -> dict[str, int]:
     offsets = dict.fromkeys(graph.nodes, 0)
     before: dict[str, int] = {}
-    while offsets != before:
+    while offsets != before:  # edges come sources first, so that only loops take more than two rounds
         before = dict(offsets)
-        for edge in graph.edges:
+        for edge in (edge for name in graph.order for edge in graph.outgoing[name]):
             # An output arrives over a delay at the earliest in the step after the one in which it is known.
             wait = offsets[edge.source] + output_latency[edge.source] + min(0, 1 - edge.delay)
             offsets[edge.target] = max(offsets[edge.target], wait)
         for synapse, target in graph.target.items():
-            offsets[synapse] = offsets[target]
+            offsets[synapse] = max(offsets[synapse], offsets[target])
     return offsets
 
 
@@ -141,5 +141,5 @@ def _hold_steps(graph: Graph) -> dict[str, int]:
 
 
 def _send_steps(graph: Graph, name: str, hold_steps: Mapping[str, int]) -> int:
-    fed = [hold_steps[edge.target] for edge in graph.edges if edge.source == name]
+    fed = [hold_steps[edge.target] for edge in graph.outgoing[name]]
     return hold_steps[name] if all(steps == hold_steps[name] for steps in fed) else 1

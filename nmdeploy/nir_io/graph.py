@@ -68,7 +68,7 @@ def _add_synapses(graph: Primitives, q: QuantizedNetwork, name: str, left: Float
     """Add the synapses into one population, each as a node of its own; the first one takes over the bias `left`."""
     frac_in = q.populations[name].frac_in
     for edge in q.incoming[name]:
-        synapse, targets = q.synapses[edge.source], [e.target for e in q.edges if e.source == edge.source]
+        synapse, targets = q.synapses[edge.source], [e.target for e in q.outgoing[edge.source]]
         node = edge.source if name == targets[0] else f"{edge.source}.{name}"
         _adder(synapse, {})(graph, node, synapse, _input_frac(q, edge.source), frac_in, left)
         left = None
@@ -95,7 +95,7 @@ def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) ->
     A loop without a ``Delay`` node has one step of delay, so the edge that closes it needs none for its first step.
     """
     source = graph.leaves.get(edge.source, edge.source)
-    if edge.delay == 0 or (edge.delay == 1 and edge.source in reachable(q, edge.target)):
+    if edge.delay == 0 or (edge.delay == 1 and _leads_back(q, edge)):
         return source
     sender: Any = q.nodes[edge.source]
     seconds = np.full(sender.output_size, edge.delay * q.dt)
@@ -104,15 +104,19 @@ def _delayed(graph: Primitives, q: QuantizedNetwork, edge: Edge, target: str) ->
     return delay
 
 
-def reachable(q: QuantizedNetwork, start: str) -> set[str]:
-    """Return the nodes that a spike in `start` reaches within its step."""
-    found, front = {start}, [start]
+def _leads_back(q: QuantizedNetwork, edge: Edge) -> bool:
+    """Return True if a spike of the edge's target reaches its source within its step.
+
+    All nodes on the way are in a loop with both, so no others are followed.
+    """
+    loop = q.components[edge.source]
+    found, front = {edge.target}, [edge.target]
     while front:
-        name = front.pop()
-        new = [e.target for e in q.edges if e.source == name and e.delay == 0 and e.target not in found]
-        found.update(new)
+        steps = (e for e in q.outgoing[front.pop()] if e.delay == 0 and q.components[e.target] == loop)
+        new = {e.target for e in steps} - found
+        found |= new
         front += new
-    return found
+    return edge.source in found
 
 
 def _leaks(decay: npt.NDArray[np.int64]) -> FloatArray:

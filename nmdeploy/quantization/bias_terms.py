@@ -85,14 +85,15 @@ def beside(
             while name in network.nodes:
                 name += "_"
             nodes[name] = synapse
-            edges += [Edge(e.source, name, e.delay) for e in network.edges if e.target == beside_name]
-            edges += [Edge(name, e.target, e.delay) for e in network.edges if e.source == beside_name]
+            edges += [Edge(e.source, name, e.delay) for e in network.incoming[beside_name]]
+            edges += [Edge(name, e.target, e.delay) for e in network.outgoing[beside_name]]
     return nodes, edges
 
 
 def rest_synapses(network: QuantizedNetwork, name: str) -> list[str]:
     """Return the synapses that hold the rest of the bias of the synapse `name`."""
-    return [further for further, at in further_biases(network).items() if at == name]
+    sources = (edge.source for edge in network.incoming[network.target[name]])
+    return [source for source in sources if _beside(network, source) == name]
 
 
 def rest_of_bias(network: QuantizedNetwork, name: str) -> FloatArray:
@@ -106,11 +107,13 @@ def rest_of_bias(network: QuantizedNetwork, name: str) -> FloatArray:
 
 def further_biases(network: QuantizedNetwork) -> dict[str, str]:
     """Return the synapses that `beside` added to a network, each with the synapse beside which it lies."""
-    found = {}
-    for name, synapse in network.synapses.items():
-        match = re.fullmatch(r"(.+)\.bias[23]_*", name)
-        beside_name = match[1] if match else ""
-        same_target = beside_name in network.synapses and network.target[name] == network.target[beside_name]
-        if same_target and isinstance(synapse, QuantizedSparse) and not synapse.rows.nonzero:
-            found[name] = beside_name
-    return found
+    found = {name: _beside(network, name) for name in network.synapses}
+    return {name: beside_name for name, beside_name in found.items() if beside_name is not None}
+
+
+def _beside(network: QuantizedNetwork, name: str) -> str | None:
+    """Return the synapse beside which `beside` added a synapse; None if it did not add it."""
+    match = re.fullmatch(r"(.+)\.bias[23]_*", name)
+    beside_name, synapse = match[1] if match else "", network.synapses[name]
+    same_target = beside_name in network.synapses and network.target[name] == network.target[beside_name]
+    return beside_name if same_target and isinstance(synapse, QuantizedSparse) and not synapse.rows.nonzero else None

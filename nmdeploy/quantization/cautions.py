@@ -62,14 +62,12 @@ def activity_warnings(network: QuantizedNetwork, activity: Mapping[str, Activity
 
 def unreached(network: QuantizedNetwork) -> list[str]:
     """Return a line for each population to which no weight leads from the input."""
-    reached = {network.input_name}
-    before = 0
-    while before != len(reached):
-        before = len(reached)
-        for edge in network.edges:
-            synapse = network.synapses.get(edge.target)
-            if edge.source in reached and synapse is not None and synapse.rows.nonzero:
-                reached.add(network.target[edge.target])
+    reached, front = {network.input_name}, [network.input_name]
+    while front:
+        synapses = (edge.target for edge in network.outgoing[front.pop()])
+        fed = {network.target[name] for name in synapses if network.synapses[name].rows.nonzero}
+        front += fed - reached
+        reached |= fed
     return [
         f"population {name!r}: the input does not reach it: check the weights of the layers before it"
         for name in network.populations

@@ -12,7 +12,7 @@ drive, and the other tensors are compared in the population that has both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,18 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.network.network import Network, QuantizedNetwork
-from nmdeploy.neurons.base import FloatArray, IntArray, Neuron
+from nmdeploy.neurons.base import FloatArray, IntArray, Neuron, QuantizedNeuron
 from nmdeploy.neurons.decays import steady_gain
 from nmdeploy.neurons.rounded import RoundedPopulation, RoundedTensor, is_equal
 from nmdeploy.quantization.bias_terms import rest_of_bias
 from nmdeploy.quantization.population_runs import (
     Arrivals,
     SynapticSums,
-    float_sums,
     run_float_population,
     run_integer_population,
+    synapse_sums,
     synaptic_sums,
 )
+from nmdeploy.synapses.base import Synapse
 
 UPDATES_MAX = 6_000_000
 """Most state updates (states, samples and steps) of a run that counts spikes: 10,000 neurons, 16 samples of 32 steps.
@@ -133,17 +134,27 @@ def samples_within(network: Network, samples: int, steps: int) -> int:
     return int(min(samples, max(1, UPDATES_MAX // max(states * steps, 1))))
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A population and the synapses into it, as the float network has them or with the drive of the integers."""
+
+    neuron: Neuron
+    incoming: Mapping[str, Synapse]
+    is_driven: bool = False
+
+
 def population_effect(
     network: Network, quantized: QuantizedNetwork, name: str, arrivals: Arrivals | None
 ) -> PopulationEffect:
     """Return the effects of one population, the largest first."""
-    base = as_driven(network, quantized, name)
-    rounded = _rounded(network, base, quantized, name)
+    floats = _Part(network.populations[name], {e.source: network.synapses[e.source] for e in network.incoming[name]})
+    base = _as_driven(floats, quantized, name)
+    rounded = _rounded(floats, base, quantized.populations[name])
     found = [*_synapse_effects(base, quantized, name, rounded), *_neuron_effects(name, rounded)]
     if arrivals is None:
         ordered = sorted(found, key=lambda effect: -(effect.worst or 0.0))
         return PopulationEffect(name, tuple(ordered), None, 0, rounded is not None)
-    together, alone = _differences(network, base, quantized, name, rounded, arrivals)
+    together, alone = _differences(floats, base, quantized, name, rounded, arrivals)
     counted = [_with(effect, alone) for effect in found]
     if (name, STATES) in alone:
         counted.append(TensorEffect(name, STATES, "steps", None, None, alone[name, STATES]))
@@ -157,12 +168,12 @@ def _with(effect: TensorEffect, alone: Mapping[tuple[str, str], Difference]) -> 
 
 
 def _synapse_effects(
-    network: Network, quantized: QuantizedNetwork, name: str, rounded: RoundedPopulation | None
+    part: _Part, quantized: QuantizedNetwork, name: str, rounded: RoundedPopulation | None
 ) -> Iterator[TensorEffect]:
     scale, frac = quantized.populations[name].scale, quantized.populations[name].frac_in
     threshold = None if rounded is None else rounded.threshold
-    for source in (edge.source for edge in network.incoming[name]):
-        synapse, codes = network.synapses[source], quantized.synapses[source]
+    for source, synapse in part.incoming.items():
+        codes = quantized.synapses[source]
         norms = synapse.row_norms()
         yield _worst(source, WEIGHTS, "row", synapse.row_errors(codes, scale) / np.where(norms > 0, norms, 1.0))
         exact = np.zeros(norms.size) if synapse.bias is None else synapse.bias
@@ -204,30 +215,26 @@ def _worst(node: str, tensor: str, measure: str, errors: FloatArray) -> TensorEf
     return TensorEffect(node, tensor, measure, float(errors[at]) if errors.size else 0.0, at)
 
 
-def as_driven(network: Network, quantized: QuantizedNetwork, name: str) -> Network:
-    """Return the network in which a population has its rounded decays and scaled drive, if its integers hold these.
+def _as_driven(floats: _Part, quantized: QuantizedNetwork, name: str) -> _Part:
+    """Return the part with rounded decays and a scaled drive, if its integers hold these.
 
     The weights of a scaled drive are those to which the integers' rows are nearer.
     """
-    rounded, factor = network.populations[name].rounded_decays()
-    incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
-    if not (factor != 1).any() or not incoming:
-        return network
-    driven = {key: synapse.driven(factor) for key, synapse in incoming.items()}
+    rounded, factor = floats.neuron.rounded_decays()
+    if not (factor != 1).any() or not floats.incoming:
+        return floats
+    driven = {key: synapse.driven(factor) for key, synapse in floats.incoming.items()}
     scale, nearer = quantized.populations[name].scale, 0.0
-    for key, synapse in incoming.items():
+    for key, synapse in floats.incoming.items():
         codes = quantized.synapses[key]
         nearer += np.sign(synapse.row_errors(codes, scale) - driven[key].row_errors(codes, scale)).sum()
-    if nearer <= 0:
-        return network
-    return replace(network, nodes={**network.nodes, name: rounded.driven(factor), **driven})
+    return _Part(rounded.driven(factor), driven, is_driven=True) if nearer > 0 else floats
 
 
-def _rounded(network: Network, base: Network, quantized: QuantizedNetwork, name: str) -> RoundedPopulation | None:
+def _rounded(floats: _Part, base: _Part, held: QuantizedNeuron) -> RoundedPopulation | None:
     """Return the tensors of the integers beside those of `base`, and beside the exact decays."""
-    held = quantized.populations[name]
-    rounded, own = base.populations[name].rounded(held), network.populations[name].rounded(held)
-    if rounded is None or own is None or base is network:
+    rounded, own = base.neuron.rounded(held), floats.neuron.rounded(held)
+    if rounded is None or own is None or not base.is_driven:
         return rounded
     decays = {field: tensor for field, tensor in own.tensors.items() if tensor.measure == "decay"}
     return rounded._replace(tensors={**rounded.tensors, **decays})
@@ -262,23 +269,23 @@ class _FloatRun:
 
 
 def _differences(
-    network: Network,
-    base: Network,
+    exact: _Part,
+    base: _Part,
     quantized: QuantizedNetwork,
     name: str,
     rounded: RoundedPopulation | None,
     arrivals: Arrivals,
 ) -> tuple[Difference, dict[tuple[str, str], Difference]]:
     """Return the difference that all integers make together, and those of single tensors by (node, tensor)."""
-    neuron, population, lengths = network.populations[name], quantized.populations[name], arrivals.lengths
-    sums = {e.source: synaptic_sums(base, quantized, e.source, arrivals) for e in network.incoming[name]}
+    neuron, population, lengths = exact.neuron, quantized.populations[name], arrivals.lengths
+    sums = {key: synaptic_sums(synapse, quantized, key, arrivals) for key, synapse in base.incoming.items()}
     nothing = np.zeros((arrivals.samples, arrivals.steps, neuron.input_size))
     codes: IntArray = sum((each.codes for each in sums.values()), nothing.astype(np.int64))
-    own = _FloatRun(base.populations[name], sum((each.exact for each in sums.values()), nothing), arrivals)
-    floats, driven = own, base is not network
+    own = _FloatRun(base.neuron, sum((each.exact for each in sums.values()), nothing), arrivals)
+    floats, driven = own, base.is_driven
     if driven:
-        exact = sum((float_sums(network, edge.source, arrivals) for edge in network.incoming[name]), nothing)
-        floats = _FloatRun(neuron, exact, arrivals)
+        arriving = ((synapse, arrivals.values[key]) for key, synapse in exact.incoming.items())
+        floats = _FloatRun(neuron, sum((synapse_sums(*each) for each in arriving), nothing), arrivals)
     integers = run_integer_population(population, codes, lengths)
     found: dict[tuple[str, str], Difference] = {}
     for source, part, changed in _changed_sums(sums):
@@ -291,8 +298,8 @@ def _differences(
             restored = restored.with_tensor(field, tensor.values)
             run = floats if tensor.measure == "decay" else own
             found[name, field] = run.with_tensor(field, tensor, driven and tensor.measure == "decay")
-    arriving = np.ldexp(codes.astype(np.float64), -population.frac_in) / population.scale
-    same_integers = run_float_population(restored, arriving, lengths)
+    same_sums = np.ldexp(codes.astype(np.float64), -population.frac_in) / population.scale
+    same_integers = run_float_population(restored, same_sums, lengths)
     found[name, STATES] = difference(neuron, same_integers, integers, arrivals.valid)
     return floats.differs(integers), found
 

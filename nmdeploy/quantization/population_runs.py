@@ -129,9 +129,9 @@ class SynapticSums:
     codes: IntArray
 
 
-def synaptic_sums(network: Network, quantized: QuantizedNetwork, name: str, arrivals: Arrivals) -> SynapticSums:
-    """Compute the sums of the synapse `name`, and of what holds the rest of its bias, in all steps at once."""
-    synapse, rounded = network.synapses[name], quantized.synapses[name]
+def synaptic_sums(synapse: Synapse, quantized: QuantizedNetwork, name: str, arrivals: Arrivals) -> SynapticSums:
+    """Compute the sums of the float synapse `name`, and of the integers that hold it, in all steps at once."""
+    rounded = quantized.synapses[name]
     neuron = quantized.populations[quantized.target[name]]
     arriving = arrivals.values[name]
     flat = _flat(arriving)

@@ -52,7 +52,7 @@ def send_once(network: Network) -> tuple[Network, list[str]]:
     senders = {
         name: windows[name]
         for name, neuron in network.populations.items()
-        if windows[name] > 1 and any(edge.source == name for edge in network.edges) and name != network.output
+        if windows[name] > 1 and network.outgoing[name] and name != network.output
     }
     if not senders:
         raise BadOption("--window-input scaled: no population of the network has windows: omit the option")

@@ -57,6 +57,7 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         "exported": {name: {"ratio": 0.95, "ratios": [0.95]} for name in exported.SHAPES},
         "calibration": {"ratio": 30.0, "differ": 0, "error": 1e-15, "compiled": 2.0, "numpy": 60.0, "spikes": 9},
         "conversion": {name: {"seconds": 20.0, "megabytes": 600.0} for name in ("check", "export")},
+        "depth": {"check": {"x": [250, 500], "seconds": [1.0, 2.0], "exponent": 1.0, "exponents": [1.0, 1.02]}},
         "rows": {
             name: {"form": "sparse", "chosen": 1e-4, "dense": 4e-4, "ratio": 4.0, "ratios": [3.9, 4.0]}
             for name in rows.WORKLOADS
@@ -244,7 +245,7 @@ def test_every_case_names_something_that_is_measured() -> None:
             **cases.WORKLOADS,
             **rows.WORKLOADS,
             **exported.SHAPES,
-            **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio"]),
+            **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check"]),
         }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
     assert set(cases.TITLES) == set(cases.WORKLOADS)

@@ -123,7 +123,7 @@ def test_effects_count_all_bias_synapses() -> None:
     assert any(name.startswith("s.bias") for name in q.synapses)
     codes = spikes()
     arrivals = record_arrivals(floats, codes.astype(float), np.full(3, 30))
-    sums = synaptic_sums(floats, q, "s", arrivals)
+    sums = synaptic_sums(floats.synapses["s"], q, "s", arrivals)
     whole = sum(q.synapses[name].apply(codes.reshape(-1, 5)) for name in ("s", *rest_synapses(q, "s"))).reshape(
         3, 30, 4
     )

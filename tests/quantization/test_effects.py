@@ -91,7 +91,10 @@ def test_a_population_by_itself_is_that_of_the_network(seed: int) -> None:
     arrivals, whole = record_arrivals(network, inputs, lengths), run_float(network, inputs, lengths=lengths)
     integers = with_random_scales(network, np.random.default_rng(seed))
     for name, neuron in network.populations.items():
-        sums = [synaptic_sums(network, integers, e.source, arrivals).exact for e in network.incoming[name]]
+        sums = [
+            synaptic_sums(network.synapses[e.source], integers, e.source, arrivals).exact
+            for e in network.incoming[name]
+        ]
         alone = run_float_population(neuron, np.sum(sums, 0), lengths)
         if neuron.spiking:
             assert np.array_equal(alone & arrivals.valid, whole.spikes[name] & arrivals.valid), name
@@ -107,7 +110,9 @@ def test_the_first_population_of_integers_is_that_of_the_reference(seed: int) ->
         return
     integers, (codes, lengths) = with_random_scales(network, np.random.default_rng(seed)), samples(network, seed)
     arrivals = record_arrivals(network, network.input.format.dequantize(codes), lengths)
-    sums = sum(synaptic_sums(network, integers, e.source, arrivals).codes for e in network.incoming[name])
+    sums = sum(
+        synaptic_sums(network.synapses[e.source], integers, e.source, arrivals).codes for e in network.incoming[name]
+    )
 
     alone = run_integer_population(integers.populations[name], sums, lengths)
     recording = reference.run(integers, codes, lengths=lengths, trace="spikes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import heapify, heappop, heappush
 
 from nmdeploy.network.graph import Graph
 
@@ -10,40 +11,48 @@ from nmdeploy.network.graph import Graph
 def components(network: Graph) -> list[tuple[list[str], bool]]:
     """Return groups of nodes, sources first, each with a flag for a feedback loop.
 
-    All nodes that feed a population of a loop belong to the loop: they run in the same steps.
+    All nodes that feed a population of a loop belong to the loop: they run in the same steps. Of the groups whose
+    sources are done, the one whose first node comes first in the network's order is next.
     """
-    follows = _reachable(network)
-    group: dict[str, frozenset[str]] = {}
+    group = _groups(network)
+    members: dict[int, list[str]] = {}
     for name in network.order:
-        group[name] = frozenset({name} | {other for other in follows[name] if name in follows[other]})
+        members.setdefault(group[name], []).append(name)
+    place = {number: index for index, number in enumerate(members)}
+    return [(members[number], len(members[number]) > 1) for number in _sorted(network, group, place)]
+
+
+def _groups(network: Graph) -> dict[str, int]:
+    """Return the number of each node's group."""
+    group = dict(network.components)
+    members: dict[int, list[str]] = {}
+    for name, number in group.items():
+        members.setdefault(number, []).append(name)
     for synapse, target in network.target.items():
-        if len(group[target]) > 1 and synapse not in group[target]:
-            joined = group[target] | group[synapse]
-            group |= dict.fromkeys(joined, joined)
-    return _sorted(network, group)
+        own, joined = group[synapse], group[target]
+        if len(members[joined]) > 1 and own != joined:
+            group |= dict.fromkeys(members[own], joined)
+            members[joined] += members.pop(own)
+    return group
 
 
-def _reachable(network: Graph) -> dict[str, set[str]]:
-    """Return the nodes that each node leads to; a node itself is among them only if a loop leads back."""
-    found: dict[str, set[str]] = {name: set() for name in network.order}
-    changed = True
-    while changed:
-        changed = False
-        for edge in network.edges:
-            behind = {edge.target} | found[edge.target]
-            changed |= not behind <= found[edge.source]
-            found[edge.source] |= behind
-    return found
-
-
-def _sorted(network: Graph, group: Mapping[str, frozenset[str]]) -> list[tuple[list[str], bool]]:
-    left, done = list(dict.fromkeys(group[name] for name in network.order)), set[str]()
+def _sorted(network: Graph, group: Mapping[str, int], place: Mapping[int, int]) -> list[int]:
+    """Return the groups, sources first; of those whose sources are done, the one with the smallest place is next."""
+    between = {(group[edge.source], group[edge.target]) for edge in network.edges}
+    onward: dict[int, list[int]] = {number: [] for number in place}
+    waiting = dict.fromkeys(place, 0)
+    for source, target in between:
+        if source != target:
+            onward[source].append(target)
+            waiting[target] += 1
+    ready = [(place[number], number) for number, count in waiting.items() if not count]
+    heapify(ready)
     ordered = []
-    while left:
-        ready = next(
-            g for g in left if all(e.source in done or e.source in g for name in g for e in network.incoming[name])
-        )
-        left.remove(ready)
-        done |= ready
-        ordered.append(([name for name in network.order if name in ready], len(ready) > 1))
+    while ready:
+        _, done = heappop(ready)
+        ordered.append(done)
+        for number in onward[done]:
+            waiting[number] -= 1
+            if not waiting[number]:
+                heappush(ready, (place[number], number))
     return ordered
