@@ -62,7 +62,7 @@ def seal(content: bytes) -> bytes:
 
 
 def _block(content: bytes) -> bytes:
-    digest = hashlib.sha256(content[BLOCK:]).hexdigest().encode()
+    digest = hashlib.sha256(memoryview(content)[BLOCK:]).hexdigest().encode()
     return (MAGIC + digest + b"\n").ljust(BLOCK, b"\0")
 
 

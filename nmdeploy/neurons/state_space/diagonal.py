@@ -121,12 +121,22 @@ class QuantizedStateSpace(QuantizedSpiking):
         return (re, im), [clipped_re, clipped_im]
 
     def check_overflow(self, name: str, a_max: IntArray) -> None:
-        codes = (np.abs(getattr(self, code).astype(object)) for code in self.coefficients)
-        a_re, a_im, b_re, b_im, c_re, c_im, d = codes
         a = self.arriving_max(name, a_max)
+        exact = self._type_of_sums(int(a.max(initial=0)))
+        a_re, a_im, b_re, b_im, c_re, c_im, d = (
+            np.abs(getattr(self, code).astype(exact)) for code in self.coefficients
+        )
+        a = a.astype(exact)
         inner = (a_re + a_im) * self.limit + ((np.maximum(b_re, b_im) * a).sum(-1) << max(0, self.frac_a - self.frac_b))
         outer = (c_re + c_im).sum(-1) * self.limit + ((d * a).sum(-1) << max(0, self.frac_c - self.frac_d))
-        self.check_common_overflow(name, inner.max(initial=0), outer)
+        self.check_common_overflow(name, inner.max(initial=0), outer.astype(object))
+
+    def _type_of_sums(self, arriving: int) -> Any:
+        """Return int64 if it holds every sum that `check_overflow` makes; else Python's integers, which are slow."""
+        _, n, q, _ = self.dims
+        largest = self._largest(*self.coefficients)
+        shifted = largest * arriving * q << max(0, self.frac_a - self.frac_b, self.frac_c - self.frac_d)
+        return np.int64 if 2 * n * largest * self.limit + shifted < 1 << 63 else object
 
     @property
     def footprint_bits(self) -> int:
