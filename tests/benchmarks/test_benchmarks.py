@@ -245,7 +245,9 @@ def test_every_case_names_something_that_is_measured() -> None:
             **cases.WORKLOADS,
             **rows.WORKLOADS,
             **exported.SHAPES,
-            **dict.fromkeys([*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check"]),
+            **dict.fromkeys(
+                [*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check"]
+            ),
         }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
     assert set(cases.TITLES) == set(cases.WORKLOADS)
