@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import exported, networks, rows, updates
+from benchmarks import exported, networks, rows, training, updates
 from benchmarks.peers import UNFINISHED
 from nmdeploy.network.network import QuantizedNetwork
 
@@ -99,6 +99,11 @@ def _exported(name: str) -> Case:
     return Case(title, "the benchmark's network of this shape", EXPORTED_SHARE, "exported", name)
 
 
+def _training(name: str) -> Case:
+    rival = training.RIVALS[name]
+    return Case(f"training, {name}", rival.name, rival.required, "training", name)
+
+
 CASES = (
     _lava("lif-128", 3000),
     _lava("lif-512", 900),
@@ -117,6 +122,7 @@ CASES = (
     *map(_rows, rows.WORKLOADS),
     *map(_exported, exported.SHAPES),
     Case(CALIBRATION, "NumPy, step by step", CALIBRATION_GAIN, "calibration", "ratio"),
+    *map(_training, training.RIVALS),
     Case(f"{CONVERSION}, the slower one", f"{CONVERSION_SECONDS} s", 1, "conversion", "seconds"),
     Case(f"{CONVERSION}, most memory", f"{CONVERSION_MEGABYTES:,} MB", 1, "conversion", "megabytes"),
     Case("check of a chain, 250 to 2,000 layers, exponent of layers", f"1 +- {DEPTH}", 1, "depth", "check", DEPTH),
@@ -177,6 +183,11 @@ def over_exported(measured: Mapping[str, Any], of: str) -> float:
     return float(measured["exported"][of]["ratio"])
 
 
+def over_rival(measured: Mapping[str, Any], of: str) -> float:
+    """Return the rival's seconds per pass over those of the network, the median over the turns."""
+    return float(measured["training"][of]["ratio"])
+
+
 def missed_by(measured: Mapping[str, Any], of: str) -> float:
     """Return how many times as fast kernels of half the vectors' width must become to pass; above 1, they fail."""
     return updates.required(of) / float(measured["narrow"][of]["ratio"])
@@ -212,6 +223,7 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "narrow": missed_by,
     "rows": over_dense,
     "exported": over_exported,
+    "training": over_rival,
     "startup": within_limit,
     "calibration": calibration,
     "conversion": conversion,

@@ -22,6 +22,7 @@ from benchmarks import (
     rows,
     scaling,
     startup,
+    training,
     updates,
 )
 from benchmarks.cases import WORKLOADS, Case
@@ -162,6 +163,17 @@ class Suite:
                 f"{name}: {found['exported']:.3g} ns per state and step, the benchmark's network "
                 f"{found['benchmark']:.3g} ns: ratio {found['ratio']:.3g}"
             )
+
+    def time_training(self, names: Sequence[str]) -> str | None:
+        """Time passes of training in turns; return the reason if it failed."""
+        self.progress(f"training: forward and backward passes, {self.effort.training_turns} turns")
+        try:
+            self.measured["training"] = training.measured(self.effort.training_turns)
+        except subprocess.CalledProcessError as error:
+            return f"its process failed: {error}"
+        for name, found in self.measured["training"].items():
+            self.progress(f"{name}: {found['seconds']:.3g} s per pass")
+        return None
 
     def time_narrow(self, kinds: Sequence[str]) -> str | None:
         """Measure the updates of kernels for vectors of half the width; return the reason if it failed."""

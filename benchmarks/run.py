@@ -72,6 +72,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {
+        "training": suite.time_training,
         "narrow": suite.time_narrow,
         "startup": suite.time_startup,
         "calibration": suite.time_calibration,

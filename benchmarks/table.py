@@ -22,7 +22,10 @@ FLOATS = (
 
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
-    kinds = (required, times, shares, work, libraries, growth, updates, rows, process, conversion, depth)
+    kinds = (
+        *(required, times, shares, work, libraries, growth, updates, rows, training),
+        *(process, conversion, depth),
+    )
     return [table for table in (make(content) for make in kinds) if table.rows]
 
 
@@ -181,6 +184,17 @@ def rows(content: Mapping[str, Any]) -> Table:
     ]
     columns = ("ms a sample", "chosen form", "chosen", "dense rows", "ratio", "all turns")
     return Table("sparse synapses: the rows that are chosen, and dense rows", columns, found)
+
+
+def training(content: Mapping[str, Any]) -> Table:
+    """Return the passes of training."""
+    found = [
+        (name, f"{each['seconds']:.4g}", number(each.get("ratio")), spread)
+        for name, each in content["measured"].get("training", {}).items()
+        for spread in [f"{min(each['ratios']):.4g} - {max(each['ratios']):.4g}" if "ratios" in each else MISSING]
+    ]
+    columns = ("seconds per pass", "median", "ratio", "all turns")
+    return Table("training, forward and backward", columns, found)
 
 
 def process(content: Mapping[str, Any]) -> Table:

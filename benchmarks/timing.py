@@ -30,6 +30,7 @@ class Effort:
     turns: int = 15
     update_turns: int = 7
     row_turns: int = 12
+    training_turns: int = 7
     starts: int = 10
 
 
@@ -42,6 +43,7 @@ QUICK = Effort(
     turns=5,
     update_turns=3,
     row_turns=5,
+    training_turns=3,
     starts=3,
 )
 

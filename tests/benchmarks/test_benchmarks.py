@@ -22,6 +22,7 @@ from benchmarks import (
     run,
     scaling,
     table,
+    training,
     turns,
     updates,
 )
@@ -62,6 +63,10 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
             name: {"form": "sparse", "chosen": 1e-4, "dense": 4e-4, "ratio": 4.0, "ratios": [3.9, 4.0]}
             for name in rows.WORKLOADS
         },
+        "training": {
+            **{name: {"seconds": 1.0, "ratio": 2.0, "ratios": [1.9, 2.0]} for name in training.RIVALS},
+            "plain S4D": {"seconds": 2.0},
+        },
         "narrow": {kind: updated(0.5 * updates.required(kind)) for kind in cases.UPDATES},
     }
 
@@ -79,7 +84,7 @@ def verdict(content: dict[str, Any], against: str, name: str = "") -> list[Any]:
     return [line["ok"] for line in content["cases"] if line["against"] == against and name in line["name"]]
 
 
-@pytest.mark.parametrize("module", [bounds, crossover, peers, scaling])
+@pytest.mark.parametrize("module", [bounds, crossover, peers, scaling, training])
 def test_doctests(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted and not found.failed
@@ -244,6 +249,7 @@ def test_every_case_names_something_that_is_measured() -> None:
         assert case.of in {
             **cases.WORKLOADS,
             **rows.WORKLOADS,
+            **training.RIVALS,
             **exported.SHAPES,
             **dict.fromkeys(
                 [*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check"]
@@ -266,6 +272,16 @@ def test_sparse_rows_have_to_pay(name: str, ratio: float, ok: bool) -> None:
     measured = measurements()
     measured["rows"][name]["ratio"] = ratio
     assert verdict(made(measured), "dense rows", rows.WORKLOADS[name].title) == [ok]
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "ok"),
+    [("lif-soft", 1.0, True), ("lif-soft", 0.99, False), ("spiking-ssm", 0.67, True), ("binary-s4d", 1.33, False)],
+)
+def test_training_has_rivals(name: str, ratio: float, ok: bool) -> None:
+    measured = measurements()
+    measured["training"][name]["ratio"] = ratio
+    assert verdict(made(measured), training.RIVALS[name].name, name) == [ok]
 
 
 def test_rows_are_measured_on_networks_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:

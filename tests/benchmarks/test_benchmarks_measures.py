@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import (
     bounds,
@@ -18,6 +19,8 @@ from benchmarks import (
     run,
     scaling,
     startup,
+    training,
+    training_job,
     turns,
     updates,
 )
@@ -190,3 +193,18 @@ def test_deep_layers_stay_alive() -> None:
     layers = reference.run(network, networks.inputs(2, 32).astype(np.int64), trace="spikes").layers
     assert len(layers) == 7
     assert all(0.03 <= layer.spikes.mean() <= 0.2 for layer in layers.values())  # type: ignore[union-attr]
+
+
+def test_training_times_each_network_in_each_turn() -> None:
+    size = training_job.Size(layers=2, channels=8, states=2, batch=2, steps=20, threads=1)
+    found = training_job.seconds(size, 2)
+    rivals = {rival.name for rival in training.RIVALS.values()}
+    assert set(found) == set(training.RIVALS) | rivals and all(len(times) == 2 for times in found.values())
+
+
+def test_the_plain_s4d_is_the_s4d_of_the_models() -> None:
+    plain = training_job.PlainS4D(training_job.Size(channels=4, states=3)).double()
+    layer = training_job.S4D(4, 3).double()
+    layer.load_state_dict(plain.state_dict())
+    u = torch.randn(2, 70, 4, dtype=torch.float64)
+    torch.testing.assert_close(plain(u), layer.outputs(u))
