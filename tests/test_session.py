@@ -253,14 +253,13 @@ def test_a_sample_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_steps_near_the_end_of_their_range_run() -> None:
     """Pointers lie far before their memory then; the time is the largest that kernels are proved for."""
     network = two_way(2)
+    codes = random_codes(network, 1, 1, 20)
+    expected = nmdeploy.Session(network).push(codes[0], codes=True)
     session = nmdeploy.Session(network)
     run = session._stream.run  # type: ignore[attr-defined]
-    codes = random_codes(network, 1, 1, 20)
-    expected = session.push(codes[0], codes=True)
-    session.reset()
     far = (1 << 31) - 100
     run.steps = session.steps = session._stream.known = far  # type: ignore[attr-defined]
-    run._point_to(far)
+    run._point_to(far - run.behind)  # the rows before the first step are zeros
     assert np.array_equal(session.push(codes[0], codes=True), expected)
     session.reset()
     assert np.array_equal(session.push(codes[0], codes=True), expected)
