@@ -64,7 +64,7 @@ def _run(
         raise BadOption(
             f"backend {backend!r} returns spikes, not the membranes of readout {network.readout!r}: choose another"
         )
-    return with_predictions(network, replace(recording, backend=backend, model_sha256=model_sha256(network)))
+    return with_predictions(network, recording, backend=backend, model_sha256=model_sha256(network))
 
 
 def require_threads(backend: str, threads: int | None) -> None:
@@ -80,10 +80,10 @@ def _require_trace(trace: str) -> None:
         raise BadOption(f"trace {trace!r} does not exist: choose one of {', '.join(TRACES)}")
 
 
-def with_predictions(network: QuantizedNetwork, recording: Recording) -> Recording:
-    """Add the classes to a backend's recording, and the seed of the network's random spikes."""
+def with_predictions(network: QuantizedNetwork, recording: Recording, **fields: str) -> Recording:
+    """Add the classes to a backend's recording, the seed of the network's random spikes, and other `fields`."""
     classes = predictions(recording.output, network.readout, recording.lengths)
-    return replace(recording, predictions=classes, seed=_seed(network))
+    return replace(recording, predictions=classes, seed=_seed(network), **fields)  # type: ignore[arg-type]
 
 
 def _seed(network: QuantizedNetwork) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray
-from nmdeploy.recording.types import Layer, Recording, without_states
+from nmdeploy.recording.types import Layer, Recording
 
 if TYPE_CHECKING:
     from nmdeploy.engine.lower.program import Program, Wires
@@ -58,12 +58,21 @@ def run(
     compiled = engine(network, trace)
     results = compiled.run(inputs, lengths, threads, on_progress)
     made = results.program
-    layers = {name: _layer(made, results, name, lengths) for name in network.populations}
-    output, spiking = network.output_values(_output(made, results, network.output), layers[network.output].states)
+    counts = made.counts.of(results.counted, lengths)
+    states = {name: _states(made, results.states[name], name) for name in results.states}
+    output, spiking = network.output_values(_output(made, results, network.output), states[network.output])
+    layers = {
+        name: Layer(
+            spikes=_output(made, results, name) if trace != "none" and neuron.spiking else None,
+            states=states[name] if trace == "states" else {},
+            counts=counts[name],
+        )
+        for name, neuron in network.populations.items()
+    }
     return Recording(
         output=output,
         spiking=spiking,
-        layers=layers if trace == "states" else without_states(layers),
+        layers=layers,
         lengths=lengths,
         latency=network.latency,
         backend=NAMES[0],
@@ -119,10 +128,9 @@ class SampleRun:
         return found[0, before:]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        made, results = self.run.program, self.run.results
         lengths = np.minimum(self.run.lengths, self.run.steps)
-        counts = {name: _counts(made, results, name, lengths) for name in made.populations}
-        return {name: {metric: int(each[0]) for metric, each in held.items()} for name, held in counts.items()}
+        found = self.run.program.counts.of(self.run.results.counted, lengths)
+        return {name: {metric: int(each[0]) for metric, each in held.items()} for name, held in found.items()}
 
 
 def stream(network: QuantizedNetwork) -> SampleRun:
@@ -150,49 +158,3 @@ def _states(made: Program, held: Mapping[str, npt.NDArray[Any]], name: str) -> d
         values = held[state][..., :size].transpose(0, 1, 3, 2)
         states[state] = values.astype(bool if bits == 1 else np.int64).reshape(*values.shape[:3], *sizes)
     return states
-
-
-def _layer(made: Program, results: Results, name: str, lengths: IntArray) -> Layer:
-    traced = made.trace != "none" and made.network.populations[name].spiking
-    return Layer(
-        spikes=_output(made, results, name) if traced else None,
-        states=_states(made, results.states[name], name),
-        counts=_counts(made, results, name, lengths),
-    )
-
-
-def _counts(made: Program, results: Results, name: str, lengths: IntArray) -> dict[str, IntArray]:
-    """Return the counts of docs/metrics.md; what does not depend on events is computed here."""
-    network = made.network
-    neuron, layout = network.populations[name], made.populations[name].layout
-    own = dict(zip(layout.counters, results.counts[name].T, strict=True))
-    sends = -(-lengths // made.populations[name].form.send_steps)
-    counts = {
-        "spikes": own["events"] if neuron.spiking else np.zeros_like(lengths),
-        "events_sent": own["events_sent"] if neuron.feeds_synapses else neuron.output_size * sends,
-        "neuron_updates": neuron.size * lengths,
-        "neuron_updates_active": own["active"],
-    }
-    for metric in ("input_events", "synaptic_operations", "synaptic_operations_computed"):
-        counts[metric] = np.zeros_like(lengths)
-    counts["bias_operations"], counts["dense_synaptic_operations"] = np.zeros_like(lengths), np.zeros_like(lengths)
-    for edge in network.incoming[name]:
-        synapse, rows = network.synapses[edge.source], made.synapses[edge.source]
-        input_events, operations, _, computed = results.counts[edge.source].T
-        each = 1 if rows.form.counted else int(synapse.fan_out[0])
-        counts["input_events"] = counts["input_events"] + input_events
-        counts["synaptic_operations"] = counts["synaptic_operations"] + operations * each
-        counts["synaptic_operations_computed"] = counts["synaptic_operations_computed"] + computed * each
-        counts["bias_operations"] = counts["bias_operations"] + synapse.bias_synapses * -(
-            -lengths // rows.form.hold_steps
-        )
-        dense = synapse.shape[0] * synapse.shape[1] * lengths
-        counts["dense_synaptic_operations"] = counts["dense_synaptic_operations"] + dense
-    ordered = {metric: counts[metric] for metric in METRICS}
-    return ordered | {flag: own[flag] for flag in neuron.flags}
-
-
-METRICS = (
-    *("spikes", "events_sent", "input_events", "synaptic_operations", "synaptic_operations_computed"),
-    *("bias_operations", "dense_synaptic_operations", "neuron_updates", "neuron_updates_active"),
-)

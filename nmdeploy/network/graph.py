@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
-
-import numpy as np
 
 from nmdeploy._util.frozen import Frozen
 from nmdeploy._util.shown import Shown, Summary
@@ -52,7 +51,7 @@ class Input:
     @property
     def size(self) -> int:
         """Number of channels."""
-        return int(np.prod(self.shape))
+        return int(math.prod(self.shape))
 
     @property
     def output_size(self) -> int:

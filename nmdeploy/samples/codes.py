@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ RESCALE = "rescale the inputs"
 
 def narrowest(stored: Stored, expected: Input) -> np.dtype[Any]:
     """Return the type of the codes: that of the file's integers, unless the format fits in a narrower one."""
-    low, high = expected.format.min, expected.format.max
-    fits = next(t for t in ("u1", "u2", "u4", "i1", "i2", "i4") if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    fits = _narrowest_of(expected.format.min, expected.format.max)
     exact = stored.name == "codes" or expected.format.frac == 0
-    keep = exact and stored.dtype.kind in "biu" and stored.dtype.itemsize <= np.dtype(fits).itemsize
-    return stored.dtype.newbyteorder("=") if keep else np.dtype(fits)
+    keep = exact and stored.dtype.kind in "biu" and stored.dtype.itemsize <= fits.itemsize
+    return stored.dtype.newbyteorder("=") if keep else fits
+
+
+@cache
+def _narrowest_of(low: int, high: int) -> np.dtype[Any]:
+    kinds = (np.dtype(kind) for kind in ("u1", "u2", "u4", "i1", "i2", "i4"))
+    return next(kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
 
 
 def codes_of(

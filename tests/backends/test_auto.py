@@ -53,6 +53,18 @@ def test_a_small_job_is_run_by_the_reference_at_once() -> None:
     assert auto.choose(network, 1, 10, "none") == (reference, None)
 
 
+def test_many_small_jobs_are_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine begins once the reference has taken as long as its start, for each level of tracing by itself."""
+    network = lif_case(1).network
+    one = auto._reference_seconds(network, 1, 10)
+    monkeypatch.setattr(auto, "START_SECONDS", 3.5 * one)
+    monkeypatch.setattr(auto, "COMPILE_SECONDS", 0.0)
+    assert [auto.choose(network, 1, 10, "none")[0] for _ in range(4)] == [reference] * 3 + [compiled]
+    assert auto.choose(network, 1, 10, "none")[0] is compiled
+    assert auto.choose(network, 1, 10, "states")[0] is reference
+    assert auto.choose(lif_case(1).network, 1, 10, "none")[0] is reference
+
+
 def test_a_large_job_is_compiled() -> None:
     network = lif_case(1).network
     module, note = auto.choose(network, 10_000, 100, "none")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    calls,
     compilers,
     crossover,
     networks,
@@ -145,3 +146,18 @@ def test_a_table_goes_between_its_own_markers(tmp_path: Path) -> None:
     assert text.count("| a | b |\n| --- | --- |\n| 1 | 2 |") == 1
     with pytest.raises(ValueError, match="lacks"):
         pages.fill(page, "three", "")
+
+
+@pytest.mark.parametrize(
+    ("median", "tail", "holds"), [(20, 60, True), (20.5, 60, False), (20, 60.5, False), (1, 1, True)]
+)
+def test_a_call_has_two_limits(median: float, tail: float, holds: bool) -> None:
+    assert calls.Measured("push", calls.Limit(20, 60), median, tail).holds is holds
+    shown = calls.Measured("push", calls.Limit(20), median, tail)
+    assert shown.row() == ("push", f"{median:.1f}", "20", f"{tail:.1f}", "-") and shown.holds is (median <= 20)
+
+
+def test_calls_are_timed_one_by_one() -> None:
+    seen: list[int] = []
+    found = calls.measured("append", calls.Limit(), [lambda: seen.append(1)] * 5)
+    assert len(seen) == 10 and 0 < found.median <= found.tail and found.holds

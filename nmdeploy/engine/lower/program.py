@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nmdeploy.engine.lower.counts import Counts
 from nmdeploy.engine.lower.layout import Form, Layout, RowsForm
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray
@@ -89,6 +91,11 @@ class Program:
     def with_rows(self, rows: Mapping[str, Rows]) -> Program:
         """The program with other rows for some synapses, the choice made."""
         return replace(self, synapses={**self.synapses, **rows}, alternatives={})
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Counters of the kernels, and the metrics that they add up to."""
+        return Counts(self)
 
     @property
     def texts(self) -> list[str]:

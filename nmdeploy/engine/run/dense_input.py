@@ -78,8 +78,7 @@ class DenseInput:
 
         Jobs come in chunks, so the time of events is summed over calls.
         """
-        library = products.library()
-        if library is None:
+        if name not in self.spent and products.library() is None:
             self.chosen[name] = None
             return
         some = codes[: max(1, TRIAL_VALUES // max(codes[0].size, 1))]
@@ -88,7 +87,9 @@ class DenseInput:
         each, before = self.spent[name]
         self.spent[name] = each, before + each * len(codes)
         if before + each * len(codes) >= TRIAL_AFTER_SECONDS:
-            self.chosen[name] = library if self._product(rows, some, library) < self._events(name, some) else None
+            library = products.library()
+            faster = library is not None and self._product(rows, some, library) < self._events(name, some)
+            self.chosen[name] = library if faster else None
 
     def _events(self, name: str, some: npt.NDArray[Any]) -> float:
         return seconds_of(self.alone(self.program, name, some))

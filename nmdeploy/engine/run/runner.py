@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,6 @@ from nmdeploy._util.locks import held_across_forks
 from nmdeploy._util.system import processors
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.lower import layout
-from nmdeploy.engine.lower.layout import SYNAPSE_COUNTERS
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, is_recorded
 from nmdeploy.engine.lower.slots import words
 from nmdeploy.engine.run import plan_cache
@@ -31,8 +31,9 @@ WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
 PRODUCT_BYTES = 1 << 24
 WorkerKind = tuple[Program, int, str, frozenset[str]]
 NOTHING: Mapping[str, Any] = {}
+SAMPLES, LENGTHS = (layout.DRIVER_FIELDS.index(name) for name in ("samples", "lengths"))
 ENDLESS = int(np.iinfo(np.int64).max)
-ALIGNMENT = 64
+ALIGNMENT, WORD_BYTES = 64, 8
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
 # References to an array that only the list holds; the interpreter's own share of them depends on its version.
 UNUSED_REFERENCES = next(sys.getrefcount(each) for each in [np.zeros(1)])
@@ -43,13 +44,18 @@ memory_lock = held_across_forks()
 class Results:
     """Arrays that the kernels wrote, one row per sample.
 
-    Outputs are (samples, steps, planes, width), states (samples, steps, elements, width), counters (samples, n).
+    Outputs are (samples, steps, planes, width), states (samples, steps, elements, width). `counted` are the counters of
+    all nodes (samples, columns).
     """
 
     program: Program
     outputs: Mapping[str, npt.NDArray[Any]]
     states: Mapping[str, Mapping[str, npt.NDArray[Any]]]
-    counts: Mapping[str, IntArray]
+    counted: IntArray
+
+    def counters(self, name: str) -> IntArray:
+        """Return the counters of a node, (samples, counters)."""
+        return self.counted[:, self.program.counts.columns[name]]
 
 
 def zeros(words: int) -> IntArray:
@@ -67,7 +73,7 @@ class Spare:
 
     def zeros(self, shape: tuple[int, ...], dtype: Any, lengths: IntArray) -> npt.NDArray[Any]:
         """Return an array (samples, steps, ...) with 0 in the rows after each sample's end; kernels write the rest."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         with memory_lock:
             raw = next(
                 (each for each in self.arrays if each.size == size and sys.getrefcount(each) == UNUSED_REFERENCES), None
@@ -87,19 +93,17 @@ def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spa
     """Allocate the memory for the results of samples."""
     samples = len(lengths)
     network = program.network
-    outputs, states, counts = {}, {}, {}
+    outputs, states = {}, {}
+    counted = np.zeros((samples, program.counts.width), np.int64)
     for name, made in program.populations.items():
-        counts[name] = np.zeros((samples, len(made.layout.counters)), np.int64)
         if is_recorded(network, name, program.trace):
             shape = (samples, steps, made.wires.planes, made.wires.width)
             outputs[name] = spare.zeros(shape, np.int32 if made.wires.coded else np.uint8, lengths)
         states[name] = {
-            state: np.zeros((samples, steps, int(np.prod(sizes)), made.wires.width), f"i{max(bits, 32) // 8}")
+            state: np.zeros((samples, steps, math.prod(sizes), made.wires.width), f"i{max(bits, 32) // 8}")
             for state, sizes, bits in made.layout.traces
         }
-    for name in program.synapses:
-        counts[name] = np.zeros((samples, len(SYNAPSE_COUNTERS)), np.int64)
-    return Results(program, outputs, states, counts)
+    return Results(program, outputs, states, counted)
 
 
 def chunk_steps(program: Program) -> int:
@@ -119,9 +123,11 @@ class Worker:
     given: frozenset[str] = frozenset()
     keep_alive: list[Any] = field(default_factory=list)
     args: dict[str, IntArray] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
     out: dict[str, IntArray] = field(default_factory=dict)
     resets: list[int] = field(default_factory=list)
     tables: dict[str, IntArray] = field(default_factory=dict)
+    job: IntArray | None = None
 
     def __post_init__(self) -> None:
         network = self.program.network
@@ -136,6 +142,15 @@ class Worker:
                 self._rows(name, self.program.synapses[name])
             else:
                 self._input(name)
+        self.counters = [
+            (
+                name,
+                (layout.ARGS if name in self.program.populations else layout.SYNAPSE_ARGS).index("counts"),
+                WORD_BYTES * part.start,
+            )
+            for name, part in self.program.counts.columns.items()
+            if name in self.args
+        ]
         self.driver = machine.callable_at(machine.functions(plan_cache.driver_text(), [KERNEL])[0], ctypes.c_void_p)
         self.tables = {
             "ranges": _table([value for row in self.program.ranges for value in row], 3),
@@ -162,9 +177,8 @@ class Worker:
         return self.out[name]
 
     def _kernel(self, name: str, text: str, args: IntArray) -> None:
-        self.args[name] = args
-        self.keep_alive.append(args)
-        self.kernels += [machine.functions(text, [KERNEL])[0], args.ctypes.data]
+        self.args[name], self.places[name] = args, args.ctypes.data
+        self.kernels += [machine.functions(text, [KERNEL])[0], self.places[name]]
 
     def _input(self, name: str) -> None:
         wires = self.program.wires[name]
@@ -249,10 +263,13 @@ class Worker:
         sums: Mapping[str, npt.NDArray[Any]] = NOTHING,
     ) -> None:
         """Run samples `first` to `last` (exclusive); `sums` (samples, steps, columns) replace those of kernels."""
+        lengths = np.ascontiguousarray(lengths[first:last], np.int64)
         moves = self.place(codes, first, results, sums)
-        tables = {**self.tables, "moves": _table(moves, 2)}
-        fields = self.fields(np.ascontiguousarray(lengths[first:last], np.int64), tables)
-        self.driver(fields.ctypes.data)
+        if self.job is None:  # the strides of a worker's samples never change
+            self.tables["moves"] = _table(moves, 2)
+            self.job = self.fields(lengths, self.tables)
+        self.job[SAMPLES], self.job[LENGTHS] = len(lengths), lengths.ctypes.data
+        self.driver(self.job.ctypes.data)
 
     def fields(self, lengths: IntArray, tables: Mapping[str, IntArray]) -> IntArray:
         """Return the driver's arguments for all steps of samples; the tables and `lengths` must outlive its call."""
@@ -267,20 +284,18 @@ class Worker:
         moves: list[int] = []
 
         def point(name: str, index: int, array: Any, start: int = first) -> None:
-            args = self.args[name]
-            args[index] = array[start:].ctypes.data
-            moves.extend((args.ctypes.data + 8 * index, array.strides[0]))
+            row = array.nbytes // len(array)  # the stride of a single sample may be anything
+            self._point(name, index, array.ctypes.data + start * row, row, moves)
 
         point(self.program.network.input_name, 0, codes)
         for name, given in sums.items():
             target = self.program.network.target[name]
             forms = [*self.program.populations[target].form.sums]
             point(target, len(layout.ARGS) + forms.index(name), given, 0)
-        for name, counts in results.counts.items():
-            if name in sums:
-                continue
-            table = layout.ARGS if name in self.program.populations else layout.SYNAPSE_ARGS
-            point(name, table.index("counts"), counts)
+        row = WORD_BYTES * results.counted.shape[1]
+        counted = results.counted.ctypes.data + first * row
+        for name, index, column in self.counters:
+            self._point(name, index, counted + column, row, moves)
         for name, outputs in results.outputs.items():
             key = "out" if self.program.wires[name].coded else "record"
             point(name, layout.ARGS.index(key), outputs)
@@ -292,6 +307,10 @@ class Worker:
                 point(name, len(layout.ARGS) + len(made.form.sums) + index, states[state])
         return moves
 
+    def _point(self, name: str, index: int, address: int, stride: int, moves: list[int]) -> None:
+        self.args[name][index] = address
+        moves += (self.places[name] + WORD_BYTES * index, stride)
+
     def _follow(self, name: str, outputs: Any, first: int, moves: list[int]) -> None:
         """Point the synapses after a population at its recorded codes, since its kernel writes them only there."""
         network = self.program.network
@@ -299,8 +318,8 @@ class Worker:
             for index, edge in enumerate(network.incoming[synapse]):
                 if edge.source == name:
                     at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
-                    self.args[synapse][at] = outputs[first:].ctypes.data
-                    moves.extend((self.args[synapse].ctypes.data + 8 * at, outputs.strides[0]))
+                    row = outputs.nbytes // len(outputs)
+                    self._point(synapse, at, outputs.ctypes.data + first * row, row, moves)
 
 
 def _starts(made: Population) -> npt.NDArray[np.int32]:
@@ -325,7 +344,7 @@ def single_synapse_run(program: Program, synapse: str, codes: Any) -> Callable[[
     part = replace(program, groups=groups, order=groups[0][0], ranges=((0, len(groups[0][0]), False),))
     worker = Worker(part, codes.shape[1], codes.dtype)
     lengths = np.full(len(codes), codes.shape[1], np.int64)
-    counts = Results(part, {}, {}, {synapse: np.zeros((len(codes), len(layout.SYNAPSE_COUNTERS)), np.int64)})
+    counts = Results(part, {}, {}, np.zeros((len(codes), part.counts.width), np.int64))
     return lambda: worker.run(codes, lengths, 0, len(codes), counts)
 
 
@@ -378,7 +397,7 @@ class Engine:
                 for name, library in chosen.items():
                     rows = program.synapses[name]
                     sums[name] = product(codes[part], rows, library)
-                    made.counts[name][part] = count_events(codes[part], rows, lengths[part])
+                    made.counters(name)[part] = count_events(codes[part], rows, lengths[part])
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
             finally:
                 self.workers.setdefault(kind, []).append(worker)

@@ -64,8 +64,9 @@ def run_tasks(
 
     threads = min(threads, len(waiting))
     try:
-        with defer_signals():  # a thread that is not registered yet when an exception comes would never end
-            _submit(help_out, threads - 1)
+        if threads > 1:
+            with defer_signals():  # a thread that is not registered yet when an exception comes would never end
+                _submit(help_out, threads - 1)
         work(0)
     finally:  # no thread writes results after the caller continues
         waiting.clear()
