@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from nmdeploy.cli.interruption import interrupted
 from nmdeploy.errors import NmdeployError
 
 AGAIN_SECONDS = 0.05
@@ -130,7 +131,7 @@ def _tidy_signals() -> Iterator[list[int]]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if signal.SIGINT in stopped:
-            click.echo("Interrupted.", err=True)
+            click.echo(interrupted(), err=True)
 
 
 def _message(error: Exception) -> str:

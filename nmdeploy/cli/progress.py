@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from nmdeploy.analysis.accuracy import accuracies, share_text
 from nmdeploy.analysis.metrics import overflows
+from nmdeploy.cli.interruption import remembered
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Totals
 from nmdeploy.reports.verification import overflow_line, steps_text
@@ -18,11 +19,24 @@ BAR_WIDTH = 16  # leaves room for all the rest in 80 columns
 
 
 @contextmanager
-def progress(description: str, unit: str = "samples") -> Iterator[Callable[[int, int], None] | None]:
+def progress(description: str, unit: str = "samples") -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on stderr, if that is a terminal: samples done, samples per second, time gone and time left.
 
-    Yield a function of the number of samples, or of another `unit`, done, and of that of all.
+    Yield a function of the number of samples, or of another `unit`, done, and of that of all. What it was called with
+    last is said if the command is interrupted.
     """
+    with _bar(description, unit) as show, remembered(unit) as remember:
+
+        def advance(done: int, total: int) -> None:
+            remember(done, total)
+            if show is not None:
+                show(done, total)
+
+        yield advance
+
+
+@contextmanager
+def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], object] | None]:
     if not sys.stderr.isatty():
         yield None
         return
