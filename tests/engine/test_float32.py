@@ -216,3 +216,11 @@ def test_the_rounding_of_the_caller_is_left_as_it_was() -> None:
     compiled.run(case.network, case.inputs)
     assert rounding() == before == 0
     assert np.float32(1) / np.float32(3) * np.float32(3) == np.float32(1)
+
+
+@pytest.mark.parametrize("bits", [3, 8, 12])
+def test_a_shift_of_all_neurons_alike_is_a_literal(bits: int) -> None:
+    """It is one rounding then, in float32 lanes, although other constants are parameters in memory."""
+    case = reaching(formulas(r=lambda e: rz(e.a * 7, np.full((1, 1), bits))), [1000])
+    held_lanes(case)
+    assert rounding_lanes(case)["r"] == Lane.F32

@@ -12,6 +12,9 @@ from nmdeploy.engine.trace.step import Step
 from nmdeploy.engine.trace.symbols import Node, Symbol, constant, order, shows_whole_node
 from nmdeploy.engine.trace.views import compose
 
+LITERAL_SECOND = ("shl", "shr", "mod", "min", "max")
+"""Operations that are written in another way if their second operand is a literal."""
+
 
 def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
     """Return an equal step without idle operations, and the bounds of its nodes."""
@@ -44,13 +47,15 @@ def simplify(step: Step, bounds: Bounds) -> tuple[Step, dict[Node, Bound]]:
 
 
 def _simplify_node(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Symbol:
-    low, high = bounds[node]
-    first = float(low.flat[0]) if low.size else 0.0
-    if node.op != "const" and abs(first) < 2.0**53 and (low == first).all() and (high == first).all():
-        return _value(int(first), node)
+    known = _only_value(bounds[node])
+    if node.op != "const" and known is not None:
+        return _value(known, node)
     if not node.args:
         return _identity_view(node)
     args = [compose(arg, became[arg.node]) for arg in node.args]
+    second = _only_value(bounds[node.args[1].node]) if node.op in LITERAL_SECOND else None
+    if second is not None and args[1].node.op != "const":
+        args[1] = constant(second)
     if node.op in ("min", "max"):
         a, b = (view_bound(arg, bounds[arg.node]) for arg in node.args)
         lower = 0 if (a.high <= b.low).all() else 1 if (b.high <= a.low).all() else None
@@ -61,6 +66,14 @@ def _simplify_node(node: Node, became: dict[Node, Symbol], bounds: Bounds) -> Sy
     if node.op in ("sum", "any", "take", "rz"):
         return _rebuild(node, args)
     return operate(node.op, args)
+
+
+def _only_value(bound: Bound) -> int | None:
+    """Return the one value that a bound leaves, for all neurons alike, or None."""
+    low, high = bound
+    first = float(low.flat[0]) if low.size else 0.0
+    single = abs(first) < 2.0**53 and (low == first).all() and (high == first).all()
+    return int(first) if single else None
 
 
 def _value(value: int, node: Node) -> Symbol:
