@@ -33,15 +33,16 @@ def multi_gaussian(x: Tensor) -> Tensor:
     Yin, Corradi, Bohte, Accurate and efficient time-domain classification with adaptive spiking recurrent neural
     networks, Nature Machine Intelligence 3, 2021.
     """
-    middle = _normal_density(x.clone(), WIDTH, GAIN * (1 + HEIGHT))
+    slope = _normal_density(x, WIDTH, GAIN * (1 + HEIGHT))
     for mean in (LENGTH, -LENGTH):
-        middle -= _normal_density(x - mean, 6 * WIDTH, GAIN * HEIGHT)
-    return middle
+        slope -= _normal_density(x - mean, 6 * WIDTH, GAIN * HEIGHT)
+    return slope
 
 
 def _normal_density(x: Tensor, std: float, share: float) -> Tensor:
-    """Overwrite x with ``share exp(-(x / std)**2 / 2) / (std sqrt(2 pi))``."""
-    return x.square_().mul_(-0.5 / std**2).exp_().mul_(share / (std * math.sqrt(2 * math.pi)))
+    """Return ``share exp(-(x / std)**2 / 2) / (std sqrt(2 pi))``, with its factor in the exponent."""
+    factor = x.new_tensor(math.log(share / (std * math.sqrt(2 * math.pi))))
+    return torch.addcmul(factor, x, x, value=-0.5 / std**2).exp_()
 
 
 def _pieces(x: Tensor) -> tuple[Tensor, ...]:
