@@ -172,11 +172,6 @@ class SampleFile(Shown):
         wanted = self.samples if samples is None else min(samples, self.samples)
         each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
         size = min(max(BLOCK_BYTES // each, 1), wanted)
-        if samples is None and size == wanted:
-            (chunk,) = self.chunks(size)
-            codes = chunk.codes.copy()
-            values = codes if chunk.values is chunk.codes else None if chunk.values is None else chunk.values.copy()
-            return replace(chunk, codes=codes, values=values)
         shape = wanted, self.steps, self.expected.size
         codes = np.empty(shape, narrowest(self.stored, self.expected))
         values = self._values(codes if self._is_exact else np.empty(shape, self.stored.dtype), codes)
