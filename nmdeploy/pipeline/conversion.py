@@ -9,6 +9,7 @@ from typing import Any
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
 from nmdeploy._util.digests import content_sha256
+from nmdeploy._util.stages import stage
 from nmdeploy.analysis.expectation import Expected, with_expected
 from nmdeploy.checking import Check, check_source
 from nmdeploy.errors import BadOption, prefix_errors
@@ -177,8 +178,7 @@ def export(
     ----------
     source : path of a checkpoint or NIR graph, a Network, or another object that `load` takes
     output : path of the model file, which ends with ``.nir``
-    profile : name, path or HardwareProfile
-    data, options, window_input, scales : as for `quantize`
+    profile, data, options, window_input, scales : as for `quantize`
     dt : seconds per step, if the source holds none
     reading : ReadOptions;  expected : Expected
         What the source cannot say itself; its outputs or accuracy, which the float network must have on the data.
@@ -197,16 +197,27 @@ def export(
     require_suffix(output, ".nir")
     reading = reading if dt is None else replace(reading, dt=dt)
     conversion = Conversion.of(profile, data, options, window_input, reading, expected, scales, on_progress)
-    network, calibration = conversion.prepared(conversion.load(resolve(source, reading)))
+    with stage("read"):
+        network, calibration = conversion.prepared(conversion.load(resolve(source, reading)))
     name, doubt = str(source) if isinstance(source, (str, Path)) else "the network", doubt_of(network)
     with prefix_errors(f"{name}: {doubt}" if doubt else name):
-        require_families(network, conversion.profile)
-        quantized = conversion.quantize(network, calibration)
-        mapped = require_fit(map_network(quantized, conversion.profile))
-    assessment = conversion.assess(network, quantized, calibration)
-    notes = (*_notes(network, quantized, assessment, calibration), *write(quantized, output))
+        quantized, mapped = _fitted(conversion, network, calibration)
+    with stage("assess"):
+        assessment = conversion.assess(network, quantized, calibration)
+        notes = _notes(network, quantized, assessment, calibration)
+    with stage("write"):
+        notes = (*notes, *write(quantized, output))
     job = _export_job(network, conversion.profile, calibration, options, window_input, scales)
     return Exported(quantized, mapped, notes, job, assessment)
+
+
+def _fitted(conversion: Conversion, network: Network, data: Data | None) -> tuple[QuantizedNetwork, MappedNetwork]:
+    """Return the integers of a network and their place on the chip, which runs its families and has room."""
+    require_families(network, conversion.profile)
+    with stage("quantize"):
+        quantized = conversion.quantize(network, data)
+    with stage("map"):
+        return quantized, require_fit(map_network(quantized, conversion.profile))
 
 
 def _notes(network: Network, quantized: QuantizedNetwork, assessment: Assessment, data: Data | None) -> tuple[str, ...]:

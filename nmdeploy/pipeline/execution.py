@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
+from nmdeploy._util.stages import stage
 from nmdeploy.backends import backend as find_backend
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.pipeline.arguments import Model, Progress, Samples, counting, model_of, samples_of
@@ -83,8 +84,10 @@ def simulate(
     check_samples(samples)
     find_backend(backend)
     require_threads(backend, threads)
-    network = model_of(model)
-    source = samples_of(data, network, axes).limited(samples)
+    with stage("read"):
+        network = model_of(model)
+        source = samples_of(data, network, axes).limited(samples)
     advance = counting(on_progress, source.samples)
-    totals = simulate_into(output, network, source, backend, trace, threads, advance)
+    with stage("run"):
+        totals = simulate_into(output, network, source, backend, trace, threads, advance)
     return Simulated(network, totals, source.others)

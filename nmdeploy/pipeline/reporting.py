@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nmdeploy._util.atomic_files import require_writable
 from nmdeploy._util.digests import content_sha256
+from nmdeploy._util.stages import stage
 from nmdeploy.analysis import diagnosis
 from nmdeploy.analysis.comparison import Verification
 from nmdeploy.analysis.diagnosis import Diagnosis
@@ -53,8 +54,7 @@ def report(
     model : path of a model file, or QuantizedNetwork
     data : path, SampleFile, Data, array, tensor or mapping
         A file is read and run chunk by chunk.
-    profile : name, path or HardwareProfile, optional
-        The target; the one that the model was quantized for if left out.
+    profile : name, path or HardwareProfile, optional; the one that the model was quantized for if left out
     floats : path, Network or another object that `load` takes, optional
         The float network, for its accuracy.
     verification : Verification, optional
@@ -72,14 +72,16 @@ def report(
         writer_for(output)
         paths = [path for path in (model, data, floats, profile, recording) if isinstance(path, (str, Path))]
         require_writable(output, *paths)
-    network = model_of(model)
-    target = target_of(network, profile)
-    source = samples_of(data, network, axes)
-    origin = floats_of(floats, model, network, dt)
-    totals = _report_totals(network, source, data, recording, counting(on_progress, source.samples))
-    figures = verification.accuracy if verification else accuracies_of(source, totals, origin)
+    with stage("read"):
+        network = model_of(model)
+        target, source = target_of(network, profile), samples_of(data, network, axes)
+        origin = floats_of(floats, model, network, dt)
+    with stage("run"):
+        totals = _report_totals(network, source, data, recording, counting(on_progress, source.samples))
+        figures = verification.accuracy if verification else accuracies_of(source, totals, origin)
     job = Job(model_sha256(network), content_sha256(target), totals.inputs_sha256)
-    result = build_report(network, totals, target, map_network(network, target), figures, job, verification)
+    with stage("map and count"):
+        result = build_report(network, totals, target, map_network(network, target), figures, job, verification)
     if output is not None:
         emit(result, output)
     return result

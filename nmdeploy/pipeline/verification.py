@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmdeploy._util.stages import stage
 from nmdeploy.analysis.accuracy import chance_warnings
 from nmdeploy.analysis.comparison import Agreement, Comparison, Verification, agree, compare
 from nmdeploy.analysis.metrics import overflows
@@ -47,31 +48,31 @@ def verify(
 
     Parameters
     ----------
-    model, data, dt, axes : as for `report`
-    against : names of backends, or one name
+    model, data, dt, axes : as for `report`;  against : names of backends, or one name
     floats : path, Network or another object that `load` takes, optional
         The float network, for float accuracy, spike agreement and signal-to-noise ratios.
     samples : int, optional
         How many samples are compared value by value. Accuracies are over all; no sample runs twice in one backend.
-    require : bool
-        If Lava cannot run: raise `LavaUnavailable` (True), or say so in the result (False).
+    require : if Lava cannot run, raise `LavaUnavailable` (True), or say so in the result (False)
     recording : path or Recording, optional
         A run of the model on the samples. It takes the place of a run for the accuracies and, if all states were
         traced, of that in its backend.
     """
     check_samples(samples)
-    against, network = _names(against), model_of(model)
-    source = samples_of(data, network, axes)
-    origin = floats_of(floats, model, network, dt)
-    recorded = None if recording is None else recorded_of(recording, network, source, data)
-    source = source if recorded is None else source.limited(recorded.samples)
-    part = source.first(samples)
+    with stage("read"):
+        against, network = _names(against), model_of(model)
+        source = samples_of(data, network, axes)
+        origin = floats_of(floats, model, network, dt)
+        recorded = None if recording is None else recorded_of(recording, network, source, data)
+        source = source if recorded is None else source.limited(recorded.samples)
+        part = source.first(samples)
     work = Work(on_progress, _verify_work(source, part, against, recorded))
     expected = _traced(network, part, "reference", recorded, work)
     comparisons, missing = _compared(expected, network, part, against, require, recorded, work)
     totals = _completed(expected, network, part, source, work) if recorded is None else recorded.totals(source.labels)
-    agreement, snr_db = _agreement(origin, part, network, expected)
-    figures = accuracies_of(source, totals, origin)
+    with stage("float network"):
+        agreement, snr_db = _agreement(origin, part, network, expected)
+        figures = accuracies_of(source, totals, origin)
     return Verification(
         comparisons=tuple(comparisons),
         accuracy=figures,
@@ -129,7 +130,8 @@ def _completed(
     """Return the sums over all samples: of those that ran with all states, and of a run of the others."""
     totals = totals_of(network, part, expected)
     if part.samples < source.samples:
-        totals += run_totals(network, source.after(part.samples), on_progress=work.next(source.samples))
+        with stage("run the other samples"):
+            totals += run_totals(network, source.after(part.samples), on_progress=work.next(source.samples))
     return totals
 
 
@@ -137,7 +139,8 @@ def _traced(network: QuantizedNetwork, part: Data, backend: str, recorded: Recor
     """Return the run of a backend with all states, from the recording if it is that run."""
     if recorded is not None and _is_held(recorded, backend):
         return recorded.first(part.samples)
-    return run_data(network, part, backend, "states", on_progress=work.next(part.samples))
+    with stage(f"run {backend}"):
+        return run_data(network, part, backend, "states", on_progress=work.next(part.samples))
 
 
 def _agreement(
