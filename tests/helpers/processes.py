@@ -54,7 +54,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> bool:
     """Return True if a condition holds in time."""
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
