@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from nmdeploy.errors import BadOption
 from nmdeploy.network.network import Network, QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron
 from nmdeploy.nir_io import model_sha256
+from nmdeploy.recording.pieces import Pieces, States, cut
 from nmdeploy.recording.types import TRACES, Recording, Totals, totals
 from nmdeploy.recording.writer import RecordingWriter
 from nmdeploy.samples.digest import InputDigest
@@ -25,6 +26,7 @@ from nmdeploy.samples.source import Data, SampleFile
 Progress = Callable[[int], object]
 CHUNK_BYTES, CHUNK_SAMPLES = 1 << 24, 512
 OUTPUT_BYTES, CODE_BYTES = 2, 16  # a spike, or a code, as kernels write it and as a recording holds it
+PIECE_BYTES, PIECE_CODE_BYTES = 1 << 25, 8  # the states of the steps that run at once, if a sample is cut
 
 
 def run_data(
@@ -60,6 +62,11 @@ def _run(
     recording: Recording = run(
         network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress, **options
     )
+    return _finished(network, recording, backend)
+
+
+def _finished(network: QuantizedNetwork, recording: Recording, backend: str) -> Recording:
+    """Add to a backend's recording what backends leave out."""
     if network.reads_membrane and recording.spiking:
         raise BadOption(
             f"backend {backend!r} returns spikes, not the membranes of readout {network.readout!r}: choose another"
@@ -137,6 +144,57 @@ def run_parts(
         done += chunk.samples
 
 
+def run_in_pieces(
+    network: QuantizedNetwork,
+    data: Data | SampleFile,
+    backend: str = "auto",
+    trace: str = "none",
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> Iterator[tuple[Data, Pieces]]:
+    """Run samples as `run_parts` does, but one sample whose states are too many for memory in pieces of steps."""
+    backend = resolve_backend(network, data, backend, trace)
+    steps = piece_steps(network, data.steps, trace)
+    if steps is None or takes_all_samples(backend):
+        for chunk, part in run_parts(network, data, backend, trace, threads, on_progress):
+            yield chunk, Pieces(_uncut(part))
+        return
+    if isinstance(data, Data):
+        require_codes(network, data)
+    for done, chunk in enumerate(data.chunks(1)):
+        yield chunk, Pieces(_sample_pieces(network, chunk, backend, steps))
+        if on_progress is not None:
+            on_progress(done + 1)
+
+
+def _uncut(recording: Recording) -> Generator[States, None, Recording]:
+    yield from ()
+    return recording
+
+
+def _sample_pieces(
+    network: QuantizedNetwork, data: Data, backend: str, steps: int
+) -> Generator[States, None, Recording]:
+    run = find_backend(backend).run_pieces
+    if run is None:
+        recording = find_backend(backend).run(network, data.codes, lengths=data.lengths, trace="states")
+        rest = yield from cut(recording, network.timing, steps)
+    else:
+        pieces = run(network, data.codes, lengths=data.lengths, steps=steps)
+        yield from pieces
+        rest = pieces.recording
+    return _finished(network, rest, backend)
+
+
+def piece_steps(network: QuantizedNetwork, steps: int, trace: str) -> int | None:
+    """Return the steps of a piece, so that its states take a bounded part of memory; None if a whole sample's do."""
+    populations = network.populations.values()
+    codes = sum(neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded) for neuron in populations)
+    if trace != "states" or PIECE_CODE_BYTES * codes * steps <= PIECE_BYTES:
+        return None
+    return max(1, PIECE_BYTES // (PIECE_CODE_BYTES * codes))
+
+
 def offset_progress(on_progress: Progress | None, done: int) -> Progress | None:
     """Return the progress of the samples after the first `done`."""
     return None if on_progress is None else lambda more: on_progress(done + more)
@@ -171,13 +229,15 @@ def simulate_into(
     Parameters are those of `nmdeploy.run`; `on_progress` takes the number of samples done.
     """
     digest = InputDigest(network.input.format)
-    with RecordingWriter(path, data.samples) as writer:
+    with RecordingWriter(path, data.samples, network.recorded_bits) as writer:
 
         def written() -> Iterator[tuple[Data, Recording]]:
-            for chunk, part in run_parts(network, data, backend, trace, threads, on_progress):
-                writer.append(part)
+            for chunk, pieces in run_in_pieces(network, data, backend, trace, threads, on_progress):
+                for states in pieces:
+                    writer.append_states(states, chunk.steps)
+                writer.append(pieces.recording)
                 digest.update(chunk.codes, chunk.lengths)
-                yield chunk, part
+                yield chunk, pieces.recording
 
         found = _total(network, written())
         writer.inputs_sha256 = digest.hexdigest()

@@ -82,7 +82,7 @@ def test_a_recording_with_states_is_compared_itself(
     assert cli(*arguments, "--recording", path).exit_code == 0
     assert runs == ([3] if backend == "compiled" else [])
     with h5py.File(path, "r+") as file:
-        file["layers/block0/states/re"][1, 5, 3, 2] += 1
+        file["layers/block0/states/re"][1, 5, 3, 2, 0] ^= 1
     changed = cli(*arguments, "--recording", path)
     assert changed.exit_code == 1 and "sample 1, step 5, layer block0, re of neuron 3, state 2" in changed.stdout
 

@@ -283,7 +283,8 @@ def test_recording(cli: Any, digits_model: Any, tmp_path: Path, trace: str) -> N
     assert cli("simulate", digits_model.path, *arguments).exit_code == 0
     found: list[str] = []
     with h5py.File(path) as file:
-        assert set(file.attrs) == {"model_sha256", "backend", "version", "latency", "seed", "inputs_sha256"}
+        told = {"format_version", "model_sha256", "backend", "version", "latency", "seed", "inputs_sha256"}
+        assert set(file.attrs) == told
         file.visititems(lambda name, node: found.append(name) if isinstance(node, h5py.Dataset) else None)
         samples, steps, _ = file["output/readout"].shape
         counts = file["layers/block0/counts"]
@@ -291,8 +292,8 @@ def test_recording(cli: Any, digits_model: Any, tmp_path: Path, trace: str) -> N
         told = PAGE[PAGE.index("Counts: `spikes`") :].split("\n\n")[0]
         assert set(counts) - {"im_saturations"} == set(re.findall(r"`(\w+)`", told))
         if trace == "states":
-            assert file["layers/block0/states/re"].shape == (samples, steps, 64, 8)
-            assert file["layers/readout/states/v"].shape == (samples, steps, 10)
+            assert file["layers/block0/states/re"].shape == (samples, steps, 64, 8, 3)  # planes of 24 bits
+            assert file["layers/readout/states/v"].shape == (samples, steps, 10, 3)
     kinds = {re.sub(r"layers/[\w.]+", "layers/NAME", name).split("/NAME/")[-1].split("/")[0] for name in found}
     expected = {"none": set(), "spikes": {"spikes"}, "states": {"spikes", "states"}}[trace]
     assert kinds == {"output", "lengths", "predictions", "counts"} | expected

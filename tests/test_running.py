@@ -28,9 +28,10 @@ from nmdeploy.errors import BadData, LavaUnavailable
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.nir_io import read
 from nmdeploy.pipeline import verification
+from nmdeploy.recording.pieces import Pieces
 from nmdeploy.recording.reader import read_recording, write_recording
 from nmdeploy.recording.types import TRACES, Recording, totals
-from nmdeploy.running import chunk_samples, run_parts, simulate_into
+from nmdeploy.running import chunk_samples, piece_steps, run_parts, simulate_into
 from nmdeploy.samples.source import Data, open_data
 
 CASES = (lif_case(1), state_space_case(2), dense_case(3))
@@ -76,6 +77,76 @@ def test_figures_at_the_command_line(
     assert f"6 samples of 64 steps on reference, latency 4 steps\n{accuracy}" in expected[0]
 
 
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+@pytest.mark.parametrize("size", [1, 2000, 5000])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_pieces_of_steps_change_nothing(
+    case: Case, size: int, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, seen = data_for(case), list[int]()
+    whole = pipeline.run(case.network, data, backend, trace="states")
+    monkeypatch.setattr(streaming, "PIECE_BYTES", size)
+    assert piece_steps(case.network, data.steps, "states") is not None
+    found = simulate_into(tmp_path / "r.h5", case.network, data, backend, "states", on_progress=seen.append)
+    read = read_recording(tmp_path / "r.h5")
+    assert read == whole and found == streaming.totals_of(case.network, data, whole)
+    assert list(read.layers) == list(whole.layers) and seen == list(range(1, data.samples + 1))
+    for name, layer in whole.layers.items():
+        assert {k: v.dtype for k, v in read.layers[name].states.items()} == {
+            k: v.dtype for k, v in layer.states.items()
+        }
+        assert list(read.layers[name].states) == list(layer.states)
+
+
+def test_a_backend_without_pieces_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(fake(reference.run), monkeypatch)
+    case, data = CASES[1], data_for(CASES[1])
+    whole = pipeline.run(case.network, data, "fake", trace="states")
+    monkeypatch.setattr(streaming, "PIECE_BYTES", 1)
+    simulate_into(tmp_path / "r.h5", case.network, data, "fake", "states")
+    assert read_recording(tmp_path / "r.h5") == whole
+
+
+def test_only_states_that_are_too_many_are_cut() -> None:
+    case = CASES[1]
+    assert piece_steps(case.network, 10**9, "spikes") is None
+    assert piece_steps(case.network, 1, "states") is None
+    steps = piece_steps(case.network, 10**9, "states")
+    assert steps is not None
+    one = pipeline.run(case.network, data_for(case).first(1), trace="states")
+    each = sum(values.nbytes for layer in one.layers.values() for values in layer.states.values()) / one.steps
+    assert steps * each <= streaming.PIECE_BYTES
+
+
+@pytest.mark.parametrize("error", [BadData("odd"), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("after", [0, 1, 15])
+def test_a_run_that_fails_between_pieces_leaves_nothing(
+    error: BaseException, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_pieces(*arguments: Any, **options: Any) -> Any:
+        inner = reference.run_pieces(*arguments, **options)
+        for states in inner:
+            if len(made) == after:
+                raise error
+            made.append(1)
+            yield states
+        samples.append(1)
+        return inner.recording
+
+    def failing(*arguments: Any, **options: Any) -> Pieces:
+        return Pieces(run_pieces(*arguments, **options))
+
+    made, samples = list[int](), list[int]()
+    install(fake(reference.run, run_pieces=failing), monkeypatch)
+    monkeypatch.setattr(streaming, "PIECE_BYTES", 1)
+    before = tmp_path / "r.h5"
+    before.write_text("kept")
+    with pytest.raises(type(error)):
+        simulate_into(tmp_path / "r.h5", CASES[0].network, data_for(CASES[0]), "fake", "states")
+    assert len(made) == after and len(samples) == after // 12
+    assert [path.name for path in tmp_path.iterdir()] == ["r.h5"] and before.read_text() == "kept"
+
+
 def test_lines_of_a_run_without_labels_and_counts() -> None:
     case = CASES[0]
     found = totals(pipeline.run(case.network, replace(data_for(case), labels=None)))
@@ -111,7 +182,8 @@ def test_size_of_a_chunk(case: Case) -> None:
 
 
 def fake(run: Any, **attributes: Any) -> Any:
-    return SimpleNamespace(**{"NAMES": ("fake",), "run": run, "WHOLE": False, "THREADS": False} | attributes)
+    known = {"NAMES": ("fake",), "run": run, "WHOLE": False, "THREADS": False, "run_pieces": None}
+    return SimpleNamespace(**known | attributes)
 
 
 def install(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +242,7 @@ def test_recordings_in_memory_and_in_parts_are_the_same_file(tmp_path: Path) -> 
     data = data_for(case)
     simulate_into(tmp_path / "a.h5", case.network, data, trace="states")
     time.sleep(1.1)  # no time of day is in the file
-    write_recording(pipeline.run(case.network, data, trace="states"), tmp_path / "b.h5")
+    write_recording(pipeline.run(case.network, data, trace="states"), tmp_path / "b.h5", case.network.recorded_bits)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 

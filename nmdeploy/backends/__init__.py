@@ -3,9 +3,10 @@
 A backend module has ``NAMES``, the names under which the command line knows it, and
 ``run(network, inputs, *, lengths, trace, on_progress) -> Recording``. The inputs are of any integer type, or bool. Many
 samples come in chunks, one call each, unless the module has ``WHOLE = True``: then all come in one call. With
-``THREADS = True`` it also takes ``threads``, the most threads that run samples (None: one per processor). A third party
-registers a module under the entry point group ``nmdeploy.backends``. With ``stream(network) -> Stream`` it also runs
-samples that arrive step by step.
+``THREADS = True`` it also takes ``threads``, the most threads that run samples (None: one per processor). With
+``stream(network) -> Stream`` it also runs samples that arrive step by step. With
+``run_pieces(network, inputs, *, lengths, steps) -> Pieces`` it runs one sample and hands over all states, `steps` steps
+at a time. A third party registers a module under the entry point group ``nmdeploy.backends``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Stream(Protocol):
 
 
 def _parts() -> list[ModuleType]:
-    return parts(__name__, "NAMES", "run", ALIASES=(), WHOLE=False, THREADS=False, stream=None)
+    return parts(__name__, "NAMES", "run", ALIASES=(), WHOLE=False, THREADS=False, stream=None, run_pieces=None)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import IntArray
+from nmdeploy.recording.pieces import Pieces, States, copied, joined
 from nmdeploy.recording.types import Layer, Recording
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NAMES = ("compiled",)
 THREADS = True
 ALIASES = ("embedded",)  # its name before
+NO_STATES: States = {}
 
 
 def engine(network: QuantizedNetwork, trace: str) -> Engine:
@@ -51,20 +53,64 @@ def run(
 
     `threads` is the most threads that run samples, by default one per processor.
     """
+    lengths = _lengths(inputs, lengths)
+    results = engine(network, trace).run(inputs, lengths, threads, on_progress)
+    made = results.program
+    states = {name: copied(_states(made, results.states[name], name)) for name in network.populations}
+    return _recording(made, results, states[network.output], lengths, states if trace == "states" else {})
+
+
+def run_pieces(
+    network: QuantizedNetwork, inputs: npt.NDArray[Any], *, lengths: IntArray | None = None, steps: int
+) -> Pieces:
+    """Run one sample with all states, `steps` steps at a time."""
+    return Pieces(_pieces(network, inputs, _lengths(inputs, lengths), steps))
+
+
+def _pieces(
+    network: QuantizedNetwork, inputs: npt.NDArray[Any], lengths: IntArray, steps: int
+) -> Generator[States, None, Recording]:
+    from nmdeploy.engine.run.pieces import run_pieces
+
+    made, kept = engine(network, "states").program, []
+    for results, rows in run_pieces(made, inputs, lengths, steps):
+        states = {
+            name: _states(
+                made,
+                {state: values[:, : part.stop - part.start] for state, values in results.states[name].items()},
+                name,
+            )
+            for name, part in rows.items()
+            if part.start < part.stop
+        }
+        yield states
+        if network.reads_membrane and network.output in states:
+            kept.append(copied(states[network.output]))
+    return _recording(made, results, joined(kept), lengths)
+
+
+def _lengths(inputs: npt.NDArray[Any], lengths: IntArray | None) -> IntArray:
     samples, steps = inputs.shape[:2]
     lengths = np.full(samples, steps, np.int64) if lengths is None else np.asarray(lengths, np.int64)
     if lengths.shape != (samples,) or lengths.min(initial=0) < 0 or lengths.max(initial=0) > steps:
         raise ValueError(f"lengths {lengths}: give one per sample, up to {steps}")  # code would leave its memory
-    compiled = engine(network, trace)
-    results = compiled.run(inputs, lengths, threads, on_progress)
-    made = results.program
-    counts = made.counts.of(results.counted, lengths)
-    states = {name: _states(made, results.states[name], name) for name in results.states}
-    output, spiking = network.output_values(_output(made, results, network.output), states[network.output])
+    return lengths
+
+
+def _recording(
+    made: Program,
+    results: Results,
+    read: Mapping[str, npt.NDArray[Any]],
+    lengths: IntArray,
+    states: States = NO_STATES,
+) -> Recording:
+    """Return a recording with these states; a readout may need those of the output, which are `read`."""
+    network, counts = made.network, made.counts.of(results.counted, lengths)
+    output, spiking = network.output_values(_output(made, results, network.output), read)
     layers = {
         name: Layer(
-            spikes=_output(made, results, name) if trace != "none" and neuron.spiking else None,
-            states=states[name] if trace == "states" else {},
+            spikes=_output(made, results, name) if made.trace != "none" and neuron.spiking else None,
+            states=states.get(name, {}),
             counts=counts[name],
         )
         for name, neuron in network.populations.items()
@@ -124,7 +170,7 @@ class SampleRun:
         rows = slice(first - before - self.run.origin, self.known - self.run.origin)
         outputs = _in_order(self.wires, self.outputs[None, rows])
         states = {state: values[:, rows] for state, values in self.run.results.states[name].items()}
-        found, _ = self.network.output_values(outputs, _states(self.run.program, states, name))
+        found, _ = self.network.output_values(outputs, copied(_states(self.run.program, states, name)))
         return found[0, before:]
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -152,9 +198,10 @@ def _in_order(wires: Wires, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _states(made: Program, held: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.NDArray[Any]]:
-    """Return the traced states of a population (samples, steps, neurons, ...) from those that kernels wrote."""
+    """Return views (samples, steps, neurons, ...) of the states that kernels wrote for a population."""
     size, states = made.network.populations[name].size, {}
     for state, sizes, bits in made.populations[name].layout.traces:
-        values = held[state][..., :size].transpose(0, 1, 3, 2)
-        states[state] = values.astype(bool if bits == 1 else np.int64).reshape(*values.shape[:3], *sizes)
+        values = held[state][..., :size]
+        values = np.moveaxis(values.reshape(*values.shape[:2], *sizes, size), -1, 2)
+        states[state] = values.astype(bool) if bits == 1 else values
     return states

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from nmdeploy import __version__
 from nmdeploy.network.network import QuantizedNetwork
-from nmdeploy.network.step_loop import StepLoop, run_steps
+from nmdeploy.network.step_loop import StepLoop, each_step, run_steps
 from nmdeploy.neurons.base import UNKNOWN_STEPS, IntArray, StepTime
+from nmdeploy.recording.pieces import Pieces, States, copied, joined
 from nmdeploy.recording.types import Layer, Recording, without_states
 
 NAMES = ("reference",)
@@ -74,9 +76,17 @@ class _Observer:
             counts[metric] += flag.reshape(len(valid), -1).sum(1) * valid
 
     def _keep_states(self, name: str, step: int, states: Mapping[str, Any]) -> None:
+        valid = step < self.lengths
         for key, value in states.items():
-            mask = (step < self.lengths).reshape(-1, *[1] * (value.ndim - 1))
-            self.states[name].setdefault(key, []).append(value * mask)
+            kept = value if valid.all() else value * valid.reshape(-1, *[1] * (value.ndim - 1))
+            self.states[name].setdefault(key, []).append(kept)
+
+    def take_states(self) -> States:
+        """Return the states that were kept since the last call."""
+        taken, self.states = self.states, {name: {} for name in self.populations}
+        return {
+            name: {key: np.stack(values, 1) for key, values in held.items()} for name, held in taken.items() if held
+        }
 
     def _sent(self, name: str, step: int, output: npt.NDArray[Any]) -> None:
         """Count and keep the aligned output of a step."""
@@ -181,12 +191,48 @@ def run(
         if on_progress:
             on_progress(part.stop)
     layers = {name: _layer(name, observers, network) for name in network.populations}
-    sent = _stacked([o.outputs[network.output] for o in observers])
-    output, spiking = network.output_values(sent, layers[network.output].states)
+    made = _recording(network, layers, observers, layers[network.output].states, lengths)
+    return made if trace == "states" else replace(made, layers=without_states(layers))
+
+
+def run_pieces(
+    network: QuantizedNetwork, inputs: IntArray, *, lengths: IntArray | None = None, steps: int, dtype: Any = np.int64
+) -> Pieces:
+    """Run one sample with all states, `steps` steps at a time."""
+    lengths = np.full(1, inputs.shape[1], np.int64) if lengths is None else lengths
+    return Pieces(_pieces(network, inputs.astype(dtype), lengths, steps))
+
+
+def _pieces(
+    network: QuantizedNetwork, inputs: npt.NDArray[Any], lengths: IntArray, steps: int
+) -> Generator[States, None, Recording]:
+    last = inputs.shape[1] + network.timing.drain_steps - 1
+    observer, kept = _Observer(network, lengths, inputs.shape[1], "states"), []
+    start = {name: neuron.start(1, inputs.dtype) for name, neuron in network.populations.items()}
+    for step in each_step(network, inputs, start, observer.advance, observer.arrive, lengths):
+        if (step + 1) % steps and step < last:
+            continue
+        states = observer.take_states()
+        yield states
+        if network.reads_membrane and network.output in states:
+            kept.append(copied(states[network.output]))
+    layers = {name: _layer(name, [observer], network) for name in network.populations}
+    return _recording(network, layers, [observer], joined(kept), lengths)
+
+
+def _recording(
+    network: QuantizedNetwork,
+    layers: Mapping[str, Layer],
+    observers: list[_Observer],
+    states: Mapping[str, npt.NDArray[Any]],
+    lengths: IntArray,
+) -> Recording:
+    """Return a recording; the states of the output are given, because a readout may need them."""
+    output, spiking = network.output_values(_stacked([o.outputs[network.output] for o in observers]), states)
     return Recording(
         output=output,
         spiking=spiking,
-        layers=layers if trace == "states" else without_states(layers),
+        layers=layers,
         lengths=lengths,
         latency=network.latency,
         backend=NAMES[0],

@@ -139,6 +139,11 @@ class QuantizedNetwork(Graph):
             return ()
         return (f"readout {self.readout}: the host reads the states of {self.output!r} in every step, too",)
 
+    @property
+    def recorded_bits(self) -> dict[str, Mapping[str, int]]:
+        """Bits that a code of each recorded state needs at most, by population and state; 64 where none are given."""
+        return {name: neuron.recorded_bits for name, neuron in self.populations.items()}
+
     def traces_states(self, population: str, trace: str) -> bool:
         """Return True if a run with that trace has to keep the states of a population."""
         return trace == "states" or (self.reads_membrane and population == self.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,11 +46,25 @@ def run_steps(
     lengths : (samples,) int, optional
         Steps of each sample. Populations with an output latency must not read later steps.
     """
+    for _ in each_step(graph, inputs, start, advance, on_synapse, lengths):
+        pass
+
+
+def each_step(
+    graph: Graph,
+    inputs: Array,
+    start: Mapping[str, Any],
+    advance: Advance,
+    on_synapse: OnSynapse | None = None,
+    lengths: npt.NDArray[np.int64] | None = None,
+) -> Iterator[int]:
+    """Do as `run_steps` does; yield each step after it has run."""
     loop = StepLoop(graph, len(inputs), inputs.dtype, start, advance, on_synapse)
     last = inputs.shape[1]
     steps = last if lengths is None or not graph.timing.drain_steps else lengths[:, None]
     for step in range(last + graph.timing.drain_steps):
         loop.step(inputs[:, step] if step < last else None, last, steps)
+        yield step
 
 
 class StepLoop:

@@ -65,6 +65,11 @@ class Timing:
     drain_steps: int
     latency: int
 
+    def rows(self, name: str, first: int, last: int, steps: int) -> slice:
+        """Return a node's own steps, of samples of `steps`, in the steps `first` to `last` (exclusive) of the input."""
+        start, stop = (min(max(step - self.start_offset[name], 0), steps) for step in (first, last))
+        return slice(start, stop)
+
 
 def timing_of(graph: Graph) -> Timing:
     """Compute the timing of a network; `UnsupportedParameter` if windows lie in a loop that is too fast."""

@@ -163,6 +163,11 @@ class QuantizedNeuron(Population):
         return np.ldexp(np.asarray(codes, np.float64), -self.output_frac)
 
     @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        """Bits that a code of a recorded state needs at most, by state; 64 where none are given."""
+        return {}
+
+    @property
     def scales(self) -> Scales:
         """Scales of its integers: the fields whose names begin with ``frac_``, and the factor on its inputs."""
         fracs = {f.name: getattr(self, f.name) for f in fields(self) if f.name.startswith("frac_")}  # type: ignore[arg-type]

@@ -168,6 +168,10 @@ class QuantizedFilteredIntegrator(ThreePartNeuron):
         return self.frac_out
 
     @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        return {"out": self.out_bits, "u": self.state_bits, "v": self.state_bits}
+
+    @property
     def state_params(self) -> StateParams:
         limit = (1 << (self.state_bits - 1)) - 1
         constants = (self.input_bias[:, None], self.bias[:, None])

@@ -117,6 +117,10 @@ class QuantizedGatedLinearUnit(QuantizedNeuron):
         return self.output_bits
 
     @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        return {"g": self.output_bits}
+
+    @property
     def feeds_synapses(self) -> bool:
         return True
 

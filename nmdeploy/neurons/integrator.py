@@ -6,7 +6,7 @@ Float, per neuron with synaptic sum a: ``v <- beta * v + a + bias``, output v. I
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -93,6 +93,10 @@ class QuantizedIntegrator(ThreePartNeuron):
     @property
     def size(self) -> int:
         return self.dv.size
+
+    @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        return {"v": self.state_bits}
 
     @property
     def state_params(self) -> StateParams:

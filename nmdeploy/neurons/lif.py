@@ -144,6 +144,10 @@ class QuantizedLIF(ThreePartNeuron):
         return self.du.size
 
     @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        return {"u": 32, "v": self.state_bits}  # check_overflow allows a current of 32 bits
+
+    @property
     def state_params(self) -> StateParams:
         return StateParams(self.du[:, None], self.dv[:, None], (self.bias_mant << self.bias_exp)[:, None])
 

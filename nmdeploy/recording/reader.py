@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,17 @@ import numpy as np
 
 from nmdeploy._util.open_file import open_hdf5
 from nmdeploy.errors import BadFile
+from nmdeploy.recording.column import BITS
+from nmdeploy.recording.narrow import planes_of, widened
 from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
-from nmdeploy.recording.writer import RecordingWriter
+from nmdeploy.recording.writer import FORMAT, VERSION, RecordingWriter
 
 
-def write_recording(recording: Recording, path: str | Path) -> None:
-    """Write a recording as a whole or not at all."""
-    with RecordingWriter(path, recording.samples) as writer:
+def write_recording(
+    recording: Recording, path: str | Path, bits: Mapping[str, Mapping[str, int]] | None = None
+) -> None:
+    """Write a recording as a whole or not at all; `bits` as for `RecordingWriter`."""
+    with RecordingWriter(path, recording.samples, bits) as writer:
         writer.append(recording)
         writer.inputs_sha256 = recording.inputs_sha256
 
@@ -78,15 +82,28 @@ def open_recording(path: str | Path) -> Iterator[Any]:
     if not Path(path).is_file():
         raise BadFile(f"{path}: there is no such file: check the path")
     with open_hdf5(path, kind="recording", remedy="run nmdeploy simulate again", holds_texts=True) as file:
+        version = int(file.attrs.get(FORMAT, 1))
+        if not 1 <= version <= VERSION:
+            raise BadFile(
+                f"{path}: is a recording of format version {version}, and this nmdeploy reads 1 to {VERSION}: update it"
+            )
         yield file
 
 
 def _layer(group: Any, part: slice) -> Layer:
     return Layer(
         spikes=_spikes(group["spikes"][part]) if "spikes" in group else None,
-        states={name: values[part] for name, values in group.get("states", {}).items()},
+        states={name: read_codes(values, part) for name, values in group.get("states", {}).items()},
         counts={name: values[part] for name, values in group.get("counts", {}).items()},
     )
+
+
+def read_codes(stored: Any, *part: slice) -> Any:
+    """Read codes of a file in the type that a run returns, whatever the width in which they are stored."""
+    if BITS not in stored.attrs:
+        return stored[part]
+    planes = planes_of(int(stored.attrs[BITS]))
+    return widened([stored[part]] if planes == 1 else [stored[(*part, ..., plane)] for plane in range(planes)])
 
 
 def _spikes(stored: Any) -> Any:

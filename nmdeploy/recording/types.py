@@ -263,6 +263,11 @@ def without_states(layers: Mapping[str, Layer]) -> dict[str, Layer]:
     return {name: replace(layer, states={}) for name, layer in layers.items()}
 
 
+def without_all_states(recording: Recording) -> Recording:
+    """Return a recording without states."""
+    return replace(recording, layers=without_states(recording.layers))
+
+
 def join(parts: Sequence[tuple[IntArray, Recording]], steps: int) -> Recording:
     """Join recordings of parts, (which samples, their recording), to one; what is missing is zero."""
     first = parts[0][1]

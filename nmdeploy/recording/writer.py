@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +14,13 @@ import numpy.typing as npt
 from nmdeploy._util.atomic_files import Unfailing, atomic_write, unwritable
 from nmdeploy._util.signals import defer_signals
 from nmdeploy.errors import BadData
+from nmdeploy.recording.column import Column
+from nmdeploy.recording.narrow import WIDEST, stored_width
+from nmdeploy.recording.pieces import States
 from nmdeploy.recording.types import ATTRIBUTES, Recording
 
-CHUNK_BYTES, CHUNK_SAMPLES = 1 << 20, 1024
+FORMAT = "format_version"
+VERSION = 2
 PART_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "inputs_sha256")  # equal in all parts
 Array = npt.NDArray[Any]
 
@@ -33,6 +37,8 @@ class RecordingWriter:
     path : path of the recording
     samples : int, optional
         How many there will be in all; knowing it makes a smaller file.
+    bits : mapping of population to mapping of state to int, optional
+        Bits that a code of a state needs at most; 64 where none are given.
 
     Attributes
     ----------
@@ -40,11 +46,17 @@ class RecordingWriter:
         Digest of all samples; set it before the end of the block.
     """
 
-    def __init__(self, path: str | Path, samples: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, samples: int | None = None, bits: Mapping[str, Mapping[str, int]] | None = None
+    ) -> None:
         self.path, self.samples = path, samples
+        self.names = tuple(bits or ())
+        self.widths = {
+            _place(name, state): stored_width(n) for name, held in (bits or {}).items() for state, n in held.items()
+        }
         self.inputs_sha256 = ""
         self.done = self._bytes = 0
-        self._columns: dict[str, _Column] = {}
+        self._columns: dict[str, Column] = {}
         self._layout: dict[str, Any] = {}
         self._file: Any = None
         self._disk: Unfailing
@@ -57,6 +69,22 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return self._block.__exit__(kind, error, trace)
+
+    def append_states(self, states: States, steps: int) -> None:
+        """Add the next rows of the states of one sample of `steps` steps; `append` adds all else after the last ones.
+
+        Raises
+        ------
+        BadFile, BadData
+            As `append` does.
+        """
+        self._bytes += sum(values.nbytes for held in states.values() for values in held.values())
+        with self._writing():
+            self._require_layers(self.names or states)
+            for name, held in states.items():
+                for state, values in held.items():
+                    stored = _bytes(values)
+                    self._column(_place(name, state), (steps, *stored.shape[2:]), stored.dtype).append_rows(stored)
 
     def append(self, part: Recording) -> None:
         """Add the samples of a part after those that are there.
@@ -76,10 +104,9 @@ class RecordingWriter:
         self.done += part.samples
         self._bytes += sum(values.nbytes for values in arrays.values())
         with self._writing():
-            if self._file is None:
-                self._start(part, arrays)
+            self._require_layers(part.layers)
             for name, values in arrays.items():
-                self._columns[name].append(values)
+                self._column(name, values.shape[1:], values.dtype).append(values)
 
     @contextmanager
     def _opened(self) -> Iterator[RecordingWriter]:
@@ -100,6 +127,9 @@ class RecordingWriter:
         with self._writing():
             for column in self._columns.values():
                 column.flush()
+            self._file.attrs[FORMAT] = VERSION
+            for name in PART_ATTRIBUTES:
+                self._file.attrs[name] = self._layout[name]
             self._file.attrs["inputs_sha256"] = self.inputs_sha256
             self._close()
 
@@ -117,22 +147,37 @@ class RecordingWriter:
             if self._disk.error is None:
                 raise
         if isinstance(self._disk.error, OSError):
-            most = self._bytes * (self.samples or self.done) // self.done
+            most = self._bytes * (self.samples or self.done) // max(self.done, 1)
             raise unwritable(self.path, self._disk.error, most) from None
 
-    def _start(self, part: Recording, arrays: dict[str, Array]) -> None:
-        """Create the file and its arrays; HDF5's cache is off, because only whole chunks are written."""
+    def _column(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
+        """Return the column of an array, which is created with its first values."""
+        if name not in self._columns:
+            width = self.widths.get(name, WIDEST)
+            self._columns[name] = Column(self._file, name, shape, dtype, self.samples, width)
+        return self._columns[name]
+
+    def _require_layers(self, names: Iterable[str]) -> None:
+        """Create the file and the groups of its layers; HDF5's cache is off, because only whole chunks are written."""
+        if self._file is not None:
+            return
         import h5py
 
         self._file = h5py.File(self._disk, "w", rdcc_nbytes=0)
-        for name in PART_ATTRIBUTES:
-            self._file.attrs[name] = getattr(part, name)
         layers = self._file.create_group("layers", track_order=True)
-        for name in part.layers:
+        for name in names:
             group = layers.create_group(name)
             group.create_group("states", track_order=True)
             group.create_group("counts", track_order=True)
-        self._columns = {name: _Column(self._file, name, values, self.samples) for name, values in arrays.items()}
+
+
+def _place(name: str, state: str) -> str:
+    return f"layers/{name}/states/{state}"
+
+
+def _bytes(values: Array) -> Array:
+    """Return values as they are stored: what is binary as bytes."""
+    return values.view(np.uint8) if values.dtype == bool else values
 
 
 def _arrays(part: Recording) -> dict[str, Array]:
@@ -141,76 +186,11 @@ def _arrays(part: Recording) -> dict[str, Array]:
     found |= {} if part.predictions is None else {"predictions": part.predictions}
     for name, layer in part.layers.items():
         found |= {} if layer.spikes is None else {f"layers/{name}/spikes": layer.spikes}
-        found |= {f"layers/{name}/states/{state}": values for state, values in layer.states.items()}
+        found |= {_place(name, state): values for state, values in layer.states.items()}
         found |= {f"layers/{name}/counts/{metric}": values for metric, values in layer.counts.items()}
-    return {name: values.view(np.uint8) if values.dtype == bool else values for name, values in found.items()}
+    return {name: _bytes(values) for name, values in found.items()}
 
 
 def _layout(part: Recording, arrays: dict[str, Array]) -> dict[str, Any]:
     shapes = {name: (values.dtype, values.shape[1:], len(values) == part.samples) for name, values in arrays.items()}
     return shapes | {name: getattr(part, name) for name in PART_ATTRIBUTES}
-
-
-class _Column:
-    """One array of the file, and the samples of it that do not fill a chunk yet."""
-
-    def __init__(self, file: Any, name: str, first: Array, samples: int | None) -> None:
-        self.rows = _chunk(first, samples)[0]
-        self.dataset = _dataset(file, name, first, samples)
-        self.held: list[Array] = []
-        self.waiting = self.done = 0
-
-    def append(self, values: Array) -> None:
-        """Take samples, and write what fills whole chunks."""
-        self.held.append(values)
-        self.waiting += len(values)
-        if self.waiting >= self.rows:
-            whole = np.concatenate(self.held)
-            ready = self.waiting - self.waiting % self.rows
-            self._write(whole[:ready])
-            self.held, self.waiting = [whole[ready:].copy()], self.waiting - ready
-
-    def flush(self) -> None:
-        """Write the rest."""
-        if self.waiting:
-            self._write(np.concatenate(self.held))
-            self.held, self.waiting = [], 0
-
-    def _write(self, values: Array) -> None:
-        end = self.done + len(values)
-        if end > len(self.dataset):
-            self.dataset.resize(end, 0)
-        self.dataset[self.done : end] = values
-        self.done = end
-
-
-def _chunk(values: Array, samples: int | None) -> tuple[int, ...]:
-    """Return the shape of a chunk: whole samples, or if one is large, some of its steps."""
-    each = values[:1].nbytes or 1
-    rows = min(max(1, CHUNK_BYTES // each), CHUNK_SAMPLES)
-    shape = (rows if samples is None else min(rows, samples), *values.shape[1:])
-    if each <= CHUNK_BYTES or len(shape) < 3:
-        return shape
-    return (1, max(1, CHUNK_BYTES * shape[1] // each), *shape[2:])
-
-
-def _dataset(file: Any, name: str, first: Array, samples: int | None) -> Any:
-    """Create a dataset; integers are packed to as many bits as the chunk needs, five times as fast as gzip.
-
-    A checksum follows. h5py itself refuses one after this filter, because with floats it would be lossy. What is small
-    and of a known number is stored as it is.
-    """
-    from h5py import Dataset, h5d, h5p, h5s, h5t, h5z
-
-    shape = (samples or 0, *first.shape[1:])
-    settings = h5p.create(h5p.DATASET_CREATE)
-    settings.set_obj_track_times(False)  # the same run makes the same file
-    if 0 not in first.shape and (len(shape) > 1 or samples is None):
-        settings.set_chunk(_chunk(first, samples))
-        if first.dtype.kind in "iu":
-            settings.set_scaleoffset(h5z.SO_INT, 0)
-        settings.set_fletcher32()
-    links = h5p.create(h5p.LINK_CREATE)
-    links.set_create_intermediate_group(True)
-    space = h5s.create_simple(shape, (h5s.UNLIMITED if samples is None else samples, *shape[1:]))
-    return Dataset(h5d.create(file.id, name.encode(), h5t.py_create(first.dtype), space, settings, links))

@@ -57,7 +57,29 @@ def test_layout_for_other_programs(tmp_path: Path) -> None:
             "latency": recording.latency,
             "seed": 0,
             "inputs_sha256": recording.inputs_sha256,
+            "format_version": 2,
         }
+
+
+def test_layout_of_narrow_codes(tmp_path: Path) -> None:
+    network, recording = CASES[0].network, recorded(CASES[0], "states")
+    write_recording(recording, tmp_path / "r.h5", network.recorded_bits)
+    with h5py.File(tmp_path / "r.h5") as file:
+        states, codes = file["layers/layer0/states"], recording.layers["layer0"].states
+        assert states["u"].dtype == np.int32 and np.array_equal(states["u"][()], codes["u"])
+        assert states["v"].dtype == np.int8 and states["v"].shape == (*codes["v"].shape, 3)
+        assert {name: values.attrs["bits"] for name, values in states.items()} == {"u": 32, "v": 24}
+        low, middle, high = np.moveaxis(states["v"][()].astype(np.int64), -1, 0)
+        assert np.array_equal((high << 16) + ((middle & 255) << 8) + (low & 255), codes["v"])
+    assert same(vars(read_recording(tmp_path / "r.h5")), vars(recording))
+
+
+def test_a_later_version_is_refused(tmp_path: Path) -> None:
+    write_recording(recorded(CASES[0], "none"), tmp_path / "r.h5")
+    with h5py.File(tmp_path / "r.h5", "a") as file:
+        file.attrs["format_version"] = 3
+    with pytest.raises(BadFile, match=r"format version 3, and this nmdeploy reads 1 to 2: update it"):
+        read_recording(tmp_path / "r.h5")
 
 
 def test_files_without_classes_are_read(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from shared import HELPERS
 
 from nmdeploy._util.atomic_files import Unfailing, atomic_write
 from nmdeploy.errors import BadData, BadFile
-from nmdeploy.recording import writer as recording_writer
+from nmdeploy.recording import column as recording_column
 from nmdeploy.recording.reader import describe_recording, read_recording, write_recording
 from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
 from nmdeploy.recording.writer import RecordingWriter
@@ -54,7 +54,7 @@ def test_parts_are_the_whole(
 ) -> None:
     path, whole = tmp_path_factory.mktemp("x") / "r.h5", recording(samples, values, spiking)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording_writer, "CHUNK_BYTES", chunk)
+        patch.setattr(recording_column, "CHUNK_BYTES", chunk)
         with RecordingWriter(path, samples if known else None) as writer:
             for first in range(0, samples, size):
                 writer.append(part_of(whole, slice(first, first + size)))

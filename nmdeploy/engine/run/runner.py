@@ -31,9 +31,10 @@ WORKER_KINDS = 4  # of lengths, types and given sums, for which memory is kept
 PRODUCT_BYTES = 1 << 24
 WorkerKind = tuple[Program, int, str, frozenset[str]]
 NOTHING: Mapping[str, Any] = {}
-SAMPLES, LENGTHS = (layout.DRIVER_FIELDS.index(name) for name in ("samples", "lengths"))
+SAMPLES, LENGTHS, FIRST, LAST = (layout.DRIVER_FIELDS.index(name) for name in ("samples", "lengths", "first", "last"))
 ENDLESS = int(np.iinfo(np.int64).max)
 ALIGNMENT, WORD_BYTES = 64, 8
+NO_ROWS = np.zeros(1, np.int64)
 SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
 # References to an array that only the list holds; the interpreter's own share of them depends on its version.
 UNUSED_REFERENCES = next(sys.getrefcount(each) for each in [np.zeros(1)])
@@ -89,9 +90,11 @@ class Spare:
         return made
 
 
-def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spare) -> Results:
-    """Allocate the memory for the results of samples."""
-    samples = len(lengths)
+def allocate_results(
+    program: Program, lengths: IntArray, steps: int, spare: Spare, state_steps: int | None = None
+) -> Results:
+    """Allocate the memory for the results of samples; for the states of `state_steps` steps only, if that is given."""
+    samples, rows = len(lengths), steps if state_steps is None else state_steps
     network = program.network
     outputs, states = {}, {}
     counted = np.zeros((samples, program.counts.width), np.int64)
@@ -100,7 +103,7 @@ def allocate_results(program: Program, lengths: IntArray, steps: int, spare: Spa
             shape = (samples, steps, made.wires.planes, made.wires.width)
             outputs[name] = spare.zeros(shape, np.int32 if made.wires.coded else np.uint8, lengths)
         states[name] = {
-            state: np.zeros((samples, steps, math.prod(sizes), made.wires.width), f"i{max(bits, 32) // 8}")
+            state: np.zeros((samples, rows, math.prod(sizes), made.wires.width), f"i{max(bits, 32) // 8}")
             for state, sizes, bits in made.layout.traces
         }
     return Results(program, outputs, states, counted)
@@ -278,6 +281,11 @@ class Worker:
         numbers = {**samples, "chunk": self.chunk, "first": 0, "last": ENDLESS}
         addresses = {key: table.ctypes.data for key, table in {**tables, "lengths": lengths}.items()}
         return np.array([{**numbers, **addresses}[key] for key in layout.DRIVER_FIELDS], np.int64)
+
+    def rest(self) -> None:
+        """Set the registers to their values before step 0, as the driver does if it is given the table of resets."""
+        for target, start, size in zip(*(self.resets[column::3] for column in range(3)), strict=True):
+            ctypes.memmove(target, start, size * WORD_BYTES)
 
     def place(self, codes: Any, first: int, results: Results, sums: Mapping[str, Any] = NOTHING) -> list[int]:
         """Point the kernels at the first sample's rows, and return each pointer's stride from sample to sample."""

@@ -6,20 +6,15 @@ At a window's end, the rows that delays and late outputs still read move to its 
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy.engine.lower.layout import DRIVER_FIELDS
 from nmdeploy.engine.lower.program import Program
-from nmdeploy.engine.run.runner import WORD_BYTES, Spare, Worker, allocate_results
+from nmdeploy.engine.run.runner import FIRST, LAST, NO_ROWS, Spare, Worker, allocate_results
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import UNKNOWN_STEPS, IntArray
 
 WINDOW_BYTES, WINDOW_STEPS = 1 << 20, 32
-FIRST, LAST = DRIVER_FIELDS.index("first"), DRIVER_FIELDS.index("last")
-NO_ROWS = np.zeros(1, np.int64)
 
 
 def steps_behind(network: QuantizedNetwork) -> int:
@@ -80,8 +75,7 @@ class SampleRun:
 
     def reset(self) -> None:
         """Begin the next sample, at rest."""
-        for target, start, words in zip(*(self.worker.resets[column::3] for column in range(3)), strict=True):
-            ctypes.memmove(target, start, words * WORD_BYTES)
+        self.worker.rest()
         self.results.counted[:] = 0
         self._point_to(0)
         self.steps, self.lengths[0] = 0, UNKNOWN_STEPS

@@ -175,6 +175,11 @@ class QuantizedSpiking(Dims, QuantizedNeuron):
         return (*self.state_registers, *self.neuron_registers[1:])
 
     @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        wide = {"y": 32} | ({"v": 32} if self.reset_action == "modulo" else {})  # modulo wraps a soma below 0
+        return dict.fromkeys(self.recorded, self.state_bits) | wide
+
+    @property
     def flags(self) -> tuple[str, ...]:  # type: ignore[override]
         soma = [f"{name}_saturations" for name, there in (("v", self.soma), ("w", self.adaptation)) if there]
         acting = ("v",) if self.soma else self.state_registers

@@ -15,7 +15,7 @@ scaled (`nmdeploy.quantization.window_input`). Integers: docs/arithmetic.md, ``w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -132,6 +132,10 @@ class QuantizedWindowedStateSpace(QuantizedNeuron):
     @property
     def real_states(self) -> int:
         return 2 * self.states_per_neuron + 1
+
+    @property
+    def recorded_bits(self) -> Mapping[str, int]:
+        return {"re": self.state_bits, "im": self.state_bits, "y": 32, "u": U_BITS}
 
     @property
     def unstable(self) -> bool:
