@@ -276,3 +276,45 @@ def test_memory_does_not_grow(kind: str, lif_model: Model, tmp_path: Path, figur
         size = path.stat().st_size / 1e6
         figures(f"simulate, {samples} samples ({kind}, {size:.1f} MB): peak {peaks[-1]:.1f} MB")
     assert peaks[1] <= 1.1 * peaks[0] and peaks[1] < 200
+
+
+def verified(case: Case, backend: str, **options: Any) -> Any:
+    return pipeline.verify(case.network, data_for(case), backend, samples=3, **options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_verification_in_pieces_is_that_of_the_whole(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with a recording in place of a run, from a file and in memory, and with a backend that is not cut."""
+    install(fake(reference.run), monkeypatch)
+    data, done = data_for(case), list[tuple[int, int]]()
+    whole = {name: verified(case, name) for name in ("compiled", "fake")}
+    simulate_into(tmp_path / "r.h5", case.network, data, "compiled", "states")
+    held = replace(read_recording(tmp_path / "r.h5"))
+    monkeypatch.setattr(streaming, "PIECE_BYTES", 2000)
+    for name, expected in whole.items():
+        assert expected.equal and verified(case, name) == expected
+    for recording in (tmp_path / "r.h5", held):
+        found = verified(case, "compiled", recording=recording, on_progress=lambda *at: done.append(at))
+        assert found == whole["compiled"]
+    assert done == sorted(done[: len(done) // 2]) * 2 and done[-1][0] == done[-1][1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_first_difference_in_pieces_is_that_of_the_whole(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(network: QuantizedNetwork, inputs: Any, **options: Any) -> Recording:
+        made = reference.run(network, inputs, **options)
+        for index, layer in enumerate(made.layers.values()):
+            for values in layer.states.values():
+                values[-1, 7 - index :] += 1
+        return made
+
+    def changed() -> Any:
+        return verified(case, "fake")
+
+    install(fake(run, WHOLE=True), monkeypatch)
+    whole = changed()
+    assert not whole.equal and whole.comparisons[0].first_divergence.sample == 2
+    monkeypatch.setattr(streaming, "PIECE_BYTES", 2000)
+    assert changed() == whole

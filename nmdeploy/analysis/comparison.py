@@ -188,34 +188,60 @@ def compare(reference: Recording, candidate: Recording) -> Comparison:
         raise ValueError(f"recordings traced different things: {sorted(set(expected) ^ set(actual)) or 'nothing'}")
     if not np.array_equal(reference.lengths, candidate.lengths):
         raise ValueError("recordings of samples of different lengths")
-    compared = mismatches = 0
-    earliest: tuple[tuple[int, ...], Divergence] | None = None
+    found = Differences()
     for index, ((name, kind), array) in enumerate(expected.items()):
         other = actual[name, kind]
         if array.shape != other.shape:
             raise ValueError(f"{name} {kind}: shapes {array.shape} and {other.shape} differ")
         for sample, length in enumerate(reference.lengths):  # one by one, to leave out padding and save memory
-            one, two = array[sample, :length], other[sample, :length]
-            differs = one.astype(np.int64) != two.astype(np.int64)
-            compared += differs.size
-            found = int(np.count_nonzero(differs))
-            mismatches += found
-            if found:
-                step, neuron, *state = at = tuple(map(int, np.unravel_index(int(np.argmax(differs)), differs.shape)))
-                where = neuron, state[0] if state else None, step
-                here = Divergence(sample, name, kind, *where, expected=int(one[at]), actual=int(two[at]))
-                key = (sample, step, index)
-                earliest = min(earliest, (key, here), key=lambda item: item[0]) if earliest else (key, here)
-    return Comparison(
-        reference=reference.backend,
-        candidate=candidate.backend,
-        samples=reference.samples,
-        steps=reference.steps,
-        valid_steps=reference.valid_steps,
-        values_compared=compared,
-        mismatches=mismatches,
-        first_divergence=earliest[1] if earliest else None,
-    )
+            found.add((name, kind), (index, 0), sample, array[sample, :length], other[sample, :length])
+    return found.comparison(reference, candidate)
+
+
+class Differences:
+    """Differences of two runs, which are found array by array and piece by piece."""
+
+    def __init__(self) -> None:
+        self.compared = self.mismatches = 0
+        self._earliest: tuple[tuple[int, int, tuple[int, int]], Divergence] | None = None
+
+    def add(
+        self,
+        of: tuple[str, str],
+        place: tuple[int, int],
+        sample: int,
+        one: npt.NDArray[Any],
+        two: npt.NDArray[Any],
+        first: int = 0,
+    ) -> None:
+        """Compare a layer's array of one kind, (steps, neurons[, states]), from step `first` of a sample on.
+
+        `place` is that in the order of layers and kinds.
+        """
+        differs = one != two
+        self.compared += differs.size
+        number = int(np.count_nonzero(differs))
+        self.mismatches += number
+        if number:
+            step, neuron, *state = at = tuple(map(int, np.unravel_index(int(np.argmax(differs)), differs.shape)))
+            where = neuron, state[0] if state else None, first + step
+            here = Divergence(sample, *of, *where, expected=int(one[at]), actual=int(two[at]))
+            key = (sample, first + step, place)
+            if self._earliest is None or key < self._earliest[0]:
+                self._earliest = key, here
+
+    def comparison(self, reference: Recording, candidate: Recording) -> Comparison:
+        """Return the result; the recordings are those of all samples, with states or without."""
+        return Comparison(
+            reference=reference.backend,
+            candidate=candidate.backend,
+            samples=reference.samples,
+            steps=reference.steps,
+            valid_steps=reference.valid_steps,
+            values_compared=self.compared,
+            mismatches=self.mismatches,
+            first_divergence=self._earliest[1] if self._earliest else None,
+        )
 
 
 def predictions(output: npt.NDArray[Any], rule: str, lengths: IntArray) -> IntArray:

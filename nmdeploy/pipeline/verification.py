@@ -25,10 +25,11 @@ from nmdeploy.pipeline.arguments import (
     samples_of,
 )
 from nmdeploy.pipeline.origin import accuracies_of, floats_of, in_form_of
+from nmdeploy.pipeline.piecewise import Kept, compare_samples, sample_runs
 from nmdeploy.quantization.cautions import activity_of, activity_warnings, distance_warnings, readout_snr
 from nmdeploy.recording.recorded import Recorded
 from nmdeploy.recording.types import Recording, Totals
-from nmdeploy.running import classes_of, run_data, run_totals, totals_of
+from nmdeploy.running import classes_of, piece_steps, run_data, run_totals, totals_of
 from nmdeploy.samples.source import Data, SampleFile, check_samples
 
 
@@ -67,8 +68,8 @@ def verify(
         source = source if recorded is None else source.limited(recorded.samples)
         part = source.first(samples)
     work = Work(on_progress, _verify_work(source, part, against, recorded))
-    expected = _traced(network, part, "reference", recorded, work)
-    comparisons, missing = _compared(expected, network, part, against, require, recorded, work)
+    compared = _compared if piece_steps(network, part.steps, "states") is None else _compared_in_pieces
+    expected, comparisons, missing = compared(network, part, against, require, recorded, work, _membranes(origin))
     totals = _completed(expected, network, part, source, work) if recorded is None else recorded.totals(source.labels)
     with stage("float network"):
         agreement, snr_db = _agreement(origin, part, network, expected)
@@ -103,16 +104,22 @@ def _is_held(recorded: Recorded | None, backend: str) -> bool:
     return recorded is not None and recorded.has_states and recorded.backend == backend
 
 
+def _membranes(floats: Network | None) -> Kept:
+    """Return the states that a comparison with the float network needs, by population."""
+    return {} if floats is None else {name: (each.membrane_name,) for name, each in floats.populations.items()}
+
+
 def _compared(
-    expected: Recording,
     network: QuantizedNetwork,
     part: Data,
     against: Sequence[str],
     require: bool,
     recorded: Recorded | None,
     work: Work,
-) -> tuple[list[Comparison], str | None]:
-    """Compare with each backend; also return why Lava could not run, unless it is required."""
+    _kept: Kept,
+) -> tuple[Recording, list[Comparison], str | None]:
+    """Return the expected run, its comparison with each backend, and why Lava could not run, unless it is required."""
+    expected = _traced(network, part, "reference", recorded, work)
     found, missing = [], None
     for name in against:
         try:
@@ -121,7 +128,35 @@ def _compared(
             if require:
                 raise
             missing = str(error)
-    return found, missing
+    return expected, found, missing
+
+
+def _compared_in_pieces(
+    network: QuantizedNetwork,
+    part: Data,
+    against: Sequence[str],
+    require: bool,
+    recorded: Recorded | None,
+    work: Work,
+    kept: Kept,
+) -> tuple[Recording, list[Comparison], str | None]:
+    """Do as `_compared` does, for samples whose states are too many: the expected run has the states `kept` only."""
+    steps = piece_steps(network, part.steps, "states")
+    assert steps is not None
+    runs, missing = {}, None
+    for name in ("reference", *against):
+        try:
+            held = recorded if _is_held(recorded, name) else None
+            runs[name] = sample_runs(network, part, name, steps, held)
+        except LavaUnavailable as error:
+            if require:
+                raise
+            missing = str(error)
+    running = len([name for name in runs if not _is_held(recorded, name)])
+    done = work.next(part.samples * running)
+    advance = None if done is None else lambda samples: done(samples * running)
+    expected, found = compare_samples(network, part, runs.pop("reference"), runs, kept, advance)
+    return expected, found, missing
 
 
 def _completed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,14 @@ import numpy as np
 
 from nmdeploy._util.open_file import open_hdf5
 from nmdeploy.errors import BadFile
+from nmdeploy.network.timing import Timing
 from nmdeploy.recording.column import BITS
 from nmdeploy.recording.narrow import planes_of, widened
+from nmdeploy.recording.pieces import States
 from nmdeploy.recording.types import ATTRIBUTES, Layer, Recording
 from nmdeploy.recording.writer import FORMAT, VERSION, RecordingWriter
+
+PIECE_CACHE_BYTES = 1 << 22  # the chunks of one array that a piece ends in are unpacked once
 
 
 def write_recording(
@@ -28,22 +32,39 @@ def write_recording(
 
 def read_recording(path: str | Path, samples: int | None = None) -> Recording:
     """Read what `RecordingWriter` wrote, all samples or the first ones; `BadFile` for anything else."""
-    part = slice(samples)
     with open_recording(path) as file:
-        kind = _kind(file)
-        stored = file[f"output/{kind}"]
-        attributes = _attributes(file)
-        if samples is not None and samples < len(stored):
-            attributes["inputs_sha256"] = ""
-        output = stored[part]
-        return Recording(
-            output=_spikes(output) if kind == "spikes" else output,
-            spiking=kind == "spikes",
-            layers={name: _layer(group, part) for name, group in file["layers"].items()},
-            lengths=file["lengths"][part],
-            predictions=file["predictions"][part] if "predictions" in file else None,
-            **attributes,
-        )
+        return _recording(file, slice(samples))
+
+
+def read_pieces(path: str | Path, sample: int, timing: Timing, steps: int) -> Generator[States, None, Recording]:
+    """Read one sample in pieces of steps, as `Pieces` takes them."""
+    part = slice(sample, sample + 1)
+    with open_recording(path, PIECE_CACHE_BYTES) as file:
+        rest = _recording(file, part, with_states=False)
+        for first in range(0, rest.steps + timing.drain_steps, steps):
+            rows = {name: timing.rows(name, first, first + steps, rest.steps) for name in rest.layers}
+            yield {
+                name: {state: read_codes(stored, part, rows[name]) for state, stored in group["states"].items()}
+                for name, group in file["layers"].items()
+                if len(group.get("states", ())) and rows[name].start < rows[name].stop
+            }
+        return rest
+
+
+def _recording(file: Any, part: slice, with_states: bool = True) -> Recording:
+    kind = _kind(file)
+    stored = file[f"output/{kind}"]
+    attributes, output = _attributes(file), stored[part]
+    if len(output) < len(stored):
+        attributes["inputs_sha256"] = ""
+    return Recording(
+        output=_spikes(output) if kind == "spikes" else output,
+        spiking=kind == "spikes",
+        layers={name: _layer(group, part, with_states) for name, group in file["layers"].items()},
+        lengths=file["lengths"][part],
+        predictions=file["predictions"][part] if "predictions" in file else None,
+        **attributes,
+    )
 
 
 def is_recording(path: str | Path) -> bool:
@@ -77,11 +98,12 @@ def _attributes(file: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def open_recording(path: str | Path) -> Iterator[Any]:
+def open_recording(path: str | Path, cache_bytes: int | None = None) -> Iterator[Any]:
     """Open a recording as an `h5py.File`; whatever is wrong with it becomes a `BadFile`."""
     if not Path(path).is_file():
         raise BadFile(f"{path}: there is no such file: check the path")
-    with open_hdf5(path, kind="recording", remedy="run nmdeploy simulate again", holds_texts=True) as file:
+    remedy = "run nmdeploy simulate again"
+    with open_hdf5(path, kind="recording", remedy=remedy, holds_texts=True, cache_bytes=cache_bytes) as file:
         version = int(file.attrs.get(FORMAT, 1))
         if not 1 <= version <= VERSION:
             raise BadFile(
@@ -90,10 +112,11 @@ def open_recording(path: str | Path) -> Iterator[Any]:
         yield file
 
 
-def _layer(group: Any, part: slice) -> Layer:
+def _layer(group: Any, part: slice, with_states: bool) -> Layer:
+    states = group.get("states", {}) if with_states else {}
     return Layer(
         spikes=_spikes(group["spikes"][part]) if "spikes" in group else None,
-        states={name: read_codes(values, part) for name, values in group.get("states", {}).items()},
+        states={name: read_codes(values, part) for name, values in states.items()},
         counts={name: values[part] for name, values in group.get("counts", {}).items()},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from nmdeploy.errors import BadFile, BadOption
+from nmdeploy.network.timing import Timing
 from nmdeploy.neurons.base import IntArray
-from nmdeploy.recording.reader import describe_recording, open_recording, read_recording
+from nmdeploy.recording.pieces import Pieces, cut
+from nmdeploy.recording.reader import describe_recording, open_recording, read_pieces, read_recording
 from nmdeploy.recording.types import Recording, Totals, totals
 
 
@@ -64,6 +67,14 @@ class Recorded:
     def first(self, samples: int) -> Recording:
         """Return the recording of the first samples, all arrays in memory."""
         return read_recording(self.name, samples) if self.held is None else self.held.first(samples)
+
+    def in_pieces(self, samples: int, timing: Timing, steps: int) -> Iterator[Pieces]:
+        """Yield the first samples, one by one, in pieces of steps."""
+        for index in range(samples):
+            if self.held is None:
+                yield Pieces(read_pieces(self.name, index, timing, steps))
+            else:
+                yield Pieces(cut(self.held.sample(index), timing, steps))
 
     def totals(self, labels: IntArray | None) -> Totals:
         """Return the sums over all samples, and how many classes are the `labels`."""

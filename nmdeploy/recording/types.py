@@ -94,6 +94,21 @@ class Recording(Frozen, Shown):
         rows = [(name, *_layer_cells(layer)) for name, layer in self.layers.items()]
         return Summary("Recording", facts, ("layer", *SHOWN_COUNTS, "traced"), rows)
 
+    def sample(self, index: int) -> Recording:
+        """Return the recording of one sample; the digest of the inputs is not known."""
+        part = slice(index, index + 1)
+        layers = {
+            name: Layer(
+                spikes=None if layer.spikes is None else layer.spikes[part],
+                states={key: values[part] for key, values in layer.states.items()},
+                counts={key: values[part] for key, values in layer.counts.items()},
+            )
+            for name, layer in self.layers.items()
+        }
+        classes = None if self.predictions is None else self.predictions[part]
+        output, lengths = self.output[part], self.lengths[part]
+        return replace(self, output=output, layers=layers, lengths=lengths, predictions=classes, inputs_sha256="")
+
     @property
     def _is_full(self) -> bool:
         return self.valid_steps == self.samples * self.steps
