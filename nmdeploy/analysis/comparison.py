@@ -224,8 +224,8 @@ class Differences:
         self.mismatches += number
         if number:
             step, neuron, *state = at = tuple(map(int, np.unravel_index(int(np.argmax(differs)), differs.shape)))
-            where = neuron, state[0] if state else None, first + step
-            here = Divergence(sample, *of, *where, expected=int(one[at]), actual=int(two[at]))
+            where = neuron, state[0] if state else None
+            here = Divergence(sample, *of, *where, step=first + step, expected=int(one[at]), actual=int(two[at]))
             key = (sample, first + step, place)
             if self._earliest is None or key < self._earliest[0]:
                 self._earliest = key, here
