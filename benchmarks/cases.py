@@ -22,6 +22,8 @@ EXPORTED_SHARE = round(1 / 1.15, 3)
 CALIBRATION = "calibration, 4 layers of 128 neurons, 16 states"
 CALIBRATION_GAIN, RANGE_ERROR = 20, 1e-9
 CONVERSION = "check and export, 10,000 neurons and 10 million synapses"
+TRACE_MEGABYTES, TRACE_BYTES = 500, 3
+TRACE = "a trace of all states, 6 layers of 512 channels and 64 complex states, 1,024 steps"
 DEMO = "simulate on the demo's model"
 UPDATES = {"lif": "LIF", "state_space": "state-space"}
 
@@ -126,6 +128,8 @@ CASES = (
     Case(f"{CONVERSION}, the slower one", f"{CONVERSION_SECONDS} s", 1, "conversion", "seconds"),
     Case(f"{CONVERSION}, most memory", f"{CONVERSION_MEGABYTES:,} MB", 1, "conversion", "megabytes"),
     Case("check of a chain, 250 to 2,000 layers, exponent of layers", f"1 +- {DEPTH}", 1, "depth", "check", DEPTH),
+    Case(f"{TRACE}, most memory of simulate and verify", f"{TRACE_MEGABYTES} MB", 1, "traces", "megabytes"),
+    Case(f"{TRACE}, before compression", f"{TRACE_BYTES} bytes per real state and step", 1, "traces", "bytes"),
     Case(f"{DEMO}, warm cache", f"{SECONDS} s", 1, "startup", "seconds"),
     Case(f"{DEMO}, most memory", f"{MEGABYTES} MB", 1, "startup", "megabytes"),
     Case(
@@ -214,6 +218,14 @@ def conversion(measured: Mapping[str, Any], of: str) -> float:
     return {"seconds": CONVERSION_SECONDS, "megabytes": CONVERSION_MEGABYTES}[of] / most
 
 
+def traced(measured: Mapping[str, Any], of: str) -> float:
+    """Return a limit over the measured value; for memory, over the larger value of the two commands."""
+    found = measured["traces"]
+    if of == "bytes":
+        return TRACE_BYTES / float(found["bytes"]["before compression"])
+    return TRACE_MEGABYTES / max(float(found[command][of]) for command in ("simulate", "verify"))
+
+
 RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "lava": against_lava,
     "peers": against_peers,
@@ -228,6 +240,7 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "calibration": calibration,
     "conversion": conversion,
     "depth": depth,
+    "traces": traced,
 }
 
 

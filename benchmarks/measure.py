@@ -22,6 +22,7 @@ from benchmarks import (
     rows,
     scaling,
     startup,
+    traces,
     training,
     updates,
 )
@@ -219,6 +220,16 @@ class Suite:
         self.progress(f"check of chains of {depth.LAYERS[0]} to {depth.LAYERS[-1]} layers")
         self.measured["depth"] = {"check": depth.measure(rounds=2)}
         self.progress(depth.told(self.measured["depth"]["check"]))
+        return None
+
+    def time_traces(self, limits: Sequence[str]) -> str | None:
+        """Measure time and memory of a trace of all states; return the reason if it failed."""
+        self.progress("simulate --trace states and verify of one large sample")
+        try:
+            self.measured["traces"] = traces.measure(runs=1)
+        except subprocess.CalledProcessError as error:
+            return f"a process failed: {error}"
+        self.progress(traces.told(self.measured["traces"]))
         return None
 
     def time_scaling(self, names: Iterable[str]) -> None:

@@ -78,6 +78,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
         "calibration": suite.time_calibration,
         "conversion": suite.time_conversion,
         "depth": suite.time_depth,
+        "traces": suite.time_traces,
         "lava": suite.time_lava,
         "peers": suite.time_peers,
     }

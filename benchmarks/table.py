@@ -24,7 +24,7 @@ def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
     kinds = (
         *(required, times, shares, work, libraries, growth, updates, rows, training),
-        *(process, conversion, depth),
+        *(process, conversion, depth, traces),
     )
     return [table for table in (make(content) for make in kinds) if table.rows]
 
@@ -215,6 +215,20 @@ def conversion(content: Mapping[str, Any]) -> Table:
     ]
     title = "10,000 neurons and 10 million synapses, 16 calibration samples of 32 steps, the whole process"
     return Table(title, ("command", "seconds", "most memory, MB"), rows)
+
+
+def traces(content: Mapping[str, Any]) -> Table:
+    """Return time, memory and size of a trace of all states."""
+    measured = content["measured"].get("traces", {})
+    rows = [
+        (command, f"{found['seconds']:.1f}", f"{found['megabytes']:.0f}" if "megabytes" in found else MISSING)
+        for command, found in measured.items()
+        if command != "bytes"
+    ]
+    sizes = ", ".join(f"{value:.2f} {where}" for where, value in measured.get("bytes", {}).items())
+    note = f"Bytes per real state and step: {sizes}." if sizes else ""
+    title = "One sample with all states, 6 layers of 512 channels and 64 complex states, 1,024 steps, the whole process"
+    return Table(title, ("command", "seconds", "most memory, MB"), rows, note)
 
 
 def number(value: float | None) -> str:

@@ -59,6 +59,11 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         "calibration": {"ratio": 30.0, "differ": 0, "error": 1e-15, "compiled": 2.0, "numpy": 60.0, "spikes": 9},
         "conversion": {name: {"seconds": 20.0, "megabytes": 600.0} for name in ("check", "export")},
         "depth": {"check": {"x": [250, 500], "seconds": [1.0, 2.0], "exponent": 1.0, "exponents": [1.0, 1.02]}},
+        "traces": {
+            "simulate": {"seconds": 10.0, "megabytes": 300.0},
+            "verify": {"seconds": 20.0, "megabytes": 400.0},
+            "bytes": {"before compression": 3.0, "in the file": 2.7},
+        },
         "rows": {
             name: {"form": "sparse", "chosen": 1e-4, "dense": 4e-4, "ratio": 4.0, "ratios": [3.9, 4.0]}
             for name in rows.WORKLOADS
@@ -213,6 +218,17 @@ def test_each_command_of_a_conversion_has_limits(command: str, of: str, measured
     assert cases.judge(case, everything, {})["ok"] is ok
 
 
+@pytest.mark.parametrize(
+    ("megabytes", "size", "ok"), [(499.0, 3.0, [True, True]), (501.0, 3.0, [False, True]), (1.0, 3.01, [True, False])]
+)
+def test_a_trace_has_limits(megabytes: float, size: float, ok: list[bool]) -> None:
+    everything = measurements()
+    everything["traces"]["verify"]["megabytes"] = megabytes
+    everything["traces"]["bytes"]["before compression"] = size
+    judged = [case for case in cases.CASES if case.measure == "traces"]
+    assert [cases.judge(case, everything, {})["ok"] for case in judged] == ok
+
+
 @pytest.mark.parametrize(("slope", "ok"), [(0.94, False), (0.96, True), (1.04, True), (1.06, False)])
 def test_exponents_have_a_tolerance_on_both_sides(slope: float, ok: bool) -> None:
     sizes = np.array([64.0, 128, 256, 512])
@@ -252,7 +268,7 @@ def test_every_case_names_something_that_is_measured() -> None:
             **training.RIVALS,
             **exported.SHAPES,
             **dict.fromkeys(
-                [*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check"]
+                [*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check", "bytes"]
             ),
         }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
