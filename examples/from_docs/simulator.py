@@ -293,6 +293,16 @@ def read_codes(path: str, model: Model) -> tuple[Ints, Ints]:
     return codes, data["lengths"] if "lengths" in data else np.full(len(codes), codes.shape[1])
 
 
+def codes_of(stored: Any, sample: int) -> Ints:
+    """Return a sample's codes; those of 24 bits are three planes of bytes on the last axis, the lowest one first."""
+    values: Ints = stored[sample].astype(np.int64)
+    if stored.attrs.get("bits") != 24:
+        return values
+    low, middle, high = np.moveaxis(values, -1, 0)
+    found: Ints = (high << 16) + ((middle & 255) << 8) + (low & 255)
+    return found
+
+
 def compare(model: Model, traces: list[Trace], recording: str) -> tuple[int, int]:
     """Compare traces with a recording; return the numbers of values and of differences."""
     values = different = 0
@@ -309,7 +319,7 @@ def compare(model: Model, traces: list[Trace], recording: str) -> tuple[int, int
             for name, layer in trace.items():
                 group = file["layers"][name]
                 for state in group["states"]:
-                    count(f"{sample} {name} {state}", layer[state], group["states"][state][sample])
+                    count(f"{sample} {name} {state}", layer[state], codes_of(group["states"][state], sample))
                 if "spikes" in group:
                     count(f"{sample} {name} spikes", layer["output"], group["spikes"][sample])
             kind = "spikes" if "spikes" in file["output"] else "readout"
