@@ -90,7 +90,7 @@ OUTSIDE = {
     *(
         "dequantize_state",
         "dequantize",
-        "recorded_bits",  # widths of stored states: tests/recording/test_narrow.py, and a code that does not fit is refused
+        "recorded_bits",  # a code that does not fit is refused: tests/recording/test_narrow.py
         "footprint_bits",
         "footprint_between",
         "mechanism_bits",
