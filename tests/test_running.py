@@ -22,7 +22,7 @@ from benchmarks import startup
 from nmdeploy import backends, pipeline
 from nmdeploy import running as streaming
 from nmdeploy.analysis.metrics import layer_metrics, overflows
-from nmdeploy.backends import reference
+from nmdeploy.backends import auto, compiled, reference
 from nmdeploy.cli.progress import recording_lines, speed_text
 from nmdeploy.errors import BadData, LavaUnavailable
 from nmdeploy.network.network import QuantizedNetwork
@@ -68,6 +68,9 @@ def test_chunks_change_nothing(
 def test_figures_at_the_command_line(
     size: int, cli: Cli, digits_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The reference runs all, whatever other tests of this process have compiled.
+    monkeypatch.setattr(auto, "_is_small", lambda *job: True)
+    monkeypatch.setattr(compiled, "is_loaded", lambda *job: False)
     arguments = ("--data", digits_model.data, "-o", tmp_path / "r.h5")
     reports = ("report", digits_model.path, "--data", digits_model.data)
     expected = [cli("simulate", digits_model.path, *arguments).stdout, cli(*reports).stdout]
