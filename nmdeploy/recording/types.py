@@ -96,18 +96,7 @@ class Recording(Frozen, Shown):
 
     def sample(self, index: int) -> Recording:
         """Return the recording of one sample; the digest of the inputs is not known."""
-        part = slice(index, index + 1)
-        layers = {
-            name: Layer(
-                spikes=None if layer.spikes is None else layer.spikes[part],
-                states={key: values[part] for key, values in layer.states.items()},
-                counts={key: values[part] for key, values in layer.counts.items()},
-            )
-            for name, layer in self.layers.items()
-        }
-        classes = None if self.predictions is None else self.predictions[part]
-        output, lengths = self.output[part], self.lengths[part]
-        return replace(self, output=output, layers=layers, lengths=lengths, predictions=classes, inputs_sha256="")
+        return self._part(slice(index, index + 1))
 
     @property
     def _is_full(self) -> bool:
@@ -122,7 +111,9 @@ class Recording(Frozen, Shown):
         """Return the recording of the first samples; of a part, the digest of the inputs is not known."""
         if samples >= self.samples:
             return self
-        part = slice(samples)
+        return self._part(slice(samples))
+
+    def _part(self, part: slice) -> Recording:
         layers = {
             name: Layer(
                 spikes=None if layer.spikes is None else layer.spikes[part],

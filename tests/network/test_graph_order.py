@@ -20,7 +20,7 @@ from nmdeploy.nir_io.graph import _leads_back
 
 @dataclass(frozen=True)
 class Node:
-    """What the topology asks of a node; a window of r steps makes its output r - 1 steps late."""
+    """Stand-in for a node, with all that the topology asks; a window of r steps makes its output r - 1 steps late."""
 
     role: str
     window: int = 1

@@ -91,7 +91,7 @@ def test_pieces_of_any_length_are_the_whole(
 
 
 def test_width_of_each_file(tmp_path: Path) -> None:
-    """Of a file in which only the width differs, the bytes before compression are those of the width."""
+    """Files that differ in the width alone differ by it in their bytes before compression."""
     for width in WIDTHS:
         with h5py.File(tmp_path / f"{width}.h5", "w") as file:
             column = Column(file, "codes", (7, 5), np.dtype(np.int64), 2, width)

@@ -196,16 +196,7 @@ class StepWriter:
         """
         symbol, b, values = self.step.recorded[name], self.b, self.values
         scalar = F64 if self.form.real else I64 if self.k.trace_bits(name) == 64 else I32
-        own = values.lane(symbol.node)
-        value = values.read(symbol, index, Lane.F64 if self.form.real else None)
-        if self.form.real:
-            pass
-        elif own == Lane.MASK:
-            value = b.zext(value, vector(scalar, self.form.lanes))
-        elif own in FLOATS:
-            value = b.fptosi(value, vector(scalar, self.form.lanes))
-        elif scalar == I32:
-            value = b.trunc(value, vector(I32, self.form.lanes))
+        value = values.read(symbol, index, Lane.F64) if self.form.real else self._integer(symbol, index, scalar)
         element = values.linear(symbol.sizes, index)
         size = int(np.prod(symbol.sizes))
         line = b.add(b.mul(values.places.step, i64(size)), i64(element) if isinstance(element, int) else element)
@@ -216,6 +207,15 @@ class StepWriter:
         with b.if_then(self.counting):
             store(b, value, place)
         values.scopes[-1].block = b.block
+
+    def _integer(self, symbol: Symbol, index: tuple[Any, ...], scalar: Any) -> Any:
+        """Return an element of a view as integers of a type."""
+        own, value, lanes = self.values.lane(symbol.node), self.values.read(symbol, index), self.form.lanes
+        if own == Lane.MASK:
+            return self.b.zext(value, vector(scalar, lanes))
+        if own in FLOATS:
+            return self.b.fptosi(value, vector(scalar, lanes))
+        return self.b.trunc(value, vector(I32, lanes)) if scalar == I32 else value
 
     # -- output
 

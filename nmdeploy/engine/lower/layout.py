@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.engine.lower.lanes import Lane
+from nmdeploy.engine.lower.slots import words
 from nmdeploy.neurons.base import IntArray
 
 DRIVER_NUMBERS = ("samples", "drain_steps", "chunk", "first", "last")
@@ -104,6 +105,17 @@ class Layout:
     scratch_slots: int
     counters: tuple[str, ...]
     traces: tuple[tuple[str, tuple[int, ...], int], ...]
+
+
+def at_rest(layout: Layout, blocks: int, lanes: int) -> npt.NDArray[np.int32]:
+    """Return the registers at rest, (blocks, slots, lanes); idle lanes repeat a neuron."""
+    start: npt.NDArray[np.int32] = np.zeros((blocks, layout.state_slots, lanes), np.int32)
+    for held in layout.registers:
+        values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
+        which = np.minimum(np.arange(blocks * lanes), len(values) - 1)
+        kept = words(values[which].reshape(blocks, lanes, -1).transpose(0, 2, 1), held.lane)
+        start[:, held.slot : held.slot + kept.shape[1]] = kept
+    return start
 
 
 def elements(dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

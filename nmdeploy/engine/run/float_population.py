@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.lanes import RealLanes
-from nmdeploy.engine.lower.layout import Form, Layout, RegisterPlace
+from nmdeploy.engine.lower.layout import Form, Layout
 from nmdeploy.engine.lower.program import KERNEL
 from nmdeploy.engine.lower.schedule import loop_sizes
-from nmdeploy.engine.lower.slots import words
 from nmdeploy.engine.trace.float_step import EXTREME, SUM, Recorded, trace_float
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron
 
@@ -63,20 +62,9 @@ def compile_float(neuron: Neuron, observe: bool, recorded: Recorded) -> FloatKer
     made = module()
     placed = write_population(made, KERNEL, step, RealLanes(step), form, blocks)
     address = machine.functions(str(made), [KERNEL])[0]
-    start = np.zeros((blocks, placed.state_slots, lanes), np.int32)
     names = tuple(step.registers)
-    for held in placed.registers:
-        _fill(start, held)
+    start = layout.at_rest(placed, blocks, lanes)
     return FloatKernel(neuron, placed, address, lanes, blocks, step.output.node.boolean, names, start)
-
-
-def _fill(start: npt.NDArray[np.int32], held: RegisterPlace) -> None:
-    """Write a register's values at rest into every block."""
-    blocks, _, lanes = start.shape
-    values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
-    which = np.minimum(np.arange(blocks * lanes), len(values) - 1)
-    kept = words(values[which].reshape(blocks, lanes, -1).transpose(0, 2, 1), held.lane)
-    start[:, held.slot : held.slot + kept.shape[1]] = kept
 
 
 def run_compiled(kernel: FloatKernel, sums: FloatArray, lengths: IntArray) -> PopulationRun:

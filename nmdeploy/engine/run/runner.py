@@ -17,7 +17,6 @@ from nmdeploy._util.system import processors
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, is_recorded
-from nmdeploy.engine.lower.slots import words
 from nmdeploy.engine.run import plan_cache
 from nmdeploy.engine.run.dense_input import DenseInput, count_events, product
 from nmdeploy.engine.run.rows_choice import RowsChoice
@@ -193,7 +192,7 @@ class Worker:
         network, form = self.program.network, made.form
         shared = made.layout.shared
         own = self._lanes(made.layout.own)
-        start = self._lanes(_starts(made))
+        start = self._lanes(layout.at_rest(made.layout, made.blocks, made.form.lanes))
         state = self._memory(start.size)
         self.resets += [state.ctypes.data, start.ctypes.data, state.size]
         valid = np.zeros(made.wires.width, np.uint8)
@@ -328,18 +327,6 @@ class Worker:
                     at = len(layout.SYNAPSE_ARGS) + index * len(layout.SOURCE_ARGS)
                     row = outputs.nbytes // len(outputs)
                     self._point(synapse, at, outputs.ctypes.data + first * row, row, moves)
-
-
-def _starts(made: Population) -> npt.NDArray[np.int32]:
-    """Return the registers at rest, (blocks, slots, lanes)."""
-    lanes, layout = made.form.lanes, made.layout
-    start = np.zeros((made.blocks, layout.state_slots, lanes), np.int32)
-    for held in layout.registers:
-        values = np.broadcast_to(held.start, (held.start.shape[0], *held.dims)).reshape(held.start.shape[0], -1)
-        which = np.minimum(np.arange(made.blocks * lanes), len(values) - 1)
-        kept = words(values[which].reshape(made.blocks, lanes, -1).transpose(0, 2, 1), held.lane)
-        start[:, held.slot : held.slot + kept.shape[1]] = kept
-    return start
 
 
 def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:

@@ -80,19 +80,20 @@ def _old(name: str, start: npt.NDArray[Any], size: int) -> Symbol | Pair:
 
 
 def _registers(name: str, old: Symbol | Pair, start: npt.NDArray[Any], new: Any) -> dict[str, Register]:
-    parts = (".real", ".imag") if isinstance(old, Pair) else ("",)
+    olds, starts, news = (_parts(value, isinstance(old, Pair)) for value in (old, start, new))
     found = {}
-    for part in parts:
-        held = old if part == "" else (old.real if part == ".real" else old.imag)
-        assert isinstance(held, Symbol)
-        values = start if part == "" else (start.real if part == ".real" else start.imag)
-        value = new if part == "" else (new.real if part == ".real" else new.imag)
-        symbol = as_symbol(value, held)
+    for part, held in olds.items():
+        symbol = as_symbol(news[part], held)
         if symbol.shape != held.shape:
             raise NotTraceable(f"state {name!r} of shape {held.shape} becomes one of shape {symbol.shape}")
-        symbol = symbol.astype(bool) if held.node.boolean else symbol.astype(np.float64)
-        found[held.node.value] = Register(held, np.asarray(values, np.float64)[0], symbol)
+        symbol = symbol.astype(bool if held.node.boolean else np.float64)
+        found[held.node.value] = Register(held, np.asarray(starts[part], np.float64)[0], symbol)
     return found
+
+
+def _parts(value: Any, pair: bool) -> dict[str, Any]:
+    """Return a state's parts, by what their registers' names add to its own."""
+    return {".real": value.real, ".imag": value.imag} if pair else {"": value}
 
 
 def _extreme(name: str, value: Symbol) -> dict[str, Register]:
