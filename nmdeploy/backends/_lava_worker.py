@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nmdeploy._util.granted_time import GrantedTime
 from nmdeploy._util.signals import defer_signals
 from nmdeploy.backends._lava_python import commands, download_note
 from nmdeploy.errors import LavaFailed, LavaUnavailable
@@ -71,7 +72,7 @@ def run_jobs(
     jobs : sequence of LavaJob
         What to run.
     timeout : float
-        Seconds for all jobs together, start-up included.
+        Seconds for all jobs together, start-up included, as `GrantedTime` counts them.
     on_progress : callable, optional
         Called with (jobs done, number of jobs) after each job.
 
@@ -120,7 +121,7 @@ def run_python(
     folder : Path
         Working directory, and the only entry of PYTHONPATH.
     timeout : float
-        Seconds after which the program is ended.
+        Seconds after which the program is ended, as `GrantedTime` counts them: a busy machine uses up none.
     on_message : callable
         Called with each object; an exception that it raises ends the program.
 
@@ -131,13 +132,12 @@ def run_python(
     LavaFailed
         The program did not finish in time, or exited with a code other than 0.
     """
-    deadline = time.monotonic() + timeout
     complaint = ""
     for command in commands():
         note = download_note(command, complaint)
         if note is not None:
             warnings.warn(note, RuntimeWarning, stacklevel=1)
-        started, code, complaint = _run([*command, *arguments], folder, deadline, timeout, on_message)
+        started, code, complaint = _run([*command, *arguments], folder, timeout, on_message)
         if started and code:
             last = complaint.strip().splitlines()[-1:] or ["no message"]
             raise LavaFailed(f"Lava's worker ended with exit code {code}: {last[0]}", complaint)
@@ -151,17 +151,18 @@ def run_python(
 
 
 def _run(
-    command: list[str], folder: Path, deadline: float, timeout: float, on_message: Callable[[dict[str, Any]], None]
+    command: list[str], folder: Path, timeout: float, on_message: Callable[[dict[str, Any]], None]
 ) -> tuple[bool, int, str]:
     """Return if the program reported ready, its exit code and its standard error."""
     with tempfile.TemporaryFile("w+") as errors, _process(command, folder, errors) as process:
         started = False
         try:
-            for message in _messages(process, deadline):
+            granted = GrantedTime(process.pid)
+            for message in _messages(process, granted, timeout):
                 started = started or "ready" in message
                 on_message(message)
-            code = process.wait(max(0.0, deadline - time.monotonic()))
-        except (TimeoutError, subprocess.TimeoutExpired):
+            code = _wait(process, granted, timeout)
+        except TimeoutError:
             raise LavaFailed(
                 f"Lava did not finish within {timeout:g} s: run fewer samples or steps",
                 _text(errors),
@@ -174,13 +175,21 @@ def _text(file: Any) -> str:
     return str(file.read())
 
 
-def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[str, Any]]:
+def _wait(process: subprocess.Popen[str], granted: GrantedTime, timeout: float) -> int:
+    while (code := process.poll()) is None:
+        if granted.seconds() > timeout:
+            raise TimeoutError
+        time.sleep(0.01)
+    return code
+
+
+def _messages(process: subprocess.Popen[str], granted: GrantedTime, timeout: float) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of standard output, until it closes or the program ends.
 
     Raises
     ------
     TimeoutError
-        The deadline passed.
+        The program was granted more seconds than it may use.
     """
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
@@ -201,7 +210,7 @@ def _messages(process: subprocess.Popen[str], deadline: float) -> Iterator[dict[
             return
         if line.startswith("{"):
             yield json.loads(line)
-        if time.monotonic() > deadline:
+        if granted.seconds() > timeout:
             raise TimeoutError
 
 
