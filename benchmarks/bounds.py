@@ -22,7 +22,7 @@ from nmdeploy.engine.llvm.machine import has
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.recording.types import Recording
 
-LIF_OPERATIONS = 2
+LIF_OPERATIONS, GATE_OPERATIONS = 2, 2
 COMPLEX_STATE_OPERATIONS = 8
 EVENTS, ROUNDS, COPIED, TRIES = 1 << 16, 50_000, 1 << 26, 4
 PAIRED = 64  # columns that one multiply-add of bytes adds
@@ -101,26 +101,51 @@ def bound(work: Work, rates: Rates) -> Bound:
 
 
 def work_of(network: QuantizedNetwork, recording: Recording) -> Work:
-    """Return the mean work per sample, from the events that a recording counted."""
+    """Return the mean work per sample, from the events that a recording counted.
+
+    A spike adds a row. An event that carries a value multiplies its row, at the rate of multiply-adds of float32.
+    """
     rows: dict[int, float] = {}
     operations: dict[int, float] = {}
     for name, neuron in network.populations.items():
         events = float(np.mean(recording.layers[name].counts["input_events"]))
-        rows[neuron.input_size] = rows.get(neuron.input_size, 0.0) + events
+        if takes_values(network, name):
+            operations[32] = operations.get(32, 0.0) + events * neuron.input_size
+        else:
+            rows[neuron.input_size] = rows.get(neuron.input_size, 0.0) + events
         bits, each = float_bits(neuron), operations_of(neuron)
         operations[bits] = operations.get(bits, 0.0) + float(neuron.size * recording.steps * each)
     channels = network.nodes["input"].size + recording.output.shape[2]  # type: ignore[union-attr]
     return Work(rows, operations, float(recording.steps * channels))
 
 
+def takes_values(network: QuantizedNetwork, name: str) -> bool:
+    """Return True if a population's events carry values: those of an input with several codes, or of a gate."""
+    sources = [edge.source for synapse in network.incoming[name] for edge in network.incoming[synapse.source]]
+    return any(
+        (network.nodes[source] is network.input and network.input.format.max > 1)
+        or (source in network.populations and network.populations[source].emits == "values")
+        for source in sources
+    )
+
+
 def operations_of(neuron: Any) -> int:
-    """Return the multiply-adds of a neuron's step: decays of u and v, or 8 per complex state (A 4, B 2, C 2)."""
-    return LIF_OPERATIONS if neuron.kind == "lif" else COMPLEX_STATE_OPERATIONS * neuron.states_per_neuron
+    """Return the multiply-adds of a neuron's step.
+
+    They are the decays of u and v, 8 per complex state (A 4, B 2, C 2) and one for a window's kernel, or the
+    interpolation and the product of a gate.
+    """
+    fixed = {"lif": LIF_OPERATIONS, "gated_linear_unit": GATE_OPERATIONS}
+    if neuron.kind in fixed:
+        return fixed[neuron.kind]
+    if neuron.kind == "windowed_state_space":
+        return COMPLEX_STATE_OPERATIONS * int(neuron.dynamics.states_per_neuron) + 1
+    return COMPLEX_STATE_OPERATIONS * int(neuron.states_per_neuron)
 
 
 def float_bits(neuron: Any) -> int:
     """Return the bits of the floats in which a neuron's states can be computed."""
-    return 64 if getattr(neuron, "rounding", "") == "per-sum" else 32
+    return 64 if getattr(getattr(neuron, "dynamics", neuron), "rounding", "") == "per-sum" else 32
 
 
 def row_loops(width: int) -> list[Measure]:

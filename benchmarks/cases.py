@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import exported, networks, rows, training, updates
+from benchmarks import event_loop, exported, networks, rows, training, updates
 from benchmarks.peers import UNFINISHED
 from nmdeploy.network.network import QuantizedNetwork
 
@@ -27,21 +27,43 @@ TRACE = "a trace of all states, 6 layers of 512 channels and 64 complex states, 
 DEMO = "simulate on the demo's model"
 UPDATES = {"lif": "LIF", "state_space": "state-space"}
 
-WORKLOADS: dict[str, Callable[[], QuantizedNetwork]] = {
-    "lif-128": lambda: networks.lif(128),
-    "lif-512": lambda: networks.lif(512),
-    "ss-128x16": lambda: networks.state_space(128, 16, "per-product"),
-    "ss-128x16-sum": lambda: networks.state_space(128, 16, "per-sum"),
-    "ss-128x64": lambda: networks.state_space(128, 64, "per-product"),
-    "lif-128-mixed": lambda: networks.lif(128, uniform=False),
-}
-TITLES = {
-    "lif-128": "LIF, 128 channels",
-    "lif-512": "LIF, 512 channels",
-    "ss-128x16": "state-space, 128 channels, 16 states, per-product",
-    "ss-128x16-sum": "state-space, 128 channels, 16 states, per-sum",
-    "ss-128x64": "state-space, 128 channels, 64 states, per-product",
-    "lif-128-mixed": "LIF, 128 channels, parameters per neuron",
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, and a function that returns the codes of a number of samples."""
+
+    title: str
+    network: Callable[[], QuantizedNetwork]
+    inputs: Callable[[int], networks.Codes]
+    channels: int
+
+    @classmethod
+    def of_events(cls, title: str, channels: int, network: Callable[[], QuantizedNetwork]) -> Workload:
+        """Return a network of the benchmark, whose inputs are random events."""
+        return cls(title, network, lambda samples: networks.inputs(samples, channels), channels)
+
+
+def _exported_workload(variant: exported.Variant) -> Workload:
+    title = f"exported state-space, {exported.NEURONS} channels, {variant.title}"
+    return Workload(title, lambda: exported.exported(variant), exported.codes, 1)
+
+
+WORKLOADS = {
+    "lif-128": Workload.of_events("LIF, 128 channels", 128, lambda: networks.lif(128)),
+    "lif-512": Workload.of_events("LIF, 512 channels", 512, lambda: networks.lif(512)),
+    "ss-128x16": Workload.of_events(
+        "state-space, 128 channels, 16 states, per-product", 128, lambda: networks.state_space(128, 16, "per-product")
+    ),
+    "ss-128x16-sum": Workload.of_events(
+        "state-space, 128 channels, 16 states, per-sum", 128, lambda: networks.state_space(128, 16, "per-sum")
+    ),
+    "ss-128x64": Workload.of_events(
+        "state-space, 128 channels, 64 states, per-product", 128, lambda: networks.state_space(128, 64, "per-product")
+    ),
+    "lif-128-mixed": Workload.of_events(
+        "LIF, 128 channels, parameters per neuron", 128, lambda: networks.lif(128, uniform=False)
+    ),
+    **{name: _exported_workload(variant) for name, variant in exported.VARIANTS.items()},
 }
 
 
@@ -71,11 +93,11 @@ class Case:
 
 
 def _lava(workload: str, required: float) -> Case:
-    return Case(TITLES[workload], "Lava", required, "lava", workload)
+    return Case(WORKLOADS[workload].title, "Lava", required, "lava", workload)
 
 
 def _bound(workload: str, required: float) -> Case:
-    return Case(TITLES[workload], "the machine's bound", required, "bound", workload)
+    return Case(WORKLOADS[workload].title, "the machine's bound", required, "bound", workload)
 
 
 def _exponent(sweep: str) -> Case:
@@ -97,8 +119,13 @@ def _rows(name: str) -> Case:
 
 
 def _exported(name: str) -> Case:
-    title = f"exported state-space, {exported.NEURONS} channels, {exported.SHAPES[name]} states"
-    return Case(title, "the benchmark's network of this shape", EXPORTED_SHARE, "exported", name)
+    against = "the benchmark's network of this shape"
+    return Case(WORKLOADS[name].title, against, EXPORTED_SHARE, "exported", name)
+
+
+def _event_loop(name: str) -> Case:
+    title = f"{WORKLOADS['lif-128'].title}, {event_loop.SUBJECTS[name]}"
+    return Case(title, "an event loop compiled by Numba", 1, "event_loop", name)
 
 
 def _training(name: str) -> Case:
@@ -112,7 +139,7 @@ CASES = (
     _lava("ss-128x16", 350),
     _lava("ss-128x16-sum", 500),
     _lava("ss-128x64", 110),
-    Case(TITLES["lif-128"], "the fastest float library", 5, "peers", "lif-128"),
+    Case(WORKLOADS["lif-128"].title, "the fastest float library", 5, "peers", "lif-128"),
     _bound("lif-128", LIF_SHARE),
     _bound("lif-512", LIF_SHARE),
     _bound("ss-128x16", STATE_SPACE_SHARE),
@@ -122,7 +149,9 @@ CASES = (
     *map(_vectorized, UPDATES),
     *map(_narrow, UPDATES),
     *map(_rows, rows.WORKLOADS),
-    *map(_exported, exported.SHAPES),
+    *map(_exported, exported.plain()),
+    *(_bound(name, STATE_SPACE_SHARE) for name in exported.VARIANTS),
+    *map(_event_loop, event_loop.SUBJECTS),
     Case(CALIBRATION, "NumPy, step by step", CALIBRATION_GAIN, "calibration", "ratio"),
     *map(_training, training.RIVALS),
     Case(f"{CONVERSION}, the slower one", f"{CONVERSION_SECONDS} s", 1, "conversion", "seconds"),
@@ -187,6 +216,11 @@ def over_exported(measured: Mapping[str, Any], of: str) -> float:
     return float(measured["exported"][of]["ratio"])
 
 
+def over_event_loop(measured: Mapping[str, Any], of: str) -> float:
+    """Return the event loop's seconds over those of `compiled`, the median over the turns."""
+    return float(measured["event_loop"][of]["ratio"])
+
+
 def over_rival(measured: Mapping[str, Any], of: str) -> float:
     """Return the rival's seconds per pass over those of the network, the median over the turns."""
     return float(measured["training"][of]["ratio"])
@@ -235,6 +269,7 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "narrow": missed_by,
     "rows": over_dense,
     "exported": over_exported,
+    "event_loop": over_event_loop,
     "training": over_rival,
     "startup": within_limit,
     "calibration": calibration,

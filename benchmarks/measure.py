@@ -14,6 +14,7 @@ from benchmarks import (
     calibration,
     conversion,
     depth,
+    event_loop,
     exported,
     lava_speed,
     narrow,
@@ -31,10 +32,11 @@ from benchmarks.timing import Effort, Timing, best_batch, repeated, run, seconds
 from benchmarks.turns import Turn, summary
 from nmdeploy.errors import LavaFailed, LavaUnavailable
 from nmdeploy.network.network import QuantizedNetwork
+from nmdeploy.recording.types import Recording
 
 Progress = Callable[[str], None]
 CHECKED, CHECKED_IN_LAVA = 8, 2
-MOST_CODES, TARGET_SECONDS, TURN_CALLS = 1 << 26, 0.6, 2
+MOST_CODES, MOST_SAMPLES, TARGET_SECONDS, TURN_CALLS = 1 << 26, 1024, 0.6, 2
 SWEEPS = ("samples", "steps", "layers", "small batches", "channels", "density", "states")
 
 
@@ -43,7 +45,7 @@ class Suite:
 
     def __init__(self, effort: Effort, progress: Progress) -> None:
         self.effort, self.progress = effort, progress
-        self.measured: dict[str, Any] = {"equal": {}, "compiled": {}, "reference": {}, "bound": {}}
+        self.measured: dict[str, Any] = {key: {} for key in ("equal", "compiled", "reference", "rates", "bound")}
         self.jobs: dict[str, tuple[QuantizedNetwork, networks.Codes]] = {}
         self.outputs: dict[str, Any] = {}
         self.machine: bounds.Machine | None = None
@@ -53,10 +55,9 @@ class Suite:
         """Make networks and inputs; the batch holds as many samples as time and memory allow."""
         for name in workloads:
             self.progress(f"{name}: tuning the network")
-            network = WORKLOADS[name]()
-            channels = network.nodes["input"].size  # type: ignore[union-attr]
-            most = 1 << int(np.log2(MOST_CODES // (channels * networks.STEPS)))
-            self.jobs[name] = network, networks.inputs(most, channels)
+            workload = WORKLOADS[name]
+            most = min(MOST_SAMPLES, 1 << int(np.log2(MOST_CODES // (workload.channels * networks.STEPS))))
+            self.jobs[name] = workload.network(), workload.inputs(most)
 
     def time_compiled(self) -> None:
         """Time every network, after a comparison with the reference on a few samples."""
@@ -75,6 +76,7 @@ class Suite:
             self.measured["equal"][name] = {"reference": same}
             self.measured["compiled"][name] = timing.to_json()
             self.measured["bound"][name] = {"work": bounds.work_of(network, expected)}
+            self.measured["rates"][name] = rates(network, expected)
             self.progress(
                 f"{name}: compiled {1e3 * timing.seconds:.4g} ms per sample (batch {timing.batch}), reference "
                 f"{1e3 * seconds:.4g} ms, spikes {'equal' if same else 'DIFFER'}"
@@ -159,10 +161,20 @@ class Suite:
         for name in names:
             self.progress(f"{name}: quantized from a float network, {self.effort.row_turns} turns")
             self.measured["exported"][name] = found = exported.measure(name, self.effort.row_turns)
-            self.measured["equal"][name] = {"reference": found.pop("equal")}
             self.progress(
                 f"{name}: {found['exported']:.3g} ns per state and step, the benchmark's network "
                 f"{found['benchmark']:.3g} ns: ratio {found['ratio']:.3g}"
+            )
+
+    def time_event_loop(self, names: Iterable[str]) -> None:
+        """Time an event loop that Numba compiles, and `compiled`."""
+        self.progress(f"an event loop compiled by Numba, {self.effort.row_turns} turns")
+        self.measured["event_loop"] = found = event_loop.measure(self.effort.row_turns)
+        for name, each in found.items():
+            self.measured["equal"][name] = {"reference": each.pop("equal")}
+            self.progress(
+                f"{event_loop.SUBJECTS[name]}: compiled {1e6 * each['compiled']:.4g} us, the loop "
+                f"{1e6 * each['numba']:.4g} us: ratio {each['ratio']:.3g}"
             )
 
     def time_training(self, names: Sequence[str]) -> str | None:
@@ -282,6 +294,14 @@ class Suite:
             f"{name}: {1e3 * result['seconds']:.4g} ms per sample (batch {result['batch']}), "
             f"{100 * result['agreement']:.1f} % of the output equal"
         )
+
+
+def rates(network: QuantizedNetwork, recording: Recording) -> dict[str, float]:
+    """Return the spikes per neuron and step of each population that sends spikes."""
+    spiking = {name: neuron for name, neuron in network.populations.items() if neuron.emits == "binary"}
+    samples, steps = recording.output.shape[:2]
+    counts = {name: float(np.sum(recording.layers[name].counts["spikes"])) for name in spiking}
+    return {name: counts[name] / (neuron.output_size * samples * steps) for name, neuron in spiking.items()}
 
 
 def of(cases: Iterable[Case], measure: str) -> list[str]:

@@ -62,13 +62,16 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.rate_machine()
     suite.time_compiled()
     suite.find_bounds()
-    updates, sweeps, rows, shapes = (of(cases, each) for each in ("updates", "exponent", "rows", "exported"))
+    updates, sweeps, rows = (of(cases, each) for each in ("updates", "exponent", "rows"))
+    shapes, loops = (of(cases, each) for each in ("exported", "event_loop"))
     if updates:
         suite.time_updates(updates)
     if rows:
         suite.time_rows(rows)
     if shapes:
         suite.time_exported(shapes)
+    if loops:
+        suite.time_event_loop(loops)
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {

@@ -23,7 +23,7 @@ FLOATS = (
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
     kinds = (
-        *(required, times, shares, work, libraries, growth, updates, rows, training),
+        *(required, times, shares, work, libraries, loops, growth, updates, rows, training),
         *(process, conversion, depth, traces),
     )
     return [table for table in (make(content) for make in kinds) if table.rows]
@@ -56,8 +56,10 @@ def times(content: Mapping[str, Any]) -> Table:
         equal = measured["equal"].get(name, {})
         same = ", ".join(f"{backend} {'equal' if is_same else 'DIFFERS'}" for backend, is_same in equal.items())
         spread = f"{1e3 * own['fastest']:.4g} - {1e3 * own['slowest']:.4g}"
-        rows.append((name, milliseconds(own), spread, str(own["batch"]), *others, same))
-    columns = ("ms per sample", "compiled", "fastest - slowest", "batch", "reference", "Lava", "spikes")
+        found = [100 * rate for rate in measured.get("rates", {}).get(name, {}).values()]
+        sent = f"{min(found):.3g} - {max(found):.3g} %" if found else MISSING
+        rows.append((name, milliseconds(own), spread, str(own["batch"]), *others, same, sent))
+    columns = ("ms per sample", "compiled", "fastest - slowest", "batch", "reference", "Lava", "spikes", "rates")
     return Table("medians", columns, rows)
 
 
@@ -125,6 +127,17 @@ def libraries(content: Mapping[str, Any]) -> Table:
     batches = "ms per sample by batch, in the search"
     columns = ("network", "library", "ms per sample", "batch", batches, "spike rate", "output equal to the integers'")
     return Table("float libraries", columns, rows)
+
+
+def loops(content: Mapping[str, Any]) -> Table:
+    """Return the times of the event loop that Numba compiles."""
+    found = [
+        (name, *(f"{1e6 * each[key]:.4g}" for key in ("compiled", "numba")), f"{each['ratio']:.4g}", spread)
+        for name, each in content["measured"].get("event_loop", {}).items()
+        for spread in [f"{min(each['ratios']):.4g} - {max(each['ratios']):.4g}"]
+    ]
+    columns = ("us", "compiled", "the event loop", "ratio", "all turns")
+    return Table("an event loop compiled by Numba, LIF, 128 channels", columns, found)
 
 
 def growth(content: Mapping[str, Any]) -> Table:

@@ -10,7 +10,7 @@
     nmdeploy.write(model, "model.nir")                    read it again with nmdeploy.read
 
 Inputs are an array or a tensor (samples, steps, channels), a mapping with inputs, labels and lengths, or a path.
-`save` stores a float network. `check`, `export` and `simulate` do what the commands do, from path to path. A network of
+`with nmdeploy.memory_limit(mebibytes):` refuses what does not fit. `save` stores a float network. `check`, `export` and `simulate` do what the commands do, from path to path. A network of
 one's own is built with `NetworkBuilder`, of the neuron and synapse classes that are listed in `CLASSES`. All are
 imported on first use. `dir(nmdeploy)` lists them.
 """
@@ -26,6 +26,7 @@ IMPORTED = time.time()
 __version__ = "0.1.0"
 CLASSES = {
     "Session": "nmdeploy.pipeline.session",
+    "memory_limit": "nmdeploy._util.memory",
     "NetworkBuilder": "nmdeploy.network.builder",
     "Network": "nmdeploy.network.network",
     "FixedPoint": "nmdeploy.fixedpoint",
@@ -38,7 +39,7 @@ CLASSES = {
     "GatedLinearUnit": "nmdeploy.neurons.gated_linear_unit",
     "Dense": "nmdeploy.synapses.dense",
 }
-"""A run that is fed step by step, and classes to build networks of, with their modules."""
+"""A run that is fed step by step, a limit of the memory, and classes to build networks of, with their modules."""
 __all__ = [
     *(
         "check",

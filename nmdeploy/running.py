@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nmdeploy._util.memory import chunk_bytes, require_memory
 from nmdeploy.analysis.accuracy import accuracies, chance_warnings, right_of_floats
 from nmdeploy.analysis.comparison import predictions
 from nmdeploy.backends import auto, takes_all_samples, takes_threads
@@ -140,6 +141,7 @@ def run_parts(
     backend = resolve_backend(network, data, backend, trace)  # for all parts: the choice may change while they run
     whole = takes_all_samples(backend)
     for chunk in data.chunks(data.samples if whole else chunk_samples(network, data.steps, trace)):
+        require_memory(f"samples {done} to {done + chunk.samples - 1}")
         yield chunk, _run(network, chunk, backend, trace, threads, offset_progress(on_progress, done))
         done += chunk.samples
 
@@ -162,6 +164,7 @@ def run_in_pieces(
     if isinstance(data, Data):
         require_codes(network, data)
     for done, chunk in enumerate(data.chunks(1)):
+        require_memory(f"sample {done}")
         yield chunk, Pieces(_sample_pieces(network, chunk, backend, steps))
         if on_progress is not None:
             on_progress(done + 1)
@@ -190,9 +193,10 @@ def piece_steps(network: QuantizedNetwork, steps: int, trace: str) -> int | None
     """Return the steps of a piece, so that its states take a bounded part of memory; None if a whole sample's do."""
     populations = network.populations.values()
     codes = sum(neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded) for neuron in populations)
-    if trace != "states" or PIECE_CODE_BYTES * codes * steps <= PIECE_BYTES:
+    piece = chunk_bytes(PIECE_BYTES)
+    if trace != "states" or PIECE_CODE_BYTES * codes * steps <= piece:
         return None
-    return max(1, PIECE_BYTES // (PIECE_CODE_BYTES * codes))
+    return max(1, piece // (PIECE_CODE_BYTES * codes))
 
 
 def offset_progress(on_progress: Progress | None, done: int) -> Progress | None:
@@ -201,7 +205,13 @@ def offset_progress(on_progress: Progress | None, done: int) -> Progress | None:
 
 
 def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
-    """Return how many samples run at once, so that inputs, outputs and traces take a bounded part of memory."""
+    """Return how many samples run at once, so that inputs, outputs and traces take a bounded part of memory.
+
+    Raises
+    ------
+    BadOption
+        Not even one sample fits into the limit of the memory.
+    """
     populations = network.populations
 
     def wide(neuron: QuantizedNeuron) -> int:
@@ -212,7 +222,9 @@ def chunk_samples(network: QuantizedNetwork, steps: int, trace: str) -> int:
         size += wide(neuron) if trace != "none" else 0
         if network.traces_states(name, trace):
             size += CODE_BYTES * (neuron.size * neuron.real_states + neuron.output_size * len(neuron.recorded))
-    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // (steps * size)))
+    found = max(1, min(CHUNK_SAMPLES, chunk_bytes(CHUNK_BYTES) // (steps * size)))
+    require_memory(f"a sample of {steps:,} steps", steps * size)
+    return found
 
 
 def simulate_into(

@@ -53,7 +53,7 @@ def _look(group: int) -> Look:
 
 
 def _stat(path: Path) -> list[str]:
-    """Return the fields of a process behind its name, which may hold spaces; none if the process is gone."""
+    """Return the fields of a process after its name, which may hold spaces; none if the process is gone."""
     try:
         return path.read_text().rpartition(")")[2].split()
     except OSError:

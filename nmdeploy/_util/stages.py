@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from nmdeploy._util.memory import require_memory
+
 _asked: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
 
 
@@ -23,14 +25,13 @@ def timed_stages() -> Iterator[dict[str, float]]:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Add the block's seconds to the stage of that name."""
+    """Add the block's seconds to the stage of that name, and refuse to go on beyond the limit of the memory."""
     found = _asked.get()
-    if found is None:
-        yield
-        return
+    found = {} if found is None else found
     found.setdefault(name, 0.0)
     start = time.perf_counter()
     try:
         yield
     finally:
         found[name] += time.perf_counter() - start
+    require_memory(f"what the stage {name!r} made")

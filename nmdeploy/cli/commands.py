@@ -15,7 +15,7 @@ import click
 from nmdeploy import __version__
 from nmdeploy.cli.process import OneLineErrors
 from nmdeploy.cli.reading_options import axes_option, reading_options
-from nmdeploy.cli.timings import timings_option
+from nmdeploy.cli.resources import resource_options
 
 
 class _File(click.Path):
@@ -166,7 +166,7 @@ def check(
 @profile_option(default="loihi2", show_default=True)
 @click.option("-o", "--output", type=FILE, required=True, help="The model file to write (.nir).")
 @conversion_options
-@timings_option
+@resource_options
 def export(
     checkpoint: str,
     profile: str,
@@ -224,7 +224,7 @@ def export(
 @click.option("--samples", type=int, default=None, help="Run only the first samples, this many.  [default: all]")
 @click.option("--threads", type=int, default=None, help="Most threads that run samples.  [default: one per processor]")
 @click.option("-o", "--output", type=FILE, required=True, help="The recording to write (.h5).")
-@timings_option
+@resource_options
 def simulate(model: str, data: str, output: str, **options: Any) -> None:
     """Run MODEL on samples and write a recording.
 
@@ -270,7 +270,7 @@ def warmup(models: tuple[str, ...]) -> None:
 @click.option("--samples", type=int, default=None, help="Compare this many samples value by value.  [default: all]")
 @recording_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@timings_option
+@resource_options
 def verify(model: str, data: str, against: str, as_json: bool, checkpoint: str | None, **options: Any) -> None:
     """Compare MODEL bit for bit with Lava.
 
@@ -325,7 +325,7 @@ def diagnose(model: str, data: str, checkpoint: str | None, as_json: bool, **opt
 @axes_option
 @recording_option
 @click.option("-o", "--output", type=FILE, default=None, help="Report file: .json, .csv or .md.  [default: terminal]")
-@timings_option
+@resource_options
 def report(model: str, data: str, checkpoint: str | None, output: str | None, **options: Any) -> None:
     """Report operations, memory, energy and use of the chip per layer."""
     from nmdeploy import pipeline

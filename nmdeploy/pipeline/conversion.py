@@ -9,6 +9,7 @@ from typing import Any
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
 from nmdeploy._util.digests import content_sha256
+from nmdeploy._util.memory import require_memory
 from nmdeploy._util.stages import stage
 from nmdeploy.analysis.expectation import Expected, with_expected
 from nmdeploy.checking import Check, check_source
@@ -41,6 +42,8 @@ from nmdeploy.quantization.without_data import quantize_without_data
 from nmdeploy.running import chance_notes, digest_of, require_channels
 from nmdeploy.samples.axes import axes_note
 from nmdeploy.samples.source import Data, raw_inputs
+
+FLOAT_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ def _calibration(
 def _calibrated(network: Network, data: Data) -> Drives:
     """Return what the data say: the ranges, and the drives of populations whose decays are rounded."""
     require_channels(network, data)
+    require_memory(f"the calibration data as float64 ({data.samples:,} samples)", FLOAT_BYTES * data.codes.size)
     inputs = network.input.format.dequantize(data.codes)
     return choose_drives(network, inputs, data.lengths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.memory import require_memory
 from nmdeploy._util.shown import Shown, Summary, counted
 from nmdeploy.errors import BadData, BadFile, BadOption
 from nmdeploy.fixedpoint import FixedPoint
@@ -173,7 +175,10 @@ class SampleFile(Shown):
         each = max(self.steps * self.expected.size * self.stored.dtype.itemsize, 1)
         size = min(max(BLOCK_BYTES // each, 1), wanted)
         shape = wanted, self.steps, self.expected.size
-        codes = np.empty(shape, narrowest(self.stored, self.expected))
+        dtype = narrowest(self.stored, self.expected)
+        each = dtype.itemsize + (0 if self._is_exact else self.stored.dtype.itemsize)
+        require_memory(f"{self.path} ({wanted:,} samples of {self.steps:,} steps)", math.prod(shape) * each)
+        codes = np.empty(shape, dtype)
         values = self._values(codes if self._is_exact else np.empty(shape, self.stored.dtype), codes)
         done = 0
         for chunk in self.chunks(size):

@@ -91,7 +91,7 @@ class LaneChoice:
         inner = node.args[0].node
         # A stored product was computed before: its registers may have changed since.
         here = self.narrow and inner.op == "mul" and inner not in self.stored
-        return here and all(self._fits(arg.node, F32_EXACT) for arg in inner.args)
+        return here and all(self._fits(arg.node, F32_EXACT * self._factor(arg.node)) for arg in inner.args)
 
     def _choose(self, node: Node) -> Lane:
         if node.boolean:
@@ -118,7 +118,18 @@ class LaneChoice:
         clip = find_clip(node)
         if clip is not None:  # both ends at once
             met.append(self.bounds[clip.x.node].magnitude)
-        return max(*met, self._terms(node)) if node.op == "sum" else max(met)
+        return max(*met, self._terms(node)) if node.op == "sum" else max(met) / self._factor(node)
+
+    def _factor(self, node: Node) -> float:
+        """Return a power of two that divides a value: a float holds it exactly if it holds the quotient.
+
+        Sums of 8-bit weights that a synapse shifts are such values.
+        """
+        if node.op == "shl" and node.args[1].node.op == "const":
+            return float(np.ldexp(self._factor(node.args[0].node), node.args[1].node.value))
+        if node.op in ("add", "sub"):
+            return min(self._factor(arg.node) for arg in node.args)
+        return 1.0
 
     def _terms(self, node: Node) -> float:
         """Return the sum of the magnitudes of a sum's terms."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy._util.memory import chunk_bytes
 from nmdeploy._util.system import processors
 from nmdeploy.engine.lower.order import components
 from nmdeploy.engine.run.float_population import PopulationRun
@@ -62,7 +63,8 @@ def run_float_layers(
             on_progress=on_progress,
         )
     job = _Job(network, values, valid, trace, observe, keep_spikes, on_sums, on_arrival)
-    most = max(1, TASK_VALUES // (values.shape[1] * max(n.input_size for n in network.populations.values())))
+    at_once = chunk_bytes(TASK_VALUES * values.itemsize) // values.itemsize
+    most = max(1, at_once // (values.shape[1] * max(n.input_size for n in network.populations.values())))
     threads = processors()
     run_tasks(split_samples(len(values), most, threads), job.run, threads, on_progress)
     return job.result()
