@@ -10,9 +10,10 @@
     nmdeploy.write(model, "model.nir")                    read it again with nmdeploy.read
 
 Inputs are an array or a tensor (samples, steps, channels), a mapping with inputs, labels and lengths, or a path.
-`with nmdeploy.memory_limit(mebibytes):` refuses what does not fit. `save` stores a float network. `check`, `export` and `simulate` do what the commands do, from path to path. A network of
-one's own is built with `NetworkBuilder`, of the neuron and synapse classes that are listed in `CLASSES`. All are
-imported on first use. `dir(nmdeploy)` lists them.
+`save` stores a float network. `check`, `export` and `simulate` do what the commands do, from path to path. Within
+`with nmdeploy.memory_limit(mebibytes):`, what does not fit is refused. A network of one's own is built with
+`NetworkBuilder`, of the neuron and synapse classes that are listed in `CLASSES`. All are imported on first use.
+`dir(nmdeploy)` lists them.
 """
 
 from __future__ import annotations
