@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from nmdeploy.engine.lower.lanes import LaneChoice
 from nmdeploy.engine.lower.layout import ARGS, POINTERS, Form, Layout, RegisterPlace, elements
 from nmdeploy.engine.lower.schedule import loop_sizes, schedule
 from nmdeploy.engine.lower.slots import Slots, slots_of
+from nmdeploy.engine.lower.small_sums import small_sums
 from nmdeploy.engine.trace.step import Register, Step
 
 
@@ -35,6 +37,7 @@ class Kernel:
     def __init__(self, module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> None:
         self.step, self.form, self.choice, self.bounds, self.filled = step, form, choice, choice.bounds, blocks
         self.schedule = schedule(step, form.traced)
+        self.small = None if form.real else small_sums(step, choice)
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
         self.outer = ir.Function(module, kind, name)
         traces = [*step.recorded] if form.traced else []
@@ -52,11 +55,10 @@ class Kernel:
         """Write the kernel and return its layout."""
         self._thunk()
         self.b = ir.IRBuilder(self.inner.append_basic_block("entry"))
-        self.values = Values(self.b, self.form.lanes, self.choice, self.slots)
-        plan_scales(self.values, self.choice.nodes)
         self._name_arguments()
         self.registers = self._held()
-        self.values.state = {name: held.slot for name, held in self.registers.items()}
+        self.values = self._values(self.choice)
+        self.for_small = None if self.small is None else self._values(self.small.choice)
         self.totals = {name: variable(self.b, I64, i64(0)) for name in self.counters}
         with loop(self.b, i64(0), self.blocks, "block") as block:
             self._block(block)
@@ -69,10 +71,16 @@ class Kernel:
             *self.slots.fill(self.step.neurons, self.filled, self.form.lanes),
             tuple(self.registers.values()),
             self.state_slots,
-            self.values.scratch_size,
+            max(each.scratch_size for each in (self.values, self.for_small) if each is not None),
             tuple(self.counters),
             traces,
         )
+
+    def _values(self, choice: LaneChoice) -> Values:
+        made = Values(self.b, self.form.lanes, choice, self.slots)
+        plan_scales(made, choice.nodes)
+        made.state = {name: held.slot for name, held in self.registers.items()}
+        return made
 
     # -- arguments
 
@@ -134,14 +142,32 @@ class Kernel:
             steps=self.steps,
         )
         self.first_neuron = size
-        with values.scope() as prologue:
+        with ExitStack() as opened:
+            prologues = [opened.enter_context(each.scope()) for each in (values, self.for_small) if each is not None]
             self._registers_in()
             self.valid = self._valid() if self.form.ragged else None
-            prologue.block = b.block
+            for prologue in prologues:
+                prologue.block = b.block
             with loop(b, self.first, self.last, "t") as t:
-                StepWriter(self).write(t)
-            prologue.block = b.block
+                self._step(t)
+            prologues[0].block = b.block
         self._registers_out()
+
+    def _step(self, t: Any) -> None:
+        """Write step `t`, in two forms if sums that are small allow another one."""
+        writer = StepWriter(self, self.values)
+        writer.prepare(t)
+        if self.small is None or self.for_small is None:
+            writer.write(t)
+            return
+        self.for_small.places = self.values.places
+        with self.values.scope():
+            beyond = writer.any_set(self.small.beyond)
+        with self.b.if_else(beyond, likely=False) as (large, small):
+            with large:
+                writer.write(t)
+            with small:
+                StepWriter(self, self.for_small).write(t)
 
     def _valid(self) -> Any:
         flags = load(self.b, at(self.b, self.pointer["valid"], self.first_neuron, I8), vector(I8, self.form.lanes))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,25 +21,36 @@ from nmdeploy.engine.trace.symbols import NotTraceable, Symbol
 
 if TYPE_CHECKING:
     from nmdeploy.engine.llvm.population import Kernel
+    from nmdeploy.engine.llvm.values import Values
 
 
 class StepWriter:
     """Writer of one step of one block, in the places that a `Kernel` has prepared."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.k, self.b, self.values = kernel, kernel.b, kernel.values
+    def __init__(self, kernel: Kernel, values: Values) -> None:
+        self.k, self.b, self.values = kernel, kernel.b, values
         self.form, self.step = kernel.form, kernel.step
         self.counting: Any = None
 
-    def write(self, t: Any) -> None:
-        """Write step `t`."""
-        values, b = self.values, self.b
-        values.places.step = t
-        values.stored = set()
-        row = b.sub(t, self.k.base)
+    def prepare(self, t: Any) -> None:
+        """Tell the places of step `t`: its time and its sums."""
+        places = self.values.places
+        places.step = t
+        row = self.b.sub(t, self.k.base)
         for name, pointer in self.k.sums.items():
             lane = {16: I16, 32: I32, 64: F64}[self.form.sums[name]]
-            values.places.sums[self.step.sums[name].node.value] = self._reader(pointer, lane, name, row)
+            places.sums[self.step.sums[name].node.value] = self._reader(pointer, lane, name, row)
+
+    def any_set(self, conditions: Sequence[Symbol]) -> Any:
+        """Return 1 if one of the conditions holds for a neuron of the block."""
+        masks = [self.values.read(each, index, Lane.MASK) for each in conditions for index in elements(each.sizes)]
+        met = self.b.bitcast(functools.reduce(self.b.or_, masks), ir.IntType(self.form.lanes))
+        return self.b.icmp_unsigned("!=", met, ir.Constant(met.type, 0))
+
+    def write(self, t: Any) -> None:
+        """Write step `t`, whose places are prepared."""
+        values, b = self.values, self.b
+        values.stored = set()
         with values.scope() as scope:
             self.counting = b.icmp_signed("<", t, self.k.steps) if self.form.output_latency else None
             for each in self.k.schedule.loops:
