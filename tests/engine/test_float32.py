@@ -49,6 +49,24 @@ def test_sums_and_differences_at_24_bits(sign: int, beyond: int) -> None:
     assert lanes["r"] == (Lane.F32 if beyond <= 0 else Lane.F64)
 
 
+@pytest.mark.parametrize("by", [1, 6, 12])
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_shifted_value_needs_the_digits_of_the_value(sign: int, beyond: int, by: int) -> None:
+    """A multiple of 2**by up to 2**(24 + by) is a float32; its sum with a value of smaller steps need not be."""
+    case = reaching(
+        formulas(
+            product=lambda e: rz((e.a << by) * 5, by + 3),
+            difference=lambda e: rz(((e.a << by) - (e.a << by - 1)) * 3, by + 2),
+            shifted=lambda e: e.a << by,
+            mixed=lambda e: (e.a << by) + e.z * 0 + np.where(e.a == 0, 0, 1),
+        ),
+        [sign * (SINGLE + beyond)],
+    )
+    held_lanes(case)
+    assert rounding_lanes(case)["product"] == (Lane.F32 if beyond <= 0 else Lane.F64)
+
+
 def test_a_nearest_product_would_be_wrong() -> None:
     """What the next test multiplies: rounded to nearest, float32 gives the next integer."""
     for factor, bits in ((3071, 12), (4095, 12), (32767, 15)):
