@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from nmdeploy.engine.bounds.clips import find_clip
 from nmdeploy.engine.bounds.interval_arithmetic import SHIFT_MAX, Bound, constant_bound, view_bound
-from nmdeploy.engine.llvm.code import F32, F64, I1, I32, I64, at, i64, load, splat, vector
+from nmdeploy.engine.llvm.code import F32, F64, I1, I64, at, i64, load, splat, vector
 from nmdeploy.engine.llvm.floats import clip_mask
 from nmdeploy.engine.lower.lanes import FLOATS, Lane
 from nmdeploy.engine.trace.operations import COMPARISONS
@@ -65,7 +65,7 @@ def integer_operation(v: Values, op: str, node: Node, args: list[Any]) -> Any:
         negative = b.select(b.icmp_signed("<", args[0], literal(0)), literal(-1), literal(0))
         return b.select(b.icmp_signed(">", args[0], literal(0)), literal(1), negative)
     if op == "mod":
-        if _bound(v, node.args[1]).low.min() <= 0:
+        if bound_of(v, node.args[1]).low.min() <= 0:
             raise NotTraceable("a remainder by less than 1")
         rest = b.srem(*args)
         return b.select(b.icmp_signed("<", rest, literal(0)), b.add(rest, args[1]), rest)
@@ -78,43 +78,23 @@ def integer_operation(v: Values, op: str, node: Node, args: list[Any]) -> Any:
 
 
 def _is_short(v: Values, node: Node) -> bool:
-    low, high = _bound(v, node.args[1])
+    low, high = bound_of(v, node.args[1])
     return bool(low.min() >= 0 and high.max() <= SHIFT_MAX)
 
 
-def _bound(v: Values, symbol: Symbol) -> Bound:
+def bound_of(v: Values, symbol: Symbol) -> Bound:
+    """Return the bound of a view."""
     node = symbol.node
     return view_bound(symbol, v.bounds[node] if node in v.bounds else constant_bound(node))
 
 
-def _require_reached(v: Values, node: Node) -> None:
-    """Refuse a table index that may lie outside: NumPy would count it from the end, or raise."""
+def reached(v: Values, node: Node) -> Bound:
+    """Return the bound of a table's index; refuse one that may lie outside: NumPy would raise or count from the end."""
     table, place = node.args
-    low, high = _bound(v, place)
+    low, high = bound_of(v, place)
     if low.min() < 0 or high.max() >= table.node.dims[-1]:
         raise NotTraceable(f"an index {low.min():.0f} to {high.max():.0f} of a table of {table.node.dims[-1]}")
-
-
-def look_up(v: Values, node: Node, index: Index) -> Any:
-    """Return a table's values, of 64 bits, at the index of each lane."""
-    _require_reached(v, node)
-    b, kind = v.b, F64 if node.real else I64
-    table, place = node.args
-    own, slot = v.slots.of(table.node, 0, Lane.F64 if node.real else Lane.I64)
-    base = at(b, v.places.own, slot * v.lanes, I32) if own else at(b, v.places.shared, slot, I64)
-    if place.node.uniform:
-        element = scalar(v, place.node)
-        if own:
-            return load(b, at(b, base, b.mul(element, i64(v.lanes)), kind), vector(kind, v.lanes))
-        return splat(b, load(b, at(b, base, element, kind), kind), v.lanes)
-    at_lanes = v.read(place, index, Lane.I64)
-    found = ir.Constant(vector(kind, v.lanes), ir.Undefined)
-    for at_lane in range(v.lanes):
-        element = b.extract_element(at_lanes, ir.Constant(I32, at_lane))
-        if own:
-            element = b.add(b.mul(element, i64(v.lanes)), i64(at_lane))
-        found = b.insert_element(found, load(b, at(b, base, element, kind), kind), ir.Constant(I32, at_lane))
-    return found
+    return Bound(low, high)
 
 
 def boolean(v: Values, node: Node, index: Index) -> Any:
@@ -179,7 +159,7 @@ def _scalar(v: Values, node: Node) -> Any:
         _, slot = v.slots.of(node, 0, Lane.I64)
         return load(b, at(b, v.places.shared, slot, I64), I64)
     if node.op == "take":
-        _require_reached(v, node)
+        reached(v, node)
         table, place = node.args
         _, slot = v.slots.of(table.node, 0, Lane.I64)
         return load(b, at(b, v.places.shared, b.add(scalar(v, place.node), i64(slot)), I64), I64)

@@ -31,7 +31,8 @@ from nmdeploy.engine.llvm.code import (
     vector,
 )
 from nmdeploy.engine.llvm.floats import FUSED, from_integers, in_floats, in_words
-from nmdeploy.engine.llvm.integers import boolean, broadcast, in_integers, look_up
+from nmdeploy.engine.llvm.integers import boolean, broadcast, in_integers
+from nmdeploy.engine.llvm.look_up import look_up
 from nmdeploy.engine.lower.lanes import FLOATS, Lane, LaneChoice
 from nmdeploy.engine.lower.schedule import UNROLL_MAX, is_reduction, loop_sizes
 from nmdeploy.engine.lower.slots import Slots, slots_of
@@ -181,7 +182,7 @@ class Values:
                 raise NotTraceable("a sum over a loop that is needed before it")
             return self.times(self.element(node, index, own), own, scale)
         if node.op == "take":
-            return look_up(self, node, index)
+            return self.times(look_up(self, node, index), own, scale)
         if own in FLOATS:
             return in_floats(self, node, index, own, scale)
         return in_integers(self, node, index) if own == Lane.I64 else boolean(self, node, index)

@@ -35,7 +35,7 @@ class Lane(Enum):
 
 
 FLOATS = (Lane.F64, Lane.F32)
-BITWISE = ("and", "or", "xor", "mod", "take")
+BITWISE = ("and", "or", "xor", "mod")
 
 
 class LaneChoice:
@@ -98,6 +98,8 @@ class LaneChoice:
             return Lane.MASK
         if node.op in BITWISE or (node.op in ("shl", "shr") and node.args[1].node.op != "const"):
             return self._fits_64(node)
+        if node.op == "take":
+            return Lane.F32 if self.narrow and self._fits(node, F32_EXACT) else self._fits_64(node)
         if self.narrow and self._is_single(node):
             return Lane.F32
         return Lane.F64 if self._reaches(node) <= F64_EXACT else self._fits_64(node)
@@ -171,7 +173,7 @@ class RealLanes(LaneChoice):
             return Lane.MASK
         if node in self.whole and node.args:
             return Lane.I64
-        if node.op in (*BITWISE[:-1], "shl", "shr", "rz"):
+        if node.op in (*BITWISE, "shl", "shr", "rz"):
             raise NotTraceable(f"the operation {node.op} of a float step")
         return Lane.F64
 
