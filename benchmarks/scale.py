@@ -135,7 +135,7 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, 
         )
     except subprocess.TimeoutExpired:
         return {"seconds": float(STAGE_SECONDS), "megabytes": 0.0, "code": -1}
-    *said, peak = done.stderr.splitlines()
+    *said, peak = done.stderr.splitlines() or ["0"]  # a process that was killed says nothing
     result = {"seconds": time.perf_counter() - start, "megabytes": int(peak) * 1024 / 1e6, "code": done.returncode}
     return result if done.returncode == 0 else {**result, "said": said[-1:]}
 

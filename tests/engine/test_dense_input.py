@@ -75,6 +75,31 @@ def test_a_job_in_chunks_is_weighed_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
     assert deciding(monkeypatch, 0.001).choose(np.concatenate([DENSE] * 4)) == {"n0.0": "onnxruntime"}
 
 
+def test_a_trial_holds_few_sums_however_wide_the_layer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer of 100,000 neurons once asked for 16 GB in its trial."""
+    monkeypatch.setattr(products, "library", lambda: "onnxruntime")
+    tried: list[int] = []
+
+    class Counted(Timed):
+        def _events(self, name: str, some: Any) -> float:
+            tried.append(len(some))
+            return 1.0
+
+    made = Counted(compiled.engine(chain(1, 5, 21, 5), "none").program, single_synapse_run)
+    monkeypatch.setattr(dense_input, "TRIAL_VALUES", 3 * 25 * made.program.synapses["n0.0"].columns)
+    made.choose(np.ones((9, 25, 5), np.uint8))
+    assert set(tried) == {3}
+
+
+def test_no_library_for_a_sample_whose_sums_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense_input, "TRIAL_AFTER_SECONDS", 0.0)
+    sums = 25 * deciding(monkeypatch, 0.0).program.synapses["n0.0"].columns
+    monkeypatch.setattr(dense_input, "SUMS_MAX", sums)
+    assert deciding(monkeypatch, 0.0).choose(DENSE) == {"n0.0": "onnxruntime"}
+    monkeypatch.setattr(dense_input, "SUMS_MAX", sums - 1)
+    assert deciding(monkeypatch, 0.0).choose(DENSE) == {}
+
+
 def test_without_a_library_events_do_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense_input, "TRIAL_AFTER_SECONDS", 0.0)
     assert deciding(monkeypatch, 0.0, None).choose(DENSE) == {}

@@ -17,8 +17,9 @@ from nmdeploy.neurons.base import IntArray
 DENSE_SHARE = 0.08
 # No library is tried before events have taken this long: a library starts in a small part of it (the same command).
 TRIAL_AFTER_SECONDS = 0.5
-TRIAL_VALUES = 1 << 22
+TRIAL_VALUES = 1 << 22  # inputs of a trial, and sums
 TRIAL_RUNS = 2
+SUMS_MAX = 1 << 24  # sums of a sample: a library makes all of them before the first is used
 BYTE_RANGE = (-128, 255)
 
 
@@ -57,10 +58,13 @@ class DenseInput:
         """Return the library for each synapse whose sums a library multiplies."""
         if not self.candidates or not self._may_pay(codes):
             return {}
-        for name, rows in self.candidates.items():
+        steps = codes.shape[1]
+        small = {name: rows for name, rows in self.candidates.items() if steps * rows.columns <= SUMS_MAX}
+        for name, rows in small.items():
             if name not in self.chosen:
                 self._decide(name, rows, codes)
-        return {name: library for name, library in self.chosen.items() if library is not None}
+        chosen = {name: self.chosen.get(name) for name in small}
+        return {name: library for name, library in chosen.items() if library is not None}
 
     def _may_pay(self, codes: npt.NDArray[Any]) -> bool:
         """Return True if the input is dense and fits bytes, and the choice is still open or fell on a library."""
@@ -81,7 +85,8 @@ class DenseInput:
         if name not in self.spent and products.library() is None:
             self.chosen[name] = None
             return
-        some = codes[: max(1, TRIAL_VALUES // max(codes[0].size, 1))]
+        each_sample = codes.shape[1] * max(codes.shape[2], rows.columns)
+        some = codes[: max(1, TRIAL_VALUES // max(each_sample, 1))]
         if name not in self.spent:
             self.spent[name] = self._events(name, some) / len(some), 0.0
         each, before = self.spent[name]
