@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import event_loop, exported, networks, rows, training, updates
+from benchmarks import event_loop, exported, networks, one_sample, rows, training, updates
 from benchmarks.peers import UNFINISHED
 from nmdeploy.network.network import QuantizedNetwork
 
@@ -19,6 +19,7 @@ DEPTH = 0.15
 CONVERSION_SECONDS, CONVERSION_MEGABYTES = 30, 4000
 # At most 1.15 times as long per state and step as the network whose scales were chosen by hand.
 EXPORTED_SHARE = round(1 / 1.15, 3)
+NOT_SLOWER = round(one_sample.NEVER_SLOWER, 3)
 CALIBRATION = "calibration, 4 layers of 128 neurons, 16 states"
 CALIBRATION_GAIN, RANGE_ERROR = 20, 1e-9
 CONVERSION = "check and export, 10,000 neurons and 10 million synapses"
@@ -128,6 +129,13 @@ def _event_loop(name: str) -> Case:
     return Case(title, "an event loop compiled by Numba", 1, "event_loop", name)
 
 
+def _one_sample(name: str) -> Case:
+    title = f"{one_sample.SUBJECTS[name]}, one sample on all processors"
+    if name == "one-short":
+        return Case(f"{title}, {one_sample.SHORT_STEPS} steps", "one processor", NOT_SLOWER, "one_sample", name)
+    return Case(title, "the gain of two samples at once", one_sample.GAIN, "one_sample", name)
+
+
 def _training(name: str) -> Case:
     rival = training.RIVALS[name]
     return Case(f"training, {name}", rival.name, rival.required, "training", name)
@@ -152,6 +160,7 @@ CASES = (
     *map(_exported, exported.plain()),
     *(_bound(name, STATE_SPACE_SHARE) for name in exported.VARIANTS),
     *map(_event_loop, event_loop.SUBJECTS),
+    *map(_one_sample, one_sample.SUBJECTS),
     Case(CALIBRATION, "NumPy, step by step", CALIBRATION_GAIN, "calibration", "ratio"),
     *map(_training, training.RIVALS),
     Case(f"{CONVERSION}, the slower one", f"{CONVERSION_SECONDS} s", 1, "conversion", "seconds"),
@@ -221,6 +230,11 @@ def over_event_loop(measured: Mapping[str, Any], of: str) -> float:
     return float(measured["event_loop"][of]["ratio"])
 
 
+def of_two_samples(measured: Mapping[str, Any], of: str) -> float:
+    """Return the gain of one sample over that of two; of a short sample, its gain over one processor."""
+    return float(measured["one_sample"][of]["ratio"])
+
+
 def over_rival(measured: Mapping[str, Any], of: str) -> float:
     """Return the rival's seconds per pass over those of the network, the median over the turns."""
     return float(measured["training"][of]["ratio"])
@@ -270,6 +284,7 @@ RATIO: dict[str, Callable[[Mapping[str, Any], str], float]] = {
     "rows": over_dense,
     "exported": over_exported,
     "event_loop": over_event_loop,
+    "one_sample": of_two_samples,
     "training": over_rival,
     "startup": within_limit,
     "calibration": calibration,

@@ -196,7 +196,8 @@ def engine_call(network: Any) -> tuple[Any, Any, Callable[[], None], Any]:
     """Return a sample's sums, the engine's spikes, a call of its kernel on these sums, and objects to keep alive."""
     from nmdeploy.engine.llvm import machine
     from nmdeploy.engine.llvm.compilation import compile_network
-    from nmdeploy.engine.run.runner import Spare, Worker, allocate_results
+    from nmdeploy.engine.run.memory import Spare
+    from nmdeploy.engine.run.runner import Worker, allocate_results
 
     synapse, codes = f"{NAME}.synapse", networks.inputs(1, networks.CHANNELS)
     made = compile_network(network).without(frozenset([synapse]))

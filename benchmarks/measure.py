@@ -19,6 +19,7 @@ from benchmarks import (
     lava_speed,
     narrow,
     networks,
+    one_sample,
     peers,
     rows,
     scaling,
@@ -175,6 +176,17 @@ class Suite:
             self.progress(
                 f"{event_loop.SUBJECTS[name]}: compiled {1e6 * each['compiled']:.4g} us, the loop "
                 f"{1e6 * each['numba']:.4g} us: ratio {each['ratio']:.3g}"
+            )
+
+    def time_one_sample(self, names: Iterable[str]) -> None:
+        """Time single samples on one processor and on all."""
+        self.measured["one_sample"] = {}
+        for name in names:
+            self.progress(f"one sample, {one_sample.SUBJECTS[name]}: {self.effort.row_turns} turns")
+            self.measured["one_sample"][name] = found = one_sample.measure(name, self.effort.row_turns)
+            self.progress(
+                f"{name}: {1e6 * found['alone']:.4g} us on one processor, {1e6 * found['shared']:.4g} us on all: gain "
+                f"{found['gain']:.3g}, that of two samples {found['gain of two']:.3g}"
             )
 
     def time_training(self, names: Sequence[str]) -> str | None:

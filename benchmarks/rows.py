@@ -15,7 +15,8 @@ from benchmarks import networks
 from benchmarks.timing import seconds_of
 from nmdeploy.backends import reference
 from nmdeploy.engine.llvm.compilation import compile_network
-from nmdeploy.engine.run.runner import Engine, Spare
+from nmdeploy.engine.run.memory import Spare
+from nmdeploy.engine.run.runner import Engine
 from nmdeploy.fixedpoint import FixedPoint
 from nmdeploy.network.graph import Edge, Input
 from nmdeploy.network.network import QuantizedNetwork

@@ -63,7 +63,7 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
     suite.time_compiled()
     suite.find_bounds()
     updates, sweeps, rows = (of(cases, each) for each in ("updates", "exponent", "rows"))
-    shapes, loops = (of(cases, each) for each in ("exported", "event_loop"))
+    shapes, loops, single = (of(cases, each) for each in ("exported", "event_loop", "one_sample"))
     if updates:
         suite.time_updates(updates)
     if rows:
@@ -72,6 +72,8 @@ def measured(cases: Sequence[Case], everything: bool, suite: Suite) -> dict[str,
         suite.time_exported(shapes)
     if loops:
         suite.time_event_loop(loops)
+    if single:
+        suite.time_one_sample(single)
     if sweeps:
         suite.time_scaling(SWEEPS if everything else sweeps)
     outside = {

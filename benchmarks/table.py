@@ -23,7 +23,7 @@ FLOATS = (
 def tables(content: Mapping[str, Any]) -> list[Table]:
     """Return all tables that have a row."""
     kinds = (
-        *(required, times, shares, work, libraries, loops, growth, updates, rows, training),
+        *(required, times, shares, work, libraries, loops, single, growth, updates, rows, training),
         *(process, conversion, depth, traces),
     )
     return [table for table in (make(content) for make in kinds) if table.rows]
@@ -138,6 +138,17 @@ def loops(content: Mapping[str, Any]) -> Table:
     ]
     columns = ("us", "compiled", "the event loop", "ratio", "all turns")
     return Table("an event loop compiled by Numba, LIF, 128 channels", columns, found)
+
+
+def single(content: Mapping[str, Any]) -> Table:
+    """Return the times of single samples on one processor and on all."""
+    found = [
+        (name, *(f"{1e6 * each[key]:.4g}" for key in ("alone", "shared", "two")), f"{each['gain']:.3f}",
+         f"{each['gain of two']:.3f}", f"{min(each['ratios']):.3f} - {max(each['ratios']):.3f}")
+        for name, each in content["measured"].get("one_sample", {}).items()
+    ]  # fmt: skip
+    columns = ("us", "one processor", "all", "two samples", "gain", "gain of two samples", "ratio, all turns")
+    return Table("one sample on all processors", columns, found)
 
 
 def growth(content: Mapping[str, Any]) -> Table:

@@ -16,6 +16,7 @@ from benchmarks import (
     crossover,
     event_loop,
     exported,
+    one_sample,
     pages,
     peers,
     results,
@@ -57,6 +58,18 @@ def measurements(seconds: float = 1e-4) -> dict[str, Any]:
         "updates": {kind: {**updated(1.5 * updates.required(kind)), "vectors": 5e9} for kind in cases.UPDATES},
         "startup": {"seconds": 0.5, "megabytes": 120.0, "with_samples": {"1000": 100.0, "100000": 105.0}},
         "exported": {name: {"ratio": 0.95, "ratios": [0.95]} for name in exported.plain()},
+        "one_sample": {
+            name: {
+                "alone": 2e-3,
+                "shared": 1e-3,
+                "two": 2e-3,
+                "gain": 2.0,
+                "gain of two": 2.0,
+                "ratio": 1.0,
+                "ratios": [1.0],
+            }
+            for name in one_sample.SUBJECTS
+        },
         "rates": {name: {"layer0": 0.08, "layer1": 0.11} for name in names},
         "event_loop": {
             name: {"compiled": 1e-5, "numba": 3e-5, "ratio": 3.0, "ratios": [2.9, 3.1]} for name in event_loop.SUBJECTS
@@ -272,6 +285,7 @@ def test_every_case_names_something_that_is_measured() -> None:
             **rows.WORKLOADS,
             **training.RIVALS,
             **event_loop.SUBJECTS,
+            **one_sample.SUBJECTS,
             **dict.fromkeys(
                 [*scaling.FITTED, *cases.UPDATES, "seconds", "megabytes", "with_samples", "ratio", "check", "bytes"]
             ),

@@ -6,7 +6,7 @@ import numpy as np
 from networks_wired import chain
 
 from nmdeploy.backends import compiled, reference
-from nmdeploy.engine.run.runner import Spare
+from nmdeploy.engine.run.memory import Spare
 
 SHAPE, WHOLE = (4, 10, 3), np.full(4, 10)
 

@@ -10,7 +10,8 @@ from llvmlite import ir
 from nmdeploy.engine.llvm.code import I32, I64, POINTER, at, i64, load, loop, store
 from nmdeploy.engine.lower.layout import DRIVER_FIELDS, DRIVER_NUMBERS
 
-TOWARDS_ZERO = 0
+TOWARDS_ZERO, WORD_BYTES = 0, 8
+LOOKS, YIELDING = 1 << 12, ("linux", "darwin", "apple")
 RANGE = ("first", "last", "stepwise")
 KERNEL = ("function", "args")
 RESET = ("target", "source", "words")
@@ -22,7 +23,9 @@ def write_driver(module: ir.Module, name: str) -> None:
 
     For each sample it copies the registers' start (`resets`), runs the steps from `first` to `last` (exclusive) that
     the sample has, in chunks, then moves the pointers that belong to a sample (`moves`). Within a chunk, each range of
-    kernels runs all steps, kernel after kernel. A stepwise range, which holds a feedback loop, runs step after step.
+    kernels runs all steps, kernel after kernel. A stepwise range, which holds a feedback loop, runs step after step. A
+    chunk waits until the word at `awaited` has its last step, and writes that to the word at `reached`. Drivers on
+    several processors share a sample so, each with some of the kernels.
     """
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -47,6 +50,7 @@ def write_driver(module: ir.Module, name: str) -> None:
             first = b.add(field["first"], b.mul(chunk, field["chunk"]))
             end = b.add(first, field["chunk"])
             end = b.select(b.icmp_signed("<", end, last), end, last)
+            _wait(b, field["awaited"], end)
             with _rows(b, field["ranges"], RANGE) as (low, high, stepwise):
                 kernels = field["kernels"], low, high
                 branches = b.if_else(b.icmp_signed("!=", stepwise, i64(0)))
@@ -55,6 +59,7 @@ def write_driver(module: ir.Module, name: str) -> None:
                         _run(b, *kernels, step, b.add(step, i64(1)), steps)
                     with at_once:
                         _run(b, *kernels, first, end, steps)
+            b.atomic_rmw("xchg", field["reached"], end, "release")
         with _rows(b, field["moves"], MOVE) as (address, stride):
             place = b.inttoptr(address, POINTER)
             store(b, b.add(load(b, place, I64), stride), place)
@@ -75,6 +80,29 @@ def _save_rounding_mode(b: ir.IRBuilder) -> Callable[[], Any]:
     place = b.alloca(I32)
     b.call(keep, [place])
     return lambda: b.call(restore, [place])
+
+
+def _wait(b: ir.IRBuilder, word: Any, step: Any) -> None:
+    """Wait until another processor has written `step` or more into a word; let other programs run now and then."""
+    function, nothing = b.function, ir.FunctionType(ir.VoidType(), [])
+    again, idle, done = (function.append_basic_block(f"wait.{part}") for part in ("again", "idle", "end"))
+    before = b.block
+    b.branch(again)
+    b.position_at_end(again)
+    looks = b.phi(I64, "looks")
+    reached = b.load_atomic(word, "acquire", WORD_BYTES, typ=I64)
+    b.cbranch(b.icmp_signed(">=", reached, step), done, idle)
+    b.position_at_end(idle)
+    if b.module.triple.startswith("x86_64"):
+        b.call(ir.Function(b.module, nothing, "llvm.x86.sse2.pause"), [])
+    more = b.add(looks, i64(1))
+    if any(system in b.module.triple for system in YIELDING):
+        with b.if_then(b.icmp_signed("==", b.and_(more, i64(LOOKS - 1)), i64(0)), likely=False):
+            b.call(ir.Function(b.module, ir.FunctionType(I32, []), "sched_yield"), [])
+    looks.add_incoming(i64(0), before)
+    looks.add_incoming(more, b.block)
+    b.branch(again)
+    b.position_at_end(done)
 
 
 class _rows:

@@ -16,8 +16,12 @@ from nmdeploy.neurons.base import IntArray
 
 DRIVER_NUMBERS = ("samples", "drain_steps", "chunk", "first", "last")
 DRIVER_TABLES = ("lengths", "ranges", "kernels", "resets", "moves")
-DRIVER_FIELDS = (*DRIVER_NUMBERS, *DRIVER_TABLES)
-"""A program's arguments: numbers, then addresses of tables. Those after `lengths` begin with their row count."""
+DRIVER_WORDS = ("awaited", "reached")
+DRIVER_FIELDS = (*DRIVER_NUMBERS, *DRIVER_TABLES, *DRIVER_WORDS)
+"""A program's arguments: numbers, then addresses of tables. Those after `lengths` begin with their row count.
+
+A chunk begins once the word at `awaited` is at least the chunk's last step; then its last step is written to `reached`.
+"""
 INPUT_ARGS = ("codes", "out", "channels", "stride")
 SYNAPSE_ARGS = (
     *("weights", "out", "counts", "events", "found", "codes", "table", "fan_out"),

@@ -9,7 +9,8 @@ import numpy as np
 
 from nmdeploy.engine.lower.layout import ARGS
 from nmdeploy.engine.lower.program import Program
-from nmdeploy.engine.run.runner import FIRST, LAST, NO_ROWS, Results, Spare, Worker, allocate_results
+from nmdeploy.engine.run.memory import NO_ROWS, Spare
+from nmdeploy.engine.run.runner import FIRST, LAST, Results, Worker, allocate_results
 from nmdeploy.neurons.base import IntArray
 
 

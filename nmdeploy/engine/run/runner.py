@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import math
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nmdeploy._util.locks import held_across_forks
 from nmdeploy._util.system import processors
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Rows, is_recorded
 from nmdeploy.engine.run import plan_cache
 from nmdeploy.engine.run.dense_input import DenseInput, count_events, product
+from nmdeploy.engine.run.layer_pipeline import Pipeline, PipelineChoice, stages
+from nmdeploy.engine.run.memory import NOT_AWAITED, WORD_BYTES, Spare, memory_lock, table, zeros
 from nmdeploy.engine.run.rows_choice import RowsChoice
 from nmdeploy.engine.run.thread_pool import run_tasks, split_samples
 from nmdeploy.neurons.base import IntArray
@@ -32,12 +33,6 @@ WorkerKind = tuple[Program, int, str, frozenset[str]]
 NOTHING: Mapping[str, Any] = {}
 SAMPLES, LENGTHS, FIRST, LAST = (layout.DRIVER_FIELDS.index(name) for name in ("samples", "lengths", "first", "last"))
 ENDLESS = int(np.iinfo(np.int64).max)
-ALIGNMENT, WORD_BYTES = 64, 8
-NO_ROWS = np.zeros(1, np.int64)
-SPARE_ARRAYS, SPARE_BYTES = 2, 1 << 26
-# References to an array that only the list holds; the interpreter's own share of them depends on its version.
-UNUSED_REFERENCES = next(sys.getrefcount(each) for each in [np.zeros(1)])
-memory_lock = held_across_forks()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,37 +51,6 @@ class Results:
     def counters(self, name: str) -> IntArray:
         """Return the counters of a node, (samples, counters)."""
         return self.counted[:, self.program.counts.columns[name]]
-
-
-def zeros(words: int) -> IntArray:
-    """Return zeroed words of 64 bits that start at a cache line."""
-    raw = np.zeros(words + ALIGNMENT // 8, np.int64)
-    first = (-raw.ctypes.data) % ALIGNMENT // 8
-    return np.asarray(raw[first : first + max(words, 1)])
-
-
-class Spare:
-    """Memory of earlier outputs that nobody uses any more, since fresh pages cost more time than writing to them."""
-
-    def __init__(self) -> None:
-        self.arrays: list[npt.NDArray[np.uint8]] = []
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any, lengths: IntArray) -> npt.NDArray[Any]:
-        """Return an array (samples, steps, ...) with 0 in the rows after each sample's end; kernels write the rest."""
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        with memory_lock:
-            raw = next(
-                (each for each in self.arrays if each.size == size and sys.getrefcount(each) == UNUSED_REFERENCES), None
-            )
-            if raw is None:
-                raw = np.zeros(size, np.uint8)
-                if size <= SPARE_BYTES:
-                    self.arrays = [*self.arrays[1 - SPARE_ARRAYS :], raw]
-                return np.asarray(raw.view(dtype).reshape(shape))
-        made: npt.NDArray[Any] = raw.view(dtype).reshape(shape)
-        for sample in np.flatnonzero(lengths < shape[1]):
-            made[sample, lengths[sample] :] = 0
-        return made
 
 
 def allocate_results(
@@ -130,6 +94,7 @@ class Worker:
     resets: list[int] = field(default_factory=list)
     tables: dict[str, IntArray] = field(default_factory=dict)
     job: IntArray | None = None
+    pipelines: dict[int, Pipeline] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         network = self.program.network
@@ -137,6 +102,7 @@ class Worker:
         most = self.steps + network.timing.drain_steps
         self.chunk = most if self.given else min(chunk_steps(self.program), most)
         self.kernels: list[int] = []
+        self.reached = np.zeros(1, np.int64)
         for name in self.program.order:
             if name in self.program.populations:
                 self._population(name, self.program.populations[name])
@@ -155,9 +121,9 @@ class Worker:
         ]
         self.driver = machine.callable_at(machine.functions(plan_cache.driver_text(), [KERNEL])[0], ctypes.c_void_p)
         self.tables = {
-            "ranges": _table([value for row in self.program.ranges for value in row], 3),
-            "kernels": _table(self.kernels, 2),
-            "resets": _table(self.resets, 3),
+            "ranges": table([value for row in self.program.ranges for value in row], 3),
+            "kernels": table(self.kernels, 2),
+            "resets": table(self.resets, 3),
         }
 
     def _memory(self, words: int) -> IntArray:
@@ -268,17 +234,27 @@ class Worker:
         lengths = np.ascontiguousarray(lengths[first:last], np.int64)
         moves = self.place(codes, first, results, sums)
         if self.job is None:  # the strides of a worker's samples never change
-            self.tables["moves"] = _table(moves, 2)
+            self.tables["moves"] = table(moves, 2)
             self.job = self.fields(lengths, self.tables)
         self.job[SAMPLES], self.job[LENGTHS] = len(lengths), lengths.ctypes.data
         self.driver(self.job.ctypes.data)
 
+    def pipeline(self, most: int) -> Pipeline:
+        """Return the program in at most `most` stages, each for a processor of its own."""
+        if most not in self.pipelines:
+            self.pipelines[most] = Pipeline(self, stages(self.program, most))
+        return self.pipelines[most]
+
     def fields(self, lengths: IntArray, tables: Mapping[str, IntArray]) -> IntArray:
-        """Return the driver's arguments for all steps of samples; the tables and `lengths` must outlive its call."""
+        """Return the driver's arguments for all steps of samples; the tables and `lengths` must outlive its call.
+
+        `tables` may also hold the words that the driver awaits and writes.
+        """
         drain_steps = self.program.network.timing.drain_steps
         samples = {"samples": len(lengths), "drain_steps": drain_steps}
         numbers = {**samples, "chunk": self.chunk, "first": 0, "last": ENDLESS}
-        addresses = {key: table.ctypes.data for key, table in {**tables, "lengths": lengths}.items()}
+        words = {"awaited": NOT_AWAITED, "reached": self.reached}
+        addresses = {key: held.ctypes.data for key, held in {**words, **tables, "lengths": lengths}.items()}
         return np.array([{**numbers, **addresses}[key] for key in layout.DRIVER_FIELDS], np.int64)
 
     def rest(self) -> None:
@@ -329,10 +305,6 @@ class Worker:
                     self._point(synapse, at, outputs.ctypes.data + first * row, row, moves)
 
 
-def _table(values: list[int], columns: int) -> npt.NDArray[np.int64]:
-    return np.array([len(values) // columns, *values], np.int64)
-
-
 def single_synapse_run(program: Program, synapse: str, codes: Any) -> Callable[[], None]:
     """Return a function that runs the events of the input through one synapse only, on one processor."""
     groups = (((program.network.input_name, synapse), False),)
@@ -364,6 +336,7 @@ class Engine:
         """Run this program from now on."""
         self.program = program
         self.dense_input = DenseInput(program, single_synapse_run)
+        self.pipeline_choice = PipelineChoice(program)
         self.workers: dict[WorkerKind, list[Worker]] = {}
 
     def run(
@@ -386,30 +359,44 @@ class Engine:
         kind = program, steps, codes.dtype.str, frozenset(chosen)
 
         def task(part: slice) -> None:
-            worker = self._worker(*kind)
-            try:
+            with self._worker(*kind) as worker:
                 sums = {}
                 for name, library in chosen.items():
                     rows = program.synapses[name]
                     sums[name] = product(codes[part], rows, library)
                     made.counters(name)[part] = count_events(codes[part], rows, lengths[part])
                 worker.run(codes, lengths, part.start, part.stop, made, sums)
-            finally:
-                self.workers.setdefault(kind, []).append(worker)
 
-        run_tasks(split_samples(samples, _task_samples(program, steps, chosen), threads), task, threads, on_progress)
+        def tasks() -> None:
+            parts = split_samples(samples, _task_samples(program, steps, chosen), threads)
+            run_tasks(parts, task, threads, on_progress)
+
+        def layers() -> None:
+            with self._worker(*kind) as worker:
+                worker.pipeline(threads).run(codes, int(lengths[0]), made)
+            if on_progress:
+                on_progress(1)
+
+        if samples == 1 and not chosen:
+            self.pipeline_choice.run(int(lengths[0]), threads, tasks, layers)
+        else:
+            tasks()
         return made
 
-    def _worker(self, program: Program, steps: int, dtype: str, given: frozenset[str]) -> Worker:
-        """Return a free worker, or a new one."""
+    @contextmanager
+    def _worker(self, program: Program, steps: int, dtype: str, given: frozenset[str]) -> Iterator[Worker]:
+        """Lend a free worker, or a new one."""
         kind = program, steps, dtype, given
         with memory_lock:
             free = self.workers.pop(kind, [])
             self.workers = {**dict([*self.workers.items()][1 - WORKER_KINDS :]), kind: free}
-            if free:
-                return free.pop()
-        program = program.without(given) if given else program
-        return Worker(program, steps, np.dtype(dtype), given)
+            worker = free.pop() if free else None
+        try:
+            worker = worker or Worker(program.without(given) if given else program, steps, np.dtype(dtype), given)
+            yield worker
+        finally:
+            if worker is not None:
+                self.workers.setdefault(kind, []).append(worker)
 
 
 def _task_samples(program: Program, steps: int, chosen: Mapping[str, str]) -> int:

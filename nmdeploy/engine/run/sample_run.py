@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmdeploy.engine.lower.program import Program
-from nmdeploy.engine.run.runner import FIRST, LAST, NO_ROWS, Spare, Worker, allocate_results
+from nmdeploy.engine.run.memory import NO_ROWS, Spare
+from nmdeploy.engine.run.runner import FIRST, LAST, Worker, allocate_results
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import UNKNOWN_STEPS, IntArray
 
