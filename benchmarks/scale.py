@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -31,7 +32,9 @@ from nmdeploy.network.network import Network
 from nmdeploy.neurons.lif import LIF
 from nmdeploy.synapses.dense import Dense
 
-PAGE, MARKER = Path(__file__).parent.parent / "docs" / "scale.md", "scale"
+ROOT = Path(__file__).parent.parent
+PAGE, MARKER = ROOT / "docs" / "scale.md", "scale"
+PROFILE, CORES_PER_TILE = "large.toml", 4
 CALIBRATION_SAMPLES, INPUT_RATE, LIF_RATE = 128, 0.3, 0.05
 LAVA_SECONDS_PER_VALUE, LAVA_SECONDS = 24e-6, 600
 STAGE_SECONDS = 1800
@@ -40,12 +43,16 @@ COMMAND = "python -m benchmarks.scale"
 
 @dataclass(frozen=True)
 class Row:
-    """A network: how it is made, its channels, the steps of a sample, and the values that a trace of a step holds."""
+    """A network: how it is made, its channels, the steps of a sample, and the values that a trace of a step holds.
+
+    `tiles` are the columns and rows of a mesh of tiles in which it fits, if it does not fit into Loihi 2's.
+    """
 
     make: Callable[[], Network]
     channels: int
     steps: int
     traced: int
+    tiles: tuple[int, int] | None = None
 
 
 def _state_space(layers: int, neurons: int, states: int) -> Row:
@@ -53,8 +60,8 @@ def _state_space(layers: int, neurons: int, states: int) -> Row:
     return Row(lambda: calibration.network(layers, neurons, states), calibration.CHANNELS, 1024, traced)
 
 
-def _lif(*sizes: int) -> Row:
-    return Row(lambda: lif(sizes), sizes[0], 100, 3 * sum(sizes[1:]))
+def _lif(*sizes: int, tiles: tuple[int, int] | None = None) -> Row:
+    return Row(lambda: lif(sizes), sizes[0], 100, 3 * sum(sizes[1:]), tiles)
 
 
 def lif(sizes: Sequence[int]) -> Network:
@@ -80,17 +87,18 @@ ROWS = {
     "LIF 1,000": _lif(100, 1000, 10),
     "LIF 10,000": _lif(100, 10_000, 10),
     "LIF 100,000 wide": _lif(100, 100_000, 10),
-    "LIF 100,000 deep": _lif(*[100] * 1001),
+    "LIF 100,000 deep": _lif(*[100] * 1001, tiles=(20, 16)),
 }
 
 
 def stages(row: Row, folder: Path) -> dict[str, list[str]]:
     """Return the arguments of each stage, in the order in which they run."""
     net, model, one = folder / "net.safetensors", folder / "model.nir", folder / "one.npy"
+    profile = ["--profile", folder / PROFILE] if row.tiles else []
     data = {samples: folder / f"{samples}.npy" for samples in (32, 1000)}
     found = {
-        "check": ["check", net, "--data", folder / "calibration.npy"],
-        "export": ["export", net, "--data", folder / "calibration.npy", "-o", model],
+        "check": ["check", net, "--data", folder / "calibration.npy", *profile],
+        "export": ["export", net, "--data", folder / "calibration.npy", "-o", model, *profile],
         "warmup, cold": ["warmup", model],
         "warmup, warm": ["warmup", model],
         "simulate 1": ["simulate", model, "--data", one, "-o", folder / "one.h5"],
@@ -101,9 +109,19 @@ def stages(row: Row, folder: Path) -> dict[str, list[str]]:
     }
     if row.traced * row.steps * LAVA_SECONDS_PER_VALUE < LAVA_SECONDS:
         found["verify 1, Lava"] = ["verify", model, "--data", one]
-    found["report"] = ["report", model, "--data", data[32], "-o", folder / "report.json"]
+    found["report"] = ["report", model, "--data", data[32], "-o", folder / "report.json", *profile]
     found["inspect"] = ["inspect", model]
     return {name: [str(part) for part in arguments] for name, arguments in found.items()}
+
+
+def profile_of(columns: int, rows: int) -> str:
+    """Return the profile of Loihi 2 with a mesh of so many tiles, all of whose cores can be used."""
+    text = (ROOT / "hw_profiles" / "loihi2.toml").read_text("utf-8")
+    cores = columns * rows * CORES_PER_TILE
+    for key, value in {"cores": cores, "usable_cores": cores, "columns": columns, "rows": rows}.items():
+        text, found = re.subn(rf"(?m)^{key} = {{ value = \d+", f"{key} = {{ value = {value}", text)
+        assert found == 1, key
+    return text
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
@@ -111,6 +129,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     row, rng = ROWS[name], np.random.default_rng(1)
     folder.mkdir(parents=True, exist_ok=True)
     pipeline.save(row.make(), folder / "net.safetensors")
+    if row.tiles:
+        (folder / PROFILE).write_text(profile_of(*row.tiles), "utf-8")
     for file, samples in (("calibration", CALIBRATION_SAMPLES), ("1000", 1000), ("32", 32), ("one", 1)):
         codes = (rng.random((samples, row.steps, row.channels), np.float32) < INPUT_RATE).astype(np.uint8)
         np.save(folder / f"{file}.npy", codes)

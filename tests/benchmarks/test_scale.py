@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import scale
+from nmdeploy.pipeline.target import profile_of
 
 TINY = scale.Row(lambda: scale.calibration.network(2, 8, 2), scale.calibration.CHANNELS, 20, 2 * 8 * 6)
 
@@ -32,6 +33,17 @@ def test_networks_have_the_sizes_that_their_names_say() -> None:
     wide, deep = (scale.ROWS[f"LIF 100,000 {form}"].make for form in ("wide", "deep"))
     assert sum(neuron.size for neuron in wide().populations.values()) == 100_010
     assert sum(neuron.size for neuron in deep().populations.values()) == 100_000
+
+
+def test_a_deep_network_has_a_profile_with_a_core_per_layer(tmp_path: Path) -> None:
+    row = scale.ROWS["LIF 100,000 deep"]
+    assert row.tiles is not None
+    (tmp_path / "large.toml").write_text(scale.profile_of(*row.tiles), "utf-8")
+    profile = profile_of(tmp_path / "large.toml")
+    assert (profile.chip.usable_cores.value or 0) >= len(row.make().populations)
+    given = scale.stages(row, tmp_path)
+    assert all(given[name][-1] == str(tmp_path / "large.toml") for name in ("check", "export", "report"))
+    assert "--profile" not in scale.stages(TINY, tmp_path)["export"]
 
 
 def test_a_measured_row_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
