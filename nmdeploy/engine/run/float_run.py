@@ -95,6 +95,7 @@ class _Job:
         self.lock = threading.Lock()
         self.ranges: dict[str, dict[str, FloatArray]] = {}
         self.populations, self.groups = network.populations, components(network)
+        self.done = _last_uses(network, self.groups)
         self.runs = {name: self._run_of(name, neuron) for name, neuron in self.populations.items()}
         self.kept: dict[str, npt.NDArray[Any]] = {}
         self.membranes: dict[str, FloatArray] = {}
@@ -108,11 +109,13 @@ class _Job:
     def run(self, part: slice) -> None:
         """Run some samples through every population, sources first."""
         sent: dict[str, npt.NDArray[Any]] = {self.network.input_name: self.values[part]}
-        for names, loop in self.groups:
+        for (names, loop), done in zip(self.groups, self.done, strict=True):
             if loop:
                 self._run_loop(names, part, sent)
             elif names[0] in self.populations:
                 self._run_population(names[0], part, sent)
+            for name in done:  # of a deep network, all outputs together would not fit in memory
+                sent.pop(name, None)
 
     def _run_population(self, name: str, part: slice, sent: dict[str, npt.NDArray[Any]]) -> None:
         a = np.add.reduce([self._sums(edge.source, part, sent) for edge in self.network.incoming[name]])
@@ -185,6 +188,19 @@ class _Job:
             membranes=self.membranes,
             ranges=self.ranges if self.observe else {},
         )
+
+
+def _last_uses(network: Network, groups: Sequence[tuple[Sequence[str], bool]]) -> list[list[str]]:
+    """Return the nodes whose outputs no later group reads, by group."""
+    last: dict[str, int] = {}
+    for index, (names, _) in enumerate(groups):
+        synapses = [edge.source for name in names if name in network.populations for edge in network.incoming[name]]
+        for synapse in {*synapses, *(name for name in names if name in network.synapses)}:
+            last |= {edge.source: index for edge in network.incoming[synapse]}
+    found: list[list[str]] = [[] for _ in groups]
+    for name, index in last.items():
+        found[index].append(name)
+    return found
 
 
 def _arriving(network: Network, name: str, sent: Mapping[str, npt.NDArray[Any]]) -> Any:
