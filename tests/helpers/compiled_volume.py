@@ -98,22 +98,25 @@ def compilable(make: Maker, number: int) -> Iterator[tuple[int, Case]]:
 def _compared(case: Case, seed: int, wanted: int, seen: Counter[str], happened: Counter[str]) -> int:
     """Compare runs and return the number of values.
 
-    The first run has samples of unlike lengths, all others full ones. The last one's coverage counts.
+    The first run has samples of unlike lengths, all others full ones. The coverage of the run with the most samples
+    counts: the last one may have few.
     """
     network = case.network
-    done, run, samples = 0, 0, 4
+    done, run, samples, most = 0, 0, 4, 0
     while done < wanted:
         steps = STEPS[run % 2]
         codes = random_codes(network, 1000 * seed + run, samples, steps)
         lengths = random_lengths(run, samples, steps) if run == 0 else None
         expected, values = both(network, codes, lengths)
+        if samples >= most:
+            largest, most = expected, samples
         done, run = done + values, run + 1
         each = values // samples // steps
         samples = max(0, min(MOST, wanted - done)) // (each * STEPS[run % 2]) + 1
         for name, neuron in network.populations.items():
             for flag in (*neuron.flags, "spikes"):
                 happened[flag] += expected.total(name, flag)
-    seen.update(coverage([case], [expected]))
+    seen.update(coverage([case], [largest]))
     if trace := LESS[seed % 3]:
         _compare_less(case, codes, expected, trace)
     return done
