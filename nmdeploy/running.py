@@ -37,11 +37,12 @@ def run_data(
     trace: str,
     threads: int | None = None,
     on_progress: Progress | None = None,
+    digest: str = "",
 ) -> Recording:
-    """Run samples that are in memory; parameters as for `nmdeploy.run`."""
+    """Run samples that are in memory, whose digest the recording names; parameters as for `nmdeploy.run`."""
     require_codes(network, data)
     require_threads(backend, threads)
-    return _run(network, data, resolve_backend(network, data, backend, trace), trace, threads, on_progress)
+    return _run(network, data, resolve_backend(network, data, backend, trace), trace, threads, on_progress, digest)
 
 
 def resolve_backend(network: QuantizedNetwork, data: Data | SampleFile, backend: str, trace: str) -> str:
@@ -56,23 +57,30 @@ def resolve_backend(network: QuantizedNetwork, data: Data | SampleFile, backend:
 
 
 def _run(
-    network: QuantizedNetwork, data: Data, backend: str, trace: str, threads: int | None, on_progress: Progress | None
+    network: QuantizedNetwork,
+    data: Data,
+    backend: str,
+    trace: str,
+    threads: int | None,
+    on_progress: Progress | None,
+    digest: str = "",
 ) -> Recording:
     run = find_backend(backend).run
     options = {} if threads is None or not takes_threads(backend) else {"threads": threads}
     recording: Recording = run(
         network, data.codes, lengths=data.lengths, trace=trace, on_progress=on_progress, **options
     )
-    return _finished(network, recording, backend)
+    return _finished(network, recording, backend, digest)
 
 
-def _finished(network: QuantizedNetwork, recording: Recording, backend: str) -> Recording:
+def _finished(network: QuantizedNetwork, recording: Recording, backend: str, digest: str = "") -> Recording:
     """Add to a backend's recording what backends leave out."""
     if network.reads_membrane and recording.spiking:
         raise BadOption(
             f"backend {backend!r} returns spikes, not the membranes of readout {network.readout!r}: choose another"
         )
-    return with_predictions(network, recording, backend=backend, model_sha256=model_sha256(network))
+    digests = {"model_sha256": model_sha256(network), "inputs_sha256": digest}
+    return with_predictions(network, recording, backend=backend, **digests)
 
 
 def require_threads(backend: str, threads: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nmdeploy._util.atomic_files import require_suffix, require_writable
@@ -11,7 +11,7 @@ from nmdeploy.backends import backend as find_backend
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.pipeline.arguments import Model, Progress, Samples, counting, model_of, samples_of
 from nmdeploy.recording.types import Recording, Totals
-from nmdeploy.running import digest_of, require_threads, run_data, simulate_into
+from nmdeploy.running import digest_of, require_channels, require_threads, run_data, simulate_into
 from nmdeploy.samples.source import check_samples
 
 
@@ -49,8 +49,9 @@ def run(
     """
     network = model_of(model)
     samples = samples_of(data, network).first(None)
-    recording = run_data(network, samples, backend, trace, threads, counting(on_progress, samples.samples))
-    return replace(recording, inputs_sha256=digest_of(network, samples))
+    advance = counting(on_progress, samples.samples)
+    require_channels(network, samples)
+    return run_data(network, samples, backend, trace, threads, advance, digest_of(network, samples))
 
 
 def simulate(

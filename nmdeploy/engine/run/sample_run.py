@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.program import Program
 from nmdeploy.engine.run.memory import NO_ROWS, Spare
 from nmdeploy.engine.run.runner import FIRST, LAST, Worker, allocate_results
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import UNKNOWN_STEPS, IntArray
 
+RESETS = layout.DRIVER_FIELDS.index("resets")
 WINDOW_BYTES, WINDOW_STEPS = 1 << 20, 32
 
 
@@ -60,7 +62,7 @@ class SampleRun:
         self.lengths = np.array([UNKNOWN_STEPS], np.int64)
         self.tables = {**self.worker.tables, "resets": NO_ROWS, "moves": NO_ROWS}
         self.fields = self.worker.fields(self.lengths, self.tables)
-        self.address = self.fields.ctypes.data
+        self.address, self.resets = self.fields.ctypes.data, self.worker.tables["resets"].ctypes.data
         self.origin = self.steps = 0
         self.reset()
 
@@ -75,10 +77,11 @@ class SampleRun:
         ]
 
     def reset(self) -> None:
-        """Begin the next sample, at rest."""
-        self.worker.rest()
+        """Begin the next sample, at rest: the driver's next call sets the registers."""
+        self.fields[RESETS] = self.resets
         self.results.counted[:] = 0
-        self._point_to(0)
+        if self.origin:
+            self._point_to(0)
         self.steps, self.lengths[0] = 0, UNKNOWN_STEPS
 
     def push(self, codes: npt.NDArray[np.integer]) -> int:
@@ -97,10 +100,12 @@ class SampleRun:
         self._run(self.program.network.timing.drain_steps)
 
     def _run(self, steps: int) -> None:
-        self.fields[FIRST] = self.steps
+        first = self.fields[FIRST] = self.steps
         self.steps += steps
         self.fields[LAST] = self.steps
         self.worker.driver(self.address)
+        if first == 0:
+            self.fields[RESETS] = NO_ROWS.ctypes.data
 
     def _move(self) -> None:
         origin = max(0, self.steps - self.behind)

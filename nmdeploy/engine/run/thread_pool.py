@@ -37,6 +37,12 @@ def run_tasks(
     on_progress: Callable[[int], object] | None = None,
 ) -> None:
     """Run every task; the caller's thread calls `on_progress` with the number of samples that are done."""
+    tasks = list(tasks)
+    if len(tasks) == 1:  # a small job: no thread has to be told, or waited for
+        run(tasks[0])
+        if on_progress:
+            on_progress(tasks[0].stop - tasks[0].start)
+        return
     waiting, done, errors = deque(tasks), [0] * threads, list[BaseException]()
     state, working, over = threading.Condition(), set[int](), False
 
