@@ -1,4 +1,4 @@
-"""Compilation of a network into a program: every node is traced, bounded, simplified and written."""
+"""Compilation of a network into a program: every node is traced, bounded, simplified, lowered and written."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from nmdeploy.engine.lower.layout import Form
 from nmdeploy.engine.lower.order import components
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Wires, is_recorded, ranges
 from nmdeploy.engine.lower.schedule import loop_sizes
+from nmdeploy.engine.lower.statements import Lowered
+from nmdeploy.engine.lower.stepping import lower
 from nmdeploy.engine.trace.step import Step, trace
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.network.graph import Input
@@ -58,7 +60,8 @@ def compile_network(network: QuantizedNetwork, trace_level: str = "none", forms:
     steps = {name: _step(network, name) for name in network.populations}
     wires: dict[str, Wires] = {network.input_name: _input_wires(network.input)}
     wires |= {name: _wires(neuron, *steps[name]) for name, neuron in network.populations.items()}
-    populations = {name: _population(network, name, *steps[name], wires[name], trace_level) for name in steps}
+    lowered = {name: _lower(network, name, *steps[name], wires[name], trace_level) for name in steps}
+    populations = {name: _population(*lowered[name], wires[name]) for name in steps}
     targets = {name: populations[target].wires for name, target in network.target.items()}
     rows = {name: plan_rows(network, name, wires, targets[name], forms) for name in network.synapses}
     synapses = {name: found[0] for name, found in rows.items()}
@@ -111,9 +114,15 @@ def _lanes(neuron: QuantizedNeuron, step: Step, choice: LaneChoice) -> int:
     return min(2 * most if choice.narrow else most, max(8, 1 << (neuron.size - 1).bit_length()))
 
 
-def _population(
+def lower_population(network: QuantizedNetwork, name: str, trace_level: str = "none") -> tuple[Form, Lowered]:
+    """Return a population's form and its statements, of which `str` is the text."""
+    step, choice = _step(network, name)
+    return _lower(network, name, step, choice, _wires(network.populations[name], step, choice), trace_level)
+
+
+def _lower(
     network: QuantizedNetwork, name: str, step: Step, choice: LaneChoice, own: Wires, level: str
-) -> Population:
+) -> tuple[Form, Lowered]:
     neuron = network.populations[name]
     lanes = _lanes(neuron, step, choice)
     form = Form(
@@ -126,9 +135,13 @@ def _population(
         recorded=not own.coded and is_recorded(network, name, level),
         traced=network.traces_states(name, level),
     )
-    made = module()
     try:
-        layout = write_population(made, KERNEL, step, choice, form, own.width // lanes)
+        return form, lower(step, choice, form, own.width // lanes)
     except NotTraceable as error:
         raise not_compilable(name, neuron, error) from None
-    return Population(str(made), form, layout, own.width // lanes, own)
+
+
+def _population(form: Form, lowered: Lowered, own: Wires) -> Population:
+    made = module()
+    write_population(made, KERNEL, lowered, form)
+    return Population(str(made), form, lowered.layout, own.width // form.lanes, own)

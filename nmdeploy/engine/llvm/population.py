@@ -7,72 +7,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from nmdeploy.engine.llvm.code import I8, I32, I64, POINTER, at, i64, load, loop, store, variable, vector
-from nmdeploy.engine.llvm.floats import plan_scales
-from nmdeploy.engine.llvm.stepping import StepWriter
-from nmdeploy.engine.llvm.values import Places, Values
-from nmdeploy.engine.lower.lanes import LaneChoice
-from nmdeploy.engine.lower.layout import ARGS, POINTERS, Form, Layout, RegisterPlace, elements
-from nmdeploy.engine.lower.schedule import loop_sizes, schedule
-from nmdeploy.engine.lower.slots import Slots, slots_of
-from nmdeploy.engine.trace.step import Register, Step
+from nmdeploy.engine.llvm.spelling import Speller, zero
+from nmdeploy.engine.lower.layout import ARGS, POINTERS, Form
+from nmdeploy.engine.lower.statements import STEP_COUNT, STEP_NUMBER, VALID, Lowered, Memory
 
 
-def write_population(module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> Layout:
-    """Write the kernel `name` into a module; raise `NotTraceable` if it cannot be written."""
-    return Kernel(module, name, step, choice, form, blocks).write()
+def write_population(module: ir.Module, name: str, lowered: Lowered, form: Form) -> None:
+    """Write the kernel `name` into a module."""
+    Kernel(module, name, lowered, form).write()
 
 
-class Kernel:
+class Kernel(Speller):
     """Kernel of a population: its arguments, and each block's registers before, between and after its steps."""
 
-    def __init__(self, module: ir.Module, name: str, step: Step, choice: LaneChoice, form: Form, blocks: int) -> None:
-        self.step, self.form, self.choice, self.bounds, self.filled = step, form, choice, choice.bounds, blocks
-        self.schedule = schedule(step, form.traced)
+    def __init__(self, module: ir.Module, name: str, lowered: Lowered, form: Form) -> None:
+        self.lowered, self.names = lowered, [((Memory.SUMS, each), size) for each, size in lowered.sums.items()]
+        self.names += [((Memory.TRACE, each), int(np.prod(sizes))) for each, sizes, _ in lowered.layout.traces]
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I64])
         self.outer = ir.Function(module, kind, name)
-        traces = [*step.recorded] if form.traced else []
-        pointers = len(POINTERS) + len(form.sums) + len(traces)
+        pointers = len(POINTERS) + len(self.names)
         inner = ir.FunctionType(ir.VoidType(), [POINTER] * pointers + [I64] * 5)
         self.inner = ir.Function(module, inner, f"{name}.body")
         self.inner.linkage = "internal"
         for argument in self.inner.args[:pointers]:
             argument.add_attribute("noalias")
-        self.traces = traces
-        self.slots = Slots()
-        self.counters = ["events", "events_sent", "active", *step.flags]
+        super().__init__(ir.IRBuilder(self.inner.append_basic_block("entry")), form)
 
-    def write(self) -> Layout:
-        """Write the kernel and return its layout."""
+    def write(self) -> None:
+        """Write the kernel."""
+        b = self.b
         self._thunk()
-        self.b = ir.IRBuilder(self.inner.append_basic_block("entry"))
-        self.values = Values(self.b, self.form.lanes, self.choice, self.slots)
-        plan_scales(self.values, self.choice.nodes)
         self._name_arguments()
-        self.registers = self._held()
-        self.values.state = {name: held.slot for name, held in self.registers.items()}
-        self.totals = {name: variable(self.b, I64, i64(0)) for name in self.counters}
-        with loop(self.b, i64(0), self.blocks, "block") as block:
+        self.totals = {name: variable(b, I64, i64(0)) for name in self.lowered.layout.counters}
+        with loop(b, i64(0), self.blocks, "block") as block:
             self._block(block)
-        for index, name in enumerate(self.counters):
-            place = at(self.b, self.pointer["counts"], index, I64)
-            store(self.b, self.b.add(load(self.b, place, I64), self.b.load(self.totals[name])), place)
-        self.b.ret_void()
-        traces = tuple((name, self.step.recorded[name].sizes, self.trace_bits(name)) for name in self.traces)
-        return Layout(
-            *self.slots.fill(self.step.neurons, self.filled, self.form.lanes),
-            tuple(self.registers.values()),
-            self.state_slots,
-            self.values.scratch_size,
-            tuple(self.counters),
-            traces,
-        )
+        for index, total in enumerate(self.totals.values()):
+            place = at(b, self.pointer["counts"], index, I64)
+            store(b, b.add(load(b, place, I64), b.load(total)), place)
+        b.ret_void()
 
     # -- arguments
 
@@ -92,85 +70,40 @@ class Kernel:
         b.ret_void()
 
     def _name_arguments(self) -> None:
-        given = list(self.inner.args)
+        b, given = self.b, list(self.inner.args)
         self.pointer = dict(zip(POINTERS, given, strict=False))
-        rest = given[len(POINTERS) :]
-        self.sums = dict(zip(self.form.sums, rest, strict=False))
-        self.trace = dict(zip(self.traces, rest[len(self.form.sums) :], strict=False))
+        named = zip(self.names, given[len(POINTERS) :], strict=False)
+        self.named = {name: (address, size) for (name, size), address in named}
         first, last, steps, self.blocks, start_offset = given[-5:]
-        b = self.b
-        start, stop = b.sub(first, start_offset), b.sub(last, start_offset)
-        self.base = start
+        self.start, stop = b.sub(first, start_offset), b.sub(last, start_offset)
         end = b.add(steps, i64(self.form.output_latency))
-        self.first = b.select(b.icmp_signed(">", start, i64(0)), start, i64(0))
-        self.last = b.select(b.icmp_signed("<", stop, end), stop, end)
-        self.steps = steps
+        self.first_step = b.select(b.icmp_signed(">", self.start, i64(0)), self.start, i64(0))
+        self.last_step = b.select(b.icmp_signed("<", stop, end), stop, end)
+        self.known[STEP_COUNT.number] = steps
         self.width = b.mul(self.blocks, i64(self.form.lanes))
-
-    def _held(self) -> dict[str, RegisterPlace]:
-        slot, held = 0, {}
-        for name, register in self.step.registers.items():
-            node = register.old.node
-            held[name] = RegisterPlace(slot, node.dims, self.choice.lane(node), register.start)
-            slot += int(np.prod(node.dims)) * slots_of(held[name].lane)
-        self.state_slots = max(slot, 1)
-        return held
 
     # -- one block of neurons
 
     def _block(self, block: Any) -> None:
-        b, lanes, values = self.b, self.form.lanes, self.values
-        size = b.mul(block, i64(lanes))
-
-        def part(name: str, slots: Any) -> Any:
-            return at(b, self.pointer[name], b.mul(size, slots), I32)
-
-        # The number of slots of a block is known only at the end: the first shared slot holds it.
-        values.places = Places(
-            own=part("own", load(b, at(b, self.pointer["shared"], 0, I64), I64)),
-            shared=self.pointer["shared"],
-            state=part("state", i64(self.state_slots)),
-            scratch=self.pointer["scratch"],
-            steps=self.steps,
-        )
-        self.first_neuron = size
-        with values.scope() as prologue:
-            self._registers_in()
-            self.valid = self._valid() if self.form.ragged else None
-            prologue.block = b.block
-            with loop(b, self.first, self.last, "t") as t:
-                StepWriter(self).write(t)
-            prologue.block = b.block
-        self._registers_out()
-
-    def _valid(self) -> Any:
-        flags = load(self.b, at(self.b, self.pointer["valid"], self.first_neuron, I8), vector(I8, self.form.lanes))
-        return self.b.icmp_signed("!=", flags, ir.Constant(flags.type, [0] * self.form.lanes))
-
-    def in_registers(self) -> Iterator[tuple[str, Register, RegisterPlace]]:
-        """Yield the registers without a loop, which are the processor's registers while a block runs."""
-        for name, register in self.step.registers.items():
-            if not loop_sizes(register.old.node.dims):
-                yield name, register, self.registers[name]
-
-    def _registers_in(self) -> None:
-        values = self.values
-        for name, register, held in self.in_registers():
-            for element, index in enumerate(elements(held.dims)):
-                value = values._load(values.places.state, held.slot, register.old.node, index, held.lane)
-                values.places.variables[name, element] = variable(self.b, value.type, value)
-
-    def _registers_out(self) -> None:
-        values = self.values
-        for name, _, held in self.in_registers():
-            for element, index in enumerate(elements(held.dims)):
-                value = self.b.load(values.places.variables[name, element])
-                values.store(values.places.state, held.slot, held.dims, index, value, held.lane)
-
-    def trace_bits(self, name: str) -> int:
-        """Return the width of a recorded state: 1 (a condition, in 32 bits of memory), 32 or 64."""
-        if self.form.real:
-            return 64
-        if self.step.recorded[name].node.boolean:
-            return 1
-        return 32 if self.bounds[self.step.recorded[name].node].magnitude < 2.0**31 else 64
+        b, lowered, pointer = self.b, self.lowered, self.pointer
+        self.first = b.mul(block, i64(self.form.lanes))
+        # The number of slots of a block is known to the caller only: the first shared slot holds it.
+        slots = load(b, at(b, pointer["shared"], 0, I64), I64)
+        self.memory = {
+            Memory.OWN: at(b, pointer["own"], b.mul(self.first, slots), I32),
+            Memory.SHARED: pointer["shared"],
+            Memory.STATE: at(b, pointer["state"], b.mul(self.first, i64(lowered.layout.state_slots)), I32),
+            Memory.SCRATCH: pointer["scratch"],
+        }
+        for number, (slot, lane) in enumerate(lowered.held):
+            value = self.load_slot(Memory.STATE, slot, 0, lane)
+            self.variables[number] = variable(b, value.type, value)
+        if self.form.ragged:
+            flags = load(b, at(b, pointer["valid"], self.first, I8), vector(I8, self.form.lanes))
+            self.known[VALID.number] = b.icmp_signed("!=", flags, zero(flags))
+        self.spell(lowered.block)
+        with loop(b, self.first_step, self.last_step, "t") as t:
+            self.known[STEP_NUMBER.number], self.row = t, b.sub(t, self.start)
+            self.spell(lowered.step)
+        for number, (slot, lane) in enumerate(lowered.held):
+            self.store_slot(Memory.STATE, slot, 0, b.load(self.variables[number]), lane)
