@@ -25,14 +25,14 @@ from networks_windowed import windowed_case
 from statement_runs import interpreted_differences
 
 from nmdeploy.engine.llvm.compilation import lower_population
-from nmdeploy.engine.llvm.spelling import SPELLINGS
+from nmdeploy.engine.llvm.population import SPELLINGS
 from nmdeploy.engine.lower.statements import Loop, Statement
 from nmdeploy.neurons.lif import VTH_MAX, QuantizedLIF
 from nmdeploy.neurons.ops import rz, saturate, take, wrap24
 from nmdeploy.neurons.state_space.diagonal import QuantizedStateSpace
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "statements"
-SEEDS = 3
+SEEDS = 2
 
 
 def lif(du: int, vth: int) -> QuantizedLIF:
@@ -87,7 +87,7 @@ def every(statements: Sequence[Statement]) -> Iterator[Statement]:
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_texts(name: str) -> None:
     neuron, sums, level = POPULATIONS[name]
-    text, path = str(lower_population(reaching(neuron, sums).network, "n", level)[1]), GOLDEN / f"{name}.txt"
+    text, path = str(lower_population(reaching(neuron, sums).network, "n", level)[2]), GOLDEN / f"{name}.txt"
     if os.environ.get("NMDEPLOY_UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
@@ -152,7 +152,7 @@ def test_tables_equal_the_reference() -> None:
 
 def test_every_kind_of_statement_is_met() -> None:
     cases = [lif_case(0), state_space_case(0), formula_case(TABLES)]
-    lowered = [lower_population(each.network, name, "states")[1] for each in cases for name in each.network.populations]
+    lowered = [lower_population(each.network, name, "states")[2] for each in cases for name in each.network.populations]
     met = [each for one in lowered for each in every((*one.block, *one.step))]
     assert {type(each) for each in met} == set(SPELLINGS)
 

@@ -12,9 +12,8 @@ from nmdeploy.engine.llvm.rows import sum_bound
 from nmdeploy.engine.lower import statements as st
 from nmdeploy.engine.lower.lanes import FLOATS, Lane
 from nmdeploy.engine.lower.layout import Form, at_rest
-from nmdeploy.engine.lower.positions import Index
 from nmdeploy.engine.lower.slots import slots_of
-from nmdeploy.engine.lower.statements import Lowered, Memory
+from nmdeploy.engine.lower.statements import Index, Lowered, Memory
 from nmdeploy.network.network import QuantizedNetwork
 from nmdeploy.neurons.base import QuantizedNeuron, StepTime
 
@@ -83,7 +82,6 @@ class Interpreter:
         }
         self.held: dict[int, Any] = {}
         self.values: dict[int, Any] = {}
-        self.loops: dict[int, int] = {}
         self.counts = dict.fromkeys(layout.counters, 0)
         self.values[st.VALID.number] = np.arange(self.blocks * lanes).reshape(self.blocks, lanes) < neurons
 
@@ -134,7 +132,7 @@ class Interpreter:
     def _index(self, index: Index) -> int:
         if isinstance(index, int):
             return index
-        return index.start + sum(self.loops[loop] * factor for loop, factor in index.factors)
+        return index.start + sum(int(self.values[each.number].flat[0]) * factor for each, factor in index.factors)
 
     def _slots(self, memory: Memory, slot: int, lane: Lane) -> Any:
         """Return a vector of each block; a condition takes 64 bits."""
@@ -176,13 +174,9 @@ class Interpreter:
 
     def _lookup(self, s: st.LookUp) -> Any:
         index, lane = self._value(s.index), s.result.lane
-        found = np.zeros((self.blocks, 1 if s.result.uniform else self.form.lanes), TYPES[lane])
+        found = np.zeros(index.shape, TYPES[lane])
         for element in np.unique(index):
-            if s.memory is Memory.OWN:
-                table = self._slots(s.memory, s.place + int(element) * slots_of(lane), lane)
-            else:
-                table = self._shared(s.place + int(element), lane)
-            found = np.where(index == element, table, found)
+            found = np.where(index == element, self._shared(s.place + int(element), lane), found)
         return found
 
     def _apply(self, s: st.Apply) -> Any:
@@ -213,7 +207,7 @@ class Interpreter:
 
     def _loop(self, s: st.Loop) -> None:
         for index in range(s.size):
-            self.loops[s.number] = index
+            self.values[s.index.number] = np.array([[index]])
             self._all(s.body)
 
     def _count(self, s: st.Count) -> None:
@@ -275,7 +269,7 @@ def reference_run(
 def interpreted_differences(network: QuantizedNetwork, name: str, steps: int, seed: int) -> list[str]:
     """Return the values in which a population's interpreted statements differ from the reference's step."""
     neuron, rng = network.populations[name], np.random.default_rng(seed)
-    form, lowered = lower_population(network, name, "states")
+    _, form, lowered = lower_population(network, name, "states")
     synapses = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     sums = {each: random_sums(network, each, neuron.size, steps, rng) for each in synapses}
     actual = Interpreter(lowered, form, neuron.size).run(sums, steps)

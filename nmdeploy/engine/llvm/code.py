@@ -76,24 +76,9 @@ def loop(b: ir.IRBuilder, first: Any, last: Any, name: str = "i") -> Iterator[An
     b.position_at_end(behind)
 
 
-@contextmanager
-def inside(b: ir.IRBuilder, block: Any) -> Iterator[None]:
-    """Write at the end of another block, before its branch; then continue at the old position."""
-    if block is b.block:
-        yield
-        return
-    back = b._block, b._anchor
-    if block.is_terminated:
-        b.position_before(block.terminator)
-    else:
-        b.position_at_end(block)
-    yield
-    b._block, b._anchor = back
-
-
 def variable(b: ir.IRBuilder, kind: Any, start: Any) -> Any:
     """Return memory for one value, which LLVM turns into a register."""
-    with inside(b, b.function.entry_basic_block):
+    with b.goto_entry_block():
         place = b.alloca(kind)
     b.store(start, place)
     return place

@@ -1,7 +1,7 @@
 """Statements of a population's step: the lowered form between its bounds and its code, which leaves nothing to decide.
 
 A value is a vector of one number per neuron of a block, or one number for all neurons. It has a `Lane` and is computed
-once. `str` of a `Lowered` is its text, one statement per line. `nmdeploy.engine.llvm.spelling` writes it as code.
+once. `str` of a `Lowered` is its text, one statement per line. `nmdeploy.engine.llvm.population` writes it as code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 from nmdeploy.engine.lower.lanes import FLOATS, Lane
 from nmdeploy.engine.lower.layout import Layout
-from nmdeploy.engine.lower.positions import Index
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,20 @@ class Literal:
         return f"{self.value:.17g}"
 
 
+@dataclass(frozen=True)
+class Element:
+    """Number that depends on values, as the indices of loops: `start`, and for each value a factor."""
+
+    start: int
+    factors: tuple[tuple[Value, int], ...]
+
+    def __str__(self) -> str:
+        terms = [f"{value}" if factor == 1 else f"{factor} {value}" for value, factor in self.factors]
+        return " + ".join(terms + [f"{self.start}"] * bool(self.start))
+
+
+Index = int | Element
+Indices = tuple[Index, ...]
 Operand = Value | Literal
 STEP_NUMBER = Value(0, Lane.I64, uniform=True)
 STEP_COUNT = Value(1, Lane.I64, uniform=True)
@@ -76,8 +89,8 @@ class Apply:
     or ``splat``, one number in every lane.
     """
 
-    op: str
     result: Value
+    op: str
     args: tuple[Operand, ...]
 
 
@@ -104,12 +117,11 @@ class Store:
 
 @dataclass(frozen=True)
 class LookUp:
-    """Value of a table of parameters at an index, which may differ between lanes."""
+    """Value of a table of shared parameters at the index of each lane."""
 
     result: Value
-    memory: Memory
     place: int
-    index: Operand
+    index: Value
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ class Clip:
 class Loop:
     """Statements for each index from 0 to `size` - 1."""
 
-    number: int
+    index: Value
     size: int
     body: tuple[Statement, ...]
 
@@ -167,18 +179,10 @@ Statement = Apply | Load | Store | LookUp | Beyond | Clip | Loop | Count | Send
 
 @dataclass(frozen=True)
 class Lowered:
-    """A population's kernel as statements.
+    """A population's kernel as statements: those of each block of neurons, and those of each of its steps.
 
-    Parameters
-    ----------
-    block, step : tuple of Statement
-        Statements once per block of neurons, and in every step.
-    held : tuple of (int, Lane)
-        Slot in the state and lane of each variable that is a register.
-    sums : mapping of str to int
-        Sums of each synapse per neuron.
-    layout : Layout
-        Memory layout.
+    `held` are the slot in the state and the lane of each variable that is a register, and `sums` the numbers per neuron
+    that each synapse adds up.
     """
 
     block: tuple[Statement, ...]
@@ -196,10 +200,21 @@ def literal(value: float, lane: Lane, scale: int = 0, uniform: bool = False) -> 
     return Literal(float(value) * 2.0**scale if lane in FLOATS else int(value), lane, uniform)
 
 
+def affine(start: int, *terms: tuple[Index, int]) -> Index:
+    """Return `start` plus each term's index times its factor."""
+    factors: dict[Value, int] = {}
+    for index, factor in terms:
+        element = Element(index, ()) if isinstance(index, int) else index
+        start += factor * element.start
+        for value, by in element.factors:
+            factors[value] = factors.get(value, 0) + factor * by
+    return Element(start, tuple(factors.items())) if factors else start
+
+
 def _lines(statements: Sequence[Statement], indent: str) -> Iterator[str]:
     for each in statements:
         if isinstance(each, Loop):
-            yield f"{indent}loop n{each.number} below {each.size}"
+            yield f"{indent}loop {each.index} below {each.size}"
             yield from _lines(each.body, f"{indent}  ")
             continue
         words = [] if isinstance(each, Apply) else [type(each).__name__.lower()]
