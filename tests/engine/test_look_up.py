@@ -10,8 +10,9 @@ from equal_runs import both
 from float32_lanes import SINGLE, formulas
 from formula_neuron import formula_case
 
-from nmdeploy.engine.llvm import look_up, machine
+from nmdeploy.engine.llvm import machine, population
 from nmdeploy.engine.llvm.compilation import compile_network
+from nmdeploy.engine.lower.values import ENTRIES
 from nmdeploy.neurons.ops import take
 
 
@@ -34,8 +35,8 @@ RANGES = [(1, 0, 0), (2, 0, 1), (33, 0, 32), (64, 0, 63), (65, 0, 63), (65, 1, 6
 def test_every_range_of_indices_equals_the_reference(entries: int, first: int, last: int) -> None:
     made = case(entries, first, last)
     both(made.network, made.inputs)
-    permuted = look_up.PERMUTE in compile_network(made.network, "states").populations["n"].text
-    few = 1 < last - first + 1 <= look_up.ENTRIES
+    permuted = population.PERMUTE in compile_network(made.network, "states").populations["n"].text
+    few = 1 < last - first + 1 <= ENTRIES
     assert permuted == (few and machine.has("avx512f") and machine.can_set_rounding())
 
 
@@ -43,14 +44,14 @@ def test_every_range_of_indices_equals_the_reference(entries: int, first: int, l
 def test_a_processor_without_the_instruction(
     entries: int, first: int, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look_up, "has", lambda feature: False)
+    monkeypatch.setattr(population, "has", lambda feature: False)
     made = case(entries, first, last)
     both(made.network, made.inputs)
-    assert look_up.PERMUTE not in compile_network(made.network, "states").populations["n"].text
+    assert population.PERMUTE not in compile_network(made.network, "states").populations["n"].text
 
 
 @pytest.mark.parametrize("most", [SINGLE, SINGLE + 1, 1 << 40])
 def test_values_at_24_bits_and_beyond(most: int) -> None:
     made = case(64, 0, 63, most)
     both(made.network, made.inputs)
-    assert (look_up.PERMUTE in compile_network(made.network, "states").populations["n"].text) <= (most == SINGLE)
+    assert (population.PERMUTE in compile_network(made.network, "states").populations["n"].text) <= (most == SINGLE)

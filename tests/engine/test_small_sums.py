@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from equal_runs import both
+from statement_runs import interpreted_differences
 
 from nmdeploy.backends import compiled, reference
 from nmdeploy.engine.bounds.fixed_point import analyse
@@ -113,6 +114,11 @@ def test_random_sums_of_all_sizes_equal_the_reference(seed: int, rounding: str) 
     sizes = np.ldexp(1.0, rng.integers(0, 16, (3, 200, 2)))
     codes = np.clip(np.rint(rng.normal(size=sizes.shape) * sizes), -32_768, 32_767).astype(np.int64)
     both(network(2, rounding), codes)
+
+
+@pytest.mark.parametrize("rounding", ["per-product", "per-sum"])
+def test_the_statements_of_both_forms_are_the_step(rounding: str) -> None:
+    assert not interpreted_differences(network(2, rounding, 6), "n", 300, 1)
 
 
 def test_the_limit_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

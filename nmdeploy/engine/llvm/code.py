@@ -76,24 +76,9 @@ def loop(b: ir.IRBuilder, first: Any, last: Any, name: str = "i") -> Iterator[An
     b.position_at_end(behind)
 
 
-@contextmanager
-def inside(b: ir.IRBuilder, block: Any) -> Iterator[None]:
-    """Write at the end of another block, before its branch; then continue at the old position."""
-    if block is b.block:
-        yield
-        return
-    back = b._block, b._anchor
-    if block.is_terminated:
-        b.position_before(block.terminator)
-    else:
-        b.position_at_end(block)
-    yield
-    b._block, b._anchor = back
-
-
 def variable(b: ir.IRBuilder, kind: Any, start: Any) -> Any:
     """Return memory for one value, which LLVM turns into a register."""
-    with inside(b, b.function.entry_basic_block):
+    with b.goto_entry_block():
         place = b.alloca(kind)
     b.store(start, place)
     return place
@@ -146,11 +131,23 @@ def popcount(b: ir.IRBuilder, mask: Any) -> Any:
     return count if count.type == I64 else (b.zext if count.type.width < 64 else b.trunc)(count, I64)
 
 
+def part(b: ir.IRBuilder, values: Any, first: int, lanes: int) -> Any:
+    """Return some lanes of a vector."""
+    numbers = ir.Constant(vector(I32, lanes), [*range(first, first + lanes)])
+    return b.shuffle_vector(values, ir.Constant(values.type, ir.Undefined), numbers)
+
+
+def joined(b: ir.IRBuilder, parts: list[Any]) -> Any:
+    """Return one vector of the lanes of all parts, whose number is a power of two."""
+    while len(parts) > 1:
+        lanes = ir.Constant(vector(I32, 2 * parts[0].type.count), [*range(2 * parts[0].type.count)])
+        parts = [b.shuffle_vector(one, two, lanes) for one, two in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
 def fold_halves(b: ir.IRBuilder, value: Any, fold: Callable[[Any, Any], Any], lanes: int = 8) -> Any:
     """Return a vector of `lanes`, made by folding the halves of a longer one until it is that short."""
     while value.type.count > lanes:
         half = value.type.count // 2
-        nothing = ir.Constant(value.type, ir.Undefined)
-        numbers = [ir.Constant(vector(I32, half), [*range(first, first + half)]) for first in (0, half)]
-        value = fold(*(b.shuffle_vector(value, nothing, number) for number in numbers))
+        value = fold(part(b, value, 0, half), part(b, value, half, half))
     return value

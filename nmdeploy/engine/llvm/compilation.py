@@ -1,4 +1,4 @@
-"""Compilation of a network into a program: every node is traced, bounded, simplified and written."""
+"""Compilation of a network into a program: every node is traced, bounded, simplified, lowered and written."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from nmdeploy.engine.bounds.simplification import simplify
 from nmdeploy.engine.llvm import machine
 from nmdeploy.engine.llvm.driver import write_driver
 from nmdeploy.engine.llvm.inputs import write_input
-from nmdeploy.engine.llvm.population import write_population
+from nmdeploy.engine.llvm.population import Kernel
 from nmdeploy.engine.llvm.rows import module, plan_rows, sum_bits, sum_bound
 from nmdeploy.engine.lower.lanes import LaneChoice
 from nmdeploy.engine.lower.layout import Form
 from nmdeploy.engine.lower.order import components
 from nmdeploy.engine.lower.program import KERNEL, Population, Program, Wires, is_recorded, ranges
 from nmdeploy.engine.lower.schedule import loop_sizes
+from nmdeploy.engine.lower.statements import Lowered
+from nmdeploy.engine.lower.stepping import StepWriter
 from nmdeploy.engine.trace.step import Step, trace
 from nmdeploy.engine.trace.symbols import NotTraceable
 from nmdeploy.network.graph import Input
@@ -55,10 +57,10 @@ def compile_network(network: QuantizedNetwork, trace_level: str = "none", forms:
     """
     groups = tuple((tuple(names), loop) for names, loop in components(network))
     order = tuple(name for names, _ in groups for name in names)
-    steps = {name: _step(network, name) for name in network.populations}
+    lowered = {name: lower_population(network, name, trace_level) for name in network.populations}
+    populations = {name: _population(*found) for name, found in lowered.items()}
     wires: dict[str, Wires] = {network.input_name: _input_wires(network.input)}
-    wires |= {name: _wires(neuron, *steps[name]) for name, neuron in network.populations.items()}
-    populations = {name: _population(network, name, *steps[name], wires[name], trace_level) for name in steps}
+    wires |= {name: found.wires for name, found in populations.items()}
     targets = {name: populations[target].wires for name, target in network.target.items()}
     rows = {name: plan_rows(network, name, wires, targets[name], forms) for name in network.synapses}
     synapses = {name: found[0] for name, found in rows.items()}
@@ -66,23 +68,36 @@ def compile_network(network: QuantizedNetwork, trace_level: str = "none", forms:
     return Program(network, trace_level, groups, order, ranges(groups), populations, synapses, others, wires)
 
 
-def _step(network: QuantizedNetwork, name: str) -> tuple[Step, LaneChoice]:
+def lower_population(network: QuantizedNetwork, name: str, trace_level: str = "none") -> tuple[Wires, Form, Lowered]:
+    """Return a population's outputs in memory, its form, and its statements, of which `str` is the text."""
     neuron = network.populations[name]
     incoming = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     try:
         step = trace(neuron, incoming)
         sums = {each: _per_neuron(neuron, sum_bound(network, each)) for each in incoming}
-        simpler, bounds = simplify(step, analyse(step, sums))
-        return simpler, LaneChoice(simpler, bounds, machine.can_set_rounding())
+        step, bounds = simplify(step, analyse(step, sums))
+        choice = LaneChoice(step, bounds, machine.can_set_rounding())
+        wires, lanes = _wires(neuron, step, choice), _lanes(neuron, step, choice)
+        form = Form(
+            lanes=lanes,
+            ragged=neuron.size != wires.width,
+            sums={each: sum_bits(network, each) for each in step.sums},
+            output_latency=neuron.output_latency,
+            send_steps=network.timing.send_steps[name],
+            coded=wires.coded,
+            recorded=not wires.coded and is_recorded(network, name, trace_level),
+            traced=network.traces_states(name, trace_level),
+        )
+        return wires, form, StepWriter(step, choice, form).lower(wires.width // lanes)
     except NotTraceable as error:
-        raise not_compilable(name, neuron, error) from None
+        refused = f"population {name!r} ({neuron.kind}) cannot be compiled ({error})"
+        raise NotTraceable(f"{refused}: run it with --backend reference") from None
 
 
-def not_compilable(name: str, neuron: QuantizedNeuron, error: Exception) -> NotTraceable:
-    """Return the error for a population whose step cannot be compiled."""
-    return NotTraceable(
-        f"population {name!r} ({neuron.kind}) cannot be compiled ({error}): run it with --backend reference"
-    )
+def _population(wires: Wires, form: Form, lowered: Lowered) -> Population:
+    made = module()
+    Kernel(made, KERNEL, lowered, form).write()
+    return Population(str(made), form, lowered.layout, wires.width // form.lanes, wires)
 
 
 def _per_neuron(neuron: QuantizedNeuron, bound: Bound) -> Bound:
@@ -109,26 +124,3 @@ def _lanes(neuron: QuantizedNeuron, step: Step, choice: LaneChoice) -> int:
     """
     most = LANES_OF_LOOPS if any(loop_sizes(r.old.node.dims) for r in step.registers.values()) else LANES
     return min(2 * most if choice.narrow else most, max(8, 1 << (neuron.size - 1).bit_length()))
-
-
-def _population(
-    network: QuantizedNetwork, name: str, step: Step, choice: LaneChoice, own: Wires, level: str
-) -> Population:
-    neuron = network.populations[name]
-    lanes = _lanes(neuron, step, choice)
-    form = Form(
-        lanes=lanes,
-        ragged=neuron.size != own.width,
-        sums={each: sum_bits(network, each) for each in step.sums},
-        output_latency=neuron.output_latency,
-        send_steps=network.timing.send_steps[name],
-        coded=own.coded,
-        recorded=not own.coded and is_recorded(network, name, level),
-        traced=network.traces_states(name, level),
-    )
-    made = module()
-    try:
-        layout = write_population(made, KERNEL, step, choice, form, own.width // lanes)
-    except NotTraceable as error:
-        raise not_compilable(name, neuron, error) from None
-    return Population(str(made), form, layout, own.width // lanes, own)

@@ -1,1 +1,1 @@
-"""Decisions between the bounds and the code: lanes, loops, places in memory."""
+"""Decisions between the bounds and the code: lanes, loops, operations and places in memory, as statements."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
-from nmdeploy.engine.bounds.clips import find_clip
 from nmdeploy.engine.bounds.fixed_point import STEPS_MAX
 from nmdeploy.engine.bounds.interval_arithmetic import F32_EXACT, F64_EXACT, Bound, Bounds, evaluate, view_bound
 from nmdeploy.engine.lower.schedule import loop_sizes, schedule
 from nmdeploy.engine.trace.step import Step
-from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, order
+from nmdeploy.engine.trace.symbols import Node, NotTraceable, Symbol, order, shows_whole_node
 
 
 class Lane(Enum):
@@ -180,12 +180,6 @@ class RealLanes(LaneChoice):
     def comparison_lane(self, symbols: Iterable[Symbol]) -> Lane:
         return Lane.F64
 
-    def rounds_product(self, node: Node) -> bool:
-        return False
-
-    def adds_words(self, node: Node) -> bool:
-        return False
-
 
 def _chosen(nodes: list[Node], roots: list[Symbol], bounds: Bounds) -> Mapping[Node, float]:
     """Return the largest magnitude of each value where it matters.
@@ -207,3 +201,22 @@ def _chosen(nodes: list[Node], roots: list[Symbol], bounds: Bounds) -> Mapping[N
             most = min(most, max(found[user] for user in users[node]))
         found[node] = most
     return found
+
+
+class Clip(NamedTuple):
+    """Clip ``min(max(x, low), high)``; an end that does not exist is None."""
+
+    x: Symbol
+    low: float | None
+    high: float | None
+
+
+def find_clip(node: Node) -> Clip | None:
+    """Return the clip that a node is, if its ends are literal, else None."""
+    if node.op not in ("min", "max") or node.args[1].node.op != "const":
+        return None
+    end, inner = float(node.args[1].node.value), node.args[0]
+    if node.op == "max":
+        return Clip(inner, end, None)
+    below = find_clip(inner.node) if inner.node.op == "max" and shows_whole_node(inner) else None
+    return Clip(inner, None, end) if below is None else Clip(below.x, below.low, end)

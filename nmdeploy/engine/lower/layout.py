@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,11 +119,6 @@ def at_rest(layout: Layout, blocks: int, lanes: int) -> npt.NDArray[np.int32]:
         kept = words(values[which].reshape(blocks, lanes, -1).transpose(0, 2, 1), held.lane)
         start[:, held.slot : held.slot + kept.shape[1]] = kept
     return start
-
-
-def elements(dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Return the indices of every element."""
-    return itertools.product(*map(range, dims))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from nmdeploy.engine.lower.lanes import RealLanes
 from nmdeploy.engine.lower.layout import Form, Layout
 from nmdeploy.engine.lower.program import KERNEL
 from nmdeploy.engine.lower.schedule import loop_sizes
+from nmdeploy.engine.lower.stepping import StepWriter
 from nmdeploy.engine.trace.float_step import EXTREME, SUM, Recorded, trace_float
 from nmdeploy.neurons.base import FloatArray, IntArray, Neuron
 
@@ -51,7 +52,7 @@ class FloatKernel:
 def compile_float(neuron: Neuron, observe: bool, recorded: Recorded) -> FloatKernel:
     """Trace and compile a population's step; parameters and errors are those of `trace_float`."""
     from nmdeploy.engine.llvm import machine
-    from nmdeploy.engine.llvm.population import write_population
+    from nmdeploy.engine.llvm.population import Kernel
     from nmdeploy.engine.llvm.rows import module
 
     step = trace_float(neuron, observe, recorded)
@@ -59,12 +60,12 @@ def compile_float(neuron: Neuron, observe: bool, recorded: Recorded) -> FloatKer
     lanes = min(LANES_OF_LOOPS if loops else LANES, max(8, 1 << (neuron.size - 1).bit_length()))
     blocks = -(-neuron.size // lanes)
     form = Form(lanes, False, {SUM: 64}, neuron.output_latency, 1, False, False, bool(recorded))
-    made = module()
-    placed = write_population(made, KERNEL, step, RealLanes(step), form, blocks)
+    made, lowered = module(), StepWriter(step, RealLanes(step), form).lower(blocks)
+    Kernel(made, KERNEL, lowered, form).write()
     address = machine.functions(str(made), [KERNEL])[0]
     names = tuple(step.registers)
-    start = layout.at_rest(placed, blocks, lanes)
-    return FloatKernel(neuron, placed, address, lanes, blocks, step.output.node.boolean, names, start)
+    start = layout.at_rest(lowered.layout, blocks, lanes)
+    return FloatKernel(neuron, lowered.layout, address, lanes, blocks, step.output.node.boolean, names, start)
 
 
 def run_compiled(kernel: FloatKernel, sums: FloatArray, lengths: IntArray) -> PopulationRun:

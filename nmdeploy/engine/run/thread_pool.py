@@ -37,12 +37,21 @@ def run_tasks(
     on_progress: Callable[[int], object] | None = None,
 ) -> None:
     """Run every task; the caller's thread calls `on_progress` with the number of samples that are done."""
-    tasks = list(tasks)
-    if len(tasks) == 1:  # a small job: no thread has to be told, or waited for
-        run(tasks[0])
-        if on_progress:
-            on_progress(tasks[0].stop - tasks[0].start)
+    first, *others = tasks
+    if others:
+        _run_together([first, *others], run, threads, on_progress)
         return
+    run(first)  # a small job: no thread has to be told, or waited for
+    if on_progress:
+        on_progress(first.stop - first.start)
+
+
+def _run_together(
+    tasks: Iterable[slice],
+    run: Callable[[slice], None],
+    threads: int,
+    on_progress: Callable[[int], object] | None,
+) -> None:
     waiting, done, errors = deque(tasks), [0] * threads, list[BaseException]()
     state, working, over = threading.Condition(), set[int](), False
 
