@@ -37,13 +37,13 @@ def run_tasks(
     on_progress: Callable[[int], object] | None = None,
 ) -> None:
     """Run every task; the caller's thread calls `on_progress` with the number of samples that are done."""
-    first, *others = tasks
-    if others:
-        _run_together([first, *others], run, threads, on_progress)
+    parts = list(tasks)
+    if len(parts) != 1:
+        _run_together(parts, run, threads, on_progress)
         return
-    run(first)  # a small job: no thread has to be told, or waited for
+    run(parts[0])  # a small job: no thread has to be told, or waited for
     if on_progress:
-        on_progress(first.stop - first.start)
+        on_progress(parts[0].stop - parts[0].start)
 
 
 def _run_together(
