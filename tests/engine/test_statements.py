@@ -113,6 +113,13 @@ def test_families_equal_the_reference(family: str) -> None:
         equal(FAMILIES[family](seed), seed=seed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_more_of_each_family(family: str) -> None:
+    for seed in range(SEEDS, 6 * SEEDS):
+        equal(FAMILIES[family](seed), 40, seed)
+
+
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     trees=st.lists(numbers(4), min_size=6, max_size=6),
