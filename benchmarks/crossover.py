@@ -1,5 +1,7 @@
 """Density above which a library's product is faster than adding events: ``python benchmarks/crossover.py [--docs]``.
 
+Each way has one thread; NumPy's library takes its number from the environment: ``OPENBLAS_NUM_THREADS=1``.
+
 The engine never tries a product below `nmdeploy.engine.run.dense_input.DENSE_SHARE`. Exit code 1 if a product was
 faster there, or if onnxruntime takes more than `PART` of `TRIAL_AFTER_SECONDS` to start.
 """
@@ -54,17 +56,22 @@ products.sums(np.ones((4, 8), np.uint8), np.ones((8, 4), np.int8), "onnxruntime"
 print(json.dumps(time.perf_counter() - start))
 """
 STEPS, VALUES, REPEATS, SEED = 256, 1 << 21, 5, 2026
-SYNAPSE, POPULATION = "synapse", "population"
+SYNAPSE, POPULATION, NUMPY = "synapse", "population", "NumPy"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Seconds by density, of the events and of each library's product."""
+    """Seconds by density, of the events, of each library's product, and of NumPy's."""
 
     shape: tuple[int, int]
     kind: str
     events: tuple[float, ...]
     products: dict[str, tuple[float, ...]]
+    numpy: tuple[float, ...]
+
+    def over_best(self) -> list[float]:
+        """Return NumPy's seconds over those of the fastest library, by density."""
+        return [own / min(others) for own, *others in zip(self.numpy, *self.products.values(), strict=True)]
 
 
 def crossover(densities: Sequence[float], events: Sequence[float], product: Sequence[float]) -> float | None:
@@ -122,12 +129,13 @@ def measured(shape: tuple[int, int], kind: str, libraries: Sequence[str]) -> Cur
     """Measure the times of a shape and a kind of input, one thread each."""
     rng = np.random.default_rng(SEED)
     made = compile_network(layer(*shape, KINDS[kind], rng))
-    times: dict[str, list[float]] = {name: [] for name in ("events", *libraries)}
+    times: dict[str, list[float]] = {name: [] for name in ("events", *libraries, NUMPY)}
     for density in DENSITIES:
         codes = codes_of(KINDS[kind], max(1, VALUES // (STEPS * shape[0])), shape[0], density, rng)
         for name, seconds in times_of(made, codes, libraries).items():
             times[name].append(seconds)
-    return Curve(shape, kind, tuple(times.pop("events")), {name: tuple(each) for name, each in times.items()})
+    events, numpy = (tuple(times.pop(name)) for name in ("events", NUMPY))
+    return Curve(shape, kind, events, {name: tuple(each) for name, each in times.items()}, numpy)
 
 
 def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -> dict[str, float]:
@@ -135,11 +143,18 @@ def times_of(made: Program, codes: npt.NDArray[Any], libraries: Sequence[str]) -
     rows: Rows = made.synapses[SYNAPSE]
     calls: dict[str, Callable[[], object]] = {"events": single_synapse_run(made, SYNAPSE, codes)}
     calls |= {name: partial(dense_input.product, codes, rows, name) for name in libraries}
+    weights = np.ascontiguousarray(rows.weights[: codes.shape[2]]).astype(np.float32)
+    calls[NUMPY] = partial(by_numpy, codes.reshape(-1, codes.shape[2]), weights, f"i{rows.form.sum_bits // 8}")
     best = dict.fromkeys(calls, math.inf)
     for _ in range(REPEATS):
         for name, call in calls.items():
             best[name] = min(best[name], seconds_of(call))
     return best
+
+
+def by_numpy(codes: npt.NDArray[Any], weights: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[Any]:
+    """Return the sums by a float32 product, which is exact below 2**24."""
+    return (codes.astype(np.float32) @ weights).astype(dtype)
 
 
 def installed() -> list[str]:
@@ -162,7 +177,7 @@ def tables(curves: Sequence[Curve]) -> list[Table]:
         head = (f"{curve.shape[0]} x {curve.shape[1]}", curve.kind)
         found = {name: crossover(DENSITIES, curve.events, times) for name, times in curve.products.items()}
         first.append((*head, *map(words, found.values())))
-        for name, times in {"events": curve.events, **curve.products}.items():
+        for name, times in {"events": curve.events, **curve.products, NUMPY: curve.numpy}.items():
             second.append((*head, name, *(f"{1e3 * each:.3g}" for each in times)))
     columns = ("inputs x outputs", "codes")
     return [
@@ -186,6 +201,12 @@ def start_seconds() -> float | None:
     if not importlib.util.find_spec("onnxruntime"):
         return None
     return statistics.median(float(child(["-c", START], "")) for _ in range(STARTS))
+
+
+def numpys(curves: Sequence[Curve]) -> str:
+    """Return how long NumPy takes, in words."""
+    found = [each for curve in curves for each in curve.over_best()]
+    return f"NumPy's float32 product takes {min(found):.1f} to {max(found):.1f} times as long as the faster library's."
 
 
 def verdict(lowest: float | None, start: float | None) -> str:
@@ -220,10 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     curves = [measured(shape, kind, libraries) for shape in SHAPES for kind in KINDS]
     lowest, start, made = least(curves), start_seconds(), tables(curves)
     draw(made)
-    print(verdict(lowest, start))
+    print(verdict(lowest, start), numpys(curves))
     if chosen.docs:
-        head = printed_by("python benchmarks/crossover.py", ("nmdeploy", *libraries), load)
-        fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict(lowest, start)}", markdown(made[0])]))
+        head = printed_by("OPENBLAS_NUM_THREADS=1 python benchmarks/crossover.py", ("nmdeploy", *libraries), load)
+        fill(PAGE, MARKER, "\n\n".join([f"{head} {verdict(lowest, start)} {numpys(curves)}", markdown(made[0])]))
     return 0 if holds(lowest) and (start is None or part(start) <= PART) else 1
 
 

@@ -90,6 +90,42 @@ def spikingjelly_lif() -> nn.Module:
     return lif
 
 
+class SnnTorchLeaky(nn.Module):
+    """snnTorch's LIF, step by step over the first axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import snntorch
+
+        self.neuron = snntorch.Leaky(beta=0.875)
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """Return the spikes of all steps."""
+        membrane, spikes = self.neuron.reset_mem(), []
+        for a in sums:
+            spike, membrane = self.neuron(a, membrane)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+class NorseLIF(nn.Module):
+    """Norse's LIF, which runs over the first axis itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import norse.torch as norse
+
+        self.neuron = norse.LIF()
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """Return the spikes of all steps."""
+        spikes: Tensor = self.neuron(sums)[0]
+        return spikes
+
+
+STEP_BY_STEP: dict[str, Callable[[], nn.Module]] = {"snnTorch Leaky": SnnTorchLeaky, "Norse LIF": NorseLIF}
+
+
 def passes(size: Size) -> dict[str, Callable[[], Any]]:
     """Return a forward and backward pass of each network."""
     from spikingjelly.activation_based import functional
@@ -109,6 +145,9 @@ def passes(size: Size) -> dict[str, Callable[[], Any]]:
         return logits
 
     made["spikingjelly LIF"] = _pass(jelly, after_reset)
+    for name, make in STEP_BY_STEP.items():
+        network = Layers(size, make, norm_first=True, time=0)
+        made[name] = _pass(network, lambda network: network(steps_first))
     plain = Layers(size, lambda: PlainS4D(size), norm_first=False, time=1)
     made["plain S4D"] = _pass(plain, lambda network: network(x))
     return made

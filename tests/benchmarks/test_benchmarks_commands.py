@@ -63,12 +63,13 @@ def test_crossover_is_where_the_product_stays_faster(product: list[float], densi
 
 def test_the_lowest_crossover_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossover, "DENSITIES", (0.1, 0.4))
-    curve = crossover.Curve((8, 8), "binary", (1.0, 4.0), {"one": (2.0, 2.0), "other": (5.0, 5.0)})
+    curve = crossover.Curve((8, 8), "binary", (1.0, 4.0), {"one": (2.0, 2.0), "other": (5.0, 5.0)}, (8.0, 12.0))
     assert crossover.least([curve]) == pytest.approx(0.2)
     assert crossover.least([]) is None and crossover.holds(None)
     monkeypatch.setattr(crossover.dense_input, "DENSE_SHARE", 0.3)
     assert not crossover.holds(crossover.least([curve])) and "NOT below" in crossover.verdict(0.2, None)
     assert [words[2:] for words in crossover.tables([curve])[0].rows] == [("0.20", "never")]
+    assert curve.over_best() == [4.0, 6.0] and "4.0 to 6.0 times" in crossover.numpys([curve])
 
 
 def test_what_a_library_takes_to_begin_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,11 +195,13 @@ def test_deep_layers_stay_alive() -> None:
     assert all(0.03 <= layer.spikes.mean() <= 0.2 for layer in layers.values())  # type: ignore[union-attr]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # Norse, at its import
 def test_training_times_each_network_in_each_turn() -> None:
     size = training_job.Size(layers=2, channels=8, states=2, batch=2, steps=20, threads=1)
     found = training_job.seconds(size, 2)
     rivals = {rival.name for rival in training.RIVALS.values()}
-    assert set(found) == set(training.RIVALS) | rivals and all(len(times) == 2 for times in found.values())
+    assert set(found) == {*training.RIVALS, *rivals, *training_job.STEP_BY_STEP}
+    assert all(len(times) == 2 for times in found.values())
 
 
 def test_the_plain_s4d_is_the_s4d_of_the_models() -> None:
