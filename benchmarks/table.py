@@ -33,10 +33,17 @@ def required(content: Mapping[str, Any]) -> Table:
     """Return the verdicts."""
     words = {True: "yes", False: "NO", None: "left out"}
     rows = [
-        (line["name"], line["against"], number(line["ratio"]), number(line["required"]), words[line["ok"]])
+        (
+            line["name"],
+            line["against"],
+            number(line["ratio"]),
+            number(line["required"]),
+            words[line["ok"]],
+            line["before"],
+        )
         for line in content["cases"]
     ]
-    columns = ("case", "against", "ratio", "required", "ok")
+    columns = ("case", "against", "ratio", "required", "ok", "at 47c41a5")
     return Table("required", columns, rows, " ".join(filter(None, (UNIFORM, busy(content["machine"]["load"])))))
 
 

@@ -29,13 +29,13 @@ from benchmarks import (
     updates,
 )
 
-FORM = {"name", "against", "ratio", "required", "ok"}
+FORM = {"name", "against", "ratio", "required", "ok", "before"}
 
 
 RATES = bounds.Rates({128: 8e8}, {32: 1e11, 64: 5e10}, 3e10, {128: 1.2e9})
 
 
-LINE = {"name": "LIF", "against": "Lava", "ratio": 1.0, "required": 1.0, "ok": True}
+LINE = {"name": "LIF", "against": "Lava", "ratio": 1.0, "required": 1.0, "ok": True, "before": ""}
 
 
 def measurements(seconds: float = 1e-4) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def test_a_case_that_is_not_chosen_leaves_others_of_its_name() -> None:
     assert verdict(content, "Lava") == [None] * 5
     assert len(content["missing"]) == len(cases.CASES) - needed
     shown = table.required(content)
-    assert [row[-1] for row in shown.rows].count("left out") == len(cases.CASES) - needed
+    assert [row[-2] for row in shown.rows].count("left out") == len(cases.CASES) - needed
 
 
 @pytest.mark.parametrize(("load", "warned"), [(table.BUSY, False), (table.BUSY + 0.01, True), (None, False)])
@@ -291,6 +291,7 @@ def test_every_case_names_something_that_is_measured() -> None:
             ),
         }
     assert len({(case.name, case.against) for case in cases.CASES}) == len(cases.CASES)
+    assert {(case.measure, case.of) for case in cases.CASES} >= cases.BEFORE.keys()
     assert len({workload.title for workload in cases.WORKLOADS.values()}) == len(cases.WORKLOADS)
 
 
