@@ -70,20 +70,21 @@ def mul_rz(x: Any, y: Any) -> Any:
 
 
 class Interpreter:
-    """Memory of all blocks, each value an array (blocks, lanes), or (blocks, 1) for all neurons of a block."""
+    """Memory of one block, each value an array (1, lanes), or (1, 1) for all neurons of the block."""
 
-    def __init__(self, lowered: Lowered, form: Form, neurons: int) -> None:
-        self.lowered, self.form, self.neurons, layout = lowered, form, neurons, lowered.layout
-        self.blocks, lanes = len(layout.own), form.lanes
+    def __init__(self, lowered: Lowered, form: Form, neurons: int, block: int) -> None:
+        self.lowered, self.form, layout = lowered, form, lowered.layout
+        self.blocks, lanes, self.first = 1, form.lanes, block * form.lanes
+        self.neurons = min(neurons - self.first, lanes)
         self.memory = {
-            Memory.OWN: layout.own,
-            Memory.STATE: at_rest(layout, self.blocks, lanes),
-            Memory.SCRATCH: np.zeros((self.blocks, max(layout.scratch_slots, 1), lanes), np.int32),
+            Memory.OWN: layout.own[block : block + 1],
+            Memory.STATE: at_rest(layout, len(layout.own), lanes)[block : block + 1],
+            Memory.SCRATCH: np.zeros((1, max(layout.scratch_slots, 1), lanes), np.int32),
         }
         self.held: dict[int, Any] = {}
         self.values: dict[int, Any] = {}
         self.counts = dict.fromkeys(layout.counters, 0)
-        self.values[st.VALID.number] = np.arange(self.blocks * lanes).reshape(self.blocks, lanes) < neurons
+        self.values[st.VALID.number] = np.arange(lanes)[None] < self.neurons
 
     def run(self, sums: Mapping[str, Any], steps: int) -> Run:
         """Run a sample on sums (steps, H, inputs) of each synapse."""
@@ -92,7 +93,7 @@ class Interpreter:
         self.sums = {}
         for name, given in sums.items():
             rows = np.zeros((steps + form.output_latency, given.shape[-1], width), np.int64)
-            rows[: len(given), :, : self.neurons] = given.transpose(0, 2, 1)
+            rows[: len(given), :, : self.neurons] = given[:, self.first : self.first + self.neurons].transpose(0, 2, 1)
             self.sums[name] = rows.reshape(*rows.shape[:2], self.blocks, form.lanes)
         self.traces = {
             name: np.zeros((steps, int(np.prod(sizes)), self.blocks, form.lanes), np.int64)
@@ -231,6 +232,14 @@ class Interpreter:
         self.counts["events_sent"] += int(np.count_nonzero(sent)) * (row % self.form.send_steps == 0)
 
 
+def interpreted(lowered: Lowered, form: Form, neurons: int, sums: Mapping[str, Any], steps: int) -> Run:
+    """Return the run of all blocks; each takes a form of the step by its own sums, as in the kernel."""
+    runs = [Interpreter(lowered, form, neurons, block).run(sums, steps) for block in range(-(-neurons // form.lanes))]
+    states = {name: np.concatenate([each.states[name] for each in runs], 1) for name in runs[0].states}
+    counts = {name: sum(each.counts[name] for each in runs) for name in runs[0].counts}
+    return Run(np.concatenate([each.outputs for each in runs], 1), states, counts)
+
+
 def random_sums(network: QuantizedNetwork, synapse: str, neurons: int, steps: int, rng: np.random.Generator) -> Any:
     """Return sums (steps, H, inputs) within their bounds: ends, zeros, and numbers between."""
     low, high = (end.astype(np.int64) for end in sum_bound(network, synapse))
@@ -276,7 +285,7 @@ def interpreted_differences(network: QuantizedNetwork, name: str, steps: int, se
     _, form, lowered = lower_population(network, name, "states")
     synapses = {edge.source: network.synapses[edge.source] for edge in network.incoming[name]}
     sums = {each: random_sums(network, each, neuron.size, steps, rng) for each in synapses}
-    actual = Interpreter(lowered, form, neuron.size).run(sums, steps)
+    actual = interpreted(lowered, form, neuron.size, sums, steps)
     expected = reference_run(neuron, synapses, sums, steps, form.send_steps)
     found = ["outputs"] if not np.array_equal(expected.outputs, actual.outputs) else []
     found += [each for each, value in expected.states.items() if not np.array_equal(value, actual.states[each])]
