@@ -22,7 +22,7 @@ SYNAPSE_NS, STATE_NS, NEURON_NS = 5e-4, 0.08, 0.16
 """Nanoseconds of a step per weight, if a tenth of the inputs send, per real state, and per neuron without any."""
 LEAST_SECONDS, SURE_SECONDS, TRIALS = 1e-4, 2e-2, 3
 """A shorter sample runs on one processor, a longer one on several; those between are tried both ways, so often each."""
-CHUNKS, LEAST_CHUNK = 24, 16
+CHUNKS, LEAST_CHUNK = 40, 8
 CHUNK = layout.DRIVER_FIELDS.index("chunk")
 Range = tuple[int, int, bool]
 
