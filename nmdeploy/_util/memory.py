@@ -14,6 +14,8 @@ from nmdeploy.errors import BadOption
 MIB = 1 << 20
 COPIES = 4
 """Times that a chunk is in memory: as it was read, as codes, as outputs, and as it is written."""
+RUNNING_MIB = 112
+"""MiB that a process holds once it has compiled a small network."""
 SMALL_MIB = 256
 """MiB in which every command runs a small network: Python, NumPy, HDF5 and LLVM take most of it."""
 STATM = Path("/proc/self/statm")
@@ -50,9 +52,11 @@ def resident_bytes() -> int:
 
 
 def chunk_bytes(most: int) -> int:
-    """Return the bytes that a chunk may take: `most`, or as much less as the limit leaves."""
+    """Return the bytes that a chunk may take: `most`, or as much less as the limit leaves when kernels are compiled."""
     limit = _limit.get()
-    return most if limit is None else max(1, min(most, (limit - resident_bytes()) // COPIES))
+    if limit is None:
+        return most
+    return max(1, min(most, (limit - max(resident_bytes(), RUNNING_MIB * MIB)) // COPIES))
 
 
 def require_memory(name: str, needed: int = 0) -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from nmdeploy._util import memory
-from nmdeploy._util.memory import COPIES, MIB, chunk_bytes, memory_limit, require_memory
+from nmdeploy._util.memory import COPIES, MIB, RUNNING_MIB, chunk_bytes, memory_limit, require_memory
 from nmdeploy.errors import BadOption
+
+HELD = RUNNING_MIB
 
 
 @pytest.fixture(autouse=True)
 def held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process hold 100 MiB."""
-    monkeypatch.setattr(memory, "resident_bytes", lambda: 100 * MIB)
+    """Let the process hold as much as once it runs."""
+    monkeypatch.setattr(memory, "resident_bytes", lambda: HELD * MIB)
     monkeypatch.setattr(memory, "STATM", Path(__file__))
 
 
@@ -25,7 +27,7 @@ def test_without_a_limit_nothing_changes() -> None:
         assert chunk_bytes(7) == 7
 
 
-@pytest.mark.parametrize(("limit", "most", "expected"), [(140, 1 << 40, 10 * MIB), (140, 5, 5), (99, 1 << 40, 1)])
+@pytest.mark.parametrize(("limit", "most", "expected"), [(152, 1 << 40, 10 * MIB), (152, 5, 5), (99, 1 << 40, 1)])
 def test_a_chunk_takes_a_part_of_what_is_left(limit: int, most: int, expected: int) -> None:
     assert COPIES == 4
     with memory_limit(limit):
@@ -34,17 +36,17 @@ def test_a_chunk_takes_a_part_of_what_is_left(limit: int, most: int, expected: i
 
 
 def test_what_fits_exactly_is_accepted() -> None:
-    with memory_limit(140):
+    with memory_limit(152):
         require_memory("a", 40 * MIB)
         with pytest.raises(BadOption) as caught:
             require_memory("a", 300 * MIB + 1)
     assert str(caught.value) == (
-        "--max-memory 140: the process holds 100 MiB and a takes 301 MiB more: give 501 or more, or fewer samples"
+        "--max-memory 152: the process holds 112 MiB and a takes 301 MiB more: give 516 or more, or fewer samples"
     )
 
 
 def test_what_is_held_already_may_be_too_much() -> None:
-    with memory_limit(99), pytest.raises(BadOption, match="the process holds 100 MiB with b: give 256 or more"):
+    with memory_limit(99), pytest.raises(BadOption, match="the process holds 112 MiB with b: give 256 or more"):
         require_memory("b")
 
 
@@ -58,3 +60,9 @@ def test_a_system_that_does_not_say_what_is_held(monkeypatch: pytest.MonkeyPatch
 def test_no_limit_below_one(limit: int) -> None:
     with pytest.raises(BadOption, match="give 1 MiB or more"), memory_limit(limit):
         pass
+
+
+def test_a_process_that_does_not_run_yet_keeps_room_for_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 10 * MIB)
+    with memory_limit(RUNNING_MIB + 40):
+        assert chunk_bytes(1 << 40) == 10 * MIB

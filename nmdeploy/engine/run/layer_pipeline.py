@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nmdeploy._util.signals import defer_signals
 from nmdeploy.engine.lower import layout
 from nmdeploy.engine.lower.program import Program
 from nmdeploy.engine.run.memory import ALIGNMENT, NO_ROWS, WORD_BYTES, table, zeros
@@ -103,14 +104,17 @@ class Pipeline:
         for word in self.words:
             word[0] = 0
         each = [slice(stage, stage + 1) for stage in range(len(self.jobs))]
-        run_tasks(each, lambda part: self.worker.driver(self.jobs[part.start].ctypes.data), len(each))
+        with defer_signals():  # a stage that an exception kept from running would be awaited for ever
+            run_tasks(each, lambda part: self.worker.driver(self.jobs[part.start].ctypes.data), len(each))
 
 
 class PipelineChoice:
-    """Choice between one processor and a pipeline for single samples, by the time that each took."""
+    """Choice between one processor and a pipeline for single samples, by the time per step that each took.
+
+    Samples count together if their steps have as many binary digits.
+    """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
         self.step_seconds = 1e-9 * sum(node_cost(program, name) for name in program.order)
         self.seconds: dict[int, dict[bool, list[float]]] = defaultdict(lambda: {False: [], True: []})
 
@@ -122,13 +126,14 @@ class PipelineChoice:
         elif seconds > SURE_SECONDS:
             shared()
         else:
-            self._timed(self.seconds[steps], alone, shared)
+            self._timed(steps, alone, shared)
 
-    def _timed(self, known: dict[bool, list[float]], alone: Callable[[], None], shared: Callable[[], None]) -> None:
+    def _timed(self, steps: int, alone: Callable[[], None], shared: Callable[[], None]) -> None:
+        known = self.seconds[steps.bit_length()]
         fewest = min(known, key=lambda way: len(known[way]))
         if len(known[fewest]) > TRIALS:  # the first time of each way compiles, or starts threads
             (shared if min(known[True][1:]) < min(known[False][1:]) else alone)()
             return
         start = time.perf_counter()
         (shared if fewest else alone)()
-        known[fewest].append(time.perf_counter() - start)
+        known[fewest].append((time.perf_counter() - start) / steps)
